@@ -1,0 +1,287 @@
+"""What is done to a command's text on its way: escapes, quotes, dashes, and their inverse.
+
+Slack escapes `&`, `<` and `>`; phones and Macs turn `"` into `“ ”` and `--` into `—`. Here
+such text becomes tokens that know which of their characters stood in quotes, and a name
+becomes text that reads as that name again.
+
+The rules of quotes: a pair of double or single ones wraps a whole part of a word (what
+stands between the word's edges and its `/`, `,`, `*`, `=`, `<`, `>`), and one of their own
+kind inside is doubled. A pair that opens with a straight quote closes with the same and keeps
+everything between as it is; one that opens with a typographic quote closes with any of its
+kind. So straight quotes can hold any name, and that is how names are printed.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bot.errors import UsageError
+
+QUOTED = "\0"
+"""Stands in a span for what no operator may be seen in; no command may hold it itself."""
+
+_ENTITIES = {"&amp;": "&", "&lt;": "<", "&gt;": ">"}
+_DOUBLE = '"“”„‟«»'
+_SINGLE = "'‘’‚‛"
+_QUOTES = _DOUBLE + _SINGLE
+_SEPARATORS = "/,*=<>"
+_DASHES = re.compile("--|—|–")
+_OPERATOR = re.compile("!?[<>=]+")
+_LINES = "\t\n\v\f\r\x85"
+_SHOWN = 60
+
+
+def unescape(text: str) -> str:
+    """Undo Slack's escapes, once: `&amp;lt;` was typed as `&lt;`."""
+    return re.sub("&(?:amp|lt|gt);", lambda entity: _ENTITIES[entity[0]], text)
+
+
+def fault(word: str, problem: str, nearest: tuple[str, ...] = ()) -> UsageError:
+    """Return the error about a word, which is cut to 60 characters that can all be seen."""
+    shown = "".join(c if c.isprintable() else _code_point(c) for c in word)
+    if len(shown) > _SHOWN:
+        shown = shown[: _SHOWN - 1] + "…"
+    return UsageError(shown, problem, nearest)
+
+
+def refuse_hidden(text: str) -> None:
+    """Raise `UsageError` for the first control, format or surrogate character.
+
+    Such a name looks like another one. Dropping the character would be a guess, so it is named.
+    """
+    for at, character in enumerate(text):
+        if _hidden(character):
+            before, after = text[:at].split(), text[at + 1 :].split()
+            head = before[-1] if before and not text[at - 1].isspace() else ""
+            tail = after[0] if after and not text[at + 1].isspace() else ""
+            name = unicodedata.name(character, "a control character")
+            problem = f"holds {_code_point(character)} ({name}), which can't be seen"
+            raise fault(head + character + tail, problem)
+
+
+def _hidden(character: str) -> bool:
+    return unicodedata.category(character) in {"Cc", "Cf", "Cs"} and character not in _LINES
+
+
+def _code_point(character: str) -> str:
+    return f"U+{ord(character):04X}"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Characters, and which of them stood in quotes.
+
+    Both texts have the same length. A quoted character is `QUOTED` in `plain`; an opening
+    quote leaves a `QUOTED` in both, which tells `""` from nothing.
+    """
+
+    text: str
+    plain: str
+
+    def __getitem__(self, part: slice) -> "Span":
+        return Span(self.text[part], self.plain[part])
+
+    def __add__(self, other: "Span") -> "Span":
+        return Span(self.text + other.text, self.plain + other.plain)
+
+    @property
+    def value(self) -> str:
+        """What was meant, quotes resolved."""
+        return self.text.replace(QUOTED, "")
+
+    @property
+    def bare(self) -> str | None:
+        """The text where no part of it stood in quotes."""
+        return None if QUOTED in self.plain else self.text
+
+    def split(self, separator: str) -> list["Span"]:
+        """Cut at each separator that stood outside of quotes."""
+        parts, start = [], 0
+        for at, character in enumerate(self.plain):
+            if character == separator:
+                parts.append(self[start:at])
+                start = at + 1
+        return [*parts, self[start:]]
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """`user=web*`: a token with an operator in it."""
+
+    key: Span
+    operator: str
+    value: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A word of a command."""
+
+    typed: str
+    span: Span
+
+    def __add__(self, other: "Token") -> "Token":
+        return Token(f"{self.typed} {other.typed}", self.span + other.span)
+
+    @property
+    def option(self) -> Option | None:
+        """The token around its first operator outside of quotes."""
+        operator = _OPERATOR.search(self.span.plain)
+        if operator is None:
+            return None
+        key, value = self.span[: operator.start()], self.span[operator.end() :]
+        return Option(key, operator[0], value)
+
+
+def tokenize(text: str) -> tuple[list[Token], str | None]:
+    """Cut into the tokens before `--`, and what stands behind it, untouched.
+
+    `--` or a dash that phones make of it begins a word; None where there is none. Raises
+    `UsageError` for quotes that don't pair.
+    """
+    tokens: list[Token] = []
+    at = 0
+    while at < len(text):
+        if text[at].isspace():
+            at += 1
+        elif dashes := _DASHES.match(text, at):
+            return tokens, text[dashes.end() :]
+        else:
+            span, end = _word(text, at)
+            tokens.append(Token(text[at:end], span))
+            at = end
+    return tokens, None
+
+
+def join(tokens: Iterable[Token], lists: frozenset[str]) -> list[Token]:
+    """Close the spaces that people type around operators, and around the commas of a list.
+
+    `user = web` becomes one token, as does `columns=pid, state` where `columns` is one of
+    `lists`. None of the words that this joins would mean anything by itself.
+    """
+    joined: list[Token] = []
+    for token in tokens:
+        if joined and _continues(joined[-1], token, lists):
+            joined[-1] += token
+        else:
+            joined.append(token)
+    return joined
+
+
+def _continues(last: Token, token: Token, lists: frozenset[str]) -> bool:
+    before, here = last.option, token.option
+    if here is not None:
+        return before is None and not here.key.plain
+    if before is None:
+        return False
+    at_comma = last.span.plain.endswith(",") or token.span.plain.startswith(",")
+    return not before.value.plain or (at_comma and before.key.text.lower() in lists)
+
+
+def _word(text: str, start: int) -> tuple[Span, int]:
+    """Read the word that starts there; return it and where it ends."""
+    span = Span("", "")
+    at, may_open = start, True
+    while at < len(text) and not text[at].isspace():
+        character = text[at]
+        if may_open and character in _QUOTES:
+            quoted, at = _quoted(text, at, start)
+            span += Span(QUOTED + quoted, QUOTED * (1 + len(quoted)))
+        elif character in _DOUBLE:
+            problem = "a quote in a name: double it, and put quotes around the name"
+            raise fault(_to_space(text, start), problem)
+        else:
+            straight = _straight(character)
+            span += Span(straight, straight)
+            at += 1
+        may_open = character in _SEPARATORS
+    return span, at
+
+
+def _quoted(text: str, opening: int, start: int) -> tuple[str, int]:
+    """Read the quotes that open there, in the word from `start`; return the text and their end.
+
+    Between typographic quotes the others are straightened too: the same keyboard made them.
+    """
+    quote = text[opening]
+    typographic = quote not in "\"'"
+    kind = _DOUBLE if quote in _DOUBLE else _SINGLE
+    closing = kind if typographic else quote
+    held = ""
+    at = opening + 1
+    while at < len(text):
+        character = text[at]
+        if character not in closing:
+            held += _straight(character) if typographic else character
+            at += 1
+        elif text[at + 1 : at + 2] and text[at + 1] in closing:
+            held += kind[0]
+            at += 2
+        else:
+            _refuse_glued(text, at + 1, start)
+            return held, at + 1
+    raise fault(text[start:], "its quote is not closed")
+
+
+def _refuse_glued(text: str, at: int, start: int) -> None:
+    if at < len(text) and not text[at].isspace() and text[at] not in _SEPARATORS:
+        problem = "goes on behind its closing quote; a quote inside quotes is doubled"
+        raise fault(_to_space(text, start, at), problem)
+
+
+def _to_space(text: str, start: int, at: int | None = None) -> str:
+    """Return the text from `start` to the first space at or behind `at`."""
+    end = start if at is None else at
+    while end < len(text) and not text[end].isspace():
+        end += 1
+    return text[start:end]
+
+
+def _straight(character: str) -> str:
+    for kind in (_DOUBLE, _SINGLE):
+        if character in kind:
+            return kind[0]
+    return character
+
+
+def quote(name: str, *, special: str = "", always: bool = False) -> str:
+    """Print a name so that it reads as itself: bare where that will do.
+
+    `special` are characters that the place gives a meaning besides those that have one
+    everywhere.
+    """
+    marks = _QUOTES + ",*=<>" + special
+    plain = name and not any(c.isspace() or c in marks for c in name) and not _DASHES.match(name)
+    return name if plain and not always else '"' + name.replace('"', '""') + '"'
+
+
+def distance(left: str, right: str) -> int:
+    """Count the edits between two words, a swap of neighbours as one (optimal string alignment)."""
+    older: list[int] = []
+    row = list(range(len(right) + 1))
+    for i, a in enumerate(left):
+        oldest, older, row = older, row, [i + 1]
+        for j, b in enumerate(right):
+            cost = min(row[j] + 1, older[j + 1] + 1, older[j] + (a != b))
+            if i and j and a == right[j - 1] and b == left[i - 1]:
+                cost = min(cost, oldest[j - 1] + 1)
+            row.append(cost)
+    return row[-1]
+
+
+def nearest(word: str, valid: Iterable[str]) -> tuple[str, ...]:
+    """Return the valid words that a mistyped one is closest to, in their order; may be empty.
+
+    A word that begins with a valid one, or the other way about, counts as two edits away.
+    """
+    ranks: dict[str, int] = {}
+    limit = 1 + len(word) // 4
+    for candidate in valid:
+        short, long = sorted((word, candidate), key=len)
+        if len(short) > 2 and long.startswith(short):
+            ranks[candidate] = 2
+        if len(long) - len(short) <= limit and (edits := distance(word, candidate)) <= limit:
+            ranks[candidate] = min(edits, ranks.get(candidate, edits))
+    best = min(ranks.values(), default=0)
+    return tuple(candidate for candidate, rank in ranks.items() if rank == best)

@@ -1,0 +1,154 @@
+"""What a use case answers with. The views draw these; nothing here knows of Slack's blocks.
+
+Pure. Each is an expected result; what can't go on raises one of `bot.errors`.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from bot.backends import Backend, Look, Server
+from bot.errors import ClusterError
+from bot.grammar import HistoryRequest, KillRequest, SessionsRequest
+from bot.kills import Actor, Conclusion, Draft, Proposal, Spared
+from bot.ports import Entry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sessions:
+    """`/pg-sessions some_db`: one page of one server's sessions.
+
+    `look.rows` are the page; `matched` is how many there are to page through (the total,
+    or the request's own limit where that is less). Queries are redacted.
+    """
+
+    request: SessionsRequest
+    cluster: str
+    database: str | None
+    look: Look
+    offset: int
+    matched: int
+    asked_by: Actor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterCard:
+    """One row of the table of clusters: what it is like, or what is wrong with it."""
+
+    cluster: str
+    host: str
+    look: Look | None
+    trouble: ClusterError | None
+    last_seen: datetime | None  # by the bot's clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """`/pg-sessions` with no target: every cluster, asked at the same time."""
+
+    request: SessionsRequest
+    cards: tuple[ClusterCard, ...]
+    asked_by: Actor
+    now: datetime  # the bot's clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What was named is on several clusters: one of these requests has to be chosen.
+
+    `what` says what was found on each (`some_db`, `pid 33507`, `3 sessions`).
+    """
+
+    what: str
+    requests: tuple[SessionsRequest, ...] | tuple[KillRequest, ...]
+    troubles: tuple[ClusterError, ...] = ()  # clusters that could not be asked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NothingToKill:
+    """A kill was asked for and nothing would die.
+
+    `spared` are the sessions that were named and are protected; `gone` the pids that no
+    backend has.
+    """
+
+    request: KillRequest | None
+    server: Server
+    wording: str
+    spared: tuple[Spared, ...] = ()
+    gone: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TooMany:
+    """More sessions match than one preview shows."""
+
+    server: Server
+    wording: str
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """A proposal in the ledger, ready to be shown and confirmed.
+
+    `second_person` is whether the cluster asks that another person confirms. `gone` are
+    pids that were asked for and that no backend has.
+    """
+
+    proposal: Proposal
+    server: Server
+    second_person: bool
+    gone: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotClaimed:
+    """A click came and the proposal was not there to be claimed.
+
+    `why` is one of `expired`, `claimed`, `done`, `dismissed`, `missing`,
+    `another channel`.
+    """
+
+    why: str
+    entry: Entry | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeedsSecondPerson:
+    """The one who asked clicked, on a cluster where another has to confirm."""
+
+    proposal: Proposal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """`/pg-kill history`: the last kills, newest first; `more` where older ones follow."""
+
+    request: HistoryRequest
+    entries: tuple[Entry, ...]
+    more: bool
+    before_id: int | None
+
+
+Looked = Sessions | Overview | Choice
+Proposed = Preview | NothingToKill | TooMany | Choice
+Confirmed = Conclusion | NotClaimed | NeedsSecondPerson
+
+__all__ = [
+    "Backend",
+    "Choice",
+    "ClusterCard",
+    "Conclusion",
+    "Confirmed",
+    "Draft",
+    "History",
+    "Looked",
+    "NeedsSecondPerson",
+    "NotClaimed",
+    "NothingToKill",
+    "Overview",
+    "Preview",
+    "Proposed",
+    "Sessions",
+    "TooMany",
+]

@@ -1,0 +1,273 @@
+"""What a look at one PostgreSQL server brings back, and what follows from it alone.
+
+Pure. Field names are PostgreSQL's column names. Instants are aware datetimes in UTC with
+PostgreSQL's microseconds; all of them are readings of the server's clock.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cached_property
+from ipaddress import IPv4Address, IPv6Address
+
+CLIENT_BACKEND = "client backend"
+"""The one `backend_type` that the bot ever signals."""
+
+PREPARED_TRANSACTION = 0
+"""The pid that `pg_blocking_pids` gives for a prepared transaction, which has no process."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class BackendId:
+    """One backend, not to be mistaken for a later one that gets the same pid."""
+
+    pid: int
+    backend_start: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ServerId:
+    """One run of one server.
+
+    `system_identifier` is the same on a primary and its standbys and survives a restart;
+    `postmaster_start_time` tells these apart.
+    """
+
+    system_identifier: int
+    postmaster_start_time: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """A row of `pg_stat_activity`, without its name lookups failing on a locked catalog.
+
+    A None in `state`, `backend_start` or `backend_type` means that the bot's role may not
+    see it (it lacks `pg_read_all_stats`), or that PostgreSQL has no value there.
+    """
+
+    pid: int
+    datid: int | None = None
+    datname: str | None = None
+    leader_pid: int | None = None
+    usesysid: int | None = None
+    usename: str | None = None
+    application_name: str | None = None
+    client_addr: IPv4Address | IPv6Address | None = None
+    client_hostname: str | None = None
+    client_port: int | None = None  # -1: a Unix socket
+    backend_start: datetime | None = None
+    xact_start: datetime | None = None
+    query_start: datetime | None = None
+    state_change: datetime | None = None
+    wait_event_type: str | None = None
+    wait_event: str | None = None
+    state: str | None = None
+    backend_xid: int | None = None
+    backend_xmin: int | None = None
+    query_id: int | None = None
+    query: str | None = None
+    backend_type: str | None = None
+
+    @property
+    def id(self) -> BackendId | None:
+        """Its identity, or None where the bot may not see `backend_start`."""
+        if self.backend_start is None:
+            return None
+        return BackendId(self.pid, self.backend_start)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it waits for its client, in a transaction or not."""
+        return self.state is not None and self.state.startswith("idle")
+
+    def age(self, now: datetime) -> timedelta | None:
+        """Time since `backend_start`."""
+        return _since(self.backend_start, now)
+
+    def xact_age(self, now: datetime) -> timedelta | None:
+        """Time since `xact_start`; None outside a transaction."""
+        return _since(self.xact_start, now)
+
+    def query_age(self, now: datetime) -> timedelta | None:
+        """Time since `query_start`: of the running query, or of the last one."""
+        return _since(self.query_start, now)
+
+    def state_age(self, now: datetime) -> timedelta | None:
+        """Time since `state_change`."""
+        return _since(self.state_change, now)
+
+
+def _since(then: datetime | None, now: datetime) -> timedelta | None:
+    # A backend may write a timestamp after the look's own clock was read.
+    return None if then is None else max(now - then, timedelta(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A row of `pg_roles`. `rolconnlimit` -1 is no limit; superusers are exempt from it."""
+
+    oid: int
+    rolname: str
+    rolsuper: bool
+    rolconnlimit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A row of `pg_database`. `datconnlimit` -1 is no limit, -2 an invalid database."""
+
+    oid: int
+    datname: str
+    datconnlimit: int
+    datistemplate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The roles and databases of a server, and when they were read.
+
+    `stale` is true where the catalogs could not be read just now (somebody holds ACCESS
+    EXCLUSIVE on one of them) and an earlier reading stands in.
+    """
+
+    roles: Mapping[int, Role]
+    databases: Mapping[int, Database]
+    read_at: datetime
+    stale: bool = False
+
+    def role_named(self, rolname: str) -> Role | None:
+        """The role of that exact name."""
+        return next((r for r in self.roles.values() if r.rolname == rolname), None)
+
+    def database_named(self, datname: str) -> Database | None:
+        """The database of that exact name."""
+        return next((d for d in self.databases.values() if d.datname == datname), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How many connections count against a limit, and the limit."""
+
+    name: str
+    used: int
+    limit: int
+
+    @property
+    def reached(self) -> bool:
+        """Whether one more connection would be refused."""
+        return self.used >= self.limit
+
+    @property
+    def near(self) -> bool:
+        """Whether 80 % or more of it is used."""
+        return self.used * 5 >= self.limit * 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """What a server says of itself, as of `now` on its clock."""
+
+    cluster: str
+    host: str  # the name that the URL has
+    id: ServerId
+    version: str  # "18.6"
+    in_recovery: bool
+    now: datetime
+    max_connections: int
+    superuser_reserved_connections: int
+    reserved_connections: int  # 0 before PostgreSQL 16, which has no such reserve
+    client_backends: int
+    roles: tuple[Limit, ...] = ()  # those with a limit, most pressing first
+    databases: tuple[Limit, ...] = ()
+
+    @property
+    def ordinary(self) -> Limit:
+        """Connections used, of what ordinary roles may use."""
+        return Limit(
+            "connections",
+            self.client_backends,
+            self.max_connections - self.superuser_reserved_connections - self.reserved_connections,
+        )
+
+    def role_limit(self, rolname: str | None) -> Limit | None:
+        """The limit of a role, if it has one."""
+        return next((limit for limit in self.roles if limit.name == rolname), None)
+
+    @property
+    def pressing(self) -> tuple[Limit, ...]:
+        """The limits of roles and databases that stand at 80 % or over."""
+        return tuple(limit for limit in (*self.roles, *self.databases) if limit.near)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """The sessions that a look matched, by what they do."""
+
+    total: int
+    by_state: Mapping[str, int]
+    waiting: int  # for a lock
+    oldest_xact: datetime | None
+
+
+@dataclass(frozen=True)
+class Waits:
+    """Who waits for whom: waiter's pid -> the pids that `pg_blocking_pids` gave for it.
+
+    A blocker may hold the lock or stand before the waiter in its queue.
+    """
+
+    blocked_by: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def _waiters(self) -> dict[int, list[int]]:
+        waiters: dict[int, list[int]] = {}
+        for waiter, blockers in self.blocked_by.items():
+            for blocker in blockers:
+                waiters.setdefault(blocker, []).append(waiter)
+        return waiters
+
+    def behind(self, pids: Iterable[int]) -> frozenset[int]:
+        """Everyone who waits for one of these, or for one who waits for one; not these."""
+        start = frozenset(pids)
+        seen: set[int] = set()
+        todo = deque(start)
+        while todo:
+            for waiter in self._waiters.get(todo.popleft(), ()):
+                if waiter not in seen and waiter not in start:
+                    seen.add(waiter)
+                    todo.append(waiter)
+        return frozenset(seen)
+
+    def freed_by(self, pids: Iterable[int]) -> frozenset[int]:
+        """Those behind these whose every blocker is one of these or is itself freed."""
+        gone = set(pids)
+        behind = self.behind(gone)
+        freed: set[int] = set()
+        moved = True
+        while moved:
+            moved = False
+            for waiter in behind - freed:
+                if all(b in gone or b in freed for b in self.blocked_by.get(waiter, ())):
+                    freed.add(waiter)
+                    moved = True
+        return frozenset(freed)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at one server: everything in it is of the same snapshot.
+
+    `rows` is the part asked for, in the order asked for; `counts` are of all that matched.
+    """
+
+    server: Server
+    names: Names
+    counts: Counts
+    waits: Waits
+    rows: tuple[Backend, ...]
+
+    def at_limit(self, backend: Backend) -> bool:
+        """Whether this backend's role has no connection left."""
+        limit = self.server.role_limit(backend.usename)
+        return limit is not None and limit.reached and backend.backend_type == CLIENT_BACKEND

@@ -1,0 +1,176 @@
+"""What a filter means on one server at one instant.
+
+A typed filter (`user=web* xact>5m`) is frozen once, when its preview is made: names become
+oids, ages become instants of the server's clock. The frozen conditions go into the ledger
+and from there, unaltered, into the statement that signals: a session that begins new work
+after the preview has a new `xact_start` and no longer matches.
+
+Pure. The SQL that evaluates a condition is in `bot.postgres.where`.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from difflib import get_close_matches
+from typing import Any, Literal
+
+from bot.backends import Names
+from bot.errors import TargetError
+from bot.grammar import Aged, AgeOf, Field, Match, Pattern, Term, Word
+from bot.instants import from_us, to_us
+
+
+@dataclass(frozen=True, slots=True)
+class OidIn:
+    """`usesysid` or `datid` is (not) one of these."""
+
+    column: Literal["usesysid", "datid"]
+    oids: tuple[int, ...]
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TextLike:
+    """A text column is (not) like a glob; `parts` as in `bot.grammar.Pattern`."""
+
+    column: Literal["application_name", "client_addr", "state", "backend_type", "wait_event"]
+    parts: tuple[str, ...]
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AddressIn:
+    """`client_addr` is (not) within a network, given in CIDR notation or as an address."""
+
+    network: str
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The instant that an age counts from lies before (or after) this one."""
+
+    of: AgeOf
+    instant: datetime
+    older: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class InLock:
+    """It waits for a lock (`blocked`), or another waits for it (`blocking`)."""
+
+    word: Word
+
+
+@dataclass(frozen=True, slots=True)
+class PidIn:
+    """Its pid is one of these. Only ever for a look: a kill goes by identity."""
+
+    pids: tuple[int, ...]
+
+
+Condition = OidIn | TextLike | AddressIn | Before | InLock | PidIn
+
+
+def freeze(
+    terms: Iterable[Term], names: Names, now: datetime, *, datid: int | None = None
+) -> tuple[Condition, ...]:
+    """The terms of a request as conditions on this server, as of `now` on its clock.
+
+    Raises `TargetError` for a role or database that this server does not have: a typing
+    error in `user!=admn` must not end everyone's session.
+    """
+    frozen: list[Condition] = [] if datid is None else [OidIn("datid", (datid,))]
+    frozen += (_freeze(term, names, now) for term in terms)
+    return tuple(frozen)
+
+
+def _freeze(term: Term, names: Names, now: datetime) -> Condition:
+    match term:
+        case Word():
+            return InLock(term)
+        case Aged(of, seconds, older):
+            return Before(of, now - timedelta(seconds=seconds), older)
+        case Match(Field.USENAME, pattern, negated):
+            roles = {oid: role.rolname for oid, role in names.roles.items()}
+            return OidIn("usesysid", _resolve("role", pattern, roles), negated)
+        case Match(Field.DATNAME, pattern, negated):
+            databases = {oid: database.datname for oid, database in names.databases.items()}
+            return OidIn("datid", _resolve("database", pattern, databases), negated)
+        case Match(Field.CLIENT_ADDR, Pattern((network,)), negated):
+            return AddressIn(network, negated)
+        case Match(column, pattern, negated):
+            return TextLike(column.value, pattern.parts, negated)  # type: ignore[arg-type]
+
+
+def _resolve(kind: str, pattern: Pattern, names: Mapping[int, str]) -> tuple[int, ...]:
+    oids = tuple(sorted(oid for oid, name in names.items() if glob(pattern.parts, name)))
+    if not oids:
+        wanted = "*".join(pattern.parts)
+        nearest = get_close_matches(wanted, sorted(set(names.values())), n=3)
+        problem = f"no such {kind}" if pattern.exact is not None else f"no {kind} is named so"
+        raise TargetError(wanted, problem, tuple(nearest))
+    return oids
+
+
+def glob(parts: tuple[str, ...], name: str) -> bool:
+    """Whether a name is made of these parts, in order, with anything between each two."""
+    if len(parts) == 1:
+        return name == parts[0]
+    first, *middle, last = parts
+    if not name.startswith(first):
+        return False
+    at = len(first)
+    for part in middle:
+        found = name.find(part, at)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return len(name) - at >= len(last) and name.endswith(last)
+
+
+def to_json(conditions: Iterable[Condition]) -> list[dict[str, Any]]:
+    """Conditions as the ledger keeps them."""
+    return [_dump(condition) for condition in conditions]
+
+
+def _dump(condition: Condition) -> dict[str, Any]:
+    match condition:
+        case OidIn(column, oids, negated):
+            return {"is": "oid_in", "column": column, "oids": list(oids), "negated": negated}
+        case TextLike(column, parts, negated):
+            return {"is": "like", "column": column, "parts": list(parts), "negated": negated}
+        case AddressIn(network, negated):
+            return {"is": "address_in", "network": network, "negated": negated}
+        case Before(of, instant, older):
+            return {"is": "before", "of": of.value, "instant": to_us(instant), "older": older}
+        case InLock(word):
+            return {"is": "in_lock", "word": word.value}
+        case PidIn(pids):
+            return {"is": "pid_in", "pids": list(pids)}
+
+
+def from_json(dumped: Iterable[dict[str, Any]]) -> tuple[Condition, ...]:
+    """The inverse of `to_json`. Raises `ValueError` for what this version does not know.
+
+    A condition that is not understood must never be left out: the kill would be wider.
+    """
+    return tuple(_load(dict(item)) for item in dumped)
+
+
+def _load(item: dict[str, Any]) -> Condition:
+    match item:
+        case {"is": "oid_in", "column": column, "oids": oids, "negated": negated}:
+            return OidIn(column, tuple(oids), negated)
+        case {"is": "like", "column": column, "parts": parts, "negated": negated}:
+            return TextLike(column, tuple(parts), negated)
+        case {"is": "address_in", "network": network, "negated": negated}:
+            return AddressIn(network, negated)
+        case {"is": "before", "of": of, "instant": instant, "older": older}:
+            return Before(AgeOf(of), from_us(instant), older)
+        case {"is": "in_lock", "word": word}:
+            return InLock(Word(word))
+        case {"is": "pid_in", "pids": pids}:
+            return PidIn(tuple(pids))
+        case _:
+            raise ValueError(f"a condition of another version: {sorted(item)}")

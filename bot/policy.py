@@ -1,0 +1,123 @@
+"""Who may do what, and what is never killed.
+
+Pure: what Slack and the settings say comes in as arguments. Denies by default: what isn't
+known (a group that could not be read, a session that may not be seen) is refused.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bot.backends import CLIENT_BACKEND, Backend, Names
+from bot.conditions import glob
+
+Glob = tuple[str, ...]
+"""Literal parts with anything between each two, as in `bot.grammar.Pattern`."""
+
+
+class Right(StrEnum):
+    """What a person may do; the values name the allowlist that grants it."""
+
+    LOOK = "PG_SESSIONS_ALLOWLIST"
+    KILL = "PG_KILL_ALLOWLIST"
+
+
+@dataclass(frozen=True, slots=True)
+class Allowlist:
+    """User ids and user-group ids; `everyone` is `*`: the own workspace but guests."""
+
+    users: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    everyone: bool = False
+
+    @property
+    def empty(self) -> bool:
+        """Whether it allows nobody."""
+        return not (self.users or self.groups or self.everyone)
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What Slack says of someone. None: Slack did not say.
+
+    `is_own` is whether they belong to the bot's own workspace (or enterprise).
+    """
+
+    user_id: str
+    is_own: bool | None
+    is_guest: bool | None
+    groups: frozenset[str] = frozenset()
+
+
+def may(right: Right, person: Person, lists: Mapping[Right, Allowlist]) -> bool:
+    """Whether someone holds a right, now. Who may kill may look."""
+    if person.is_own is not True:
+        return False
+    if _holds(lists[right], person):
+        return True
+    return right is Right.LOOK and _holds(lists[Right.KILL], person)
+
+
+def _holds(allowlist: Allowlist, person: Person) -> bool:
+    return (
+        person.user_id in allowlist.users
+        or not allowlist.groups.isdisjoint(person.groups)
+        or (allowlist.everyone and person.is_guest is False)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """What is never killed on one cluster.
+
+    `own_roles` are the oids of the roles that the bot itself (any replica of it) and its
+    ledger connect as on that server.
+    """
+
+    roles: tuple[Glob, ...] = ()
+    applications: tuple[Glob, ...] = ()
+    own_roles: frozenset[int] = frozenset()
+
+    def role_oids(self, names: Names, targets: Iterable[Backend]) -> frozenset[int]:
+        """The oids that a signalling statement must refuse, by the names as they are now.
+
+        Where roles are protected by name, a target whose role has no name to be seen
+        counts as protected.
+        """
+        protected = {
+            oid
+            for oid, role in names.roles.items()
+            if any(glob(parts, role.rolname) for parts in self.roles)
+        }
+        if self.roles:
+            protected |= {
+                target.usesysid
+                for target in targets
+                if target.usesysid is not None and target.usesysid not in names.roles
+            }
+        return frozenset(protected | self.own_roles)
+
+    def why(self, backend: Backend) -> str | None:
+        """Why this backend is never signalled, or None where it may be.
+
+        The same is asked again by the statement that signals.
+        """
+        if backend.backend_start is None or backend.backend_type is None or backend.state is None:
+            return _unseen(backend)
+        if backend.backend_type != CLIENT_BACKEND:
+            return f"{backend.backend_type}, not a client backend"
+        if backend.usesysid is None or backend.usesysid in self.own_roles:
+            return "the bot's own role"
+        if self.roles and backend.usename is None:
+            return "its role's name can't be seen"
+        if backend.usename is not None and any(glob(p, backend.usename) for p in self.roles):
+            return "PROTECTED_ROLES"
+        if any(glob(p, backend.application_name or "") for p in self.applications):
+            return "PROTECTED_APPLICATIONS"
+        return None
+
+
+def _unseen(backend: Backend) -> str:
+    if backend.backend_type is not None and backend.backend_type != CLIENT_BACKEND:
+        return f"{backend.backend_type}, not a client backend"
+    return "the bot may not see it: grant pg_read_all_stats"

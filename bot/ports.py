@@ -1,0 +1,258 @@
+"""What the use cases need of the outside: a cluster, the ledger, a clock.
+
+The adapters (`bot.postgres`, `bot.ledger`) fulfil these and never meet each other.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol
+
+from bot.backends import BackendId, Limit, Look, Names, ServerId
+from bot.conditions import Condition
+from bot.grammar import SortKey, Target
+from bot.kills import (
+    Action,
+    Actor,
+    Basis,
+    Conclusion,
+    Draft,
+    Proposal,
+    Result,
+)
+from bot.policy import Glob
+
+
+class Verdict(StrEnum):
+    """What the signalling statement says of its one target."""
+
+    SIGNALLED = "signalled"
+    GONE = "gone"  # no such backend: the pid is free, or another's
+    NOT_VISIBLE = "not visible"  # the bot may not see enough to be sure
+    NOT_CLIENT = "not a client backend"
+    PROTECTED = "protected"
+    CHANGED = "changed"  # another transaction than shown (or, to cancel, another query)
+    NO_LONGER_MATCHES = "no longer matches"
+    SERVER_CHANGED = "server changed"
+    LATE = "late"  # the deadline had passed; nothing was signalled
+    NOT_PERMITTED = "not permitted"  # PostgreSQL refused the signal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """Everything that a signalling statement checks, in the statement itself."""
+
+    server: ServerId
+    target: BackendId
+    action: Action
+    basis: Basis
+    xact_start: datetime | None
+    backend_xid: int | None
+    query_start: datetime | None
+    conditions: tuple[Condition, ...]
+    protected_roles: frozenset[int]  # oids, the bot's own included
+    protected_applications: tuple[Glob, ...]
+    deadline: datetime  # on the server's clock
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back from the signalling statement.
+
+    `detail` is PostgreSQL's own reason for a refusal; `xact_start` and `state` what the
+    target was doing at that moment, `now` the server's clock.
+    """
+
+    verdict: Verdict
+    now: datetime | None = None
+    detail: str = ""
+    xact_start: datetime | None = None
+    state: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """What a backend that was signalled does now; None in `state`: it may not be seen."""
+
+    state: str | None
+    wait_event_type: str | None
+    wait_event: str | None
+    query_start: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """Which of some backends are still there, on the server as it is now, by its clock."""
+
+    server: ServerId
+    now: datetime
+    there: Mapping[BackendId, Whereabouts]
+
+
+class Cluster(Protocol):
+    """One PostgreSQL server. Every method raises `ClusterError` when it is in trouble."""
+
+    @property
+    def name(self) -> str:
+        """The name that the settings give it."""
+
+    @property
+    def host(self) -> str:
+        """The host that its URL names, shown on every card."""
+
+    @property
+    def last_seen(self) -> datetime | None:
+        """When it last answered, by the bot's clock."""
+
+    async def names(self) -> Names:
+        """Roles and databases, read now; or the last reading, marked stale."""
+
+    async def own_roles(self) -> frozenset[int]:
+        """The oids of the roles that the bot's own connections have there."""
+
+    async def look(  # noqa: PLR0913  one statement, one call
+        self,
+        conditions: tuple[Condition, ...] = (),
+        *,
+        names: Names,
+        everything: bool = False,
+        strict: bool = False,
+        sort: tuple[SortKey, ...] = (),
+        limit: int = 100,
+        offset: int = 0,
+    ) -> Look:
+        """One statement, one snapshot: the rows that hold all conditions, and the counts.
+
+        Without `everything`, background processes that belong to no database are left
+        out. `strict` is a kill's reading: an unknown (NULL) value satisfies nothing. The
+        backend that runs the statement is never in it.
+        """
+
+    async def signal(self, guard: Guard) -> Reply:
+        """Verdict and signal in one statement, for one target.
+
+        Raises `NotSent` where no connection took the statement, so that nothing can have
+        been signalled; any other `ClusterError` means that no reply came and the signal
+        may have gone out or may still go out until the guard's deadline.
+        """
+
+    async def sight(self, ids: Iterable[BackendId]) -> Sighting:
+        """Which of these backends are still there."""
+
+    async def server_of(self) -> ServerId:
+        """The server as it is now."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerHome:
+    """The server and role that a ledger in PostgreSQL connects as."""
+
+    system_identifier: int
+    rolname: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A proposal as the ledger has it now.
+
+    `expired` is by the ledger's clock. `results` are as first recorded; `amendments` is
+    what was learned of a target later.
+    """
+
+    proposal: Proposal
+    expired: bool
+    results: tuple[Result, ...] = ()
+    amendments: tuple[Result, ...] = ()
+    notes: tuple[str, ...] = ()
+    concluded_at: datetime | None = None
+    took: timedelta | None = None
+    limits: tuple[tuple[Limit, Limit], ...] = ()
+    waiting: tuple[int, int] | None = None
+    arrivals: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryFilter:
+    """Which kills to list: all that are given must hold; globs as in the grammar."""
+
+    target: Target = field(default_factory=Target)
+    roles: tuple[tuple[Glob, bool], ...] = ()  # (parts, negated): any target's usename
+    databases: tuple[tuple[Glob, bool], ...] = ()
+    since: datetime | None = None
+
+
+class Ledger(Protocol):
+    """The record of kills. Every method raises `LedgerError` when it can't do its work.
+
+    Times are of the ledger's own clock, one for all replicas. Rows are only ever added or
+    completed.
+    """
+
+    async def propose(self, draft: Draft, ttl: timedelta) -> Proposal:
+        """Keep a preview; gives it its id and the instant at which it expires."""
+
+    async def posted(self, proposal_id: int, message_ts: str) -> None:
+        """Add where the preview's message stands, once."""
+
+    async def get(self, proposal_id: int) -> Entry | None:
+        """A proposal and what is known of it, or None where there is none of that id."""
+
+    async def claim(
+        self, proposal_id: int, actor: Actor, owner: str, lease: timedelta
+    ) -> Proposal | None:
+        """Claim a proposal, once: by one guarded update that also checks its expiry.
+
+        The claim is the intent: once this returns, who confirmed what is on record. None:
+        it is not there to be claimed (`get` says why).
+        """
+
+    async def renew(self, proposal_id: int, owner: str, lease: timedelta) -> bool:
+        """Extend a lease; False where this owner no longer holds the claim."""
+
+    async def lapsed(self, owner: str, lease: timedelta) -> tuple[Proposal, ...]:
+        """Take over, one guarded update each, the claims whose lease has expired."""
+
+    async def conclude(self, conclusion: Conclusion, owner: str) -> bool:
+        """Record the outcome; False where this owner no longer holds the claim."""
+
+    async def amend(
+        self, proposal_id: int, amendments: Iterable[Result], notes: Iterable[str]
+    ) -> None:
+        """Add what was learned after the outcome."""
+
+    async def dismiss(self, proposal_id: int, actor: Actor) -> bool:
+        """Close an open proposal; False where it was not open."""
+
+    async def refused(self, actor: Actor, channel_id: str, what: str, why: str) -> None:
+        """Record an attempt that was refused."""
+
+    async def looked(self, actor: Actor, channel_id: str, cluster: str, at: datetime) -> None:
+        """Record a look; `at` is the cluster's clock."""
+
+    async def last_look(self, channel_id: str, cluster: str) -> datetime | None:
+        """The cluster's clock at this channel's last look at it."""
+
+    async def history(
+        self, where: HistoryFilter, *, limit: int, before_id: int | None = None
+    ) -> tuple[Entry, ...]:
+        """The last kills that were asked for, newest first."""
+
+    async def home(self) -> LedgerHome | None:
+        """Where the ledger lives, if that is a PostgreSQL server."""
+
+    async def ready(self) -> None:
+        """Raise `LedgerError` unless it can be written."""
+
+
+class Clock(Protocol):
+    """The bot's own clock, for what is not a matter of a server's or the ledger's."""
+
+    def now(self) -> datetime:
+        """The instant, in UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds on a clock that never goes back."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""

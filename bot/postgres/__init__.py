@@ -1,0 +1,1 @@
+"""Clusters over asyncpg: the only room that knows the driver."""

@@ -1,0 +1,434 @@
+"""One PostgreSQL server: looks, and the signalling statement."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import structlog
+
+from bot.backends import (
+    Backend,
+    BackendId,
+    Counts,
+    Database,
+    Limit,
+    Look,
+    Names,
+    Role,
+    Server,
+    ServerId,
+    Waits,
+)
+from bot.conditions import Condition
+from bot.errors import NotSent
+from bot.grammar import SortKey
+from bot.kills import Action, Basis
+from bot.ports import Guard, Reply, Sighting, Verdict, Whereabouts
+from bot.postgres import queries, trouble
+from bot.postgres.connections import Connection, HeldConnections
+from bot.postgres.where import CONNECTED, EVERYTHING, Parameters, like, order, where
+
+log = structlog.get_logger(__name__)
+
+APPLICATION_NAME = "pg-sessions-bot"
+WORK_CONNECTIONS = 3
+CHECK_CONNECTIONS = 1
+
+CONNECT_TIMEOUT = 5.0
+ACQUIRE_TIMEOUT = 1.5
+READ_TIMEOUT = 3.0
+"""Seconds. Waiting for a connection and for a reply stay under 5 s together."""
+
+SIGNAL_TIMEOUT = 5.0
+
+# Our own connections are never closed for being idle, and no statement of ours waits long.
+_SESSION = """
+    set idle_session_timeout = 0;
+    set statement_timeout = '4500ms';
+    set lock_timeout = '400ms';
+    set jit = off;
+"""
+
+_FUNCTIONS = {
+    Action.TERMINATE: "pg_terminate_backend",
+    Action.CANCEL: "pg_cancel_backend",
+}
+
+
+class PostgresCluster:
+    """A `bot.ports.Cluster` over held connections. `dsn` is never shown."""
+
+    def __init__(self, name: str, dsn: str, host: str) -> None:
+        self._name = name
+        self._host = host
+        self._dsn = dsn
+        self._work = HeldConnections(name, WORK_CONNECTIONS, self._connect)
+        self._checks = HeldConnections(name, CHECK_CONNECTIONS, self._connect)
+        self._names: Names | None = None
+        self._own_roles: set[int] = set()
+        self._last_seen: datetime | None = None
+
+    def __repr__(self) -> str:
+        return f"PostgresCluster({self._name!r})"
+
+    @property
+    def name(self) -> str:
+        """The name that the settings give it."""
+        return self._name
+
+    @property
+    def host(self) -> str:
+        """The host that its URL names."""
+        return self._host
+
+    @property
+    def last_seen(self) -> datetime | None:
+        """When it last answered, by the bot's clock."""
+        return self._last_seen
+
+    @property
+    def connections(self) -> tuple[int, int]:
+        """How many of its held connections live, and how many there should be."""
+        return self._work.live + self._checks.live, self._work.size + self._checks.size
+
+    async def open(self) -> None:
+        """Start holding connections. Returns when they stand, or after 5 s without them."""
+        within = timedelta(seconds=CONNECT_TIMEOUT)
+        await asyncio.gather(self._work.open(within=within), self._checks.open(within=within))
+
+    async def close(self) -> None:
+        """Drop the connections."""
+        await asyncio.gather(self._work.close(), self._checks.close())
+
+    async def _connect(self) -> Connection:
+        connection = await asyncpg.connect(
+            self._dsn,
+            timeout=CONNECT_TIMEOUT,
+            # Named statements don't survive a transaction pooler; ours are few.
+            statement_cache_size=0,
+            server_settings={"application_name": APPLICATION_NAME},
+        )
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                us = await connection.fetchrow(queries.get("session"))
+                assert us is not None  # noqa: S101  a backend always sees itself
+                # Behind a pooler a SET would stay on a connection that applications share.
+                if us["pid"] == connection.get_server_pid():
+                    await connection.execute(_SESSION)
+        except BaseException:
+            connection.terminate()
+            raise
+        if us["usesysid"] is not None:
+            self._own_roles.add(us["usesysid"])
+        return connection
+
+    async def own_roles(self) -> frozenset[int]:
+        """The oids of the roles that the bot's own connections have there.
+
+        Raises `NotSent` where no connection ever stood: an unknown role can't be spared.
+        """
+        if not self._own_roles:
+            raise NotSent(self._name, self._work.trouble)
+        return frozenset(self._own_roles)
+
+    async def names(self) -> Names:
+        """Roles and databases, read now; or the last reading, marked stale."""
+        async with self._reading() as connection:
+            roles = await self._catalog(connection, "roles")
+            databases = await self._catalog(connection, "databases")
+            now = await connection.fetchval("select clock_timestamp()")
+        before = self._names
+        fresh = Names(
+            roles=_roles(roles) if roles is not None else before.roles if before else {},
+            databases=_databases(databases)
+            if databases is not None
+            else before.databases
+            if before
+            else {},
+            read_at=now,
+            stale=roles is None or databases is None,
+        )
+        self._names = fresh
+        return fresh
+
+    async def _catalog(self, connection: Connection, name: str) -> list[asyncpg.Record] | None:
+        """The rows, or None where somebody's lock on the catalog keeps them."""
+        try:
+            return await connection.fetch(queries.get(name))
+        except (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError):
+            log.warning("cluster.catalog_locked", cluster=self._name, catalog=name)
+            return None
+
+    async def look(  # noqa: PLR0913  one statement, one call
+        self,
+        conditions: tuple[Condition, ...] = (),
+        *,
+        names: Names,
+        everything: bool = False,
+        strict: bool = False,
+        sort: tuple[SortKey, ...] = (),
+        limit: int = 100,
+        offset: int = 0,
+    ) -> Look:
+        """One statement, one snapshot. Needs pg_read_all_stats to see other roles' rows."""
+        limited = [r for r in names.roles.values() if r.rolconnlimit >= 0 and not r.rolsuper]
+        parameters = Parameters(
+            [
+                [role.oid for role in limited],
+                [role.rolconnlimit for role in limited],
+                limit,
+                offset,
+            ]
+        )
+        scope = EVERYTHING if everything else CONNECTED
+        conditions_sql = where(conditions, parameters, strict=strict)
+        statement = (
+            queries.get("look")
+            .replace("{where}", f"{scope} and {conditions_sql}")
+            .replace("{order}", order(sort, names, parameters))
+        )
+        async with self._reading() as connection:
+            rows = await connection.fetch(statement, *parameters)
+        return _look(self._name, self._host, names, rows)
+
+    async def signal(self, guard: Guard) -> Reply:
+        """Verdict and signal in one statement; see `queries/signal.sql`."""
+        statement, parameters = signal_statement(guard)
+        async with self._work.acquire(within=ACQUIRE_TIMEOUT) as connection:
+            try:
+                async with asyncio.timeout(SIGNAL_TIMEOUT):
+                    row = await connection.fetchrow(statement, *parameters)
+            except asyncpg.InsufficientPrivilegeError as error:
+                return Reply(Verdict.NOT_PERMITTED, detail=_reason(error))
+            except BaseException as error:
+                # No reply: whether it was carried out is not known. The connection is
+                # given up, so that nothing that comes later is taken for a reply.
+                connection.terminate()
+                if isinstance(error, Exception):
+                    raise trouble.of_statement(self._name, error) from error
+                raise
+        assert row is not None  # noqa: S101  the statement gives one row, whatever it finds
+        self._seen()
+        return Reply(
+            Verdict(row["verdict"]),
+            now=row["now"],
+            xact_start=row["xact_start"],
+            state=row["state"],
+        )
+
+    async def sight(self, ids: Iterable[BackendId]) -> Sighting:
+        """Which of these backends are still there."""
+        wanted = list(ids)
+        async with self._reading() as connection:
+            rows = await connection.fetch(
+                queries.get("sight"),
+                [backend.pid for backend in wanted],
+                [backend.backend_start for backend in wanted],
+            )
+        first = rows[0]
+        return Sighting(
+            ServerId(first["system_identifier"], first["postmaster_start_time"]),
+            first["now"],
+            {
+                BackendId(row["pid"], row["backend_start"]): Whereabouts(
+                    row["state"], row["wait_event_type"], row["wait_event"], row["query_start"]
+                )
+                for row in rows
+                if row["there"]
+            },
+        )
+
+    async def server_of(self) -> ServerId:
+        """The server as it is now."""
+        return (await self.sight(())).server
+
+    def _seen(self) -> None:
+        self._last_seen = datetime.now(UTC)
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[Connection]:
+        """A connection for reading: its errors become the cluster's, in time."""
+        async with self._work.acquire(within=ACQUIRE_TIMEOUT) as connection:
+            try:
+                async with asyncio.timeout(READ_TIMEOUT):
+                    yield connection
+            except asyncpg.PostgresError as error:
+                raise trouble.of_statement(self._name, error) from error
+            except BaseException as error:
+                # Whatever comes back on it later would answer another question.
+                connection.terminate()
+                if isinstance(error, (asyncpg.InterfaceError, OSError)):
+                    raise trouble.of_statement(self._name, error) from error
+                raise
+            self._seen()
+
+
+def signal_statement(guard: Guard) -> tuple[str, list[Any]]:
+    """The signalling statement of a guard, and its parameters."""
+    parameters = Parameters(
+        [
+            guard.server.system_identifier,
+            guard.server.postmaster_start_time,
+            guard.target.pid,
+            guard.target.backend_start,
+            sorted(guard.protected_roles),
+            [like(parts) for parts in guard.protected_applications],
+            guard.deadline,
+        ]
+    )
+    statement = (
+        queries.get("signal")
+        .replace("{match}", _match(guard, parameters))
+        .replace("{mismatch}", _mismatch(guard).value)
+        .replace("{function}", _FUNCTIONS[guard.action])
+    )
+    return statement, list(parameters)
+
+
+def _match(guard: Guard, parameters: Parameters) -> str:
+    """What the target must still be, by rule 2."""
+    parts = []
+    if guard.action is Action.CANCEL:
+        # A cancel ends the query that was shown, not whatever runs now.
+        query_start = parameters.add(guard.query_start, "timestamptz")
+        parts.append(f"a.state = 'active' and a.query_start = {query_start}")
+    match guard.basis:
+        case Basis.FILTER:
+            parts.append(where(guard.conditions, parameters, strict=True))
+        case Basis.PID:
+            xact_start = parameters.add(guard.xact_start, "timestamptz")
+            # Without track_activities PostgreSQL says nothing of the transaction.
+            parts.append(
+                f"a.state <> 'disabled' and a.xact_start is not distinct from {xact_start}"
+            )
+            if guard.backend_xid is not None:
+                xid = parameters.add(str(guard.backend_xid), "text")
+                parts.append(f"a.backend_xid::text = {xid}")
+        case Basis.IDENTITY:
+            parts.append("true")
+    return " and ".join(f"({part})" for part in parts)
+
+
+def _mismatch(guard: Guard) -> Verdict:
+    if guard.basis is Basis.FILTER and guard.action is Action.TERMINATE:
+        return Verdict.NO_LONGER_MATCHES
+    return Verdict.CHANGED
+
+
+def _reason(error: asyncpg.PostgresError) -> str:
+    """PostgreSQL's own reason: the detail where there is one (16 and later)."""
+    detail = getattr(error, "detail", None)
+    return str(detail or error.args[0])
+
+
+def _text(raw: bytes | None) -> str | None:
+    # Written under another database's encoding it may be no UTF-8 at all.
+    return None if raw is None else raw.decode("utf-8", errors="backslashreplace")
+
+
+def _roles(rows: list[asyncpg.Record]) -> dict[int, Role]:
+    return {
+        row["oid"]: Role(
+            row["oid"], _text(row["rolname"]) or "", row["rolsuper"], row["rolconnlimit"]
+        )
+        for row in rows
+    }
+
+
+def _databases(rows: list[asyncpg.Record]) -> dict[int, Database]:
+    return {
+        row["oid"]: Database(
+            row["oid"], _text(row["datname"]) or "", row["datconnlimit"], row["datistemplate"]
+        )
+        for row in rows
+    }
+
+
+def _look(cluster: str, host: str, names: Names, rows: list[asyncpg.Record]) -> Look:
+    first = rows[0]
+    blocked_by: dict[int, tuple[int, ...]] = {}
+    for waiter, blocker in zip(first["waiters"] or (), first["blockers"] or (), strict=True):
+        blocked_by[waiter] = (*blocked_by.get(waiter, ()), blocker)
+    return Look(
+        server=_server(cluster, host, names, first),
+        names=names,
+        counts=Counts(
+            total=first["total"],
+            by_state=dict(zip(first["states"] or (), first["by_state"] or (), strict=True)),
+            waiting=first["waiting"],
+            oldest_xact=first["oldest_xact"],
+        ),
+        waits=Waits(blocked_by),
+        rows=tuple(_backend(row, names) for row in rows if row["pid"] is not None),
+    )
+
+
+def _server(cluster: str, host: str, names: Names, row: asyncpg.Record) -> Server:
+    by_role = dict(zip(row["role_oids"] or (), row["role_used"] or (), strict=True))
+    by_database = dict(zip(row["database_oids"] or (), row["database_used"] or (), strict=True))
+    roles = [
+        Limit(role.rolname, by_role.get(role.oid, 0), role.rolconnlimit)
+        for role in names.roles.values()
+        if role.rolconnlimit >= 0 and not role.rolsuper
+    ]
+    databases = [
+        Limit(database.datname, by_database.get(database.oid, 0), database.datconnlimit)
+        for database in names.databases.values()
+        if database.datconnlimit >= 0
+    ]
+    return Server(
+        cluster=cluster,
+        host=host,
+        id=ServerId(row["system_identifier"], row["postmaster_start_time"]),
+        version=_version(row["server_version_num"]),
+        in_recovery=row["in_recovery"],
+        now=row["now"],
+        max_connections=row["max_connections"],
+        superuser_reserved_connections=row["superuser_reserved_connections"],
+        reserved_connections=row["reserved_connections"],
+        client_backends=row["client_backends"],
+        roles=tuple(sorted(roles, key=_pressure)),
+        databases=tuple(sorted(databases, key=_pressure)),
+    )
+
+
+def _pressure(limit: Limit) -> tuple[bool, float, int, str]:
+    share = limit.used / limit.limit if limit.limit else 1.0
+    return not limit.reached, -share, -limit.used, limit.name
+
+
+def _version(server_version_num: int) -> str:
+    """`180006` is 18.6: since PostgreSQL 10 a version has two parts."""
+    return f"{server_version_num // 10000}.{server_version_num % 10000}"
+
+
+def _backend(row: asyncpg.Record, names: Names) -> Backend:
+    role = names.roles.get(row["usesysid"])
+    database = names.databases.get(row["datid"])
+    return Backend(
+        pid=row["pid"],
+        datid=row["datid"],
+        datname=database.datname if database else None,
+        leader_pid=row["leader_pid"],
+        usesysid=row["usesysid"],
+        usename=role.rolname if role else None,
+        application_name=row["application_name"],
+        client_addr=row["client_addr"],
+        client_hostname=row["client_hostname"],
+        client_port=row["client_port"],
+        backend_start=row["backend_start"],
+        xact_start=row["xact_start"],
+        query_start=row["query_start"],
+        state_change=row["state_change"],
+        wait_event_type=row["wait_event_type"],
+        wait_event=row["wait_event"],
+        state=row["state"],
+        backend_xid=row["backend_xid"],
+        backend_xmin=row["backend_xmin"],
+        query_id=row["query_id"],
+        query=_text(row["query"]),
+        backend_type=row["backend_type"],
+    )

@@ -1,0 +1,198 @@
+"""Connections that are opened before they are needed, and kept.
+
+When a server is full a new connection is refused, and one that is open goes on working
+(`sorry, too many clients already` comes at the start of a session only). So a fixed number
+is held from the start, never grown in an incident, and re-made in the background at once
+when one is lost, before the crowd takes its slot.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import asyncpg
+import structlog
+
+from bot.errors import NotSent
+from bot.postgres import trouble
+
+log = structlog.get_logger(__name__)
+
+PROBE_EVERY = 30.0
+"""Seconds between two trivial round trips on a connection that nobody uses."""
+
+PROBE_TIMEOUT = 5.0
+FIRST_RETRIES = (0.2, 0.2, 0.3, 0.5)
+"""Seconds before each of the first attempts to re-make a connection; then 1 s each, and
+after the first minute 5 s each."""
+
+if TYPE_CHECKING:
+    Connection = asyncpg.Connection[asyncpg.Record]
+else:
+    Connection = asyncpg.Connection  # generic in its stubs alone
+
+
+@dataclass(slots=True)
+class Slot:
+    """One place for a connection. Only its keeper puts a new connection there."""
+
+    number: int
+    connection: Connection | None = None
+    busy: bool = False
+    used_at: float = 0.0
+
+    @property
+    def free(self) -> bool:
+        """Whether there is a live connection that nobody uses."""
+        return self.connection is not None and not self.connection.is_closed() and not self.busy
+
+    @property
+    def live(self) -> bool:
+        """Whether there is a live connection, used or not."""
+        return self.connection is not None and not self.connection.is_closed()
+
+
+class HeldConnections:
+    """A fixed number of connections to one server.
+
+    `connect` opens and prepares one connection; whatever it raises is remembered as the
+    cluster's trouble and tried again.
+    """
+
+    def __init__(
+        self, cluster: str, size: int, connect: Callable[[], Awaitable[Connection]]
+    ) -> None:
+        self._cluster = cluster
+        self._connect = connect
+        self._slots = [Slot(number) for number in range(size)]
+        self._changed = asyncio.Condition()
+        self._keepers: list[asyncio.Task[None]] = []
+        self._trouble = "it has not answered yet"
+
+    @property
+    def live(self) -> int:
+        """How many connections live now."""
+        return sum(slot.live for slot in self._slots)
+
+    @property
+    def size(self) -> int:
+        """How many there should be."""
+        return len(self._slots)
+
+    @property
+    def trouble(self) -> str:
+        """Why the last attempt to connect failed, in words fit for a channel."""
+        return self._trouble
+
+    async def open(self, *, within: timedelta) -> None:
+        """Start the keepers, and give them a little time. Does not raise when it is down."""
+        self._keepers = [
+            asyncio.create_task(self._keep(slot), name=f"{self._cluster}-{slot.number}")
+            for slot in self._slots
+        ]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within.total_seconds()), self._changed:
+                await self._changed.wait_for(lambda: self.live == self.size)
+
+    async def close(self) -> None:
+        """Stop the keepers and drop the connections."""
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        for slot in self._slots:
+            if slot.connection is not None:
+                slot.connection.terminate()
+
+    @asynccontextmanager
+    async def acquire(self, *, within: float) -> AsyncIterator[Connection]:
+        """Lend a connection; waits at most `within` seconds for one.
+
+        Raises `NotSent`: where none lives, or all are busy for so long.
+        """
+        slot = await self._take(within)
+        connection = slot.connection
+        assert connection is not None  # noqa: S101  a slot is taken only while it has one
+        try:
+            yield connection
+        finally:
+            slot.busy = False
+            slot.used_at = time.monotonic()
+            await self._notify()
+
+    async def _take(self, within: float) -> Slot:
+        def pick() -> Slot | None:
+            # The longest unused first, so that a quiet death is found out early.
+            free = [slot for slot in self._slots if slot.free]
+            return min(free, key=lambda slot: slot.used_at, default=None)
+
+        try:
+            async with asyncio.timeout(within), self._changed:
+                await self._changed.wait_for(lambda: pick() is not None)
+                slot = pick()
+                assert slot is not None  # noqa: S101  the condition is held since
+                slot.busy = True
+                return slot
+        except TimeoutError:
+            problem = "all of the bot's connections are busy" if self.live else self._trouble
+            raise NotSent(self._cluster, problem) from None
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _keep(self, slot: Slot) -> None:
+        lost_at = time.monotonic()
+        attempt = 0
+        while True:
+            try:
+                slot.connection = await self._connect()
+            except Exception as error:  # noqa: BLE001  whatever it is, the next try is the remedy
+                words = trouble.of_connecting(error)
+                if words != self._trouble:
+                    log.warning("cluster.down", cluster=self._cluster, problem=words)
+                self._trouble = words
+                await asyncio.sleep(_pause(attempt, time.monotonic() - lost_at))
+                attempt += 1
+                continue
+            log.info("cluster.connected", cluster=self._cluster, slot=slot.number)
+            slot.used_at = time.monotonic()
+            await self._notify()
+            await self._watch(slot)
+            log.warning("cluster.connection_lost", cluster=self._cluster, slot=slot.number)
+            self._trouble = "the connection was lost"
+            lost_at, attempt = time.monotonic(), 0
+
+    async def _watch(self, slot: Slot) -> None:
+        """Return when the slot's connection is dead."""
+        connection = slot.connection
+        assert connection is not None  # noqa: S101
+        lost = asyncio.Event()
+        connection.add_termination_listener(lambda _: lost.set())
+        while not connection.is_closed():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(lost.wait(), PROBE_EVERY)
+                return
+            if slot.free and time.monotonic() - slot.used_at >= PROBE_EVERY:
+                await self._probe(slot, connection)
+
+    async def _probe(self, slot: Slot, connection: Connection) -> None:
+        slot.busy = True
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT):
+                await connection.fetchval("select 1")
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            connection.terminate()
+        finally:
+            slot.busy = False
+            slot.used_at = time.monotonic()
+            await self._notify()
+
+
+def _pause(attempt: int, lost_for: float) -> float:
+    if attempt < len(FIRST_RETRIES):
+        return FIRST_RETRIES[attempt]
+    return 1.0 if lost_for < 60.0 else 5.0

@@ -1,0 +1,1 @@
+select oid, textsend(datname::text) as datname, datconnlimit, datistemplate from pg_database

@@ -1,0 +1,132 @@
+-- One look: the rows asked for and the counts over all that match, of one snapshot.
+--
+-- It reads the function under pg_stat_activity, not the view: the view joins pg_database
+-- and pg_authid, and stands still behind whoever holds ACCESS EXCLUSIVE on one of them.
+-- Names are resolved apart. Texts that another database's encoding may have written come
+-- as bytes.
+with
+everyone as materialized (
+    select * from pg_stat_get_activity(null)
+),
+edges as materialized (
+    -- pg_blocking_pids takes all of the lock manager's partitions: only waiters are asked.
+    -- Somebody who waits for a safe snapshot (DEFERRABLE) has an answer elsewhere.
+    select distinct waiter.pid as waiter, blocker.pid as blocker
+    from everyone as waiter
+    cross join lateral unnest(
+        case
+            when waiter.wait_event_type = 'Lock' then pg_blocking_pids(waiter.pid)
+            when waiter.wait_event = 'SafeSnapshot' then pg_safe_snapshot_blocking_pids(waiter.pid)
+        end
+    ) as blocker (pid)
+    where waiter.wait_event_type = 'Lock' or waiter.wait_event = 'SafeSnapshot'
+),
+by_role as materialized (
+    select usesysid, count(*)::int as used
+    from everyone
+    where backend_type = 'client backend'
+    group by usesysid
+),
+by_database as materialized (
+    select datid, count(*)::int as used
+    from everyone
+    where backend_type = 'client backend'
+    group by datid
+),
+at_limit as materialized (
+    select by_role.usesysid
+    from by_role
+    join unnest($1::oid[], $2::int[]) as limits (usesysid, rolconnlimit) using (usesysid)
+    where by_role.used >= limits.rolconnlimit
+),
+matched as materialized (
+    select
+        a.*,
+        (select count(*) from edges where edges.blocker = a.pid) as blocks,
+        (
+            a.backend_type = 'client backend'
+            and exists (select from at_limit where at_limit.usesysid = a.usesysid)
+        ) as is_at_limit
+    from everyone as a
+    where a.pid <> pg_backend_pid() and ({where})
+),
+counts as (
+    select
+        (select count(*)::int from matched) as total,
+        (select count(*)::int from matched where exists (select from edges where waiter = pid))
+            as waiting,
+        (select min(xact_start) from matched where backend_type = 'client backend')
+            as oldest_xact,
+        (
+            select array_agg(coalesce(state, '') order by state)
+            from (select distinct state from matched) as states
+        ) as states,
+        (
+            select array_agg(n order by state)
+            from (select state, count(*)::int as n from matched group by state) as states
+        ) as by_state,
+        (select array_agg(usesysid order by usesysid) from by_role where usesysid is not null)
+            as role_oids,
+        (select array_agg(used order by usesysid) from by_role where usesysid is not null)
+            as role_used,
+        (select array_agg(datid order by datid) from by_database where datid is not null)
+            as database_oids,
+        (select array_agg(used order by datid) from by_database where datid is not null)
+            as database_used,
+        (select array_agg(waiter order by waiter, blocker) from edges) as waiters,
+        (select array_agg(blocker order by waiter, blocker) from edges) as blockers,
+        (select count(*)::int from everyone where backend_type = 'client backend')
+            as client_backends
+),
+page as (
+    select row_number() over (order by {order}) as place, a.*
+    from matched as a
+    order by place
+    limit $3 offset $4
+)
+select
+    counts.total,
+    counts.waiting,
+    counts.oldest_xact,
+    counts.client_backends,
+    case when is_first then counts.states end as states,
+    case when is_first then counts.by_state end as by_state,
+    case when is_first then counts.role_oids end as role_oids,
+    case when is_first then counts.role_used end as role_used,
+    case when is_first then counts.database_oids end as database_oids,
+    case when is_first then counts.database_used end as database_used,
+    case when is_first then counts.waiters end as waiters,
+    case when is_first then counts.blockers end as blockers,
+    case when is_first then (select system_identifier from pg_control_system()) end
+        as system_identifier,
+    pg_postmaster_start_time() as postmaster_start_time,
+    pg_is_in_recovery() as in_recovery,
+    current_setting('server_version_num')::int as server_version_num,
+    current_setting('max_connections')::int as max_connections,
+    current_setting('superuser_reserved_connections')::int as superuser_reserved_connections,
+    coalesce(current_setting('reserved_connections', true), '0')::int as reserved_connections,
+    clock_timestamp() as now,
+    page.pid,
+    page.datid,
+    page.leader_pid,
+    page.usesysid,
+    page.application_name,
+    page.client_addr,
+    page.client_hostname,
+    page.client_port,
+    page.backend_start,
+    page.xact_start,
+    page.query_start,
+    page.state_change,
+    page.wait_event_type,
+    page.wait_event,
+    page.state,
+    page.backend_xid,
+    page.backend_xmin,
+    page.query_id,
+    textsend(page.query) as query,
+    page.backend_type
+from counts
+left join page on true
+cross join lateral (select page.place is null or page.place = $4 + 1 as is_first) as first
+order by page.place

@@ -1,0 +1,2 @@
+-- Names as bytes: a role may have been created under another encoding.
+select oid, textsend(rolname::text) as rolname, rolsuper, rolconnlimit from pg_roles

@@ -1,0 +1,53 @@
+-- Verdict and signal for one target, in one statement.
+--
+-- The target is signalled only where every WHEN before the signal was passed, in this
+-- statement, on this server, at this moment; what can't be seen (NULL) never passes. The
+-- deadline comes last, right before the signal, so that a statement that was held up on
+-- its way signals nothing. Between the row that was read and the signal there remain the
+-- microseconds of this statement: PostgreSQL has no signal that takes an identity.
+--
+-- Needs pg_signal_backend for other roles' sessions; PostgreSQL raises
+-- insufficient_privilege for a superuser's. Needs pg_read_all_stats to see the row.
+with
+everyone as materialized (
+    select * from pg_stat_get_activity(null)
+),
+edges as materialized (
+    select distinct waiter.pid as waiter, blocker.pid as blocker
+    from everyone as waiter
+    cross join lateral unnest(
+        case
+            when waiter.wait_event_type = 'Lock' then pg_blocking_pids(waiter.pid)
+            when waiter.wait_event = 'SafeSnapshot' then pg_safe_snapshot_blocking_pids(waiter.pid)
+        end
+    ) as blocker (pid)
+    where waiter.wait_event_type = 'Lock' or waiter.wait_event = 'SafeSnapshot'
+),
+target as materialized (
+    -- Asked for -1 or NULL the function gives every backend: the pid is compared again.
+    select * from pg_stat_get_activity($3::int) where pid = $3::int
+)
+select
+    case
+        when (select system_identifier from pg_control_system()) is distinct from $1::bigint
+            or pg_postmaster_start_time() is distinct from $2::timestamptz
+            then 'server changed'
+        when a.pid is null then 'gone'
+        when a.backend_start is null then 'not visible'
+        when a.backend_start <> $4::timestamptz then 'gone'
+        when a.backend_type is null or a.state is null or a.usesysid is null
+            then 'not visible'
+        when a.backend_type <> 'client backend' then 'not a client backend'
+        when a.usesysid = any($5::oid[])
+            or coalesce(a.application_name, '') like any($6::text[])
+            then 'protected'
+        when ({match}) is not true then '{mismatch}'
+        when clock_timestamp() >= $7::timestamptz then 'late'
+        when {function}(a.pid) then 'signalled'
+        else 'gone'
+    end as verdict,
+    clock_timestamp() as now,
+    a.xact_start,
+    a.state
+from (select) as one
+left join target as a on true

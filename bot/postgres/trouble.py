@@ -1,0 +1,45 @@
+"""The driver's errors in words fit for a channel: no address, no password, no query."""
+
+import asyncpg
+
+from bot.errors import ClusterDown, ClusterError, ClusterRefused, ClusterTimeout
+
+
+def of_connecting(error: BaseException) -> str:
+    """Why a connection could not be made."""
+    match error:
+        case asyncpg.TooManyConnectionsError():
+            return "it has no free connection slot for the bot"
+        case asyncpg.InvalidPasswordError() | asyncpg.InvalidAuthorizationSpecificationError():
+            return "it refuses the bot's role or password"
+        case asyncpg.InvalidCatalogNameError():
+            return "the database that its URL names does not exist there"
+        case asyncpg.CannotConnectNowError():
+            return "it is starting up, shutting down or recovering"
+        case asyncpg.PostgresError():
+            return f"it refuses the connection (SQLSTATE {error.sqlstate})"
+        case TimeoutError():
+            return "did not answer within 5 s"
+        case ConnectionRefusedError():
+            return "nothing listens at its address: is PostgreSQL running?"
+        case OSError():
+            return "its address can't be reached"
+        case _:
+            return f"the connection failed ({type(error).__name__})"
+
+
+def of_statement(cluster: str, error: BaseException) -> ClusterError:
+    """What a statement that failed means for the cluster."""
+    match error:
+        case TimeoutError() | asyncpg.QueryCanceledError():
+            return ClusterTimeout(cluster, "did not answer within 5 s (connected, no reply)")
+        case asyncpg.AdminShutdownError() | asyncpg.CrashShutdownError():
+            return ClusterDown(cluster, "it shut the connection down")
+        case asyncpg.InsufficientPrivilegeError():
+            return ClusterRefused(cluster, "the bot's role may not read what it needs there")
+        case asyncpg.PostgresError():
+            return ClusterRefused(cluster, f"it refused a statement (SQLSTATE {error.sqlstate})")
+        case asyncpg.InterfaceError() | OSError():
+            return ClusterDown(cluster, "the connection was lost")
+        case _:
+            raise error

@@ -1,0 +1,171 @@
+"""Conditions as SQL over a row `a` of `pg_stat_get_activity`.
+
+The SQL is put together from the constants of this module alone; whatever was typed, and
+every name, is a parameter.
+"""
+
+from typing import Any, assert_never
+
+from bot.backends import Names
+from bot.conditions import AddressIn, Before, Condition, InLock, OidIn, PidIn, TextLike
+from bot.grammar import AgeOf, SortKey, Word
+
+HURTS_MOST = """
+    a.blocks desc,
+    a.is_at_limit desc,
+    a.xact_start asc nulls last,
+    case when a.state = 'active' then a.query_start end asc nulls last,
+    (a.backend_type = 'client backend') desc nulls last,
+    a.state_change asc nulls last,
+    a.pid
+"""
+"""The order unless told otherwise: what blocks others, what stands at its role's limit,
+the oldest open transaction, the longest running query."""
+
+EVERYTHING = "true"
+CONNECTED = "(a.datid is not null or a.backend_type = 'walsender' or a.backend_type is null)"
+"""Without the server's own background processes, which belong to no database."""
+
+_SINCE = {
+    AgeOf.AGE: ("a.backend_start", "true"),
+    AgeOf.XACT: ("a.xact_start", "true"),
+    AgeOf.QUERY: ("a.query_start", "a.state in ('active', 'fastpath function call')"),
+    AgeOf.IDLE: ("a.state_change", "a.state like 'idle%'"),
+}
+
+_OID = {"usesysid": "a.usesysid", "datid": "a.datid"}
+
+_TEXT = {
+    "application_name": ("a.application_name",),
+    "client_addr": ("host(a.client_addr)",),
+    "state": ("a.state",),
+    "backend_type": ("a.backend_type",),
+    "wait_event": ("a.wait_event_type", "a.wait_event"),
+}
+
+_SORT = {
+    column: f"a.{column}"
+    for column in (
+        "datid",
+        "pid",
+        "leader_pid",
+        "usesysid",
+        "application_name",
+        "client_addr",
+        "client_hostname",
+        "client_port",
+        "backend_start",
+        "xact_start",
+        "query_start",
+        "state_change",
+        "wait_event_type",
+        "wait_event",
+        "state",
+        "query_id",
+        "query",
+        "backend_type",
+    )
+} | {
+    # An age grows as its instant lies further back; 'infinity' can't occur here.
+    "age": "clock_timestamp() - a.backend_start",
+    "xact_age": "clock_timestamp() - a.xact_start",
+    "query_age": "clock_timestamp() - a.query_start",
+    "state_age": "clock_timestamp() - a.state_change",
+    "backend_xid": "age(a.backend_xid)",  # xid has no order; age() counts from now
+    "backend_xmin": "age(a.backend_xmin)",
+    "blocked_by": ("(select min(edges.blocker) from edges where edges.waiter = a.pid)"),
+}
+
+
+class Parameters(list[Any]):
+    """The arguments of one statement, in the order of their `$n`."""
+
+    def add(self, value: object, cast: str) -> str:
+        """Take a value and return the placeholder that stands for it."""
+        self.append(value)
+        return f"${len(self)}::{cast}"
+
+
+def like(parts: tuple[str, ...]) -> str:
+    r"""A glob's parts as a pattern for LIKE, with `\` as its escape.
+
+    >>> like(("50%", ""))
+    '50\\%%'
+    """
+    escaped = (part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") for part in parts)
+    return "%".join(escaped)
+
+
+def where(conditions: tuple[Condition, ...], parameters: Parameters, *, strict: bool) -> str:
+    """All conditions as one expression.
+
+    With `strict` (a kill's reading) an unknown value satisfies nothing; without it, an
+    unknown value satisfies a negation, as a reader of a table expects.
+    """
+    if not conditions:
+        return "true"
+    return " and ".join(_one(c, parameters, strict=strict) for c in conditions)
+
+
+def _one(condition: Condition, parameters: Parameters, *, strict: bool) -> str:
+    match condition:
+        case OidIn(column, oids, negated):
+            holds = f"{_OID[column]} = any({parameters.add(list(oids), 'oid[]')})"
+        case TextLike(text_column, parts, negated):
+            holds = _text(text_column, parts, parameters)
+        case AddressIn(network, negated):
+            holds = f"a.client_addr <<= {parameters.add(network, 'text')}::inet"
+        case Before(of, instant, older):
+            negated = False
+            column, while_ = _SINCE[of]
+            sign = "<" if older else ">"
+            holds = f"{column} {sign} {parameters.add(instant, 'timestamptz')} and {while_}"
+        case InLock(word):
+            negated = False
+            end = {Word.BLOCKED: "waiter", Word.BLOCKING: "blocker"}[word]
+            holds = f"exists (select from edges where edges.{end} = a.pid)"
+        case PidIn(pids):
+            negated = False
+            holds = f"a.pid = any({parameters.add(list(pids), 'int[]')})"
+        case _:
+            assert_never(condition)
+    if not negated:
+        return f"({holds})"
+    return f"(not ({holds}))" if strict else f"(({holds}) is not true)"
+
+
+def _text(column: str, parts: tuple[str, ...], parameters: Parameters) -> str:
+    if len(parts) == 1:
+        value, operator = parts[0], "="
+    else:
+        value, operator = like(parts), "like"
+    placeholder = parameters.add(value, "text")
+    sides = [f"{side} {operator} {placeholder}" for side in _TEXT[column]]
+    if len(sides) == 1:
+        return sides[0]
+    # A wait has a type and an event; either one may be named, both are NULL or neither.
+    return " or ".join(sides)
+
+
+def order(sort: tuple[SortKey, ...], names: Names, parameters: Parameters) -> str:
+    """The ORDER BY of a look; unknown values come last either way."""
+    if not sort:
+        return HURTS_MOST
+    keys = [
+        f"{_sort_key(key.column, names, parameters)} {'desc' if key.descending else 'asc'}"
+        " nulls last"
+        for key in sort
+    ]
+    return ", ".join([*keys, "a.pid"])
+
+
+def _sort_key(column: str, names: Names, parameters: Parameters) -> str:
+    if column == "usename":
+        roles = sorted(names.roles.values(), key=lambda role: role.rolname)
+        oids = parameters.add([role.oid for role in roles], "oid[]")
+        return f"array_position({oids}, a.usesysid)"
+    if column == "datname":
+        databases = sorted(names.databases.values(), key=lambda database: database.datname)
+        oids = parameters.add([database.oid for database in databases], "oid[]")
+        return f"array_position({oids}, a.datid)"
+    return _SORT[column]
