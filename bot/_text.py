@@ -55,9 +55,9 @@ def refuse_hidden(text: str) -> None:
             before, after = text[:at].split(), text[at + 1 :].split()
             head = before[-1] if before and not text[at - 1].isspace() else ""
             tail = after[0] if after and not text[at + 1].isspace() else ""
-            name = unicodedata.name(character, "a control character")
-            problem = f"holds {_code_point(character)} ({name}), which can't be seen"
-            raise fault(head + character + tail, problem)
+            name = unicodedata.name(character, "")
+            named = _code_point(character) + (f" ({name})" if name else "")
+            raise fault(head + character + tail, f"holds {named}, which can't be seen")
 
 
 def _hidden(character: str) -> bool:

@@ -117,9 +117,9 @@ def _one(condition: Condition, parameters: Parameters, *, strict: bool) -> str:
             holds = f"a.client_addr <<= {parameters.add(network, 'text')}::inet"
         case Before(of, instant, older):
             negated = False
-            column, while_ = _SINCE[of]
+            since, while_ = _SINCE[of]
             sign = "<" if older else ">"
-            holds = f"{column} {sign} {parameters.add(instant, 'timestamptz')} and {while_}"
+            holds = f"{since} {sign} {parameters.add(instant, 'timestamptz')} and {while_}"
         case InLock(word):
             negated = False
             end = {Word.BLOCKED: "waiter", Word.BLOCKING: "blocker"}[word]

@@ -35,9 +35,9 @@ select
         when a.pid is null then 'gone'
         when a.backend_start is null then 'not visible'
         when a.backend_start <> $4::timestamptz then 'gone'
-        when a.backend_type is null or a.state is null or a.usesysid is null
-            then 'not visible'
+        when a.backend_type is null then 'not visible'
         when a.backend_type <> 'client backend' then 'not a client backend'
+        when a.state is null or a.usesysid is null then 'not visible'
         when a.usesysid = any($5::oid[])
             or coalesce(a.application_name, '') like any($6::text[])
             then 'protected'

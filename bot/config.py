@@ -1,0 +1,366 @@
+"""The bot's settings: environment variables -> `Settings`, or every error at once.
+
+Nothing here reads the process's environment or `.env`: the composition root hands both to
+`load`. A message names its variable and says what is expected; it never shows a value,
+but for ids and names, which are no secrets.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
+from difflib import get_close_matches
+from ipaddress import ip_address
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from bot.errors import SettingsError
+from bot.policy import Allowlist, Glob
+
+LogFormat = Literal["json", "console"]
+
+MAIN = "main"
+"""The cluster that `DATABASE_URL` names."""
+
+_CLUSTER_NAME = re.compile(r"[a-z0-9_-]{1,40}")
+_HOST_AND_PORT = re.compile(r"(?:\[[^]]+\]|[^][:]*)(?::(?P<port>[0-9]*))?")
+_USER_ID = re.compile(r"[UW][A-Z0-9]+")
+_GROUP_ID = re.compile(r"S[A-Z0-9]+")
+_CHANNEL_ID = re.compile(r"[CG][A-Z0-9]+")
+_FIT_TO_SHOW = re.compile(r"(?!xox|xapp)[\w.*@#<>|-]{1,31}", re.ASCII | re.IGNORECASE)
+
+# An unknown variable that begins so can only be meant for the bot, and leaving it out
+# would unprotect what it was to protect.
+_OURS = ("PROTECTED_", "SECOND_PERSON")
+
+# Names so common that a near one is no typing error of theirs; what they set is seen to be
+# missing, or does no harm.
+_ANYONES = frozenset({"PORT", "DATABASE_URL", "HEALTH_PORT", "LOG_LEVEL", "LOG_FORMAT"})
+
+# Slack's older libraries read this one: no misspelt SLACK_APP_TOKEN.
+_OF_OTHERS = frozenset({"SLACK_API_TOKEN"})
+
+
+# What a variable's text must be. Each takes the stripped text and raises `ValueError` with
+# words that follow the variable's name.
+
+
+def _token(prefix: str, kind: str) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if re.fullmatch(prefix + "[!-~]+", text) is None:
+            raise ValueError(f"must be {kind} token, {prefix}…")
+        return text
+
+    return check
+
+
+def _whole_number(least: int, most: int, of: str) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if re.fullmatch("[0-9]{1,9}", text) is None or not least <= int(text) <= most:
+            raise ValueError(f"must be {of} from {least} to {most}")
+        return int(text)
+
+    return read
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    spellings = {word.lower(): word for word in words}
+
+    def read(text: str) -> str:
+        if text.lower() not in spellings:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return spellings[text.lower()]
+
+    return read
+
+
+def _api_url(text: str) -> str:
+    """A base that `urljoin` keeps whole: with a slash at its end."""
+    try:
+        url = urlsplit(text)
+        host, _ = url.hostname or "", url.port  # each raises for what it can't read
+    except ValueError:
+        raise ValueError("is no URL that can be read") from None
+    if not host or url.scheme not in ("https", "http"):
+        raise ValueError("must be a URL that begins with https://")
+    if "@" in url.netloc or "?" in text or "#" in text:
+        raise ValueError("must be a host and a path alone: no user, password, ? or #")
+    if url.scheme == "http" and not _is_loopback(host):
+        raise ValueError("must begin with https:// unless its host is loopback")
+    return text.rstrip("/") + "/"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _one_server(text: str) -> str:
+    """A URL that asyncpg reads as one server, whatever it is in the environment or a file.
+
+    asyncpg moves to another host of its list in silence, takes PGHOST or every socket of
+    the machine where a URL has no host, and ends the password at the first @.
+    """
+    try:
+        url = urlsplit(text)
+        query = parse_qs(url.query, keep_blank_values=True, strict_parsing=bool(url.query))
+    except ValueError:
+        raise ValueError("is no URL that can be read") from None
+    if url.scheme not in ("postgresql", "postgres"):
+        raise ValueError("must be a URL that begins with postgresql://")
+    if url.netloc.count("@") > 1 or "#" in text:
+        raise ValueError("has an @ or # too many: within a user's name or password, write %40, %23")
+    hosts = [host for host in (url.hostname, *query.get("host", ())) if host]
+    authority = url.netloc.rpartition("@")[2]
+    if len(hosts) > 1 or any("," in unquote(part) for part in (authority, *hosts)):
+        raise ValueError("names several hosts: a cluster is one server")
+    place = _HOST_AND_PORT.fullmatch(authority)
+    ports = [place["port"] or "5432", *query.get("port", ())] if place else [""]
+    if not all(re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65536 for port in ports):
+        raise ValueError("has no port that can be read (/ and ? in a password are %2F and %3F)")
+    if not (url.hostname or query.get("host", [""])[-1]):
+        raise ValueError("names no host (for a Unix socket: ?host=/its/directory)")
+    return text
+
+
+def _ledger_url(text: str) -> str:
+    if text.startswith(("postgresql:", "postgres:")):
+        return _one_server(text)
+    path = text.removeprefix("sqlite:///")
+    if path == text:
+        raise ValueError("must begin with sqlite:/// or postgresql://")
+    if path in ("", ":memory:") or "?" in path:
+        raise ValueError("must name a file that outlives the bot: sqlite:///ledger.db")
+    return text
+
+
+def _items(text: str) -> list[str]:
+    return [item for item in map(str.strip, text.split(",")) if item]
+
+
+def _shown(items: Iterable[str]) -> str:
+    """Items as they may stand in a message: a secret pasted into a list stays out of it."""
+    return ", ".join(
+        f"`{item}`" if _FIT_TO_SHOW.fullmatch(item) else f"an item of {len(item)} characters"
+        for item in items
+    )
+
+
+def _ids(text: str, kinds: Iterable[re.Pattern[str]], expected: str) -> list[str]:
+    items = _items(text)
+    wrong = [item for item in items if not any(kind.fullmatch(item) for kind in kinds)]
+    if wrong:
+        hint = ""
+        if any(kind.fullmatch(item.upper()) for item in wrong for kind in kinds):
+            hint = "; ids are in upper case"
+        raise ValueError(f"takes {expected}, not {_shown(wrong)}{hint}")
+    return items
+
+
+def _kill_allowlist(text: str) -> Allowlist:
+    if "*" in _items(text):
+        raise ValueError("takes no `*`: name who may end sessions")
+    return _people(text)
+
+
+def _sessions_allowlist(text: str) -> Allowlist:
+    items = _items(text)
+    if items == ["*"]:
+        return Allowlist(everyone=True)
+    if "*" in items:
+        raise ValueError("takes `*` alone, without ids beside it")
+    return _people(text)
+
+
+def _people(text: str) -> Allowlist:
+    ids = _ids(text, (_USER_ID, _GROUP_ID), "ids of users (U…, W…) and user groups (S…)")
+    groups = frozenset(item for item in ids if item.startswith("S"))
+    return Allowlist(users=frozenset(ids) - groups, groups=groups)
+
+
+def _channels(text: str) -> frozenset[str]:
+    return frozenset(_ids(text, (_CHANNEL_ID,), "ids of channels (C…, G…)"))
+
+
+def _globs(text: str) -> tuple[Glob, ...]:
+    return tuple(tuple(item.split("*")) for item in _items(text))
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(item.lower() for item in _items(text))
+
+
+def _seconds(text: str) -> timedelta:
+    return timedelta(seconds=_whole_number(10, 86_400, "a whole number of seconds")(text))
+
+
+_PORT = BeforeValidator(_whole_number(1, 65_535, "a port"))
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_DatabaseUrl = Annotated[SecretStr, BeforeValidator(_one_server)]
+
+
+class Settings(BaseSettings):
+    """What the environment says, checked. Made by `load`; its repr masks every secret.
+
+    A field's alias is its variable.
+
+    Attributes:
+        slack_app_token: Socket Mode, whether or not there is a signing secret as well.
+        slack_signing_secret: HTTP mode, where there is no app token.
+        slack_api_url: ends in a slash.
+        clusters: name -> URL; `main` first, then by name. Each URL names one server.
+        protected_roles: globs as `bot.policy.Protection` takes them.
+        protected_applications: the same.
+        second_person_clusters: some of the names in `clusters`.
+        ledger_url: `sqlite:///…` or `postgresql://…`, as it was given.
+    """
+
+    model_config = SettingsConfigDict(
+        alias_generator=str.upper,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        validate_default=False,  # defaults are values, not texts to be read
+    )
+
+    slack_bot_token: Annotated[SecretStr, BeforeValidator(_token("xoxb-", "a bot"))]
+    slack_app_token: Annotated[
+        SecretStr | None, BeforeValidator(_token("xapp-", "an app-level"))
+    ] = None
+    slack_signing_secret: SecretStr | None = None
+    slack_api_url: Annotated[str, BeforeValidator(_api_url)] = "https://slack.com/api/"
+    port: Annotated[int, _PORT] = 3000
+    clusters: Annotated[
+        Mapping[str, _DatabaseUrl], AfterValidator(MappingProxyType), Field(alias="DATABASE_URL")
+    ]
+    kill_allowlist: Annotated[
+        Allowlist, BeforeValidator(_kill_allowlist), Field(alias="PG_KILL_ALLOWLIST")
+    ] = Allowlist()
+    sessions_allowlist: Annotated[
+        Allowlist, BeforeValidator(_sessions_allowlist), Field(alias="PG_SESSIONS_ALLOWLIST")
+    ] = Allowlist()
+    allowed_channels: Annotated[frozenset[str], BeforeValidator(_channels)] = frozenset()
+    protected_roles: Annotated[tuple[Glob, ...], BeforeValidator(_globs)] = ()
+    protected_applications: Annotated[tuple[Glob, ...], BeforeValidator(_globs)] = ()
+    second_person_clusters: Annotated[frozenset[str], BeforeValidator(_names)] = frozenset()
+    confirm_ttl: Annotated[timedelta, BeforeValidator(_seconds)] = timedelta(seconds=600)
+    ledger_url: Annotated[SecretStr, BeforeValidator(_ledger_url)] = SecretStr(
+        "sqlite:///ledger.db"
+    )
+    health_port: Annotated[int | None, _PORT] = None
+    log_level: Annotated[str, BeforeValidator(_one_of(*_LEVELS))] = "INFO"
+    log_format: Annotated[LogFormat, BeforeValidator(_one_of("json", "console"))] = "json"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        *_unused: PydanticBaseSettingsSource,
+        **_others: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Nothing but what `load` hands in."""
+        return (init_settings,)
+
+
+VARIABLES: tuple[str, ...] = tuple(str(field.alias) for field in Settings.model_fields.values())
+"""Every variable but the `DATABASE_URL_<NAME>`, in the order in which problems are told."""
+
+
+def load(environ: Mapping[str, str | None]) -> Settings:
+    """Settings from variables, or `SettingsError` with everything that is wrong with them.
+
+    A variable that is blank, or None as in a `.env` line without `=`, counts as unset.
+    """
+    given = {name: text.strip() for name, text in environ.items() if text and text.strip()}
+    urls, problems = _clusters(given)
+    values: dict[str, Any] = {name: given[name] for name in VARIABLES if name in given}
+    values["DATABASE_URL"] = {name: given[variable] for name, variable in urls.items()}
+    problems += [*_no_way_in(given), *_unknown_clusters(given, urls), *_misspelt(given)]
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        problems += [_problem(detail, urls) for detail in found]
+    else:
+        if not problems:
+            return settings
+    raise SettingsError(tuple(sorted(problems, key=_rank)))
+
+
+def _clusters(given: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Each cluster's variable by its name, `main` first, and what is wrong with the names."""
+    urls: dict[str, str] = {}
+    problems = []
+    for variable in sorted(given):
+        if variable == "DATABASE_URL":
+            name = MAIN
+        elif variable.startswith("DATABASE_URL_"):
+            name = variable.removeprefix("DATABASE_URL_").lower()
+        else:
+            continue
+        if _CLUSTER_NAME.fullmatch(name) is None:
+            problems.append(f"{variable}: a cluster's name is 1 to 40 of a to z, 0 to 9, _ and -")
+        elif name in urls:
+            problems.append(f"{variable}: names the cluster `{name}` again, after {urls[name]}")
+        else:
+            urls[name] = variable
+    if not urls and not problems:
+        problems.append("DATABASE_URL: is required, or a DATABASE_URL_<NAME>")
+    return dict(sorted(urls.items(), key=lambda item: (item[0] != MAIN, item[0]))), problems
+
+
+def _no_way_in(given: Mapping[str, str]) -> Iterator[str]:
+    if "SLACK_APP_TOKEN" not in given and "SLACK_SIGNING_SECRET" not in given:
+        yield "SLACK_APP_TOKEN: is required, or SLACK_SIGNING_SECRET for HTTP mode"
+
+
+def _unknown_clusters(given: Mapping[str, str], urls: Iterable[str]) -> Iterator[str]:
+    unknown = sorted(_names(given.get("SECOND_PERSON_CLUSTERS", "")).difference(urls))
+    if unknown:
+        known = ", ".join(f"`{name}`" for name in urls) or "no cluster"
+        yield f"SECOND_PERSON_CLUSTERS: knows {known}, not {_shown(unknown)}"
+
+
+def _misspelt(given: Mapping[str, str]) -> Iterator[str]:
+    """Variables that nobody else can have meant.
+
+    What is left out by a typing error here protects, confines or records nothing, in
+    silence. Slack's prefix is shared with other software: one of its names counts only
+    where it is very near to one that is unset.
+    """
+    slack = [name for name in VARIABLES if name.startswith("SLACK_")]
+    own = [name for name in VARIABLES if name not in _ANYONES and name not in slack]
+    for variable in given.keys() - set(VARIABLES) - _OF_OTHERS:
+        name = variable.upper()
+        nearest = get_close_matches(name, own, n=1, cutoff=0.85)
+        if not nearest and name.startswith(_OURS):
+            nearest = get_close_matches(name, own, n=1, cutoff=0)
+        if not nearest and name.startswith("SLACK_"):
+            unset = [known for known in slack if known not in given]
+            nearest = get_close_matches(name, unset, n=1, cutoff=0.9)
+        if nearest:
+            yield f"{variable}: no such setting; {nearest[0]} is near to it"
+
+
+def _problem(detail: ErrorDetails, urls: Mapping[str, str]) -> str:
+    alias, *inner = detail["loc"]
+    variable = urls[str(inner[0])] if inner else alias
+    if detail["type"] == "missing":
+        return f"{variable}: is required"
+    return f"{variable}: {detail['ctx']['error']}"
+
+
+def _rank(problem: str) -> tuple[int, str]:
+    """Problems stand in the order of the settings, those of unknown variables last."""
+    variable = problem.partition(":")[0]
+    known = "DATABASE_URL" if variable.startswith("DATABASE_URL_") else variable
+    return (VARIABLES.index(known) if known in VARIABLES else len(VARIABLES), problem)

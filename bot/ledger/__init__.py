@@ -1,0 +1,1 @@
+"""The record of kills, on SQLite or PostgreSQL: `bot.ledger.sql.SqlLedger`."""

@@ -1,0 +1,214 @@
+"""Proposals, results and the like to and from the ledger's rows. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import fields
+from datetime import datetime
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any
+
+from sqlalchemy import Row
+
+from bot.backends import Backend, BackendId, Limit, ServerId
+from bot.conditions import from_json, to_json
+from bot.instants import from_us, to_us
+from bot.kills import (
+    Action,
+    Actor,
+    Basis,
+    Conclusion,
+    Draft,
+    Outcome,
+    Proposal,
+    Result,
+    Spared,
+    State,
+    Target,
+)
+from bot.ports import Entry
+
+_INSTANTS = ("backend_start", "xact_start", "query_start", "state_change")
+
+Values = dict[str, Any]
+
+
+def kill_values(draft: Draft) -> Values:
+    """The columns of `kills` that a draft fills."""
+    return {
+        "cluster": draft.cluster,
+        "host": draft.host,
+        "system_identifier": draft.server.system_identifier,
+        "postmaster_start_time": draft.server.postmaster_start_time,
+        "action": draft.action.value,
+        "basis": draft.basis.value,
+        "wording": draft.wording,
+        "conditions": to_json(draft.conditions),
+        "reason": draft.reason,
+        "asked_by": draft.asked_by.user_id,
+        "asked_by_team": draft.asked_by.team_id,
+        "channel_id": draft.channel_id,
+        "seen_at": draft.seen_at,
+        "spared": [{"seen": _dump_backend(s.seen), "why": s.why} for s in draft.spared],
+        "limits_seen": [_dump_limit(limit) for limit in draft.before],
+        "waiting_seen": draft.waiting,
+        "freed": draft.freed,
+    }
+
+
+def target_values(kill_id: int, drafted: Iterable[Target]) -> list[Values]:
+    """The rows of `targets`."""
+    return [
+        {
+            "kill_id": kill_id,
+            "pid": target.id.pid,
+            "backend_start": target.id.backend_start,
+            "position": position,
+            "usename": target.seen.usename,
+            "datname": target.seen.datname,
+            "application_name": target.seen.application_name,
+            "client_addr": None
+            if target.seen.client_addr is None
+            else str(target.seen.client_addr),
+            "state": target.seen.state,
+            "seen": _dump_backend(target.seen),
+            "waiting_behind": target.waiting_behind,
+            "is_new": target.is_new,
+        }
+        for position, target in enumerate(drafted)
+    ]
+
+
+def conclusion_values(conclusion: Conclusion) -> Values:
+    """The columns of `kills` that a conclusion completes."""
+    before, after = conclusion.waiting or (None, None)
+    return {
+        "took": conclusion.took,
+        "limits": [[_dump_limit(limit) for limit in pair] for pair in conclusion.limits],
+        "waiting_before": before,
+        "waiting_after": after,
+        "arrivals": conclusion.arrivals,
+    }
+
+
+def result_values(kill_id: int, results: Iterable[Result]) -> list[Values]:
+    """What `outcomes` and `amendments` share of a row."""
+    return [
+        {
+            "kill_id": kill_id,
+            "pid": result.id.pid,
+            "backend_start": result.id.backend_start,
+            "outcome": result.outcome.value,
+            "detail": result.detail,
+        }
+        for result in results
+    ]
+
+
+def to_entry(  # noqa: PLR0913  an entry is put together from five tables
+    kill: Row[Any],
+    *,
+    now: datetime,
+    targets: Iterable[Row[Any]],
+    outcomes: Iterable[Row[Any]],
+    amendments: Iterable[Row[Any]],
+    notes: Iterable[Row[Any]],
+) -> Entry:
+    """An entry from its rows. Raises `ValueError` for conditions that are not understood."""
+    return Entry(
+        proposal=_to_proposal(kill, targets),
+        expired=kill.state == State.PROPOSED and kill.expires_at <= now,
+        results=tuple(_to_result(row) for row in outcomes),
+        amendments=tuple(_to_result(row) for row in amendments),
+        notes=tuple(row.note for row in notes),
+        concluded_at=kill.concluded_at,
+        took=kill.took,
+        limits=tuple(
+            (_load_limit(before), _load_limit(after)) for before, after in kill.limits or ()
+        ),
+        waiting=(
+            None if kill.waiting_before is None else (kill.waiting_before, kill.waiting_after)
+        ),
+        arrivals=kill.arrivals or 0,
+    )
+
+
+def _to_proposal(kill: Row[Any], targets: Iterable[Row[Any]]) -> Proposal:
+    return Proposal(
+        id=kill.id,
+        state=State(kill.state),
+        cluster=kill.cluster,
+        host=kill.host,
+        server=ServerId(kill.system_identifier, kill.postmaster_start_time),
+        action=Action(kill.action),
+        basis=Basis(kill.basis),
+        wording=kill.wording,
+        conditions=from_json(kill.conditions),
+        targets=tuple(_to_target(row) for row in targets),
+        spared=tuple(Spared(_load_backend(s["seen"]), s["why"]) for s in kill.spared),
+        reason=kill.reason,
+        asked_by=Actor(kill.asked_by, kill.asked_by_team),
+        channel_id=kill.channel_id,
+        seen_at=kill.seen_at,
+        before=tuple(_load_limit(limit) for limit in kill.limits_seen),
+        waiting=kill.waiting_seen,
+        freed=kill.freed,
+        created_at=kill.created_at,
+        expires_at=kill.expires_at,
+        message_ts=kill.message_ts or "",
+        confirmed_by=_to_actor(kill.confirmed_by, kill.confirmed_by_team),
+        claimed_at=kill.claimed_at,
+        dismissed_by=_to_actor(kill.dismissed_by, kill.dismissed_by_team),
+    )
+
+
+def _to_actor(user_id: str | None, team_id: str | None) -> Actor | None:
+    return None if user_id is None else Actor(user_id, team_id or "")
+
+
+def _to_target(row: Row[Any]) -> Target:
+    return Target(
+        BackendId(row.pid, row.backend_start),
+        _load_backend(row.seen),
+        row.waiting_behind,
+        row.is_new,
+    )
+
+
+def _to_result(row: Row[Any]) -> Result:
+    return Result(BackendId(row.pid, row.backend_start), Outcome(row.outcome), row.detail)
+
+
+def _dump_limit(limit: Limit) -> list[Any]:
+    return [limit.name, limit.used, limit.limit]
+
+
+def _load_limit(dumped: list[Any]) -> Limit:
+    name, used, limit = dumped
+    return Limit(name, used, limit)
+
+
+def _dump_backend(backend: Backend) -> Values:
+    return {
+        field.name: _dump_column(value)
+        for field in fields(backend)
+        if (value := getattr(backend, field.name)) is not None
+    }
+
+
+def _dump_column(value: object) -> object:
+    match value:
+        case datetime():
+            return to_us(value)
+        case IPv4Address() | IPv6Address():
+            return str(value)
+        case _:
+            return value
+
+
+def _load_backend(dumped: Values) -> Backend:
+    loaded = dict(dumped)
+    for name in _INSTANTS:
+        if name in loaded:
+            loaded[name] = from_us(loaded[name])
+    if "client_addr" in loaded:
+        loaded["client_addr"] = ip_address(loaded["client_addr"])
+    return Backend(**loaded)

@@ -1,0 +1,394 @@
+"""The ledger's tables, and the steps that bring an older ledger up to them.
+
+Rows are only ever added or completed: a column that starts as NULL is filled once. The
+exceptions are `state`, `owner` and `lease_until` of a kill, which say who works on it now.
+
+Instants are integer microseconds UTC, in columns of SQLite and PostgreSQL alike. What
+people filter by has a column; what is only ever read back as a whole is JSON text.
+"""
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Connection,
+    Dialect,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    func,
+    insert,
+    inspect,
+    select,
+)
+from sqlalchemy.types import TypeDecorator
+
+from bot.errors import LedgerError
+from bot.instants import from_us, to_us
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def microseconds(span: timedelta) -> int:
+    """A span as the ledger keeps it."""
+    return span // _MICROSECOND
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware datetime, kept as microseconds since 1970."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        """To the database."""
+        del dialect
+        return None if value is None else to_us(value)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        """From the database."""
+        del dialect
+        return None if value is None else from_us(value)
+
+
+class Span(TypeDecorator[timedelta]):
+    """A timedelta, kept as microseconds."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: timedelta | None, dialect: Dialect) -> int | None:
+        """To the database."""
+        del dialect
+        return None if value is None else microseconds(value)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> timedelta | None:
+        """From the database."""
+        del dialect
+        return None if value is None else timedelta(microseconds=value)
+
+
+class Json(TypeDecorator[Any]):
+    """Lists and dicts, kept as JSON text in ASCII: any character of a name survives."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ANN401
+        """To the database."""
+        del dialect
+        return None if value is None else json.dumps(value, separators=(",", ":"))
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ANN401
+        """From the database."""
+        del dialect
+        return None if value is None else json.loads(value)
+
+
+_metadata = MetaData()
+
+
+def _id() -> Column[int]:
+    return Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+
+
+def _kill_id() -> Column[int]:
+    return Column("kill_id", BigInteger, ForeignKey("kills.id"), nullable=False)
+
+
+def _of_a_target() -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(
+        ["kill_id", "pid", "backend_start"],
+        ["targets.kill_id", "targets.pid", "targets.backend_start"],
+    )
+
+
+ledger_version = Table(
+    "ledger_version",
+    _metadata,
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", Instant, nullable=False),
+)
+
+kills = Table(
+    "kills",
+    _metadata,
+    _id(),
+    # bot.kills.State
+    Column("state", Text, nullable=False),
+    # What was asked, where, by whom; complete from the start but for `message_ts`.
+    Column("cluster", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("system_identifier", BigInteger, nullable=False),
+    Column("postmaster_start_time", Instant, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("basis", Text, nullable=False),
+    Column("wording", Text, nullable=False),
+    Column("conditions", Json, nullable=False),
+    Column("reason", Text),
+    Column("asked_by", Text, nullable=False),
+    Column("asked_by_team", Text, nullable=False),
+    Column("channel_id", Text, nullable=False),
+    Column("message_ts", Text),
+    Column("seen_at", Instant, nullable=False),
+    Column("spared", Json, nullable=False),
+    Column("limits_seen", Json, nullable=False),
+    Column("waiting_seen", BigInteger, nullable=False),
+    Column("freed", BigInteger, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    # The intent.
+    Column("confirmed_by", Text),
+    Column("confirmed_by_team", Text),
+    Column("claimed_at", Instant),
+    Column("owner", Text),
+    Column("lease_until", Instant),
+    # Or that there is none.
+    Column("dismissed_by", Text),
+    Column("dismissed_by_team", Text),
+    Column("dismissed_at", Instant),
+    # The outcome.
+    Column("concluded_at", Instant),
+    Column("took", Span),
+    Column("limits", Json),
+    Column("waiting_before", BigInteger),
+    Column("waiting_after", BigInteger),
+    Column("arrivals", BigInteger),
+)
+
+targets = Table(
+    "targets",
+    _metadata,
+    Column("kill_id", BigInteger, ForeignKey("kills.id"), primary_key=True),
+    Column("pid", BigInteger, primary_key=True, autoincrement=False),
+    Column("backend_start", Instant, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False),
+    Column("usename", Text),
+    Column("datname", Text),
+    Column("application_name", Text),
+    Column("client_addr", Text),
+    Column("state", Text),
+    Column("seen", Json, nullable=False),
+    Column("waiting_behind", BigInteger, nullable=False),
+    Column("is_new", Boolean, nullable=False),
+)
+
+outcomes = Table(
+    "outcomes",
+    _metadata,
+    Column("kill_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("pid", BigInteger, primary_key=True, autoincrement=False),
+    Column("backend_start", Instant, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    _of_a_target(),
+)
+
+amendments = Table(
+    "amendments",
+    _metadata,
+    _id(),
+    Column("kill_id", BigInteger, nullable=False),
+    Column("pid", BigInteger, nullable=False),
+    Column("backend_start", Instant, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+    _of_a_target(),
+)
+
+notes = Table(
+    "notes",
+    _metadata,
+    _id(),
+    _kill_id(),
+    Column("note", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+)
+
+refusals = Table(
+    "refusals",
+    _metadata,
+    _id(),
+    Column("user_id", Text, nullable=False),
+    Column("team_id", Text, nullable=False),
+    Column("channel_id", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+)
+
+looks = Table(
+    "looks",
+    _metadata,
+    _id(),
+    Column("user_id", Text, nullable=False),
+    Column("team_id", Text, nullable=False),
+    Column("channel_id", Text, nullable=False),
+    Column("cluster", Text, nullable=False),
+    Column("cluster_at", Instant, nullable=False),  # the cluster's clock
+    Column("at", Instant, nullable=False),
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        "CREATE TABLE ledger_version (version BIGINT PRIMARY KEY, at BIGINT NOT NULL)",
+        """
+        CREATE TABLE kills (
+            id {identity},
+            state TEXT NOT NULL,
+            cluster TEXT NOT NULL,
+            host TEXT NOT NULL,
+            system_identifier BIGINT NOT NULL,
+            postmaster_start_time BIGINT NOT NULL,
+            action TEXT NOT NULL,
+            basis TEXT NOT NULL,
+            wording TEXT NOT NULL,
+            conditions TEXT NOT NULL,
+            reason TEXT,
+            asked_by TEXT NOT NULL,
+            asked_by_team TEXT NOT NULL,
+            channel_id TEXT NOT NULL,
+            message_ts TEXT,
+            seen_at BIGINT NOT NULL,
+            spared TEXT NOT NULL,
+            limits_seen TEXT NOT NULL,
+            waiting_seen BIGINT NOT NULL,
+            freed BIGINT NOT NULL,
+            created_at BIGINT NOT NULL,
+            expires_at BIGINT NOT NULL,
+            confirmed_by TEXT,
+            confirmed_by_team TEXT,
+            claimed_at BIGINT,
+            owner TEXT,
+            lease_until BIGINT,
+            dismissed_by TEXT,
+            dismissed_by_team TEXT,
+            dismissed_at BIGINT,
+            concluded_at BIGINT,
+            took BIGINT,
+            limits TEXT,
+            waiting_before BIGINT,
+            waiting_after BIGINT,
+            arrivals BIGINT
+        )
+        """,
+        "CREATE INDEX kills_by_lease ON kills (state, lease_until)",
+        """
+        CREATE TABLE targets (
+            kill_id BIGINT NOT NULL REFERENCES kills (id),
+            pid BIGINT NOT NULL,
+            backend_start BIGINT NOT NULL,
+            position BIGINT NOT NULL,
+            usename TEXT,
+            datname TEXT,
+            application_name TEXT,
+            client_addr TEXT,
+            state TEXT,
+            seen TEXT NOT NULL,
+            waiting_behind BIGINT NOT NULL,
+            is_new BOOLEAN NOT NULL,
+            PRIMARY KEY (kill_id, pid, backend_start)
+        )
+        """,
+        """
+        CREATE TABLE outcomes (
+            kill_id BIGINT NOT NULL,
+            pid BIGINT NOT NULL,
+            backend_start BIGINT NOT NULL,
+            position BIGINT NOT NULL,
+            outcome TEXT NOT NULL,
+            detail TEXT NOT NULL,
+            PRIMARY KEY (kill_id, pid, backend_start),
+            FOREIGN KEY (kill_id, pid, backend_start)
+                REFERENCES targets (kill_id, pid, backend_start)
+        )
+        """,
+        """
+        CREATE TABLE amendments (
+            id {identity},
+            kill_id BIGINT NOT NULL,
+            pid BIGINT NOT NULL,
+            backend_start BIGINT NOT NULL,
+            outcome TEXT NOT NULL,
+            detail TEXT NOT NULL,
+            at BIGINT NOT NULL,
+            FOREIGN KEY (kill_id, pid, backend_start)
+                REFERENCES targets (kill_id, pid, backend_start)
+        )
+        """,
+        "CREATE INDEX amendments_by_kill ON amendments (kill_id)",
+        """
+        CREATE TABLE notes (
+            id {identity},
+            kill_id BIGINT NOT NULL REFERENCES kills (id),
+            note TEXT NOT NULL,
+            at BIGINT NOT NULL
+        )
+        """,
+        "CREATE INDEX notes_by_kill ON notes (kill_id)",
+        """
+        CREATE TABLE refusals (
+            id {identity},
+            user_id TEXT NOT NULL,
+            team_id TEXT NOT NULL,
+            channel_id TEXT NOT NULL,
+            what TEXT NOT NULL,
+            why TEXT NOT NULL,
+            at BIGINT NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE looks (
+            id {identity},
+            user_id TEXT NOT NULL,
+            team_id TEXT NOT NULL,
+            channel_id TEXT NOT NULL,
+            cluster TEXT NOT NULL,
+            cluster_at BIGINT NOT NULL,
+            at BIGINT NOT NULL
+        )
+        """,
+        "CREATE INDEX looks_by_place ON looks (channel_id, cluster, id)",
+    ),
+)
+"""One step for each version, in SQL that SQLite and PostgreSQL share; `{identity}` is theirs.
+
+A step that was released is never edited: a new ledger takes all of them, in order. The
+tables above are what the last one leaves, and a test compares the two.
+"""
+
+SCHEMA_VERSION = len(MIGRATIONS)
+
+
+def migrate(connection: Connection, *, identity: str, clock: ColumnElement[datetime]) -> None:
+    """Bring the ledger to `SCHEMA_VERSION`, within the caller's transaction and lock.
+
+    Raises `LedgerError` for a ledger that a later version of the bot has written: what it
+    means by its columns is not known here.
+    """
+    version = _version(connection)
+    if version > SCHEMA_VERSION:
+        raise LedgerError(
+            f"the ledger has schema version {version}, of a later version of the bot; "
+            f"this one knows {SCHEMA_VERSION}"
+        )
+    for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):
+        for statement in statements:
+            connection.exec_driver_sql(statement.format(identity=identity))
+        connection.execute(insert(ledger_version).values(version=number, at=clock))
+
+
+def _version(connection: Connection) -> int:
+    if not inspect(connection).has_table(ledger_version.name):
+        return 0
+    return connection.scalar(select(func.max(ledger_version.c.version))) or 0

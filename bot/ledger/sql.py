@@ -1,0 +1,436 @@
+"""The ledger in SQL, for SQLite and PostgreSQL alike.
+
+Whatever may happen only once is one UPDATE whose WHERE says from where, and counts by the
+rows that it changed: two processes can't both have changed it. Reading first and updating
+after lets both win.
+
+Expiry and leases go by the database's clock alone, in the statement that checks them.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Row,
+    Select,
+    Table,
+    Update,
+    insert,
+    not_,
+    select,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from bot.errors import LedgerError
+from bot.kills import Actor, Conclusion, Draft, Proposal, Result, State
+from bot.ledger import schema
+from bot.ledger.rows import (
+    conclusion_values,
+    kill_values,
+    result_values,
+    target_values,
+    to_entry,
+)
+from bot.ledger.schema import kills, looks, migrate, outcomes, refusals, targets
+from bot.ledger.stores import TROUBLE, store_of
+from bot.policy import Glob
+from bot.ports import Entry, HistoryFilter, LedgerHome
+
+TIME_LIMIT = 5.0
+"""Seconds for one call, with its wait for a connection."""
+
+OPEN_TIME_LIMIT = 30.0
+"""Seconds for the start: another process may be migrating."""
+
+KEEP_EVERY = 1.0
+"""Seconds between two looks at the held connections, to replace one that was lost."""
+
+
+class SqlLedger:
+    """`bot.ports.Ledger` on SQLite or PostgreSQL.
+
+    `url` is a LEDGER_URL. The constructor raises `LedgerError` where it can't be one, and
+    opens nothing.
+
+    Where a reply is lost (`LedgerError` by a time limit, a broken connection) the change may
+    stand or not. After a claim that means: signal nothing, the lease runs out. A conclusion
+    may be sent again.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._store = store_of(url)
+        self._writer = self._store.engine()
+        self._reader = self._store.reader(self._writer)
+        self._keeper: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<SqlLedger on {self._store.kind}>"
+
+    async def open(self) -> None:
+        """Connect, migrate, and hold the connections from here on.
+
+        Raises `LedgerError`, and leaves nothing open then.
+        """
+        self._store.check()
+        try:
+            async with self._transaction(self._writer, OPEN_TIME_LIMIT) as connection:
+                await self._store.lock(connection)
+                await connection.run_sync(
+                    migrate, identity=self._store.identity, clock=self._store.clock
+                )
+            async with AsyncExitStack() as all_at_once:
+                for _ in range(self._store.size):
+                    await all_at_once.enter_async_context(self._transaction(self._reader))
+        except BaseException:
+            await self._writer.dispose()
+            raise
+        self._keeper = asyncio.create_task(self._keep(), name="ledger")
+
+    async def close(self) -> None:
+        """Close the connections; harmless where none is open."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+            self._keeper = None
+        await self._writer.dispose()
+
+    async def propose(self, draft: Draft, ttl: timedelta) -> Proposal:
+        """Keep a preview; gives it its id and the instant at which it expires."""
+        async with self._transaction(self._writer) as connection:
+            now = await self._now(connection)
+            kill = await connection.execute(
+                insert(kills).values(
+                    **kill_values(draft),
+                    state=State.PROPOSED,
+                    created_at=now,
+                    expires_at=now + ttl,
+                )
+            )
+            kill_id = cast("Row[tuple[int]]", kill.inserted_primary_key).id
+            await _insert(connection, targets, target_values(kill_id, draft.targets))
+            return (await self._entry(connection, kill_id)).proposal
+
+    async def posted(self, proposal_id: int, message_ts: str) -> None:
+        """Add where the preview's message stands, once."""
+        async with self._transaction(self._writer) as connection:
+            await connection.execute(
+                _kill(proposal_id, kills.c.message_ts.is_(None)).values(message_ts=message_ts)
+            )
+
+    async def get(self, proposal_id: int) -> Entry | None:
+        """A proposal and what is known of it, or None where there is none of that id."""
+        async with self._transaction(self._reader) as connection:
+            entries = await self._entries(connection, _ids(kills.c.id == proposal_id))
+        return entries[0] if entries else None
+
+    async def claim(
+        self, proposal_id: int, actor: Actor, owner: str, lease: timedelta
+    ) -> Proposal | None:
+        """Claim a proposal, once: by one guarded update that also checks its expiry."""
+        claim = _kill(
+            proposal_id,
+            kills.c.state == State.PROPOSED,
+            kills.c.expires_at > self._store.clock,
+        ).values(
+            state=State.CLAIMED,
+            confirmed_by=actor.user_id,
+            confirmed_by_team=actor.team_id,
+            claimed_at=self._store.clock,
+            owner=owner,
+            lease_until=self._store.after(lease),
+        )
+        async with self._transaction(self._writer) as connection:
+            if not await _changed(connection, claim):
+                return None
+            return (await self._entry(connection, proposal_id)).proposal
+
+    async def renew(self, proposal_id: int, owner: str, lease: timedelta) -> bool:
+        """Extend a lease that has not run out; False where this owner has lost the claim.
+
+        One that has run out stays so, even if nobody took it: its owner must stop.
+        """
+        renewal = _kill(
+            proposal_id,
+            kills.c.state == State.CLAIMED,
+            kills.c.owner == owner,
+            kills.c.lease_until > self._store.clock,
+        ).values(lease_until=self._store.after(lease))
+        async with self._transaction(self._writer) as connection:
+            return await _changed(connection, renewal)
+
+    async def lapsed(self, owner: str, lease: timedelta) -> tuple[Proposal, ...]:
+        """Take over, one guarded update each, the claims whose lease has run out.
+
+        The owner's own are left to it: it lives, and can't lose a claim to itself.
+        """
+        has_lapsed = (
+            kills.c.state == State.CLAIMED,
+            kills.c.owner != owner,
+            kills.c.lease_until <= self._store.clock,
+        )
+        async with self._transaction(self._writer) as connection:
+            candidates = await connection.scalars(
+                select(kills.c.id).where(*has_lapsed).order_by(kills.c.id)
+            )
+            taken = [
+                kill_id
+                for kill_id in candidates.all()
+                if await _changed(
+                    connection,
+                    _kill(kill_id, *has_lapsed).values(
+                        owner=owner, lease_until=self._store.after(lease)
+                    ),
+                )
+            ]
+            return tuple([(await self._entry(connection, kill_id)).proposal for kill_id in taken])
+
+    async def conclude(self, conclusion: Conclusion, owner: str) -> bool:
+        """Record the outcome; False where this owner no longer holds the claim.
+
+        True as well where this owner has recorded one already, which then stands: so a
+        conclusion whose reply was lost may be sent again.
+        """
+        kill_id = conclusion.proposal.id
+        end = _kill(kill_id, kills.c.state == State.CLAIMED, kills.c.owner == owner).values(
+            **conclusion_values(conclusion), state=State.DONE, concluded_at=self._store.clock
+        )
+        async with self._transaction(self._writer) as connection:
+            if not await _changed(connection, end):
+                done = select(kills.c.id).where(
+                    kills.c.id == kill_id, kills.c.state == State.DONE, kills.c.owner == owner
+                )
+                return await connection.scalar(done) is not None
+            results = result_values(kill_id, conclusion.results)
+            await _insert(
+                connection,
+                outcomes,
+                [result | {"position": at} for at, result in enumerate(results)],
+            )
+            await self._annotate(connection, kill_id, conclusion.notes)
+        return True
+
+    async def amend(
+        self, proposal_id: int, amendments: Iterable[Result], notes: Iterable[str]
+    ) -> None:
+        """Add what was learned after the outcome.
+
+        Raises `LedgerError` for what is no target of that kill.
+        """
+        async with self._transaction(self._writer) as connection:
+            now = await self._now(connection)
+            results = result_values(proposal_id, amendments)
+            await _insert(connection, schema.amendments, [r | {"at": now} for r in results])
+            await self._annotate(connection, proposal_id, notes)
+
+    async def dismiss(self, proposal_id: int, actor: Actor) -> bool:
+        """Close an open proposal; False where it was not open, or has expired."""
+        dismissal = _kill(
+            proposal_id,
+            kills.c.state == State.PROPOSED,
+            kills.c.expires_at > self._store.clock,
+        ).values(
+            state=State.DISMISSED,
+            dismissed_by=actor.user_id,
+            dismissed_by_team=actor.team_id,
+            dismissed_at=self._store.clock,
+        )
+        async with self._transaction(self._writer) as connection:
+            return await _changed(connection, dismissal)
+
+    async def refused(self, actor: Actor, channel_id: str, what: str, why: str) -> None:
+        """Record an attempt that was refused."""
+        async with self._transaction(self._writer) as connection:
+            await connection.execute(
+                insert(refusals).values(
+                    user_id=actor.user_id,
+                    team_id=actor.team_id,
+                    channel_id=channel_id,
+                    what=what,
+                    why=why,
+                    at=self._store.clock,
+                )
+            )
+
+    async def looked(self, actor: Actor, channel_id: str, cluster: str, at: datetime) -> None:
+        """Record a look; `at` is the cluster's clock."""
+        async with self._transaction(self._writer) as connection:
+            await connection.execute(
+                insert(looks).values(
+                    user_id=actor.user_id,
+                    team_id=actor.team_id,
+                    channel_id=channel_id,
+                    cluster=cluster,
+                    cluster_at=at,
+                    at=self._store.clock,
+                )
+            )
+
+    async def last_look(self, channel_id: str, cluster: str) -> datetime | None:
+        """The cluster's clock at this channel's last look at it.
+
+        The last by the order in which they were recorded: the clock of a cluster that
+        failed over may have gone back.
+        """
+        last = (
+            select(looks.c.cluster_at)
+            .where(looks.c.channel_id == channel_id, looks.c.cluster == cluster)
+            .order_by(looks.c.id.desc())
+            .limit(1)
+        )
+        async with self._transaction(self._reader) as connection:
+            return await connection.scalar(last)
+
+    async def history(
+        self, where: HistoryFilter, *, limit: int, before_id: int | None = None
+    ) -> tuple[Entry, ...]:
+        """The last kills that were asked for, newest first, in whatever state they are.
+
+        Names are asked of one target each: `user=a db=b` is a kill of a session of `a` in
+        `b`. A name that was not seen (NULL) satisfies nothing, `!=` included.
+        """
+        page = _ids(*self._conditions(where)).order_by(kills.c.id.desc()).limit(limit)
+        if before_id is not None:
+            page = page.where(kills.c.id < before_id)
+        async with self._transaction(self._reader) as connection:
+            return await self._entries(connection, page)
+
+    async def home(self) -> LedgerHome | None:
+        """Where the ledger lives, if that is a PostgreSQL server."""
+        async with self._transaction(self._reader) as connection:
+            return await self._store.home(connection)
+
+    async def ready(self) -> None:
+        """Raise `LedgerError` unless it can be written: by an UPDATE that finds no row."""
+        async with self._transaction(self._writer) as connection:
+            await connection.execute(update(kills).where(kills.c.id == 0).values(state="none"))
+
+    @asynccontextmanager
+    async def _transaction(
+        self, engine: AsyncEngine, time_limit: float = TIME_LIMIT
+    ) -> AsyncIterator[AsyncConnection]:
+        """A transaction, committed at the end; drivers' errors come out as `LedgerError`."""
+        try:
+            async with AsyncExitStack() as stack:
+                await stack.enter_async_context(asyncio.timeout(time_limit))
+                connection = await self._connect(engine, stack)
+                await stack.enter_async_context(connection.begin())
+                yield connection
+        except TimeoutError as error:
+            raise LedgerError(f"the ledger did not answer within {time_limit:.0f} s") from error
+        except TROUBLE as error:
+            raise LedgerError(self._store.problem(error)) from error
+
+    async def _connect(self, engine: AsyncEngine, stack: AsyncExitStack) -> AsyncConnection:
+        """A live connection: where one of those held is lost for good, the next."""
+        for _ in range(self._store.size - 1):
+            with suppress(*TROUBLE):
+                return await stack.enter_async_context(engine.connect())
+        return await stack.enter_async_context(engine.connect())
+
+    async def _keep(self) -> None:
+        """Have lost connections made anew soon, before others take their slots.
+
+        The pool asks each connection that it hands out whether it lives, and hands them out
+        in turn.
+        """
+        while True:
+            await asyncio.sleep(KEEP_EVERY)
+            for _ in range(self._store.size):
+                with suppress(LedgerError):
+                    async with self._transaction(self._reader):
+                        pass
+
+    async def _now(self, connection: AsyncConnection) -> datetime:
+        return (await connection.execute(select(self._store.clock))).scalar_one()
+
+    async def _annotate(
+        self, connection: AsyncConnection, kill_id: int, lines: Iterable[str]
+    ) -> None:
+        now = await self._now(connection)
+        await _insert(
+            connection,
+            schema.notes,
+            [{"kill_id": kill_id, "note": line, "at": now} for line in lines],
+        )
+
+    async def _entry(self, connection: AsyncConnection, kill_id: int) -> Entry:
+        (entry,) = await self._entries(connection, _ids(kills.c.id == kill_id))
+        return entry
+
+    async def _entries(self, connection: AsyncConnection, page: Select[int]) -> tuple[Entry, ...]:
+        """The entries of the ids that a query gives, newest first, of one snapshot."""
+        found = await connection.execute(
+            select(kills, self._store.clock.label("now"))
+            .where(kills.c.id.in_(page))
+            .order_by(kills.c.id.desc())
+        )
+        of_targets = await _of(connection, targets, page, targets.c.position)
+        of_outcomes = await _of(connection, outcomes, page, outcomes.c.position)
+        of_amendments = await _of(connection, schema.amendments, page, schema.amendments.c.id)
+        of_notes = await _of(connection, schema.notes, page, schema.notes.c.id)
+        return tuple(
+            to_entry(
+                kill,
+                now=kill.now,
+                targets=of_targets[kill.id],
+                outcomes=of_outcomes[kill.id],
+                amendments=of_amendments[kill.id],
+                notes=of_notes[kill.id],
+            )
+            for kill in found
+        )
+
+    def _conditions(self, where: HistoryFilter) -> list[ColumnElement[bool]]:
+        conditions = []
+        if where.target.cluster is not None:
+            conditions.append(kills.c.cluster == where.target.cluster)
+        if where.since is not None:
+            conditions.append(kills.c.created_at >= where.since)
+        of_target = [self._like(targets.c.usename, *name) for name in where.roles]
+        of_target += [self._like(targets.c.datname, *name) for name in where.databases]
+        if where.target.database is not None:
+            of_target.append(targets.c.datname == where.target.database)
+        if of_target:
+            conditions.append(
+                select(targets.c.pid).where(targets.c.kill_id == kills.c.id, *of_target).exists()
+            )
+        return conditions
+
+    def _like(self, column: Column[Any], parts: Glob, negated: bool) -> ColumnElement[bool]:
+        like = self._store.like(column, parts)
+        return not_(like) if negated else like
+
+
+def _ids(*conditions: ColumnElement[bool]) -> Select[int]:
+    return select(kills.c.id).where(*conditions)
+
+
+def _kill(kill_id: int, *conditions: ColumnElement[bool]) -> Update:
+    return update(kills).where(kills.c.id == kill_id, *conditions)
+
+
+async def _changed(connection: AsyncConnection, guarded: Update) -> bool:
+    return (await connection.execute(guarded)).rowcount == 1
+
+
+async def _insert(connection: AsyncConnection, table: Table, rows: list[dict[str, Any]]) -> None:
+    if rows:  # SQLAlchemy takes an empty list for one row of defaults
+        await connection.execute(insert(table), rows)
+
+
+async def _of(
+    connection: AsyncConnection, table: Table, page: Select[int], order: ColumnElement[int]
+) -> dict[int, list[Row[Any]]]:
+    """The rows of a table that belong to these kills, by kill."""
+    found = await connection.execute(select(table).where(table.c.kill_id.in_(page)).order_by(order))
+    by_kill = defaultdict(list)
+    for row in found:
+        by_kill[row.kill_id].append(row)
+    return by_kill

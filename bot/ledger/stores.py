@@ -1,0 +1,335 @@
+"""What differs between a ledger in SQLite and one in PostgreSQL."""
+
+import re
+import sqlite3
+from abc import ABC, abstractmethod
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from sqlalchemy import (
+    URL,
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    ExceptionContext,
+    event,
+    literal_column,
+    make_url,
+    text,
+    type_coerce,
+)
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    DisconnectionError,
+    SQLAlchemyError,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from bot.errors import LedgerError
+from bot.ledger.schema import Instant, microseconds
+from bot.policy import Glob
+from bot.ports import LedgerHome
+
+BUSY_TIMEOUT = 4.0
+"""Seconds that SQLite waits for another process's lock."""
+
+
+class Store(ABC):
+    """One kind of database, and the place of one ledger in it.
+
+    Attributes:
+        kind: what to call it.
+        size: how many connections are held.
+        clock: the database's own clock, read anew by each statement.
+        identity: the type of an id that is given by the database and never used again.
+    """
+
+    kind: str
+    size: int
+    clock: ColumnElement[datetime]
+    identity: str
+
+    @abstractmethod
+    def engine(self) -> AsyncEngine:
+        """An engine for writing, which opens nothing yet."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise `LedgerError` for what the driver would say less clearly."""
+
+    @abstractmethod
+    def reader(self, engine: AsyncEngine) -> AsyncEngine:
+        """The same connections, for transactions that read one snapshot and don't write."""
+
+    @abstractmethod
+    async def lock(self, connection: AsyncConnection) -> None:
+        """Keep every other process from migrating until the transaction ends."""
+
+    @abstractmethod
+    def like(self, column: Column[Any], parts: Glob) -> ColumnElement[bool]:
+        """Whether a column is like a glob: as `bot.conditions.glob`, NULL where it is NULL."""
+
+    @abstractmethod
+    async def home(self, connection: AsyncConnection) -> LedgerHome | None:
+        """The server, if it is PostgreSQL."""
+
+    @abstractmethod
+    def problem(self, error: Exception) -> str:
+        """What a driver's error means, in words that hold no address, secret or value."""
+
+    def after(self, span: timedelta) -> ColumnElement[datetime]:
+        """An instant on the database's clock, this far ahead."""
+        return type_coerce(type_coerce(self.clock, BigInteger) + microseconds(span), Instant)
+
+
+def store_of(url: str) -> Store:
+    """The store that a LEDGER_URL names. Raises `LedgerError`, without showing the URL."""
+    scheme = url.partition(":")[0]
+    if scheme == "sqlite":
+        return SqliteStore(url)
+    if scheme in {"postgresql", "postgres"}:
+        return PostgresStore(url)
+    raise LedgerError("the ledger's URL must begin with sqlite:/// or postgresql://")
+
+
+class SqliteStore(Store):
+    """A ledger in a file. One connection: SQLite has one writer, and here nobody polls for it."""
+
+    kind = "SQLite"
+    size = 1
+    # To the millisecond, which is what SQLite has; exact, though it is computed in days.
+    clock = type_coerce(
+        literal_column(
+            "CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000"
+        ),
+        Instant,
+    )
+    # AUTOINCREMENT: the id of a row that somebody deleted is not given again.
+    identity = "INTEGER PRIMARY KEY AUTOINCREMENT"
+
+    def __init__(self, url: str) -> None:
+        try:
+            self._url = make_url(url).set(drivername="sqlite+aiosqlite")
+        except (ArgumentError, ValueError):
+            raise LedgerError("the ledger's URL can't be read") from None
+        if self._file in {"", ":memory:"} or self._url.host:
+            raise LedgerError("the ledger's URL must name a file: sqlite:///ledger.db")
+
+    @property
+    def _file(self) -> str:
+        return self._url.database or ""
+
+    def check(self) -> None:
+        """Raises `LedgerError` where the file's folder is missing."""
+        if not self._file.startswith("file:") and not Path(self._file).parent.is_dir():
+            raise LedgerError(f"the ledger's folder does not exist: {Path(self._file).parent}")
+
+    def engine(self) -> AsyncEngine:
+        """An engine whose transactions begin where they say so."""
+        engine = create_async_engine(
+            self._url,
+            pool_size=self.size,
+            max_overflow=0,
+            hide_parameters=True,
+            # None: sqlite3 begins no transaction of its own accord; `_begin` does.
+            connect_args={"timeout": BUSY_TIMEOUT, "isolation_level": None},
+        )
+        event.listen(engine.sync_engine, "connect", self._prepare)
+        event.listen(engine.sync_engine, "begin", self._begin)
+        return engine
+
+    @staticmethod
+    def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401  a DBAPI's
+        for pragma in ("synchronous = FULL", "foreign_keys = ON"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @staticmethod
+    def _begin(connection: Connection) -> None:
+        # IMMEDIATE: a transaction that reads first and then finds another writer's lock
+        # would fail at once, without waiting.
+        reads = connection.get_execution_options().get("reads", False)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+    def reader(self, engine: AsyncEngine) -> AsyncEngine:
+        """Deferred transactions, which a reader of another process does not hold up."""
+        return engine.execution_options(reads=True)
+
+    async def lock(self, connection: AsyncConnection) -> None:
+        """Nothing to do: BEGIN IMMEDIATE has the lock already."""
+
+    def like(self, column: Column[Any], parts: Glob) -> ColumnElement[bool]:
+        """GLOB: SQLite's LIKE takes `a` for `A`."""
+        if len(parts) == 1:
+            return column == parts[0]
+        pattern = "*".join(re.sub(r"[*?\[]", r"[\g<0>]", part) for part in parts)
+        return column.op("GLOB", is_comparison=True)(pattern)
+
+    async def home(self, connection: AsyncConnection) -> LedgerHome | None:
+        """No server."""
+        del connection
+        return None
+
+    def problem(self, error: Exception) -> str:
+        """SQLite's own words: they name tables at most."""
+        if isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.Error):
+            return f"the ledger's file can't be used: {error.orig}"
+        return f"the ledger's file can't be used: {type(error).__name__}"
+
+
+class PostgresStore(Store):
+    """A ledger on a PostgreSQL server. Two connections, held from the start.
+
+    On a server that is full, or where the role is at its limit, these go on working while
+    a new one is refused.
+    """
+
+    kind = "PostgreSQL"
+    size = 2
+    clock = type_coerce(
+        literal_column("CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"), Instant
+    )
+    identity = "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
+
+    def __init__(self, url: str) -> None:
+        _check_dsn(url)
+        self._dsn = url
+
+    def check(self) -> None:
+        """The URL was checked already; the rest is the server's to say."""
+
+    def engine(self) -> AsyncEngine:
+        """An engine whose driver reads the URL itself: libpq's words (`sslmode`) hold."""
+        engine = create_async_engine(
+            URL.create("postgresql+asyncpg"),
+            pool_size=self.size,
+            max_overflow=0,
+            hide_parameters=True,
+            # A role's or server's default may be another; the guards need no more.
+            isolation_level="READ COMMITTED",
+            connect_args={
+                "dsn": self._dsn,
+                # Unnamed statements, so that a pooler between transactions may switch servers.
+                "statement_cache_size": 0,
+                "prepared_statement_cache_size": 0,
+            },
+        )
+        event.listen(engine.sync_engine, "connect", self._prepare)
+        event.listen(engine.sync_engine, "checkout", self._ping)
+        event.listen(engine.sync_engine, "handle_error", self._keep_the_others)
+        return engine
+
+    @staticmethod
+    def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401  a DBAPI's
+        # By a statement: a pooler refuses startup parameters that it doesn't know.
+        connection.execute(_SESSION_SETTINGS).close()
+        connection.commit()
+
+    @staticmethod
+    def _ping(connection: Any, _record: object, _proxy: object) -> None:  # noqa: ANN401  a DBAPI's
+        """Have the pool make a new connection for one that is dead, and for that one only.
+
+        The pool's own `pool_pre_ping` drops the healthy ones with it, and a server that is
+        full would let none of them back in.
+        """
+        try:
+            connection.ping()
+        except (connection.dbapi.Error, OSError) as error:
+            raise DisconnectionError from error
+
+    @staticmethod
+    def _keep_the_others(context: ExceptionContext) -> None:
+        context.invalidate_pool_on_disconnect = False
+
+    def reader(self, engine: AsyncEngine) -> AsyncEngine:
+        """One snapshot for all statements of a transaction."""
+        return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+    async def lock(self, connection: AsyncConnection) -> None:
+        """An advisory lock, until the end of the transaction."""
+        await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
+
+    def like(self, column: Column[Any], parts: Glob) -> ColumnElement[bool]:
+        """LIKE, with its own wildcards escaped."""
+        if len(parts) == 1:
+            return column == parts[0]
+        pattern = "%".join(re.sub(r"[%_\\]", r"\\\g<0>", part) for part in parts)
+        return column.like(pattern, escape="\\")
+
+    async def home(self, connection: AsyncConnection) -> LedgerHome | None:
+        """The role is the session's: `usesysid` in `pg_stat_activity`."""
+        row = (await connection.execute(text(_HOME))).one()
+        return LedgerHome(row.system_identifier, row.rolname)
+
+    def problem(self, error: Exception) -> str:
+        """By SQLSTATE: PostgreSQL's own text may hold an address or a value."""
+        if isinstance(error, DBAPIError):
+            sqlstate = getattr(error.orig, "sqlstate", None)
+            if sqlstate is not None:
+                words = _SQLSTATES.get(sqlstate) or _SQLSTATES.get(sqlstate[:2])
+                return words or f"the ledger's server refused: SQLSTATE {sqlstate}"
+            if error.connection_invalidated:
+                return _SQLSTATES["08"]
+            if error.statement is None and error.orig is not None:
+                # The driver, before there is a statement: what it can't do with the URL.
+                return f"the ledger's server can't be used: {error.orig}"
+        if isinstance(error, OSError):
+            return "no connection to the ledger's server"
+        return f"the ledger's server can't be used: {type(error).__name__}"
+
+
+_LOCK_KEY = 0x6B696C6C  # "kill"
+
+_SESSION_SETTINGS = """
+SELECT set_config('idle_session_timeout', '0', false),
+       set_config('application_name',
+                  coalesce(nullif(current_setting('application_name'), ''), 'pg-sessions-bot'),
+                  false),
+       set_config('synchronous_commit',
+                  replace(current_setting('synchronous_commit'), 'off', 'on'), false)
+"""
+"""A held connection is idle, and a commit that was reported survives a crash."""
+
+_HOME = "SELECT system_identifier, session_user AS rolname FROM pg_control_system()"
+
+_SQLSTATES = {
+    "08": "the connection to the ledger's server broke",
+    "22": "the ledger's server can't keep such a value",
+    "25006": "the ledger's server takes no writes: it is read-only or a standby",
+    "28": "the ledger's server refuses the login",
+    "3D": "the ledger's database does not exist",
+    "42501": "the ledger's role lacks a right in its database",
+    "42P07": "another program's tables stand in the way: give the ledger a database of its own",
+    "53100": "the disk of the ledger's server is full",
+    "53300": "the ledger's server has no connection left for it",
+    "57": "the ledger's server is starting, stopping, or ended the session",
+}
+"""SQLSTATEs and classes of them: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+
+
+def _check_dsn(dsn: str) -> None:
+    """Find what the driver would refuse in words that hold parts of the URL."""
+    try:
+        parts = urlsplit(dsn)
+        query = parse_qs(parts.query, strict_parsing=bool(parts.query))
+        hosts = [parts.netloc.rpartition("@")[2], *query.get("host", ())]
+        if any("," in host for host in hosts):
+            raise LedgerError("the ledger's URL names several hosts: a claim holds on one only")
+        if parts.netloc.count("@") > 1 or parts.fragment:
+            raise ValueError  # noqa: TRY301  as for a port that is none
+        _ = parts.port
+    except ValueError:
+        raise LedgerError(
+            "the ledger's URL can't be read; special characters of a password must be "
+            "percent-encoded"
+        ) from None
+
+
+TROUBLE = (SQLAlchemyError, OSError, ValueError, OverflowError)
+"""What the drivers raise: theirs, the network's, and values that they can't encode.
+
+A ValueError is also a record that can't be read, a condition of another version.
+"""

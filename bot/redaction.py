@@ -1,0 +1,160 @@
+r"""Query text without its literals and comments. Pure.
+
+`pg_stat_activity.query` holds what a client sent, valid or not, cut at `track_activity_query_size`
+bytes, often inside a literal. What parses such text fails on it and leaves some of it as it was;
+this is a lexer that fails closed: what it does not understand is masked.
+
+Its rules are those of "Lexical Structure" in PostgreSQL's documentation
+(https://www.postgresql.org/docs/current/sql-syntax-lexical.html) and, where that is silent, of
+`src/backend/parser/scan.l`. Three are less known:
+
+- Every character outside ASCII belongs to an identifier, whatever it looks like.
+- In `'…'` a backslash is a character where `standard_conforming_strings` is on. It escapes the
+  next character where that is off, or where the literal goes on from an `E'…'` on an earlier line.
+  The readings part at a quote after an odd number of backslashes, and which one holds is not known
+  here: from the start of such a literal all is masked.
+- `1a` is an error since PostgreSQL 15 and was two tokens before. It is masked as one; where a `$`
+  follows, which opens a literal in one reading only, all is masked from there.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+MASK: Final = "?"
+
+_START = r"[a-zA-Z_\x80-\U0010ffff]"
+_CONTINUATION = r"[a-zA-Z0-9_\x80-\U0010ffff]"
+_DELIMITER = rf"\$ (?: {_START} {_CONTINUATION}* )? \$"
+_PREFIX = r"(?: [bBnNxX] | [uU]& )?"  # E'…' has rules of its own
+_NUMBER = rf"[.$]? [0-9] (?: [eE][+-](?=[0-9]) | \.(?!\.) | {_CONTINUATION} )*"
+
+# No alternative can be repeated in two ways, so the time is linear in the text.
+_TOKEN: Final = re.compile(
+    rf"""
+      (?P<space>     [\x00-\x20\x7f]+ | --[^\r\n]* )
+    | (?P<comment>   /\* )
+    | (?P<literal>   [eE] ' (?: [^'\\] | '' | \\. )* ' (?!')
+                   | {_PREFIX} ' (?: [^'\\] | '' | \\[^'] )* ' (?!')
+                   | (?P<delimiter> {_DELIMITER} ) .*? (?P=delimiter) )
+    | (?P<quoted>    " (?: [^"] | "" )* " (?!") )
+    | (?P<rest>      (?: [eE] | {_PREFIX} ) ' | " | {_DELIMITER} | {_NUMBER} \$ )
+    | (?P<parameter> \$ [0-9]+ (?! {_CONTINUATION} ) )
+    | (?P<number>    {_NUMBER} )
+    | (?P<word>      {_START} (?: {_CONTINUATION} | \$ )* )
+    | (?P<symbol>    [-+*/<>=~!@\#%^&|`?,()\[\].:;] )
+    | (?P<other>     . )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_COMMENT_MARK: Final = re.compile(r"/\*|\*/")
+
+# Statements whose SET is followed by columns. In all others it is followed by a setting, as in
+# ALTER ROLE and CREATE FUNCTION.
+_SETS_COLUMNS: Final = frozenset(
+    {"copy", "explain", "insert", "merge", "prepare", "update", "with"}
+)
+# What follows SET and is no setting: names and keywords come after it.
+_SETS_NO_VALUE: Final = frozenset(
+    {"authorization", "characteristics", "constraints", "role", "transaction"}
+)
+
+
+def redact(query: str | None) -> str | None:
+    """The query with `?` for each literal and one space for comments and whitespace.
+
+    No text of a literal is left under any setting of the server, wherever the query was cut. Names
+    stay, as do parameters (`$1`). Values that need no quotes go too: those of a setting, and what
+    follows a role's PASSWORD, to the end of the statement. What can't be printed (control
+    characters, the marks that change a line's direction) is a space, or takes the name that it
+    stands in with it. `redact(redact(query))` is `redact(query)`.
+    """
+    if query is None:
+        return None
+    shown: list[str] = []
+    statement = _Statement()
+    for token in _without_literals(query):
+        if token == ";":
+            statement = _Statement()
+        elif statement.is_hidden:
+            continue
+        elif token == " ":
+            if shown[-1:] in ([], [" "]):
+                continue
+        elif statement.hides_from(token):
+            shown.append(MASK)
+            continue
+        shown.append(token)
+    return "".join(shown).rstrip(" ")
+
+
+def _without_literals(query: str) -> Iterator[str]:
+    """The tokens, each literal a MASK, whitespace and comments a space each."""
+    position = 0
+    while match := _TOKEN.match(query, position):
+        token, position = match.group(), match.end()
+        match match.lastgroup:
+            case "space":
+                yield " "
+            case "comment":
+                yield " "
+                position = _end_of_comment(query, position)
+            case "parameter" | "symbol":
+                yield token
+            case "quoted" if token.isprintable():
+                yield token
+            case "word" if token.replace("$", "_").isidentifier():
+                yield token
+            case "rest":
+                yield MASK
+                return
+            case _:
+                yield MASK
+
+
+def _end_of_comment(query: str, position: int) -> int:
+    """Comments nest, and one that is not closed goes on to the end."""
+    depth = 1
+    for mark in _COMMENT_MARK.finditer(query, position):
+        depth += 1 if mark.group() == "/*" else -1
+        if depth == 0:
+            return mark.end()
+    return len(query)
+
+
+class _Statement:
+    """One statement's tokens, as far as they tell where values begin that need no quotes."""
+
+    def __init__(self) -> None:
+        self.is_hidden = False
+        self._tokens: list[str] = []
+        self._after_dot = False
+
+    def hides_from(self, token: str) -> bool:
+        """Whether this token, which is no space, and the rest of the statement are such values."""
+        token = token.lower()
+        self.is_hidden = self._is_value(token)
+        self._remember(token)
+        return self.is_hidden
+
+    def _is_value(self, token: str) -> bool:
+        match self._tokens:
+            case [first, *_, "set", _, "to" | "="] if first not in _SETS_COLUMNS:
+                return True
+            case ["set", _, "to" | "="]:
+                return True
+            case ["set", setting] if token != "." and not self._after_dot:
+                return token not in {"to", "="} and setting not in _SETS_NO_VALUE
+            case ["alter" | "create", "group" | "role" | "user", *_, "password"]:
+                return True
+            case _:
+                return False
+
+    def _remember(self, token: str) -> None:
+        """Without brackets before the first word, scopes of SET, and what follows a name's dot."""
+        if self._after_dot or token == ".":
+            self._after_dot = token == "."
+        elif token in {"local", "session"} and self._tokens[-1:] == ["set"]:
+            pass
+        elif self._tokens or token.isidentifier():
+            self._tokens.append(token)

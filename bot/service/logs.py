@@ -1,0 +1,49 @@
+"""Logs: one event a line, JSON for machines or columns for people.
+
+Nothing secret gets here: tokens and URLs are `SecretStr`, commands and queries are never
+logged. The standard library's records (Bolt's, the SDK's, the driver's) take the same way
+out.
+"""
+
+import logging
+import sys
+from typing import Literal
+
+import structlog
+
+_QUIET = ("slack_sdk", "slack_bolt", "aiohttp", "sqlalchemy", "aiosqlite", "asyncio")
+"""Libraries whose debug lines hold payloads and tokens: never below INFO."""
+
+
+def configure(level: str, form: Literal["json", "console"]) -> None:
+    """Send everything to standard error, in one form."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    last: list[structlog.typing.Processor] = (
+        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        if form == "json"
+        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    )
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(max(logging.INFO, root.level))

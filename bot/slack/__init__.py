@@ -1,0 +1,1 @@
+"""The adapter to Slack: what comes in, what goes out, who may."""

@@ -1,0 +1,228 @@
+"""From a request to its answer in Slack: what commands and clicks have in common."""
+
+import asyncio
+from dataclasses import replace
+
+import structlog
+
+from bot.answers import (
+    Choice,
+    NeedsSecondPerson,
+    NotClaimed,
+    NothingToKill,
+    Overview,
+    Preview,
+    Proposed,
+    Sessions,
+    TooMany,
+)
+from bot.backends import BackendId
+from bot.errors import UsageError
+from bot.grammar import Field, HistoryRequest, KillRequest, Match, SessionsRequest
+from bot.kills import Conclusion, Place, Proposal
+from bot.slack.desk import Desk
+from bot.slack.payloads import Click, Command
+from bot.slack.views import history as history_view
+from bot.slack.views import kill as kill_view
+from bot.slack.views import sessions as sessions_view
+from bot.slack.views.message import Message
+
+log = structlog.get_logger(__name__)
+
+PROGRESS_AFTER = 1.0
+"""Seconds after which a kill that still goes on says so in its message."""
+
+
+async def sessions(
+    desk: Desk, command: Command, request: SessionsRequest, *, public: bool
+) -> None:
+    """Answer `/pg-sessions`, in the channel or to the requester alone."""
+    message = await looked(desk, command, request)
+    if public:
+        await desk.delivery.post(command.channel_id, message, response_url=command.response_url)
+    else:
+        await desk.whisper(command, message)
+
+
+async def looked(
+    desk: Desk, request_from: Command | Click, request: SessionsRequest, *, offset: int = 0
+) -> Message:
+    """A look, drawn."""
+    answer = await desk.operations.look(
+        request_from.actor,
+        request_from.channel_id,
+        request,
+        offset=offset,
+        page_size=sessions_view.page_size(request),
+    )
+    match answer:
+        case Sessions():
+            return sessions_view.sessions(answer)
+        case Overview():
+            return sessions_view.overview(answer)
+        case Choice():
+            return sessions_view.choice(answer)
+
+
+def check(request: KillRequest) -> None:
+    """Refuse a kill that names no session, or a whole database without the word `all`.
+
+    Raises `UsageError`.
+    """
+    if request.pids:
+        return
+    narrowing = [term for term in request.terms if not _names_database(term)]
+    if narrowing:
+        return
+    databases = [term for term in request.terms if _names_database(term)]
+    one = request.target.database is not None or any(
+        isinstance(term, Match) and term.pattern.exact is not None and not term.negated
+        for term in databases
+    )
+    if request.all and one:
+        return
+    if request.all:
+        raise UsageError("all", "ends every session of one database: name the database too")
+    if one or databases:
+        raise UsageError(
+            str(replace(request, reason=None)),
+            "ending every session of a database takes the word `all`; or add a filter",
+        )
+    raise UsageError(
+        str(replace(request, reason=None)), "names no session: add a pid or a filter"
+    )
+
+
+def _names_database(term: object) -> bool:
+    return isinstance(term, Match) and (
+        term.field is Field.DATNAME or term.pattern.parts in {("", ""), ("", "", "")}
+    )
+
+
+async def proposal(desk: Desk, command: Command, request: KillRequest) -> None:
+    """Answer `/pg-kill` with a preview, in the channel."""
+    answer = await desk.operations.propose(command.actor, command.channel_id, request)
+    await post_proposed(desk, command, answer)
+
+
+async def proposal_of(
+    desk: Desk, click: Click, cluster: str, backend: BackendId
+) -> None:
+    """Answer a row's menu with a preview of that very backend."""
+    answer = await desk.operations.propose_backends(
+        click.actor, click.channel_id, cluster_name=cluster, ids=(backend,)
+    )
+    await post_proposed(desk, click, answer)
+
+
+async def post_proposed(desk: Desk, request: Command | Click, answer: Proposed) -> None:
+    """Put what came of a proposal into the channel."""
+    place = await desk.delivery.post(
+        request.channel_id, drawn(desk, answer), response_url=request.response_url
+    )
+    if isinstance(answer, Preview) and place is not None and place.message_ts:
+        await desk.operations.posted(answer.proposal, place.message_ts)
+
+
+def drawn(desk: Desk, answer: Proposed) -> Message:
+    """What came of a proposal, drawn."""
+    match answer:
+        case Preview():
+            return kill_view.preview(answer, may_confirm=desk.gate.lists)
+        case NothingToKill():
+            return kill_view.nothing_to_kill(answer)
+        case TooMany():
+            return kill_view.too_many(answer)
+        case Choice():
+            return kill_view.choice(answer)
+
+
+async def history(
+    desk: Desk,
+    request_from: Command | Click,
+    request: HistoryRequest,
+    *,
+    before_id: int | None = None,
+) -> None:
+    """Show the last kills, to the requester alone: others may not read the record."""
+    answer = await desk.operations.history(request, before_id=before_id)
+    await desk.whisper(request_from, history_view.history(answer))
+
+
+async def confirmed(desk: Desk, click: Click, proposal_id: int) -> None:
+    """Carry out what a preview showed; its message becomes the outcome."""
+    work = asyncio.ensure_future(
+        desk.operations.confirm(click.actor, click.channel_id, proposal_id)
+    )
+    try:
+        done, _ = await asyncio.wait({work}, timeout=PROGRESS_AFTER)
+        if not done:
+            await _show_progress(desk, click, proposal_id)
+        answer = await work
+    finally:
+        work.cancel()
+    match answer:
+        case Conclusion():
+            await concluded(desk, click, answer)
+        case NeedsSecondPerson():
+            await desk.whisper(click, kill_view.needs_second_person(answer))
+        case NotClaimed():
+            await not_claimed(desk, click, answer)
+
+
+async def _show_progress(desk: Desk, click: Click, proposal_id: int) -> None:
+    entry = await desk.operations.entry(proposal_id)
+    if entry is not None and entry.proposal.confirmed_by is not None:
+        await desk.delivery.update(
+            _place(click), kill_view.working(entry.proposal), response_url=click.response_url
+        )
+
+
+async def concluded(desk: Desk, click: Click, conclusion: Conclusion) -> None:
+    """Show an outcome, and later what was learned after it."""
+    place = _place(click)
+    await desk.delivery.update(
+        place, kill_view.outcome(conclusion), response_url=click.response_url
+    )
+
+    async def follow_up() -> None:
+        later = await desk.operations.follow_up(conclusion)
+        if later is not None:
+            await desk.delivery.update(
+                place, kill_view.outcome(later), response_url=click.response_url
+            )
+
+    desk.start(click, follow_up(), optional=True)
+
+
+async def recovered(desk: Desk, conclusion: Conclusion) -> None:
+    """Show what became of a kill whose process died."""
+    await desk.delivery.update(conclusion.proposal.place, kill_view.outcome(conclusion))
+
+
+async def not_claimed(desk: Desk, click: Click, answer: NotClaimed) -> None:
+    """Say why a click did nothing; an expired preview is replaced, with a way on."""
+    if answer.why == "expired" and answer.entry is not None:
+        await desk.delivery.update(
+            _place(click),
+            kill_view.expired(answer.entry.proposal),
+            response_url=click.response_url,
+        )
+    else:
+        await desk.whisper(click, kill_view.not_claimed(answer))
+
+
+async def dismissed(desk: Desk, click: Click, proposal_id: int) -> None:
+    """Close a preview; its message says who did."""
+    answer = await desk.operations.dismiss(click.actor, proposal_id)
+    match answer:
+        case Proposal():
+            await desk.delivery.update(
+                _place(click), kill_view.dismissed(answer), response_url=click.response_url
+            )
+        case NotClaimed():
+            await not_claimed(desk, click, answer)
+
+
+def _place(click: Click) -> Place:
+    return Place(click.channel_id, click.message_ts)

@@ -1,0 +1,138 @@
+"""The Slack side as a whole: the Bolt app, its socket, and what runs beside it."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import aiohttp
+import structlog
+from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
+from slack_bolt.async_app import AsyncApp
+from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.errors import LedgerError, SettingsError
+from bot.operations import Operations
+from bot.policy import Allowlist, Right
+from bot.ports import Clock
+from bot.slack import actions, answers, commands
+from bot.slack.access import Directory, Identity
+from bot.slack.delivery import Delivery
+from bot.slack.desk import Desk
+from bot.slack.gate import Gate
+from bot.slack.tasks import Tasks
+
+log = structlog.get_logger(__name__)
+
+RECOVER_EVERY = 5.0
+DRAIN_WITHIN = 10.0
+START_TIMEOUT = 20.0
+
+_BAD_TOKEN = frozenset(
+    {
+        "invalid_auth",
+        "not_authed",
+        "account_inactive",
+        "token_revoked",
+        "token_expired",
+        "not_allowed_token_type",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SlackSettings:
+    """What the Slack side needs of the settings."""
+
+    bot_token: str
+    app_token: str
+    api_url: str
+    lists: Mapping[Right, Allowlist]
+    allowed_channels: frozenset[str]
+
+    def __repr__(self) -> str:
+        return f"SlackSettings(api_url={self.api_url!r})"
+
+
+class SlackService:
+    """The bot in Slack, from the first `auth.test` to the last answer."""
+
+    def __init__(self, settings: SlackSettings, operations: Operations, clock: Clock) -> None:
+        self._settings = settings
+        self._operations = operations
+        self._clock = clock
+        self._tasks = Tasks()
+        self._stack = AsyncExitStack()
+
+    async def open(self) -> None:
+        """Check the tokens, read the groups, connect. Raises `SettingsError` for a token
+        that Slack refuses: the SDK's socket would try it for ever in silence."""
+        session = await self._stack.enter_async_context(aiohttp.ClientSession())
+        client = AsyncWebClient(
+            token=self._settings.bot_token,
+            base_url=self._settings.api_url,
+            session=session,
+            # A post is never sent again after a lost connection: it might stand twice.
+            retry_handlers=[AsyncRateLimitErrorRetryHandler(max_retry_count=2)],
+        )
+        identity = await self._identify(client)
+        directory = Directory(client, identity, self._settings.lists, self._clock)
+        await directory.refresh_groups()
+        desk = Desk(
+            operations=self._operations,
+            gate=Gate(directory, self._settings.allowed_channels),
+            delivery=Delivery(client, session),
+            tasks=self._tasks,
+        )
+        app = AsyncApp(client=client)
+        commands.register(app, desk)
+        actions.register(app, desk)
+        handler = AsyncSocketModeHandler(app, self._settings.app_token)
+        self._stack.push_async_callback(handler.close_async)
+        await handler.connect_async()
+        self._tasks.start(directory.keep_groups(), name="groups", optional=True)
+        self._tasks.start(self._keep_recovering(desk), name="recovery", optional=True)
+        log.info("slack.connected", team=identity.team_id)
+
+    async def close(self) -> None:
+        """Finish what is under way within 10 s, then disconnect."""
+        ended = await self._tasks.drain(DRAIN_WITHIN)
+        if ended:
+            log.warning("slack.work_ended", tasks=ended)
+        await self._stack.aclose()
+
+    async def _identify(self, client: AsyncWebClient) -> Identity:
+        me = await self._first_call("SLACK_BOT_TOKEN", client.auth_test())
+        await self._first_call(
+            "SLACK_APP_TOKEN", client.apps_connections_open(app_token=self._settings.app_token)
+        )
+        return Identity(
+            team_id=str(me.get("team_id") or ""),
+            enterprise_id=str(me.get("enterprise_id") or ""),
+            bot_user_id=str(me.get("user_id") or ""),
+        )
+
+    async def _first_call(self, variable: str, call: object) -> Mapping[str, object]:
+        try:
+            async with asyncio.timeout(START_TIMEOUT):
+                answer = await call  # type: ignore[misc]
+        except SlackApiError as error:
+            code = error.response.get("error", "")
+            means = "Slack refuses this token" if code in _BAD_TOKEN else "Slack refuses it"
+            raise SettingsError((f"{variable}: {means} ({code})",)) from None
+        except (SlackClientError, aiohttp.ClientError, OSError) as error:
+            problem = f"SLACK_API_URL: Slack can't be reached there ({type(error).__name__})"
+            raise SettingsError((problem,)) from None
+        return answer.data  # type: ignore[no-any-return]
+
+    async def _keep_recovering(self, desk: Desk) -> None:
+        """Conclude, now and then, what a process that died had claimed."""
+        while True:
+            try:
+                for conclusion in await self._operations.recover():
+                    await answers.recovered(desk, conclusion)
+            except LedgerError:
+                log.warning("recovery.no_ledger", exc_info=True)
+            await self._clock.sleep(RECOVER_EVERY)

@@ -1,0 +1,130 @@
+"""What the listeners share: acknowledge, then work; and every way that work can end."""
+
+import secrets
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from bot.errors import BotError, ClusterError, LedgerError, TargetError, UsageError
+from bot.operations import Operations
+from bot.slack.delivery import Delivery
+from bot.slack.gate import Denied, Gate
+from bot.slack.payloads import Click, Command
+from bot.slack.tasks import Tasks
+from bot.slack.views import errors
+from bot.slack.views.message import Message
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The parts that a listener needs, and what every listener does with them."""
+
+    operations: Operations
+    gate: Gate
+    delivery: Delivery
+    tasks: Tasks
+
+    def start(
+        self,
+        request: Command | Click,
+        work: Coroutine[Any, Any, None],
+        *,
+        public: bool = False,
+        optional: bool = False,
+    ) -> None:
+        """Go on with a request after its acknowledgement, under a reference of its own.
+
+        Whatever the work raises is answered: a cluster's trouble to the channel where
+        `public`, all else to the one who asked. `optional` work is dropped at a stop.
+        """
+        reference = secrets.token_hex(4)
+        self.tasks.start(
+            self._answered(request, work, reference, public=public),
+            name=f"request-{reference}",
+            optional=optional,
+        )
+
+    async def _answered(
+        self,
+        request: Command | Click,
+        work: Coroutine[Any, Any, None],
+        reference: str,
+        *,
+        public: bool,
+    ) -> None:
+        with structlog.contextvars.bound_contextvars(reference=reference, **_of(request)):
+            log.info("request.started")
+            try:
+                await work
+            except ClusterError as error:
+                log.warning("request.cluster_trouble", cluster=error.cluster, why=error.problem)
+                message = self.explain(error)
+                if public:
+                    await self.delivery.post(
+                        request.channel_id, message, response_url=request.response_url
+                    )
+                else:
+                    await self.whisper(request, message)
+            except BotError as error:
+                log.info("request.refused", error=type(error).__name__)
+                await self.whisper(request, self.explain(error))
+            except Exception:
+                log.exception("request.failed")
+                await self.whisper(request, errors.unknown(reference))
+
+    async def acknowledged(
+        self, request: Command | Click, listener: Callable[[], Awaitable[None]]
+    ) -> Message | None:
+        """Run what comes before the acknowledgement; its failure is a message to send."""
+        try:
+            await listener()
+        except BotError as error:
+            return self.explain(error)
+        except Exception:
+            reference = secrets.token_hex(4)
+            log.exception("request.failed", reference=reference, **_of(request))
+            return errors.unknown(reference)
+        return None
+
+    def explain(self, error: BotError) -> Message:
+        """A known error, in words."""
+        match error:
+            case UsageError():
+                return errors.usage(error)
+            case TargetError():
+                return errors.target(error)
+            case ClusterError():
+                return errors.cluster(error, self.operations.state_of(error.cluster))
+            case LedgerError():
+                return errors.ledger(error)
+            case _:
+                raise error
+
+    async def deny(self, request: Command | Click, denied: Denied, what: str) -> None:
+        """Record a refused attempt and say so, to the one who tried."""
+        await self.record(request, denied, what)
+        await self.whisper(request, denied.message)
+
+    async def record(self, request: Command | Click, denied: Denied, what: str) -> None:
+        """Record a refused attempt."""
+        log.info("request.denied", why=denied.why, **_of(request))
+        await self.operations.refused(request.actor, request.channel_id, what, denied.why)
+
+    async def whisper(self, request: Command | Click, message: Message) -> None:
+        """Answer the one who asked, alone."""
+        await self.delivery.whisper(
+            request.channel_id,
+            request.actor.user_id,
+            message,
+            response_url=request.response_url,
+        )
+
+
+def _of(request: Command | Click) -> dict[str, str]:
+    """What a log line says of a request: never its text, which may hold literals."""
+    what = request.name if isinstance(request, Command) else request.action_id
+    return {"what": what, "user": request.actor.user_id, "channel": request.channel_id}

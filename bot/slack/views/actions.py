@@ -1,0 +1,138 @@
+"""What a click says: the ids of the buttons and menus, and what their values carry.
+
+Pure. A value comes back from outside and is no authority: each `decode` raises
+`ValueError` for anything that its `encode` can't have made, and whoever acts on it asks
+the ledger and the allowlist again.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from bot.backends import BackendId
+from bot.instants import from_us, to_us
+
+_NUMBER = re.compile("0|[1-9][0-9]{0,18}")
+
+
+class ActionId(StrEnum):
+    """The `action_id` of every element. Where a block has several of one, they are numbered."""
+
+    SESSIONS_REFRESH = "sessions.refresh"  # PageOf
+    SESSIONS_PREVIOUS = "sessions.previous"  # PageOf
+    SESSIONS_NEXT = "sessions.next"  # PageOf
+    SESSIONS_CHOOSE = "sessions.choose"  # PageOf, numbered
+    SESSIONS_KILL_ROW = "sessions.kill_row"  # a menu; RowRef
+    KILL_TERMINATE = "kill.terminate"  # a proposal's id
+    KILL_CANCEL = "kill.cancel"  # a proposal's id
+    KILL_DISMISS = "kill.dismiss"  # a proposal's id
+    KILL_PREVIEW_AGAIN = "kill.preview_again"  # a proposal's id
+    KILL_PAGE = "kill.page"  # OutcomePage, numbered
+    KILL_CHOOSE = "kill.choose"  # a KillRequest's canonical text, numbered
+    HISTORY_OLDER = "history.older"  # OlderThan
+
+    def numbered(self, number: int) -> str:
+        """The id of one of several in a block, which all must differ."""
+        return f"{self}.{number}"
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """What the id looks like, numbered or not."""
+        return re.compile(rf"^{re.escape(self)}(\.\d+)?$")
+
+
+@dataclass(frozen=True, slots=True)
+class PageOf:
+    """A page of a look: the request's canonical text, and how many rows come before."""
+
+    text: str
+    offset: int = 0
+
+    def encode(self) -> str:
+        """`20 some_db user=web`."""
+        return f"{self.offset} {self.text}"
+
+    @classmethod
+    def decode(cls, value: str) -> "PageOf":
+        """The inverse. Raises `ValueError`."""
+        offset, space, text = value.partition(" ")
+        if not space:
+            raise ValueError("no page")
+        return cls(text, _number(offset, 2**31))
+
+
+@dataclass(frozen=True, slots=True)
+class RowRef:
+    """One backend of one cluster, as a row showed it."""
+
+    cluster: str
+    id: BackendId
+
+    def encode(self) -> str:
+        """`main|33507|1767225600000000`."""
+        return f"{self.cluster}|{self.id.pid}|{to_us(self.id.backend_start)}"
+
+    @classmethod
+    def decode(cls, value: str) -> "RowRef":
+        """The inverse. Raises `ValueError`."""
+        cluster, *rest = value.rsplit("|", 2)
+        if not cluster or len(rest) != 2:
+            raise ValueError("no row")
+        return cls(cluster, BackendId(_number(rest[0], 2**31), _instant(rest[1])))
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomePage:
+    """A page of an outcome's table, counted from 0."""
+
+    proposal_id: int
+    page: int
+
+    def encode(self) -> str:
+        """`41 1`."""
+        return f"{self.proposal_id} {self.page}"
+
+    @classmethod
+    def decode(cls, value: str) -> "OutcomePage":
+        """The inverse. Raises `ValueError`."""
+        proposal, _, page = value.partition(" ")
+        return cls(proposal_id(proposal), _number(page, 100))
+
+
+@dataclass(frozen=True, slots=True)
+class OlderThan:
+    """The kills before one: its id, and the canonical text of the history's request."""
+
+    text: str
+    before_id: int
+
+    def encode(self) -> str:
+        """`41 history prod/`."""
+        return f"{self.before_id} {self.text}"
+
+    @classmethod
+    def decode(cls, value: str) -> "OlderThan":
+        """The inverse. Raises `ValueError`."""
+        before, space, text = value.partition(" ")
+        if not space:
+            raise ValueError("no history")
+        return cls(text, proposal_id(before))
+
+
+def proposal_id(value: str) -> int:
+    """Read a proposal's id from a button's value. Raises `ValueError`."""
+    return _number(value, 2**63)
+
+
+def _number(digits: str, below: int) -> int:
+    if not _NUMBER.fullmatch(digits) or (number := int(digits)) >= below:
+        raise ValueError("no number that a button of ours carries")
+    return number
+
+
+def _instant(digits: str) -> datetime:
+    try:
+        return from_us(_number(digits, 2**63))
+    except OverflowError:
+        raise ValueError("no instant") from None

@@ -1,0 +1,135 @@
+"""The few kinds of blocks that the bot sends, each held to Slack's limits.
+
+Pure. No block has a `block_id`: Slack gives each a new one whenever a message is posted or
+updated, which is what it asks of apps that name their own. The numbers are those of
+Slack's block reference.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+from bot.slack.views import lines
+from bot.slack.views.lines import Line
+from bot.slack.views.text import cost, plain
+
+Block = dict[str, Any]
+Style = Literal["primary", "danger"]
+
+TABLE_ROWS = 100
+"""Rows of a table, its header's included."""
+
+TABLE_CELLS = 20
+"""Cells of a row."""
+
+TABLE_CHARACTERS = 10_000
+"""Characters over all cells of a message's tables. A message has one table."""
+
+OPTIONS = 100
+"""Options of a menu."""
+
+BUTTONS = 25
+"""Elements of an actions block."""
+
+_BUTTON_VALUE = 2000
+_OPTION_VALUE = 150
+
+
+def paragraph(*written: Line) -> Block:
+    """Lines of text, one under the other. Each must have a part."""
+    sections = [{"type": "rich_text_section", "elements": lines.rich(line)} for line in written]
+    return {"type": "rich_text", "elements": sections}
+
+
+def preformatted(text: str) -> Block:
+    """Text in a fixed width, as it stands."""
+    element = {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": text}]}
+    return {"type": "rich_text", "elements": [element]}
+
+
+def foot(line: Line) -> Block:
+    """A line in small grey print. At most 10 runs of quoted and of own text."""
+    return {"type": "context", "elements": lines.inline(line)}
+
+
+def fields(pairs: Iterable[tuple[str, str]]) -> Block:
+    """Up to 10 names with their values, in two columns where there is room."""
+    texts = [
+        {"type": "plain_text", "text": f"{name}\n{plain(value, 500)}", "emoji": False}
+        for name, value in pairs
+    ]
+    return {"type": "section", "fields": texts[:10]}
+
+
+def table(rows: Sequence[Sequence[str]]) -> Block:
+    """A table of texts that `tables.fit` has measured."""
+    cells = [[{"type": "raw_text", "text": cell} for cell in row] for row in rows]
+    return {"type": "table", "rows": cells}
+
+
+def actions(*elements: Block) -> Block:
+    """Buttons and menus, beside each other. Their action ids must differ."""
+    return {"type": "actions", "elements": list(elements)}
+
+
+def button(
+    label: str,
+    action_id: str,
+    value: str,
+    *,
+    style: Style | None = None,
+    confirm: Block | None = None,
+) -> Block:
+    """Make a button. Raises `ValueError` for a value that Slack would not take."""
+    if not fits_button(value):
+        raise ValueError(f"a button's value of {cost(value)} characters")
+    made: Block = {
+        "type": "button",
+        "text": _plain(label, 75),
+        "action_id": action_id,
+        "value": value,
+    }
+    if style is not None:
+        made["style"] = style
+    if confirm is not None:
+        made["confirm"] = confirm
+    return made
+
+
+def fits_button(value: str) -> bool:
+    """Whether Slack takes this as a button's value."""
+    return cost(value) <= _BUTTON_VALUE
+
+
+def menu(placeholder: str, action_id: str, options: Sequence[Block]) -> Block:
+    """Make a menu of at least one option."""
+    return {
+        "type": "static_select",
+        "placeholder": _plain(placeholder, 150),
+        "action_id": action_id,
+        "options": list(options[:OPTIONS]),
+    }
+
+
+def option(label: str, value: str) -> Block:
+    """One option of a menu, whose value `fits_option`."""
+    return {"text": _plain(label, 75), "value": value}
+
+
+def fits_option(value: str) -> bool:
+    """Whether Slack takes this as an option's value."""
+    return cost(value) <= _OPTION_VALUE
+
+
+def confirm(title: str, text: str, *, yes: str, no: str, style: Style) -> Block:
+    """Slack's own dialog before a click counts."""
+    return {
+        "title": _plain(title, 100),
+        "text": _plain(text, 300),
+        "confirm": _plain(yes, 30),
+        "deny": _plain(no, 30),
+        "style": style,
+    }
+
+
+def _plain(text: str, most: int) -> Block:
+    return {"type": "plain_text", "text": plain(text, most), "emoji": False}

@@ -1,0 +1,169 @@
+"""A line of a message, written once and rendered for each place that Slack has for it.
+
+Pure. A line is made of parts: our own words as plain `str`, and `Quoted` for whatever a
+client, a setting or another person chose. Where a part goes follows from its kind, so that
+quoted text can't end up where Slack reads markup.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bot.slack.views import text
+
+_USER_ID = re.compile("[UW][A-Z0-9]{1,30}")
+_CHANNEL_ID = re.compile("[CDG][A-Z0-9]{1,30}")
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """Our own words, with a style."""
+
+    text: str
+    bold: bool = False
+    code: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Quoted:
+    """Text that somebody else chose: never markup."""
+
+    text: str
+    most: int = text.NAME
+    bold: bool = False
+    code: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A mention, which notifies where the message is new. Made by `person` alone."""
+
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A link to a channel. Made by `channel` alone."""
+
+    channel_id: str
+
+
+Part = str | Own | Quoted | Person | Channel
+Line = tuple[Part, ...]
+
+
+def person(user_id: str) -> Part:
+    """Mention someone, if that is a user's id; else quote what it is."""
+    return Person(user_id) if _USER_ID.fullmatch(user_id) else Quoted(user_id)
+
+
+def channel(channel_id: str) -> Part:
+    """Link a channel, if that is a channel's id; else quote what it is."""
+    return Channel(channel_id) if _CHANNEL_ID.fullmatch(channel_id) else Quoted(channel_id)
+
+
+def code(words: str) -> Part:
+    """Our own words, to be typed as they stand."""
+    return Own(words, code=True)
+
+
+def strong(*parts: Part) -> Line:
+    """Parts in bold."""
+    return tuple(_strong(part) for part in parts)
+
+
+def _strong(part: Part) -> Part:
+    match part:
+        case str():
+            return Own(part, bold=True)
+        case Own() | Quoted():
+            return replace(part, bold=True)
+        case _:
+            return part
+
+
+def worded(words: str, most: int = 500) -> Line:
+    """Words of our own that may quote something: what stands in backticks is to be typed."""
+    pieces = words.split("`")
+    last = len(pieces) - 1
+    return tuple(
+        Quoted(piece, most, code=at % 2 == 1 and at < last)
+        for at, piece in enumerate(pieces)
+        if piece
+    )
+
+
+def listed(parts: Line, *, last: str = "and", most: int = 30) -> Line:
+    """List parts as a sentence does: `a, b and c`; beyond `most`, how many more there are."""
+    more = len(parts) - most
+    shown: Line = (*parts[:most], f"{more} more") if more > 0 else parts
+    line: list[Part] = []
+    for at, part in enumerate(shown):
+        if at:
+            line.append(f" {last} " if at == len(shown) - 1 else ", ")
+        line.append(part)
+    return tuple(line)
+
+
+def spoken(*lines: Line) -> str:
+    """Lines as a message's top-level `text`, which notifications and screen readers use."""
+    return "\n".join("".join(map(_spoken, line)) for line in lines)
+
+
+def _spoken(part: Part) -> str:
+    match part:
+        case str(words) | Own(words):
+            return text.escape(words)
+        case Quoted(words, most):
+            return text.name_in_text(words, most)
+        case Person(user_id):
+            return f"<@{user_id}>"
+        case Channel(channel_id):
+            return f"<#{channel_id}>"
+
+
+def rich(line: Line) -> list[dict[str, Any]]:
+    """A line as the elements of a `rich_text_section`, in which Slack reads no markup."""
+    return [_rich(part) for part in line]
+
+
+def _rich(part: Part) -> dict[str, Any]:
+    match part:
+        case str(words):
+            return {"type": "text", "text": words}
+        case Own(words, bold, is_code):
+            return {"type": "text", "text": words, **_style(bold=bold, code=is_code)}
+        case Quoted(words, most, bold, is_code):
+            shown = text.plain(words, most)
+            return {"type": "text", "text": shown, **_style(bold=bold, code=is_code)}
+        case Person(user_id):
+            return {"type": "user", "user_id": user_id}
+        case Channel(channel_id):
+            return {"type": "channel", "channel_id": channel_id}
+
+
+def _style(**styles: bool) -> dict[str, dict[str, bool]]:
+    style = {name: True for name, wanted in styles.items() if wanted}
+    return {"style": style} if style else {}
+
+
+def inline(line: Line) -> list[dict[str, Any]]:
+    """A line as the elements of a context block: quoted text in `plain_text` elements.
+
+    These stand beside each other with a gap, so that the space at their edges goes.
+    """
+    runs: list[tuple[bool, str]] = []
+    for part in line:
+        if isinstance(part, Quoted):
+            runs.append((False, text.plain(part.text, part.most)))
+        elif runs and runs[-1][0]:
+            runs[-1] = (True, runs[-1][1] + _spoken(part))
+        else:
+            runs.append((True, _spoken(part)))
+    return [_inline(is_own, words.strip()) for is_own, words in runs if words.strip()]
+
+
+def _inline(is_own: bool, words: str) -> dict[str, Any]:
+    if is_own:
+        return {"type": "mrkdwn", "text": words, "verbatim": True}
+    return {"type": "plain_text", "text": words, "emoji": False}

@@ -1,0 +1,383 @@
+"""The answers to `/pg-sessions`: one server's sessions, all clusters, or a choice.
+
+Pure.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from bot.answers import Choice, ClusterCard, Overview, Sessions
+from bot.backends import CLIENT_BACKEND, PREPARED_TRANSACTION, Backend, Look
+from bot.errors import ClusterError
+from bot.grammar import KillRequest, SessionsRequest, Target
+from bot.slack.views import blocks, cluster, lines, tables
+from bot.slack.views.actions import ActionId, PageOf, RowRef
+from bot.slack.views.blocks import Block
+from bot.slack.views.lines import Line, Quoted, person, strong, worded
+from bot.slack.views.message import Message, message
+from bot.slack.views.tables import Column
+from bot.slack.views.text import age, clock, count, cut, dotted, plain, some, timestamp, used
+
+PAGE = 20
+"""Sessions on a page."""
+
+TURNED_PAGE = blocks.TABLE_CELLS - 1
+"""Sessions on a page whose table stands on its side, beside the column of names."""
+
+DEFAULT_COLUMNS = (
+    "pid",
+    "usename",
+    "datname",
+    "state",
+    "state_age",
+    "why",
+    "application_name",
+    "client_addr",
+    "backend_type",
+    "xact_age",
+    "wait_event",
+    "blocked_by",
+    "query",
+)
+"""What is shown unless columns are asked for, and where it says something."""
+
+_STATE_ORDER = ("active", "idle in transaction", "idle in transaction (aborted)", "idle")
+_WIDTHS = {"query": (80, 50, 30, 20), "why": (60, 40, 30, 20)}
+
+Cell = Callable[[Look, Backend], str | None]
+
+
+def page_size(request: SessionsRequest) -> int:
+    """How many sessions of this request one message shows."""
+    return TURNED_PAGE if _is_turned(request) else PAGE
+
+
+def _is_turned(request: SessionsRequest) -> bool:
+    return len(request.columns) > blocks.TABLE_CELLS
+
+
+def sessions(answer: Sessions) -> Message:
+    """One page of one server's sessions: how it stands, who is there, what can be done."""
+    look = answer.look
+    names = answer.request.columns or _default_columns(look)
+    columns = [Column(name, _WIDTHS.get(name, tables.WIDTHS)) for name in names]
+    rows = [[CELLS[name](look, backend) for name in names] for backend in look.rows]
+    fitted = tables.fit(columns, rows, most=page_size(answer.request))
+    cells = fitted.turned if _is_turned(answer.request) else fitted.cells
+    shown = look.rows[: fitted.shown]
+    return message(
+        _summary(answer),
+        blocks.table(cells) if shown else None,
+        blocks.foot(_below(answer, len(shown))),
+        blocks.actions(*_controls(answer, shown)),
+        blocks.foot((f"as of {clock(look.server.now)} · asked by ", person(answer.asked_by.user_id))),
+    )
+
+
+def _summary(answer: Sessions) -> list[Line]:
+    server = answer.look.server
+    place = strong(Quoted(answer.cluster))
+    if answer.database is not None:
+        place = strong(Quoted(answer.database), " on ", Quoted(answer.cluster))
+    return [
+        (*place, " · ", *cluster.introduction(server)),
+        (_counts(answer.look),),
+        *cluster.warnings(server),
+        cluster.connections(server),
+        *_blind_spots(answer.look),
+    ]
+
+
+def _counts(look: Look) -> str:
+    counts = look.counts
+    states = sorted(counts.by_state.items(), key=lambda item: _state_rank(item[0]))
+    parts = [f"{number} {state or 'without a state'}" for state, number in states if number]
+    if counts.waiting:
+        parts.append(f"{counts.waiting} waiting for a lock")
+    if counts.oldest_xact is not None:
+        parts.append(f"oldest transaction {age(_since(counts.oldest_xact, look))}")
+    head = count(counts.total, "session")
+    return f"{head}: {' · '.join(parts)}" if parts else head
+
+
+def _since(then: datetime, look: Look) -> timedelta:
+    return look.server.now - then
+
+
+def _state_rank(state: str) -> tuple[int, str]:
+    at = _STATE_ORDER.index(state) if state in _STATE_ORDER else len(_STATE_ORDER)
+    return at, state
+
+
+def _blind_spots(look: Look) -> Iterable[Line]:
+    if any(backend.backend_type is None or backend.id is None for backend in look.rows):
+        yield ("⚠ Some of these the bot may not see whole: grant it pg_read_all_stats.",)
+    if look.names.stale:
+        at = clock(look.names.read_at)
+        yield (f"⚠ Names of roles and databases are of {at}: the catalogs are locked.",)
+
+
+def _default_columns(look: Look) -> tuple[str, ...]:
+    return tuple(name for name in DEFAULT_COLUMNS if name == "pid" or _tells(name, look))
+
+
+def _tells(name: str, look: Look) -> bool:
+    """Whether a column says something that isn't said by leaving it out."""
+    said = {CELLS[name](look, backend) for backend in look.rows}
+    if name == "datname":
+        return len(said) > 1
+    return not said <= {None, "", CLIENT_BACKEND if name == "backend_type" else ""}
+
+
+def _below(answer: Sessions, shown: int) -> Line:
+    total, offset = answer.look.counts.total, answer.offset
+    order = "what hurts most first"
+    if answer.request.sort:
+        order = f"sorted by {', '.join(map(str, answer.request.sort))}"
+    if shown:
+        page = f"{offset + 1} to {offset + shown}" if offset else f"{shown}"
+        if shown == total:
+            return (f"all {total} shown, {order}" if total > 1 else "1 of 1 shown",)
+        line: Line = (f"{page} of {total} shown, {order}",)
+    elif total:
+        line = (f"no session on this page; {count(total, 'session')} in all",)
+    else:
+        return ("no session matches",)
+    if answer.matched < total:
+        line += (f" · {total - answer.matched} beyond the limit of {answer.matched}",)
+    if not blocks.fits_button(PageOf(str(answer.request), total).encode()):
+        line += (" · too long a request for buttons: type a shorter one",)
+    return line
+
+
+def _controls(answer: Sessions, shown: Sequence[Backend]) -> Iterable[Block]:
+    text, offset = str(answer.request), answer.offset
+    pages = [("Refresh", ActionId.SESSIONS_REFRESH, offset)]
+    if offset:
+        before = max(0, offset - page_size(answer.request))
+        pages.append(("Previous", ActionId.SESSIONS_PREVIOUS, before))
+    if shown and offset + len(shown) < answer.matched:
+        pages.append(("Next", ActionId.SESSIONS_NEXT, offset + len(shown)))
+    for label, action_id, start in pages:
+        value = PageOf(text, start).encode()
+        if blocks.fits_button(value):
+            yield blocks.button(label, action_id, value)
+    if options := list(_rows_to_end(answer.cluster, shown)):
+        yield blocks.menu("Terminate a session…", ActionId.SESSIONS_KILL_ROW, options)
+
+
+def _rows_to_end(cluster_name: str, shown: Iterable[Backend]) -> Iterable[Block]:
+    for backend in shown:
+        if backend.id is None or backend.state is None or backend.backend_type != CLIENT_BACKEND:
+            continue
+        value = RowRef(cluster_name, backend.id).encode()
+        if blocks.fits_option(value):
+            user = plain(backend.usename, 28).strip()
+            label = dotted((str(backend.pid), user, plain(backend.state, 30)))
+            yield blocks.option(label, value)
+
+
+def why(look: Look, backend: Backend) -> str:
+    """Why this session stands where it stands: what it holds up, or waits for, or does."""
+    behind = look.waits.behind([backend.pid])
+    waits_for = _blocked_by(look, backend)
+    return dotted(
+        (
+            "at its limit" if look.at_limit(backend) else None,
+            f"blocks {len(behind)}" if behind else None,
+            f"waits for {some(waits_for, 3)}" if waits_for else None,
+        )
+    ) or _doing(backend)
+
+
+def _doing(backend: Backend) -> str:
+    if backend.xact_start is not None and backend.is_idle:
+        return "open transaction"
+    return "running" if backend.state == "active" else ""
+
+
+def _blocked_by(look: Look, backend: Backend) -> list[str]:
+    return [
+        "a prepared transaction" if pid == PREPARED_TRANSACTION else str(pid)
+        for pid in dict.fromkeys(look.waits.blocked_by.get(backend.pid, ()))
+    ]
+
+
+def _column(name: str) -> Cell:
+    def cell(_: Look, backend: Backend) -> str | None:
+        value = getattr(backend, name)
+        if isinstance(value, datetime):
+            return timestamp(value)
+        return None if value is None else str(value)
+
+    return cell
+
+
+def _aged(of: Callable[[Backend, datetime], timedelta | None]) -> Cell:
+    def cell(look: Look, backend: Backend) -> str | None:
+        length = of(backend, look.server.now)
+        return None if length is None else age(length, short=True)
+
+    return cell
+
+
+CELLS: Mapping[str, Cell] = {
+    **{
+        name: _column(name)
+        for name in (
+            "datid",
+            "datname",
+            "pid",
+            "leader_pid",
+            "usesysid",
+            "usename",
+            "application_name",
+            "client_addr",
+            "client_hostname",
+            "client_port",
+            "backend_start",
+            "xact_start",
+            "query_start",
+            "state_change",
+            "wait_event_type",
+            "wait_event",
+            "state",
+            "backend_xid",
+            "backend_xmin",
+            "query_id",
+            "query",
+            "backend_type",
+        )
+    },
+    "age": _aged(Backend.age),
+    "xact_age": _aged(Backend.xact_age),
+    "query_age": _aged(Backend.query_age),
+    "state_age": _aged(Backend.state_age),
+    "blocked_by": lambda look, backend: ", ".join(_blocked_by(look, backend)),
+    "why": why,
+}
+"""What a column's cell shows of a backend; None is NULL."""
+
+
+_OVERVIEW = (
+    Column("cluster", (40, 30, 20)),
+    Column("state", (60, 40, 30)),
+    Column("sessions"),
+    Column("connections"),
+    Column("waiting"),
+    Column("oldest xact"),
+    Column("at its limit", (63, 40, 20)),
+    Column("host", (63, 40, 20, 0)),
+)
+
+
+def overview(answer: Overview) -> Message:
+    """Every cluster in a line of a table, with a button for a look at it."""
+    fitted = tables.fit(_OVERVIEW, [_card(card, answer.now) for card in answer.cards])
+    left_out = len(answer.cards) - fitted.shown
+    return message(
+        _overview_summary(answer),
+        blocks.table(fitted.cells) if fitted.shown else None,
+        blocks.foot((f"{count(left_out, 'cluster')} more not shown",)) if left_out else None,
+        blocks.actions(*_overview_controls(answer)),
+        blocks.foot((f"as of {clock(answer.now)} · asked by ", person(answer.asked_by.user_id))),
+    )
+
+
+def _overview_summary(answer: Overview) -> list[Line]:
+    in_trouble = [card for card in answer.cards if card.look is None]
+    head = strong(count(len(answer.cards), "cluster"))
+    if in_trouble:
+        head += (f" · {len(in_trouble)} in trouble: ",)
+        head += lines.listed(tuple(Quoted(card.cluster) for card in in_trouble), most=5)
+    pressed = [
+        (card.cluster, warning)
+        for card in answer.cards
+        if card.look is not None
+        for warning in cluster.warnings(card.look.server)
+    ]
+    written: list[Line] = [head]
+    written += [(*warning, " on ", Quoted(name)) for name, warning in pressed[:5]]
+    return written
+
+
+def _card(card: ClusterCard, now: datetime) -> list[str | None]:
+    if card.look is None:
+        return [card.cluster, _trouble(card, now), *[None] * 5, card.host]
+    server, counts = card.look.server, card.look.counts
+    oldest = counts.oldest_xact
+    return [
+        card.cluster,
+        f"{'standby' if server.in_recovery else 'primary'}, {server.version}",
+        str(counts.total),
+        used(server.ordinary),
+        str(counts.waiting),
+        None if oldest is None else age(_since(oldest, card.look), short=True),
+        cluster.at_limit(server.pressing),
+        card.host,
+    ]
+
+
+def _trouble(card: ClusterCard, now: datetime) -> str:
+    problem = card.trouble.problem if card.trouble is not None else "not asked"
+    if card.last_seen is None:
+        return problem
+    return f"{problem}; last seen {age(now - card.last_seen)} ago"
+
+
+def _overview_controls(answer: Overview) -> Iterable[Block]:
+    value = PageOf(str(answer.request)).encode()
+    if blocks.fits_button(value):
+        yield blocks.button("Refresh", ActionId.SESSIONS_REFRESH, value)
+    for at, card in enumerate(answer.cards[: blocks.BUTTONS - 1]):
+        request = replace(answer.request, target=Target(card.cluster))
+        value = PageOf(str(request)).encode()
+        if card.look is not None and blocks.fits_button(value):
+            label = f"{card.cluster}/"
+            yield blocks.button(label, ActionId.SESSIONS_CHOOSE.numbered(at), value)
+
+
+def choice(answer: Choice) -> Message:
+    """What was named is on several clusters: a button for each."""
+    found = tuple(Quoted(_label(request)) for request in answer.requests)
+    is_kill = isinstance(answer.requests[0], KillRequest)
+    which = "Which one is meant? Nothing ends before it is confirmed." if is_kill else "Which one?"
+    essence = [
+        (
+            *strong(Quoted(answer.what), f" is on {count(len(found), 'cluster')}"),
+            ": ",
+            *lines.listed(found, most=10),
+        ),
+        (which,),
+        *map(_not_asked, answer.troubles[:5]),
+    ]
+    buttons = [
+        button for at, request in enumerate(answer.requests) if (button := _choose(at, request))
+    ]
+    rest = len(answer.requests) - len(buttons[: blocks.BUTTONS])
+    return message(
+        essence,
+        blocks.actions(*buttons[: blocks.BUTTONS]) if buttons else None,
+        blocks.foot((f"{rest} more without a button: type the command with the cluster",))
+        if rest
+        else None,
+    )
+
+
+def _not_asked(trouble: ClusterError) -> Line:
+    return ("Not asked: ", Quoted(trouble.cluster), ", ", *worded(trouble.problem))
+
+
+def _label(request: SessionsRequest | KillRequest) -> str:
+    return f"{request.target.cluster or ''}/{request.target.database or ''}"
+
+
+def _choose(at: int, request: SessionsRequest | KillRequest) -> Block | None:
+    if isinstance(request, KillRequest):
+        action, value = ActionId.KILL_CHOOSE, str(request)
+    else:
+        action, value = ActionId.SESSIONS_CHOOSE, PageOf(str(request)).encode()
+    if not blocks.fits_button(value):
+        return None
+    return blocks.button(cut(_label(request), 75), action.numbered(at), value)

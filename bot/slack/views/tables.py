@@ -1,0 +1,77 @@
+"""Rows of text, cut to what one of Slack's tables takes.
+
+Pure. What can't be shown is counted, never dropped in silence: the caller learns how many
+rows are in.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bot.slack.views.blocks import TABLE_CHARACTERS, TABLE_ROWS
+from bot.slack.views.text import cost, cut, visible
+
+_BUDGET = TABLE_CHARACTERS - 500
+"""Some way under the limit: nobody says how Slack counts."""
+
+WIDTHS = (63, 40, 30, 20)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column's name, and how wide its cells may be: as they would like, then ever less.
+
+    A last width of 0 means that the column may be left out.
+    """
+
+    name: str
+    widths: tuple[int, ...] = WIDTHS
+
+    def width(self, step: int) -> int:
+        """The width at a step of cutting."""
+        return self.widths[min(step, len(self.widths) - 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """The cells that fit, the header's row first, and how many of the rows they are."""
+
+    cells: tuple[tuple[str, ...], ...]
+    shown: int
+
+    @property
+    def turned(self) -> tuple[tuple[str, ...], ...]:
+        """The same on its side: one column of names, then one for each row."""
+        return tuple(zip(*self.cells, strict=True))
+
+
+def fit(
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[str | None]],
+    *,
+    most: int = TABLE_ROWS - 1,
+) -> Fitted:
+    """Cut the cells' widths step by step until all rows fit; only then leave out rows.
+
+    At most `most` rows are in. None is a NULL, which shows as nothing.
+    """
+    clean = [[visible(cell or "") for cell in row] for row in rows[:most]]
+    cells: list[tuple[str, ...]] = []
+    for step in range(max(len(column.widths) for column in columns)):
+        cells = _cells(columns, clean, step)
+        if _cost(cells) <= _BUDGET:
+            break
+    while _cost(cells) > _BUDGET:
+        cells.pop()
+    return Fitted(tuple(cells), len(cells) - 1)
+
+
+def _cells(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], step: int
+) -> list[tuple[str, ...]]:
+    kept = [(at, width) for at, column in enumerate(columns) if (width := column.width(step))]
+    header = tuple(columns[at].name for at, _ in kept)
+    return [header, *(tuple(cut(row[at], width) or " " for at, width in kept) for row in rows)]
+
+
+def _cost(cells: Sequence[Sequence[str]]) -> int:
+    return sum(cost(cell) for row in cells for cell in row)

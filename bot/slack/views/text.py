@@ -1,0 +1,159 @@
+"""Strings fit to be shown: names that clients chose made harmless, times and numbers made short.
+
+Pure. Slack counts a text's characters in a way that it doesn't tell; here every text is
+measured by `cost`, which is never less than its code points or its UTF-16 units.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from wcwidth import wcwidth
+
+from bot.backends import Limit
+
+NAME = 63
+"""The most characters of a name in PostgreSQL (`NAMEDATALEN` - 1 bytes)."""
+
+WORD_JOINER = "\u2060"
+"""An invisible character that parts nothing for a reader and everything for a parser."""
+
+_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_ORDINARY = re.compile(r"(?!_)[A-Za-z0-9_-]+(?<!_)")
+_MARKUP = re.compile(r"[.:/@#*_~`]")
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Characters of other categories that show as nothing, or as a space that is none."""
+
+_BAR = 10
+
+
+def escape(text: str) -> str:
+    """Escape the three characters that begin and end Slack's markup."""
+    return re.sub("[&<>]", lambda found: _ESCAPES[found[0]], text)
+
+
+def visible(text: str) -> str:
+    r"""Make every character one that can be seen and that orders nothing around it.
+
+    Line ends, tabs and odd spaces become spaces; what is left of control characters, the
+    bidirectional overrides and isolates, zero-width characters and lone surrogates shows as
+    its code (`\u202e`).
+    """
+    return "".join(map(_visible, text))
+
+
+def _visible(character: str) -> str:
+    category = unicodedata.category(character)
+    if category in {"Zs", "Zl", "Zp"} or character in "\t\n\v\f\r\x85":
+        return " "
+    if category in {"Cc", "Cf", "Cs"} or character in _BLANK:
+        code = ord(character)
+        return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+    return character
+
+
+def cost(text: str) -> int:
+    """Count a text's columns, or its UTF-16 units where these are more, by character."""
+    return sum(map(_cost, text))
+
+
+def _cost(character: str) -> int:
+    return max(1, wcwidth(character), 2 if character > "\uffff" else 1)
+
+
+def cut(text: str, most: int) -> str:
+    """Cut a text that costs more than `most`, and end it with `…`."""
+    if cost(text) <= most:
+        return text
+    room, kept = most - 1, []
+    for character in text:
+        room -= _cost(character)
+        if room < 0:
+            break
+        kept.append(character)
+    return "".join(kept).rstrip() + "…"
+
+
+def plain(text: str | None, most: int = NAME) -> str:
+    """Make any text fit for a place that takes no markup. Slack takes no empty text: a space."""
+    return cut(visible(text or ""), most) or " "
+
+
+def name_in_text(name: str, most: int = NAME) -> str:
+    """Make any text fit for a message's top-level `text`, which Slack reads for markup.
+
+    An ordinary name stays as it is. Any other is escaped, and a word joiner behind each
+    character of markup keeps the whole from linking, pinging and formatting.
+    """
+    if _ORDINARY.fullmatch(name) and cost(name) <= most:
+        return name
+    return _MARKUP.sub(lambda found: found[0] + WORD_JOINER, escape(plain(name, most)))
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """Put a number before the thing that it counts: `1 session`, `2 sessions`."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def some(items: Sequence[str], most: int, last: str = "and") -> str:
+    """List a few of these: `a, b and c`, `a, b and 3 more`."""
+    shown = [*items[:most], *([f"{len(items) - most} more"] if len(items) > most else [])]
+    return f" {last} ".join(part for part in (", ".join(shown[:-1]), *shown[-1:]) if part)
+
+
+def dotted(parts: Iterable[str | None]) -> str:
+    """Join what there is with dots."""
+    return " · ".join(part for part in parts if part)
+
+
+_UNITS = (("d", 86_400, 10), ("h", 3600, 10), ("min", 60, 10), ("s", 1, 0))
+"""Unit, its seconds, and the number of it below which the next smaller one is told too."""
+
+
+def age(length: timedelta, *, short: bool = False) -> str:
+    """Tell how long something has lasted: `4 min 12 s`, `32 min`, `3 d 4 h`; `short`: `4 min`."""
+    seconds = max(0, int(length.total_seconds()))
+    for (unit, size, few), (smaller, part, _) in zip(_UNITS, _UNITS[1:], strict=False):
+        number, rest = divmod(seconds, size)
+        if number:
+            more = rest // part if number < few and not short else 0
+            return f"{number} {unit} {more} {smaller}" if more else f"{number} {unit}"
+    return f"{seconds} s"
+
+
+def took(length: timedelta) -> str:
+    """Tell how long something took: `12 ms`, `1.2 s`, `2 min 5 s`."""
+    milliseconds = round(length.total_seconds() * 1000)
+    if milliseconds < 1000:
+        return f"{milliseconds} ms"
+    return f"{milliseconds / 1000:.1f} s" if milliseconds < 60_000 else age(length)
+
+
+def clock(instant: datetime) -> str:
+    """Tell the time of day: `12:00:01 UTC`."""
+    return f"{instant:%H:%M:%S} UTC"
+
+
+def clock_short(instant: datetime) -> str:
+    """Tell the time of day without its seconds: `12:10 UTC`."""
+    return f"{instant:%H:%M} UTC"
+
+
+def timestamp(instant: datetime) -> str:
+    """Write an instant as ISO 8601, to the second: `2026-01-31T12:00:01Z`."""
+    return f"{instant:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def bar(limit: Limit) -> str:
+    """Draw how much of a limit is used: full only where it is reached, empty only at 0."""
+    if limit.reached:
+        filled = _BAR
+    else:
+        filled = min(max(round(_BAR * limit.used / limit.limit), min(limit.used, 1)), _BAR - 1)
+    return "▓" * filled + "░" * (_BAR - filled)
+
+
+def used(limit: Limit) -> str:
+    """Tell how much of a limit is used: `62 of 97`."""
+    return f"{limit.used} of {limit.limit}"

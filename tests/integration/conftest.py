@@ -1,0 +1,103 @@
+"""A real PostgreSQL, and sessions on it that do what a test says."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+import asyncpg
+import pytest
+
+from bot.backends import Backend
+from bot.postgres.cluster import PostgresCluster
+from workspace.postgres import PostgresServer
+
+BOT = "sessions_bot"
+
+SETUP = f"""
+    create role {BOT} login;
+    grant pg_read_all_stats, pg_signal_backend to {BOT};
+    create role blind login;
+    grant pg_signal_backend to blind;
+    create role some_user login connection limit 1;
+    create role web login;
+    create role batch login connection limit 20;
+    create database some_db;
+    create database other_db;
+"""
+
+SCHEMA = """
+    create table accounts (id int primary key, balance int not null);
+    insert into accounts select n, 100 from generate_series(1, 10) as n;
+    grant all on accounts to public;
+"""
+
+
+@dataclass
+class Sessions:
+    """Connections that a test opens; all are closed when it ends."""
+
+    pg: PostgresServer
+    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    async def open(
+        self, user: str = "web", database: str = "some_db", app: str = "psql", **options: str
+    ) -> asyncpg.Connection:
+        connection = await asyncpg.connect(
+            self.pg.dsn(user=user, database=database),
+            server_settings={"application_name": app, **options},
+        )
+        self.stack.callback(connection.terminate)
+        return connection
+
+
+async def alive(admin: asyncpg.Connection, backend: Backend) -> bool:
+    """Whether that very backend is there, as a superuser sees it."""
+    return await admin.fetchval(
+        "select exists (select from pg_stat_activity where pid = $1 and backend_start = $2)",
+        backend.pid,
+        backend.backend_start,
+    )
+
+
+@pytest.fixture(scope="session")
+async def pg() -> AsyncIterator[PostgresServer]:
+    async with PostgresServer(
+        settings={
+            "max_connections": 60,
+            "max_prepared_transactions": 5,
+            "wal_level": "logical",
+        }
+    ) as server:
+        connection = await asyncpg.connect(server.dsn())
+        for statement in SETUP.strip().split(";"):
+            if statement.strip():
+                await connection.execute(statement)
+        await connection.close()
+        connection = await asyncpg.connect(server.dsn(database="some_db"))
+        await connection.execute(SCHEMA)
+        await connection.close()
+        yield server
+
+
+@pytest.fixture(scope="session")
+async def admin(pg: PostgresServer) -> AsyncIterator[asyncpg.Connection]:
+    """A superuser's own look, to see what is true."""
+    connection = await asyncpg.connect(pg.dsn(), server_settings={"application_name": "admin"})
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture(scope="session")
+async def cluster(pg: PostgresServer) -> AsyncIterator[PostgresCluster]:
+    """The bot's cluster, as the least role that works."""
+    cluster = PostgresCluster("main", pg.dsn(user=BOT), "db-1.internal")
+    await cluster.open()
+    yield cluster
+    await cluster.close()
+
+
+@pytest.fixture
+async def sessions(pg: PostgresServer) -> AsyncIterator[Sessions]:
+    opened = Sessions(pg)
+    async with opened.stack:
+        yield opened

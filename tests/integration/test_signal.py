@@ -1,0 +1,421 @@
+"""The signalling statement on a real PostgreSQL: what it spares, and that each guard counts.
+
+Every case is a scenario in which the target must live. It is run twice: with the statement
+as it is, where the target lives and the verdict says why; and with that one guard taken out
+of the statement, where the target is signalled. So no guard here can be lost unnoticed.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import asyncpg
+import pytest
+
+from bot.backends import Backend
+from bot.conditions import Before, Condition, OidIn, TextLike
+from bot.grammar import AgeOf
+from bot.kills import Action, Basis
+from bot.ports import Guard, Verdict
+from bot.postgres import queries
+from bot.postgres.cluster import PostgresCluster
+from tests.integration.conftest import BOT, Sessions, alive
+from workspace.postgres import PostgresServer
+
+
+@dataclass
+class Scene:
+    """One target on a server, and the guard of a preview that showed it."""
+
+    pg: PostgresServer
+    cluster: PostgresCluster
+    admin: asyncpg.Connection
+    sessions: Sessions
+
+    async def row(self, connection: asyncpg.Connection) -> Backend:
+        return await self.row_of(connection.get_server_pid())
+
+    async def row_of(self, pid: int) -> Backend:
+        look = await self.cluster.look((), names=await self.cluster.names(), everything=True)
+        return next(row for row in look.rows if row.pid == pid)
+
+    async def guard(self, backend: Backend, **changes: object) -> Guard:
+        look = await self.cluster.look((), names=await self.cluster.names(), limit=0)
+        assert backend.id is not None
+        guard = Guard(
+            server=look.server.id,
+            target=backend.id,
+            action=Action.TERMINATE,
+            basis=Basis.PID,
+            xact_start=backend.xact_start,
+            backend_xid=backend.backend_xid,
+            query_start=backend.query_start,
+            conditions=(),
+            protected_roles=frozenset(),
+            protected_applications=(),
+            deadline=look.server.now + timedelta(seconds=5),
+        )
+        return replace(guard, **changes)
+
+    async def now(self):
+        return await self.admin.fetchval("select clock_timestamp()")
+
+
+@pytest.fixture
+async def scene(
+    pg: PostgresServer,
+    cluster: PostgresCluster,
+    admin: asyncpg.Connection,
+    sessions: Sessions,
+) -> Scene:
+    return Scene(pg, cluster, admin, sessions)
+
+
+# --- each returns the backend that must live, and the guard of a click on it ----------
+
+Scenario = Callable[[Scene], Awaitable[tuple[Backend, Guard]]]
+
+
+async def another_backend_under_that_pid(scene: Scene) -> tuple[Backend, Guard]:
+    backend = await scene.row(await scene.sessions.open())
+    shown = replace(backend, backend_start=backend.backend_start - timedelta(microseconds=1))
+    return backend, await scene.guard(shown)
+
+
+async def another_server(scene: Scene) -> tuple[Backend, Guard]:
+    backend = await scene.row(await scene.sessions.open())
+    guard = await scene.guard(backend)
+    server = replace(guard.server, system_identifier=guard.server.system_identifier + 1)
+    return backend, replace(guard, server=server)
+
+
+async def a_restart_since(scene: Scene) -> tuple[Backend, Guard]:
+    backend = await scene.row(await scene.sessions.open())
+    guard = await scene.guard(backend)
+    started = guard.server.postmaster_start_time - timedelta(seconds=1)
+    return backend, replace(guard, server=replace(guard.server, postmaster_start_time=started))
+
+
+async def a_walsender(scene: Scene) -> tuple[Backend, Guard]:
+    connection = await scene.sessions.open("postgres", "some_db", replication="database")
+    pid = connection.get_server_pid()
+    # Even where PostgreSQL would let the bot signal it: it is no superuser's.
+    backend = await scene.row_of(pid)
+    assert backend.backend_type == "walsender"
+    return backend, await scene.guard(backend)
+
+
+async def a_protected_role(scene: Scene) -> tuple[Backend, Guard]:
+    backend = await scene.row(await scene.sessions.open())
+    return backend, await scene.guard(backend, protected_roles=frozenset({backend.usesysid}))
+
+
+async def a_protected_application(scene: Scene) -> tuple[Backend, Guard]:
+    backend = await scene.row(await scene.sessions.open(app="backup_50%"))
+    guard = await scene.guard(backend, protected_applications=(("backup_", "%"),))
+    return backend, guard
+
+
+async def another_transaction(scene: Scene) -> tuple[Backend, Guard]:
+    connection = await scene.sessions.open()
+    await connection.execute("begin; select 1")
+    backend = await scene.row(connection)
+    await connection.execute("commit")
+    await connection.execute("begin; select 1")
+    return backend, await scene.guard(backend)
+
+
+async def idle_then_and_in_a_transaction_now(scene: Scene) -> tuple[Backend, Guard]:
+    connection = await scene.sessions.open()
+    backend = await scene.row(connection)
+    await connection.execute("begin; select 1")
+    return backend, await scene.guard(backend)
+
+
+async def one_message_that_commits_and_begins(scene: Scene) -> tuple[Backend, Guard]:
+    """`xact_start` stays the same within one message; the transaction id does not."""
+    connection = await scene.sessions.open()
+    holder = await scene.sessions.open()
+    await holder.execute("begin; update accounts set balance = 0 where id = 2")
+    task = asyncio.ensure_future(
+        connection.execute(
+            "begin; update accounts set balance = 1 where id = 1;"
+            "select pg_sleep(0.3); commit;"
+            "begin; update accounts set balance = 1 where id = 2"
+        )
+    )
+    scene.sessions.stack.callback(task.cancel)
+    while (backend := await scene.row(connection)).backend_xid is None:
+        await asyncio.sleep(0.01)
+    while (now := await scene.row(connection)).backend_xid in (None, backend.backend_xid):
+        await asyncio.sleep(0.01)
+    assert now.xact_start == backend.xact_start
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return backend, await scene.guard(backend)
+
+
+async def no_longer_in_the_filter(scene: Scene) -> tuple[Backend, Guard]:
+    """After `xact>5m` froze, it committed and began again: other work, whatever its age."""
+    connection = await scene.sessions.open()
+    await connection.execute("begin; select 1")
+    backend = await scene.row(connection)
+    old: tuple[Condition, ...] = (Before(AgeOf.XACT, await scene.now()),)
+    await connection.execute("commit")
+    await connection.execute("begin; select 1")
+    return backend, await scene.guard(backend, basis=Basis.FILTER, conditions=old)
+
+
+async def an_unknown_value_and_a_negation(scene: Scene) -> tuple[Backend, Guard]:
+    """`wait!=Lock` on a session that waits for nothing: NULL is no answer."""
+    connection = await scene.sessions.open()
+    task = asyncio.ensure_future(
+        connection.execute("do $$ begin loop perform 1; end loop; end $$")
+    )
+    scene.sessions.stack.callback(task.cancel)
+    while (backend := await scene.row(connection)).state != "active":
+        await asyncio.sleep(0.01)
+    conditions = (TextLike("wait_event", ("Lock",), negated=True),)
+    return backend, await scene.guard(backend, basis=Basis.FILTER, conditions=conditions)
+
+
+async def past_the_deadline(scene: Scene) -> tuple[Backend, Guard]:
+    backend = await scene.row(await scene.sessions.open())
+    return backend, await scene.guard(backend, deadline=await scene.now())
+
+
+async def another_query_to_cancel(scene: Scene) -> tuple[Backend, Guard]:
+    connection = await scene.sessions.open()
+    task = asyncio.ensure_future(connection.execute("select pg_sleep(600)"))
+    scene.sessions.stack.callback(task.cancel)
+    while (backend := await scene.row(connection)).state != "active":
+        await asyncio.sleep(0.01)
+    earlier = backend.query_start - timedelta(seconds=1)
+    guard = await scene.guard(
+        backend, action=Action.CANCEL, basis=Basis.IDENTITY, query_start=earlier
+    )
+    return backend, guard
+
+
+SERVER = (
+    "(select system_identifier from pg_control_system()) is distinct from $1::bigint",
+    "pg_postmaster_start_time() is distinct from $2::timestamptz",
+)
+PROTECTED = (
+    "a.usesysid = any($5::oid[])",
+    "coalesce(a.application_name, '') like any($6::text[])",
+)
+
+CASES: list[tuple[Scenario, Verdict, str, str]] = [
+    # scenario, verdict, the guard in the statement, what it says without the guard
+    (
+        another_backend_under_that_pid,
+        Verdict.GONE,
+        "a.backend_start <> $4::timestamptz",
+        "$4::timestamptz is null",
+    ),
+    (another_server, Verdict.SERVER_CHANGED, SERVER[0], "$1::bigint is null"),
+    (a_restart_since, Verdict.SERVER_CHANGED, SERVER[1], "$2::timestamptz is null"),
+    (a_walsender, Verdict.NOT_CLIENT, "a.backend_type <> 'client backend'", "false"),
+    (a_protected_role, Verdict.PROTECTED, PROTECTED[0], "$5::oid[] is null"),
+    (a_protected_application, Verdict.PROTECTED, PROTECTED[1], "$6::text[] is null"),
+    (
+        another_transaction,
+        Verdict.CHANGED,
+        "a.xact_start is not distinct from $8::timestamptz",
+        "$8::timestamptz is null or true",
+    ),
+    (
+        idle_then_and_in_a_transaction_now,
+        Verdict.CHANGED,
+        "a.xact_start is not distinct from $8::timestamptz",
+        "$8::timestamptz is null or true",
+    ),
+    (
+        one_message_that_commits_and_begins,
+        Verdict.CHANGED,
+        "a.backend_xid::text = $9::text",
+        "$9::text is not null",
+    ),
+    (
+        no_longer_in_the_filter,
+        Verdict.NO_LONGER_MATCHES,
+        "a.xact_start < $8::timestamptz",
+        "$8::timestamptz is not null",
+    ),
+    (an_unknown_value_and_a_negation, Verdict.NO_LONGER_MATCHES, "is not true then", "is false then"),
+    (
+        past_the_deadline,
+        Verdict.LATE,
+        "clock_timestamp() >= $7::timestamptz",
+        "$7::timestamptz is null",
+    ),
+    (
+        another_query_to_cancel,
+        Verdict.CHANGED,
+        "a.query_start = $8::timestamptz",
+        "$8::timestamptz is not null",
+    ),
+]
+
+
+@pytest.fixture
+async def as_superuser(pg: PostgresServer) -> AsyncIterator[PostgresCluster]:
+    """A bot with every right, so that only the guard can keep it from signalling."""
+    cluster = PostgresCluster("main", pg.dsn(), "db-1.internal")
+    await cluster.open()
+    yield cluster
+    await cluster.close()
+
+
+@pytest.mark.parametrize(("scenario", "verdict", "guard_sql", "_without"), CASES)
+async def test_the_target_lives(
+    scene: Scene,
+    as_superuser: PostgresCluster,
+    scenario: Scenario,
+    verdict: Verdict,
+    guard_sql: str,
+    _without: str,
+) -> None:
+    backend, guard = await scenario(scene)
+
+    reply = await as_superuser.signal(guard)
+
+    assert reply.verdict is verdict
+    assert await alive(scene.admin, backend)
+
+
+@pytest.mark.parametrize(("scenario", "_verdict", "guard_sql", "without"), CASES)
+async def test_without_its_guard_it_would_have_been_signalled(
+    scene: Scene,
+    as_superuser: PostgresCluster,
+    monkeypatch: pytest.MonkeyPatch,
+    scenario: Scenario,
+    _verdict: Verdict,
+    guard_sql: str,
+    without: str,
+) -> None:
+    from bot.postgres import cluster as module
+
+    _, guard = await scenario(scene)
+    statement, parameters = module.signal_statement(guard)
+    assert statement.count(guard_sql) == 1
+    weakened = statement.replace(guard_sql, without)
+    monkeypatch.setattr(module, "signal_statement", lambda _: (weakened, parameters))
+
+    reply = await as_superuser.signal(guard)
+
+    assert reply.verdict is Verdict.SIGNALLED
+
+
+# --- and what it does ------------------------------------------------------------------
+
+
+async def gone(scene: Scene, backend: Backend) -> None:
+    async with asyncio.timeout(10):
+        while await alive(scene.admin, backend):
+            await asyncio.sleep(0.01)
+
+
+async def test_the_session_that_was_shown_is_terminated(scene: Scene) -> None:
+    connection = await scene.sessions.open("some_user")
+    await connection.execute("begin; select 1")
+    backend = await scene.row(connection)
+
+    reply = await scene.cluster.signal(await scene.guard(backend))
+
+    assert reply.verdict is Verdict.SIGNALLED
+    await gone(scene, backend)
+
+
+async def test_idle_then_and_idle_now_count_as_the_same(scene: Scene) -> None:
+    connection = await scene.sessions.open()
+    backend = await scene.row(connection)
+    await connection.execute("select 1")
+
+    reply = await scene.cluster.signal(await scene.guard(backend))
+
+    assert reply.verdict is Verdict.SIGNALLED
+    await gone(scene, backend)
+
+
+async def test_whatever_it_runs_asks_for_identity_alone(scene: Scene) -> None:
+    backend, guard = await another_transaction(scene)
+
+    reply = await scene.cluster.signal(replace(guard, basis=Basis.IDENTITY))
+
+    assert reply.verdict is Verdict.SIGNALLED
+    await gone(scene, backend)
+
+
+async def test_a_filter_that_still_holds_lets_the_signal_through(scene: Scene) -> None:
+    backend = await scene.row(await scene.sessions.open())
+    conditions = (
+        OidIn("usesysid", (backend.usesysid,)),
+        TextLike("application_name", ("ps", "l")),
+        Before(AgeOf.AGE, await scene.now()),
+    )
+
+    reply = await scene.cluster.signal(
+        await scene.guard(backend, basis=Basis.FILTER, conditions=conditions)
+    )
+
+    assert reply.verdict is Verdict.SIGNALLED
+    await gone(scene, backend)
+
+
+async def test_cancel_ends_the_query_and_not_the_session(scene: Scene) -> None:
+    connection = await scene.sessions.open()
+    query = asyncio.ensure_future(connection.execute("select pg_sleep(600)"))
+    while (backend := await scene.row(connection)).state != "active":
+        await asyncio.sleep(0.01)
+
+    reply = await scene.cluster.signal(await scene.guard(backend, action=Action.CANCEL))
+
+    assert reply.verdict is Verdict.SIGNALLED
+    with pytest.raises(asyncpg.QueryCanceledError):
+        await query
+    assert await alive(scene.admin, backend)
+
+
+async def test_a_superusers_session_is_not_permitted_and_postgresql_says_why(
+    scene: Scene,
+) -> None:
+    backend = await scene.row(await scene.sessions.open("postgres"))
+
+    reply = await scene.cluster.signal(await scene.guard(backend))
+
+    assert reply.verdict is Verdict.NOT_PERMITTED
+    assert "SUPERUSER" in reply.detail.upper()
+    assert await alive(scene.admin, backend)
+
+
+async def test_a_pid_that_nobody_has_is_gone(scene: Scene) -> None:
+    connection = await scene.sessions.open()
+    backend = await scene.row(connection)
+    await connection.close()
+    await gone(scene, backend)
+
+    reply = await scene.cluster.signal(await scene.guard(backend))
+
+    assert reply.verdict is Verdict.GONE
+
+
+async def test_what_the_bot_may_not_see_is_left_alone(scene: Scene) -> None:
+    backend = await scene.row(await scene.sessions.open())
+    guard = await scene.guard(backend)
+    blind = PostgresCluster("main", scene.pg.dsn(user="blind"), "db-1.internal")
+    await blind.open()
+    try:
+        reply = await blind.signal(guard)
+    finally:
+        await blind.close()
+
+    assert reply.verdict is Verdict.NOT_VISIBLE
+    assert await alive(scene.admin, backend)
+
+
+async def test_the_bots_own_role_is_known_by_its_oid(scene: Scene) -> None:
+    oid = await scene.admin.fetchval("select oid from pg_roles where rolname = $1", BOT)
+
+    assert await scene.cluster.own_roles() == {oid}

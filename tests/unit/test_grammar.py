@@ -1,0 +1,860 @@
+"""What people type, what Slack and their phones make of it, and what is understood."""
+
+import ipaddress
+import re
+import string
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.errors import UsageError
+from bot.grammar import (
+    ACTIVITY_COLUMNS,
+    BACKEND_TYPES,
+    COLUMNS,
+    KILL,
+    MAX_LIMIT,
+    MAX_PID,
+    MAX_PIDS,
+    MAX_REASON,
+    MAX_SECONDS,
+    MAX_TEXT,
+    SESSIONS,
+    STATES,
+    Aged,
+    AgeOf,
+    Field,
+    HelpRequest,
+    HistoryRequest,
+    KillRequest,
+    Match,
+    Pattern,
+    SessionsRequest,
+    SortKey,
+    Target,
+    Term,
+    Word,
+    parse_kill,
+    parse_sessions,
+    read_kill,
+    read_sessions,
+)
+
+Request = SessionsRequest | KillRequest | HistoryRequest | HelpRequest
+
+
+def slack_escape(text: str) -> str:
+    """What Slack does to a command's text on its way to the bot."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def name(text: str) -> Pattern:
+    return Pattern((text,))
+
+
+def user(text: str) -> Match:
+    return Match(Field.USENAME, name(text))
+
+
+def target_of(text: str) -> Target:
+    request = parse_sessions(text)
+    assert isinstance(request, SessionsRequest)
+    return request.target
+
+
+def term_of(text: str) -> Term:
+    request = parse_sessions(text)
+    assert isinstance(request, SessionsRequest)
+    assert request == SessionsRequest(terms=request.terms)
+    (term,) = request.terms
+    return term
+
+
+def refusal(parse: Callable[[str], object], text: str) -> UsageError:
+    with pytest.raises(UsageError) as caught:
+        parse(text)
+    return caught.value
+
+
+# --- targets
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("", Target()),
+        ("some_db", Target(None, "some_db")),
+        ("Some_DB", Target(None, "Some_DB")),
+        ("prod/some_db", Target("prod", "some_db")),
+        ("Prod/Some_DB", Target("prod", "Some_DB")),
+        ("prod/", Target("prod")),
+        ('"PROD"/', Target("prod")),
+        ('"a b"', Target(None, "a b")),
+        ('prod/"a b"', Target("prod", "a b")),
+        ('"a/b"', Target(None, "a/b")),
+        ('prod/"a/b"', Target("prod", "a/b")),
+        ('"a ""b"""', Target(None, 'a "b"')),
+        ('""""', Target(None, '"')),
+        ("'a b'", Target(None, "a b")),
+        ("'it''s'", Target(None, "it's")),
+        ("o'brien", Target(None, "o'brien")),
+        ("prod/all", Target("prod", "all")),
+        ("prod/33507", Target("prod", "33507")),
+        ('"all"', Target(None, "all")),
+        ('"33507"', Target(None, "33507")),
+        ('"help"', Target(None, "help")),
+        ("helpers", Target(None, "helpers")),
+        ("user", Target(None, "user")),
+        ("columns", Target(None, "columns")),
+        ('"user=x"', Target(None, "user=x")),
+        ('"-- x"', Target(None, "-- x")),
+        ("a--b", Target(None, "a--b")),
+        ("-x", Target(None, "-x")),
+        ("a!b", Target(None, "a!b")),
+        ("datenbank_ü", Target(None, "datenbank_ü")),
+        ("٣٣", Target(None, "٣٣")),
+        ("&amp;lt;", Target(None, "&lt;")),
+        ("&quot;", Target(None, "&quot;")),
+    ],
+)
+def test_a_target_is_a_database_a_cluster_or_both(text: str, target: Target) -> None:
+    assert target_of(text) == target
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "problem"),
+    [
+        ("/x", "/x", "the cluster before `/` is missing"),
+        ("/", "/", "the cluster before `/` is missing"),
+        ('""/x', '""/x', "the cluster before `/` is missing"),
+        ('prod/""', 'prod/""', "the name is empty"),
+        ('""', '""', "the name is empty"),
+        ("a/b/c", "a/b/c", "a further `/` needs quotes"),
+        ("web*", "web*", "no glob"),
+        ("a,b", "a,b", "a `,` in it needs quotes"),
+        ("a b", "b", "a second target"),
+        ("prod/ b", "b", "a second target"),
+        ("state=idle in transaction", "transaction", "names with spaces need quotes"),
+        ('"a b', '"a b', "its quote is not closed"),
+        ("'a b", "'a b", "its quote is not closed"),
+        ('a "b c', '"b c', "its quote is not closed"),
+        ('a"b', 'a"b', "a quote in a name"),
+        ('prod/"a"b c', 'prod/"a"b', "goes on behind its closing quote"),
+        ("'o'brien' x", "'o'brien'", "goes on behind its closing quote"),
+    ],
+)
+def test_a_target_that_is_none_is_named(text: str, word: str, problem: str) -> None:
+    error = refusal(parse_sessions, text)
+    assert error.word == word
+    assert problem in error.problem
+
+
+def test_a_second_target_that_is_nearly_a_word_of_the_grammar_suggests_it() -> None:
+    assert refusal(parse_kill, "some_db blokced").nearest == ("blocked",)
+    assert refusal(parse_kill, "some_db other_db").nearest == ()
+
+
+# --- filters
+
+
+@pytest.mark.parametrize(
+    ("text", "term"),
+    [
+        ("user=some_user", Match(Field.USENAME, name("some_user"))),
+        ("usename=some_user", Match(Field.USENAME, name("some_user"))),
+        ("USER=Some_User", Match(Field.USENAME, name("Some_User"))),
+        ("db=x", Match(Field.DATNAME, name("x"))),
+        ("datname=x", Match(Field.DATNAME, name("x"))),
+        ("db=all", Match(Field.DATNAME, name("all"))),
+        ("db=33507", Match(Field.DATNAME, name("33507"))),
+        ("app=psql", Match(Field.APPLICATION_NAME, name("psql"))),
+        ("application_name=psql", Match(Field.APPLICATION_NAME, name("psql"))),
+        ('app=""', Match(Field.APPLICATION_NAME, name(""))),
+        ("app=a/b:c!d", Match(Field.APPLICATION_NAME, name("a/b:c!d"))),
+        ("wait=Lock", Match(Field.WAIT_EVENT, name("Lock"))),
+        ("wait_event=tuple", Match(Field.WAIT_EVENT, name("tuple"))),
+        ("wait_event_type=IO", Match(Field.WAIT_EVENT, name("IO"))),
+        ("user!=web", Match(Field.USENAME, name("web"), negated=True)),
+        ("user=web*", Match(Field.USENAME, Pattern(("web", "")))),
+        ("user=*web", Match(Field.USENAME, Pattern(("", "web")))),
+        ("user=a*b*c", Match(Field.USENAME, Pattern(("a", "b", "c")))),
+        ("user=*", Match(Field.USENAME, Pattern(("", "")))),
+        ("user=a***b", Match(Field.USENAME, Pattern(("a", "b")))),
+        ("user=**", Match(Field.USENAME, Pattern(("", "")))),
+        ('user="web*"', Match(Field.USENAME, name("web*"))),
+        ('user="a*"*', Match(Field.USENAME, Pattern(("a*", "")))),
+        ('user="a b"*"c d"', Match(Field.USENAME, Pattern(("a b", "c d")))),
+        ('user="a=b,c<d"', Match(Field.USENAME, name("a=b,c<d"))),
+        ('user="&amp;gt;"', Match(Field.USENAME, name("&gt;"))),
+        ("state=active", Match(Field.STATE, name("active"))),
+        ("state=ACTIVE", Match(Field.STATE, name("active"))),
+        ("state=idle_tx", Match(Field.STATE, name("idle in transaction"))),
+        ("state=Idle_Tx", Match(Field.STATE, name("idle in transaction"))),
+        ("state=idle_in_transaction", Match(Field.STATE, name("idle in transaction"))),
+        ('state="idle in transaction"', Match(Field.STATE, name("idle in transaction"))),
+        ("state=idle_tx_aborted", Match(Field.STATE, name("idle in transaction (aborted)"))),
+        ("state=fastpath", Match(Field.STATE, name("fastpath function call"))),
+        ("state=disabled", Match(Field.STATE, name("disabled"))),
+        ("state=Idle*", Match(Field.STATE, Pattern(("idle", "")))),
+        ("state!=idle", Match(Field.STATE, name("idle"), negated=True)),
+        ("type=client", Match(Field.BACKEND_TYPE, name("client backend"))),
+        ("type=walsender", Match(Field.BACKEND_TYPE, name("walsender"))),
+        ("type=client_backend", Match(Field.BACKEND_TYPE, name("client backend"))),
+        ('backend_type="IO Worker"', Match(Field.BACKEND_TYPE, name("io worker"))),
+        ('type="pg_cron launcher"', Match(Field.BACKEND_TYPE, name("pg_cron launcher"))),
+        (
+            'type="Citus Maintenance Daemon"',
+            Match(Field.BACKEND_TYPE, name("Citus Maintenance Daemon")),
+        ),
+        ("type=Wal*", Match(Field.BACKEND_TYPE, Pattern(("wal", "")))),
+        ("type=Citus*", Match(Field.BACKEND_TYPE, Pattern(("Citus", "")))),
+        ("client=10.0.0.5", Match(Field.CLIENT_ADDR, name("10.0.0.5"))),
+        ("client_addr=10.0.0.5", Match(Field.CLIENT_ADDR, name("10.0.0.5"))),
+        ("client=10.0.0.0/8", Match(Field.CLIENT_ADDR, name("10.0.0.0/8"))),
+        ("client=10.0.0.0/255.0.0.0", Match(Field.CLIENT_ADDR, name("10.0.0.0/8"))),
+        ("client=2001:DB8:0::1", Match(Field.CLIENT_ADDR, name("2001:db8::1"))),
+        ("client=2001:DB8::/32", Match(Field.CLIENT_ADDR, name("2001:db8::/32"))),
+        ("client=10.0.*", Match(Field.CLIENT_ADDR, Pattern(("10.0.", "")))),
+        ("client!=FE80:*", Match(Field.CLIENT_ADDR, Pattern(("fe80:", "")), negated=True)),
+        ("blocked", Word.BLOCKED),
+        ("BLOCKING", Word.BLOCKING),
+        # Spaces around an operator, as phones put them.
+        ("user = web", Match(Field.USENAME, name("web"))),
+        ("user =web", Match(Field.USENAME, name("web"))),
+        ("user= web", Match(Field.USENAME, name("web"))),
+        ("user != web", Match(Field.USENAME, name("web"), negated=True)),
+        ("user = all", Match(Field.USENAME, name("all"))),
+        ('user = "a b"', Match(Field.USENAME, name("a b"))),
+        ('user = "a=b"', Match(Field.USENAME, name("a=b"))),
+        ("xact > 5m", Aged(AgeOf.XACT, 300)),
+        ("xact &gt; 5m", Aged(AgeOf.XACT, 300)),
+    ],
+)
+def test_a_filter_compares_a_column(text: str, term: Term) -> None:
+    assert term_of(text) == term
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_every_state_of_postgresql_can_be_asked_for(state: str) -> None:
+    assert term_of(f'state="{state}"') == Match(Field.STATE, name(state))
+
+
+@pytest.mark.parametrize("backend_type", BACKEND_TYPES)
+def test_every_type_of_backend_can_be_asked_for(backend_type: str) -> None:
+    assert term_of(f'type="{backend_type}"') == Match(Field.BACKEND_TYPE, name(backend_type))
+
+
+@pytest.mark.parametrize(
+    ("text", "term"),
+    [
+        ("age>1h", Aged(AgeOf.AGE, 3600)),
+        ("xact>5m", Aged(AgeOf.XACT, 300)),
+        ("query>30s", Aged(AgeOf.QUERY, 30)),
+        ("idle<10m", Aged(AgeOf.IDLE, 600, older=False)),
+        ("XACT>5M", Aged(AgeOf.XACT, 300)),
+        ("xact&gt;5m", Aged(AgeOf.XACT, 300)),
+        ("idle&lt;5m", Aged(AgeOf.IDLE, 300, older=False)),
+        ("age>1h30m", Aged(AgeOf.AGE, 5400)),
+        ("age>2d3h4m5s", Aged(AgeOf.AGE, 2 * 86400 + 3 * 3600 + 4 * 60 + 5)),
+        ("age>5min", Aged(AgeOf.AGE, 300)),
+        ("age>2hours", Aged(AgeOf.AGE, 7200)),
+        ("age>90sec", Aged(AgeOf.AGE, 90)),
+        ("age>0s", Aged(AgeOf.AGE, 0)),
+        ("age>3650d", Aged(AgeOf.AGE, MAX_SECONDS)),
+    ],
+)
+def test_an_age_is_older_or_younger_than_seconds(text: str, term: Term) -> None:
+    assert term_of(text) == term
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "nearest"),
+    [
+        ("stat=idle", "no such filter", ("state=",)),
+        ("usr=x", "no such filter", ("user=",)),
+        ("username=x", "no such filter", ("usename=",)),
+        ("tpye=client", "no such filter", ("type=",)),
+        ("application=x", "no such filter", ("app=", "application_name=")),
+        ("xat>5m", "no such filter", ("xact>",)),
+        ("colums=pid", "no such filter", ("columns=",)),
+        ("zzzzzz=1", "no such filter", ()),
+        ("pid=33507", "a pid stands by itself", ()),
+        ("=x", "what goes before `=` is missing", ()),
+        ('"user"=x', "a filter's name takes no quotes", ()),
+        ("user=", "its value is missing", ()),
+        ("user!=", "its value is missing", ()),
+        ('user=""', "the name is empty", ()),
+        ('db=""', "the name is empty", ()),
+        ('type=""', "the name is empty", ()),
+        ("user>x", "use `=` or `!=`", ()),
+        ("user==x", "use `=` or `!=`", ()),
+        ("user<>x", "use `=` or `!=`", ()),
+        ("user=a=b", "a `=` in a value needs quotes", ()),
+        ("user=a>b", "a `>` in a value needs quotes", ()),
+        ("user=a,b", "a filter takes one value", ()),
+        ("state=idel", "no such state", ("state=idle",)),
+        ("state!=idle_tz", "no such state", ("state!=idle_tx",)),
+        ('state=""', "no such state", ()),
+        ('state="*"', "no such state", ()),
+        ("state=zzz*", "no state is like that", ()),
+        ("type=walsnder", "no such type", ("type=walsender",)),
+        ("type=clent", "no such type", ("type=client",)),
+        ("type!=checkpionter", "no such type", ("type!=checkpointer",)),
+        ("client=10.0.0.5/8", "behind its network's bits", ("client=10.0.0.0/8",)),
+        ("client=localhost", "use an address, a network or a glob", ()),
+        ("client=10.0.0.0/33", "use an address, a network or a glob", ()),
+        ("client=10.0.0.5/", "use an address, a network or a glob", ()),
+        ("client=10.1", "use an address, a network or a glob", ()),
+        ('client=""', "use an address, a network or a glob", ()),
+        ("client=fe80::1%eth0", "without a zone", ()),
+        ("client=web-*", "digits, dots and colons only", ()),
+        ("age=1h", "use `>` or `<`", ()),
+        ("age!=1h", "use `>` or `<`", ()),
+        ("age>=1h", "use `>` or `<`", ()),
+        ("age<=1h", "use `>` or `<`", ()),
+        ("age>", "its value is missing", ()),
+        ("age>5", "a number needs its unit", ()),
+        ("age>1h30", "whole numbers and units", ()),
+        ("age>1.5h", "whole numbers and units", ()),
+        ("age>-5m", "whole numbers and units", ()),
+        ("age>h", "whole numbers and units", ()),
+        ("age>٥m", "whole numbers and units", ()),
+        ('age>""', "whole numbers and units", ()),
+        ("age>500ms", "no such unit", ()),
+        ("age>3651d", "ten years is the most", ()),
+        ("age>3650d1s", "ten years is the most", ()),
+        (f"age>{'9' * 1000}d", "ten years is the most", ()),
+    ],
+)
+def test_a_filter_that_cant_be_understood_is_named(
+    text: str, problem: str, nearest: tuple[str, ...]
+) -> None:
+    error = refusal(parse_sessions, text)
+    assert error.word == text if len(text) <= 60 else error.word == text[:59] + "…"
+    assert problem in error.problem
+    assert error.nearest == nearest
+
+
+def test_what_is_suggested_can_be_typed() -> None:
+    for text in (
+        "state=idel",
+        "state=fastpaht",
+        "type=clent",
+        "type=walsnder",
+        "client=10.1.1.1/8",
+    ):
+        (suggested,) = refusal(parse_sessions, text).nearest
+        assert term_of(suggested)
+
+
+def test_a_forgotten_value_does_not_take_the_next_filter_for_it() -> None:
+    assert refusal(parse_kill, "app!= user=x").word == "app!="
+    assert refusal(parse_kill, "user= -- reason").word == "user="
+
+
+def test_a_pid_that_is_no_value_is_told_apart_from_one_that_is() -> None:
+    assert parse_kill("user = 33507") == KillRequest(terms=(user("33507"),))
+    assert parse_kill("prod/ 33507") == KillRequest(Target("prod"), pids=(33507,))
+
+
+def test_terms_keep_their_order_and_lose_their_repeats() -> None:
+    request = parse_kill("user=a blocked app=b user=a BLOCKED xact>60s xact>1m")
+    assert isinstance(request, KillRequest)
+    assert request.terms == (
+        user("a"),
+        Word.BLOCKED,
+        Match(Field.APPLICATION_NAME, name("b")),
+        Aged(AgeOf.XACT, 60),
+    )
+
+
+@pytest.mark.parametrize(
+    ("parts", "text", "expected"),
+    [
+        (("web",), "web", True),
+        (("web",), "web1", False),
+        (("",), "", True),
+        (("web", ""), "web", True),
+        (("web", ""), "web1", True),
+        (("web", ""), "aweb", False),
+        (("", "web"), "aweb", True),
+        (("", ""), "", True),
+        (("a", "b", "c"), "a-b-c", True),
+        (("a", "b", "c"), "a-c", False),
+        (("a", "b", "b"), "a-b", False),
+        (("a", "b", "b"), "abb", True),
+        (("ab", "ba"), "aba", False),
+        (("a", "b", "c", ""), "axcxb", False),
+        (("a",) * 400, "a" * 399, False),
+        (("a",) * 400 + ("b",), "a" * 2000, False),
+    ],
+)
+def test_a_pattern_matches_what_it_says(parts: tuple[str, ...], text: str, expected: bool) -> None:
+    assert Pattern(parts).matches(text) is expected
+
+
+@given(st.lists(st.text("ab", max_size=2), min_size=2, max_size=5), st.text("ab", max_size=8))
+def test_a_glob_matches_as_its_regular_expression_does(parts: list[str], text: str) -> None:
+    expected = re.fullmatch(".*".join(map(re.escape, parts)), text) is not None
+    assert Pattern(tuple(parts)).matches(text) is expected
+
+
+# --- what Slack, phones and Macs make of it
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("user=“a b”", user("a b")),
+        ("user=„a b“", user("a b")),
+        ("user=«a b»", user("a b")),
+        ("user=»a b«", user("a b")),
+        ("user=”a b”", user("a b")),
+        ('user=“a b"', user("a b")),
+        ("user=‘a b’", user("a b")),
+        ("user=‚a b‘", user("a b")),
+        ("user=“a ””b”", user('a "b')),
+        ("user=“o’brien”", user("o'brien")),
+        ("user=o’brien", user("o'brien")),
+        ('user="a ”b“ ’c’ —"', user("a ”b“ ’c’ —")),
+        ("user=a—b", user("a—b")),
+        ("user\u00a0=\u202fweb", user("web")),
+        ("\u3000user=web\u2003", user("web")),
+        ("\nuser=web\t", user("web")),
+    ],
+)
+def test_typographic_characters_mean_what_was_typed(text: str, expected: Term) -> None:
+    assert term_of(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "33507 -- it's stuck",
+        "33507 — it's stuck",
+        "33507 – it's stuck",
+        "33507 —it's stuck",
+        "33507 --it's stuck",
+        "33507\u00a0—\u00a0it's stuck",
+        "33507\n--\n\tit's stuck  ",
+    ],
+)
+def test_a_reason_stands_behind_two_dashes_or_what_phones_make_of_them(text: str) -> None:
+    assert parse_kill(text) == KillRequest(pids=(33507,), reason="it's stuck")
+
+
+def test_a_reason_keeps_its_characters() -> None:
+    request = parse_kill('33507 -- “holds”  user=x &amp;lt; — it’s *late* "')
+    assert request == KillRequest(pids=(33507,), reason='“holds”  user=x &lt; — it’s *late* "')
+
+
+def test_a_reason_is_one_line() -> None:
+    assert parse_kill("1 -- a\nb\tc\r\nd\u2028e") == KillRequest(pids=(1,), reason="a b c d e")
+
+
+@pytest.mark.parametrize("text", ["33507 --", "33507 —", "33507 --  \n "])
+def test_an_empty_reason_is_none(text: str) -> None:
+    assert parse_kill(text) == KillRequest(pids=(33507,))
+
+
+def test_a_reason_has_an_end() -> None:
+    reason = "x" * MAX_REASON
+    assert parse_kill(f"1 -- {reason}") == KillRequest(pids=(1,), reason=reason)
+    error = refusal(parse_kill, f"1 -- {reason}x")
+    assert error.word == "x" * 59 + "…"
+    assert str(MAX_REASON) in error.problem
+
+
+@pytest.mark.parametrize(
+    ("character", "named"),
+    [
+        ("\0", "U+0000"),
+        ("\x1f", "U+001F"),
+        ("\x1b", "U+001B"),
+        ("\u200b", "U+200B (ZERO WIDTH SPACE)"),
+        ("\u202e", "U+202E (RIGHT-TO-LEFT OVERRIDE)"),
+        ("\u2066", "U+2066 (LEFT-TO-RIGHT ISOLATE)"),
+        ("\ufeff", "U+FEFF (ZERO WIDTH NO-BREAK SPACE)"),
+        ("\u00ad", "U+00AD (SOFT HYPHEN)"),
+        ("\ud800", "U+D800"),
+    ],
+)
+@pytest.mark.parametrize("place", ["some_db user=a{}b", 'some_db user="a {}b"', "1 -- x a{}b c"])
+def test_a_character_that_cant_be_seen_is_named(character: str, named: str, place: str) -> None:
+    error = refusal(parse_kill, place.format(character))
+    assert error.problem == f"holds {named}, which can't be seen"
+    assert f"U+{ord(character):04X}b" in error.word
+    assert error.word.isprintable()
+
+
+def test_the_word_at_fault_is_shown_in_one_line() -> None:
+    assert refusal(parse_kill, 'a "b\nc"').word == '"bU+000Ac"'
+    assert refusal(parse_kill, "a\u200b b").word == "aU+200B"
+    assert refusal(parse_kill, "a \u200b b").word == "U+200B"
+
+
+def test_a_command_has_an_end() -> None:
+    assert target_of("x" * MAX_TEXT) == Target(None, "x" * MAX_TEXT)
+    assert target_of("&amp;" * MAX_TEXT) == Target(None, "&" * MAX_TEXT)
+    assert str(MAX_TEXT) in refusal(parse_sessions, "x" * (MAX_TEXT + 1)).problem
+    assert str(MAX_TEXT) in refusal(parse_kill, " " * (MAX_TEXT + 1)).problem
+
+
+def test_a_command_that_is_longer_when_printed_is_refused_too() -> None:
+    assert "spelled out" in refusal(parse_kill, "user='" + '"' * (MAX_TEXT - 7) + "'").problem
+
+
+# --- /pg-sessions
+
+
+@pytest.mark.parametrize(
+    ("text", "request_"),
+    [
+        ("all", SessionsRequest(all=True)),
+        ("some_db private", SessionsRequest(Target(None, "some_db"), private=True)),
+        ("Private ALL", SessionsRequest(all=True, private=True)),
+        ("33507 34100 33507", SessionsRequest(pids=(33507, 34100))),
+        ("33507 user=a", SessionsRequest(pids=(33507,), terms=(user("a"),))),
+        ("limit=1", SessionsRequest(limit=1)),
+        (f"LIMIT={MAX_LIMIT}", SessionsRequest(limit=MAX_LIMIT)),
+        ("columns=pid,usename", SessionsRequest(columns=("pid", "usename"))),
+        ("columns=PID,xact_age", SessionsRequest(columns=("pid", "xact_age"))),
+        ("columns=all", SessionsRequest(columns=COLUMNS)),
+        ("Columns = ALL", SessionsRequest(columns=COLUMNS)),
+        ("columns = pid , usename ,state", SessionsRequest(columns=("pid", "usename", "state"))),
+        (
+            "columns=pid, state some_db",
+            SessionsRequest(Target(None, "some_db"), columns=("pid", "state")),
+        ),
+        ("sort=xact_age", SessionsRequest(sort=(SortKey("xact_age"),))),
+        (
+            "sort=-xact_age, PID",
+            SessionsRequest(sort=(SortKey("xact_age", descending=True), SortKey("pid"))),
+        ),
+        ("columns=" + ",".join(ACTIVITY_COLUMNS), SessionsRequest(columns=ACTIVITY_COLUMNS)),
+    ],
+)
+def test_sessions_can_be_viewed_as_wanted(text: str, request_: Request) -> None:
+    assert parse_sessions(text) == request_
+
+
+def test_the_columns_of_the_story_come_in_the_order_asked_for() -> None:
+    columns = (
+        "usename, datname, backend_type, pid, state, client_addr, client_port, client_hostname"
+    )
+    request = parse_sessions(f"some_db columns={columns}")
+    assert request == SessionsRequest(Target(None, "some_db"), columns=tuple(columns.split(", ")))
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "problem", "nearest"),
+    [
+        ("columns=pid,usenam", "usenam", "no such column", ("usename",)),
+        ("columns=pid,USER", "USER", "no such column", ("usename",)),
+        ("columns=zzzzzzzz", "zzzzzzzz", "no such column", ()),
+        ("columns=all,pid", "all", "no such column", ()),
+        ("columns=pid,state,pid", "pid", "named twice", ()),
+        ("columns=", "columns=", "its value is missing", ()),
+        ('columns=""', 'columns=""', "beside a `,` is missing", ()),
+        ("columns=pid,", "columns=pid,", "beside a `,` is missing", ()),
+        ("columns=,pid", "columns=,pid", "beside a `,` is missing", ()),
+        ("columns=pid, user=x", "columns=pid,", "beside a `,` is missing", ()),
+        ("columns!=pid", "columns!=pid", "use `=`", ()),
+        ("columns=pid columns=pid", "columns=pid", "was given before", ()),
+        ("sort=pid sort=state", "sort=state", "was given before", ()),
+        ("sort=pid,-pid", "pid", "named twice", ()),
+        ("sort=zz", "zz", "no such column", ()),
+        ("sort=-xact_aeg", "xact_aeg", "no such column", ("xact_age",)),
+        ("limit=0", "limit=0", "from 1 to 10000", ()),
+        ("limit=10001", "limit=10001", "from 1 to 10000", ()),
+        ("limit=-1", "limit=-1", "from 1 to 10000", ()),
+        ("limit=x", "limit=x", "from 1 to 10000", ()),
+        ("limit=٣", "limit=٣", "from 1 to 10000", ()),
+        ("limit>3", "limit>3", "use `=`", ()),
+        ("limit=3 limit=3", "limit=3", "was given before", ()),
+        ("some_db help", "help", "stands alone", ()),
+        ("history", "history", "comes right behind /pg-kill", ()),
+        ("some_db -- x", "--", "a reason belongs to /pg-kill", ()),
+        ("help --", "--", "a reason belongs to /pg-kill", ()),
+        ("0", "0", "a pid is a number from 1 to 2147483647", ()),
+    ],
+)
+def test_a_view_that_cant_be_understood_is_named(
+    text: str, word: str, problem: str, nearest: tuple[str, ...]
+) -> None:
+    error = refusal(parse_sessions, text)
+    assert error.word == word
+    assert problem in error.problem
+    assert error.nearest == nearest
+
+
+# --- /pg-kill
+
+
+@pytest.mark.parametrize(
+    ("text", "request_"),
+    [
+        ("33507", KillRequest(pids=(33507,))),
+        ("33507 34100 33507 1", KillRequest(pids=(33507, 34100, 1))),
+        ("33507, 34100,1", KillRequest(pids=(33507, 34100, 1))),
+        ("0033507", KillRequest(pids=(33507,))),
+        (str(MAX_PID), KillRequest(pids=(MAX_PID,))),
+        ("main/ 33507", KillRequest(Target("main"), pids=(33507,))),
+        ("some_db", KillRequest(Target(None, "some_db"))),
+        ("some_db all", KillRequest(Target(None, "some_db"), all=True)),
+        ("prod/ all", KillRequest(Target("prod"), all=True)),
+        ("all", KillRequest(all=True)),
+        ("blocking", KillRequest(terms=(Word.BLOCKING,))),
+        ("user=some_user", KillRequest(terms=(user("some_user"),))),
+        (
+            "some_db user=some_user app=psql -- reason",
+            KillRequest(
+                Target(None, "some_db"),
+                terms=(user("some_user"), Match(Field.APPLICATION_NAME, name("psql"))),
+                reason="reason",
+            ),
+        ),
+        ('"--" -- x', KillRequest(Target(None, "--"), reason="x")),
+        ('user="a -- b"', KillRequest(terms=(user("a -- b"),))),
+        ("history", HistoryRequest()),
+        ("History prod/some_db", HistoryRequest(Target("prod", "some_db"))),
+        ("history user=a", HistoryRequest(terms=(user("a"),))),
+        ('"history"', KillRequest(Target(None, "history"))),
+    ],
+)
+def test_a_kill_names_its_targets_or_describes_them(text: str, request_: Request) -> None:
+    assert parse_kill(text) == request_
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "problem"),
+    [
+        ("", "", "a pid or a filter"),
+        (" \u00a0 ", "", "a pid or a filter"),
+        ("-- because", "", "a pid or a filter"),
+        ("33507 user=a", "user=a", "pids and filters don't go together"),
+        ("blocked 33507", "blocked", "pids and filters don't go together"),
+        ("33507 ALL", "ALL", "pids and filters don't go together"),
+        ("0", "0", "from 1 to 2147483647"),
+        ("2147483648", "2147483648", "from 1 to 2147483647"),
+        ("1,2147483648", "2147483648", "from 1 to 2147483647"),
+        ("private", "private", "belongs to /pg-sessions"),
+        ("user=a limit=3", "limit=3", "belongs to /pg-sessions"),
+        ("columns = pid", "columns = pid", "belongs to /pg-sessions"),
+        ("sort=", "sort=", "belongs to /pg-sessions"),
+        ("some_db help", "help", "stands alone"),
+        ("help -- x", "help", "stands alone"),
+        ("some_db history", "history", "comes right behind /pg-kill"),
+        ("history history", "history", "comes right behind /pg-kill"),
+        ("history 33507", "33507", "no pids"),
+        ("history all", "all", "all kills of its target anyway"),
+        ("history -- x", "--", "takes no reason"),
+        ("history private", "private", "belongs to /pg-sessions"),
+        ("history help", "help", "stands alone"),
+        (",", ",", "a `,` in it needs quotes"),
+    ],
+)
+def test_a_kill_that_cant_be_understood_is_named(text: str, word: str, problem: str) -> None:
+    error = refusal(parse_kill, text)
+    assert error.word == word
+    assert problem in error.problem
+
+
+def test_a_view_is_no_suggestion_for_a_kill() -> None:
+    assert refusal(parse_kill, "colums=pid").nearest == ()
+
+
+def test_one_kill_takes_so_many_pids_and_no_more() -> None:
+    pids = tuple(range(1, MAX_PIDS + 1))
+    text = " ".join(map(str, pids))
+    assert parse_kill(text) == KillRequest(pids=pids)
+    assert parse_kill(f"{text} 1") == KillRequest(pids=pids)
+    error = refusal(parse_kill, f"{text} {MAX_PIDS + 1}")
+    assert error.word == str(MAX_PIDS + 1)
+    assert str(MAX_PIDS) in error.problem
+
+
+@pytest.mark.parametrize("text", ["help", " HELP "])
+def test_help_is_of_its_command(text: str) -> None:
+    assert parse_sessions(text) == HelpRequest(SESSIONS)
+    assert parse_kill(text) == HelpRequest(KILL)
+
+
+# --- printing
+
+
+@pytest.mark.parametrize(
+    ("typed", "printed"),
+    [
+        ("usename = “web”", "user=web"),
+        ("wait_event_type=Lock", "wait=Lock"),
+        ('state!="idle in transaction"', "state!=idle_tx"),
+        ('type="client backend"', "type=client"),
+        ("type=autovacuum_worker", 'type="autovacuum worker"'),
+        ("xact>90m idle<86400s age>90s query>0s", "xact>90m idle<1d age>90s query>0s"),
+        ("PROD/ all", "prod/ all"),
+        ('prod/"a b"', 'prod/"a b"'),
+        ('prod/"all"', "prod/all"),
+        ('"ALL"', '"ALL"'),
+        ('"33507"', '"33507"'),
+        ('"x"', "x"),
+        ('user="a*"* app=""', 'user="a*"* app=""'),
+        ("sort=-PID, state  columns = all limit=05", "columns=all sort=-pid,state limit=5"),
+        ("private all blocked 7 some_db", "some_db 7 blocked all private"),
+    ],
+)
+def test_a_request_prints_short_with_quotes_only_where_needed(typed: str, printed: str) -> None:
+    assert str(parse_sessions(typed)) == printed
+
+
+def test_a_kill_and_the_history_print_too() -> None:
+    assert str(parse_kill("some_db  user=a — it’s “late”")) == "some_db user=a -- it’s “late”"
+    assert str(parse_kill("History  prod/ user=a")) == "history prod/ user=a"
+    assert str(parse_kill("Help")) == "help"
+
+
+VISIBLE = st.characters(exclude_categories=("Cc", "Cf", "Cs")) | st.sampled_from("\n\t")
+TRICKY = st.sampled_from([*"\"'“”„«»‘’—–-*/,=<>!&; .:", "--", "&gt;", "&amp;", "all", "33", "user"])
+NAMES = st.lists(st.sampled_from(string.ascii_letters) | TRICKY | VISIBLE, min_size=1, max_size=8)
+NAME = NAMES.map("".join)
+RESERVED = st.sampled_from(["all", "Help", "history", "private", "blocked", "33507", "user", "--"])
+CLUSTER = NAME.map(str.lower)
+TARGETS = st.one_of(
+    st.just(Target()),
+    st.builds(Target, st.none(), NAME | RESERVED),
+    st.builds(Target, CLUSTER, st.none() | NAME | RESERVED),
+)
+GLOBS = st.tuples(st.just("") | NAME, st.lists(NAME, max_size=2), st.just("") | NAME).map(
+    lambda parts: Pattern((parts[0], *parts[1], parts[2]))
+)
+ADDRESSES = st.one_of(
+    st.ip_addresses().map(str),
+    st.tuples(st.ip_addresses(v=4), st.integers(0, 32)).map(
+        lambda of: str(ipaddress.ip_network(of, strict=False))
+    ),
+)
+MATCHES = st.one_of(
+    st.builds(
+        Match,
+        st.sampled_from([Field.USENAME, Field.DATNAME, Field.APPLICATION_NAME, Field.WAIT_EVENT]),
+        NAME.map(name) | GLOBS,
+        st.booleans(),
+    ),
+    st.builds(Match, st.just(Field.APPLICATION_NAME), st.just(name("")), st.booleans()),
+    st.builds(
+        Match,
+        st.just(Field.STATE),
+        st.sampled_from([*map(name, STATES), Pattern(("idle", "")), Pattern(("", "in t", ""))]),
+        st.booleans(),
+    ),
+    st.builds(
+        Match,
+        st.just(Field.BACKEND_TYPE),
+        st.sampled_from(
+            [
+                *map(name, BACKEND_TYPES),
+                name("Citus Daemon"),
+                Pattern(("wal", "")),
+                Pattern(("X", "")),
+            ]
+        ),
+        st.booleans(),
+    ),
+    st.builds(
+        Match,
+        st.just(Field.CLIENT_ADDR),
+        ADDRESSES.map(name)
+        | st.just(
+            Pattern(
+                (
+                    "10.0.",
+                    "",
+                )
+            )
+        ),
+        st.booleans(),
+    ),
+)
+AGED = st.builds(
+    Aged,
+    st.sampled_from(AgeOf),
+    st.integers(0, MAX_SECONDS) | st.sampled_from([60, 3600]),
+    st.booleans(),
+)
+TERMS = st.lists(MATCHES | AGED | st.sampled_from(Word), max_size=3, unique=True).map(tuple)
+PIDS = st.lists(st.integers(1, MAX_PID), max_size=4, unique=True).map(tuple)
+SORT = st.lists(
+    st.builds(SortKey, st.sampled_from(COLUMNS), st.booleans()),
+    max_size=3,
+    unique_by=lambda key: key.column,
+).map(tuple)
+SESSIONS_REQUESTS: st.SearchStrategy[Request] = st.builds(
+    SessionsRequest,
+    target=TARGETS,
+    pids=PIDS,
+    terms=TERMS,
+    all=st.booleans(),
+    columns=st.lists(st.sampled_from(COLUMNS), max_size=5, unique=True).map(tuple)
+    | st.just(COLUMNS),
+    sort=SORT,
+    limit=st.none() | st.integers(1, MAX_LIMIT),
+    private=st.booleans(),
+)
+REASONS = st.none() | st.lists(
+    TRICKY | st.characters(exclude_categories=("Cc", "Cf", "Cs", "Zl", "Zp")), max_size=20
+).map(lambda characters: "".join(characters).strip() or None)
+KILL_REQUESTS: st.SearchStrategy[Request] = st.one_of(
+    st.builds(KillRequest, target=TARGETS, pids=PIDS, reason=REASONS),
+    st.builds(KillRequest, target=TARGETS, terms=TERMS, all=st.booleans(), reason=REASONS),
+    st.builds(HistoryRequest, target=TARGETS, terms=TERMS),
+).filter(
+    lambda r: isinstance(r, HistoryRequest) or str(KillRequest(r.target, r.pids, r.terms, r.all))
+)
+WORDS = st.sampled_from(
+    [
+        *"\"“”'‘’«»—–=<>!*/,-& ",
+        *("--", "!=", "&gt;", "&lt;", "&amp;", " = ", " > ", ", ", "\u00a0", "\u200b", "\0", "\n"),
+        *("user", "db", "APP", "client", "state", "type", "wait", "age", "xact", "columns", "sort"),
+        *("user=", "state=", "type=", "client=", "age>", "columns=", "sort=", "limit="),
+        *("blocked", "all", "private", "help", "history", "33507", "prod/", "some_db", "web*"),
+        *("idle", "idle_tx", "5m", "1h", "30", "10.0.0.5", "10.0.0.0/8", "::1", "pid", "xact_age"),
+    ]
+)
+TYPED = st.lists(WORDS | st.just(" ") | st.characters(), max_size=12).map("".join)
+
+
+@given(SESSIONS_REQUESTS)
+def test_every_sessions_request_prints_to_text_that_reads_as_itself(request_: Request) -> None:
+    assert read_sessions(str(request_)) == request_
+    assert parse_sessions(slack_escape(str(request_))) == request_
+
+
+@given(KILL_REQUESTS)
+def test_every_kill_prints_to_text_that_reads_as_itself(request_: Request) -> None:
+    assert read_kill(str(request_)) == request_
+    assert parse_kill(slack_escape(str(request_))) == request_
+
+
+def outcome(parse: Callable[[str], Request], text: str) -> Request | UsageError:
+    try:
+        return parse(text)
+    except UsageError as error:
+        return error
+
+
+@given(TYPED | st.text())
+def test_any_text_ends_in_a_request_that_prints_or_in_a_usage_error(text: str) -> None:
+    readers: list[tuple[Callable[[str], Request], Callable[[str], Request]]] = [
+        (parse_sessions, read_sessions),
+        (parse_kill, read_kill),
+    ]
+    for parse, read in readers:
+        result = outcome(parse, text)
+        if isinstance(result, UsageError):
+            assert (result.word + result.problem).isprintable()
+            assert len(result.word) <= 60
+        else:
+            assert len(str(result)) <= MAX_TEXT
+            assert read(str(result)) == result

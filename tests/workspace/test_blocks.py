@@ -1,0 +1,393 @@
+"""Every limit of Block Kit: just inside is taken, just outside is refused."""
+
+from typing import Any
+
+import pytest
+
+from workspace.blocks import complete, elements, problems_of_message, problems_of_view, too_long
+
+Json = dict[str, Any]
+
+
+def plain(text: str) -> Json:
+    return {"type": "plain_text", "text": text}
+
+
+def mrkdwn(text: str) -> Json:
+    return {"type": "mrkdwn", "text": text}
+
+
+def section(text: str = "x", **more: Any) -> Json:
+    return {"type": "section", "text": mrkdwn(text), **more}
+
+
+def button(text: str = "Go", **more: Any) -> Json:
+    return {"type": "button", "text": plain(text), **more}
+
+
+def actions(*elements: Json, **more: Any) -> Json:
+    return {"type": "actions", "elements": list(elements), **more}
+
+
+def option(text: str = "one", value: str = "1", **more: Any) -> Json:
+    return {"text": plain(text), "value": value, **more}
+
+
+def select(*options: Json, **more: Any) -> Json:
+    return {"type": "static_select", "options": list(options), **more}
+
+
+def overflow(*options: Json) -> Json:
+    return {"type": "overflow", "options": list(options)}
+
+
+def confirm(**more: Any) -> Json:
+    return {"title": plain("Sure?"), "text": plain("It goes."), **more}
+
+
+def cell(text: str = "x") -> Json:
+    return {"type": "raw_text", "text": text}
+
+
+def table(*rows: list[Json], **more: Any) -> Json:
+    return {"type": "table", "rows": list(rows), **more}
+
+
+def rich(*parts: Json) -> Json:
+    return {
+        "type": "rich_text",
+        "elements": [{"type": "rich_text_section", "elements": list(parts)}],
+    }
+
+
+def numbers(count: int) -> list[Json]:
+    return [option(f"option {n}", str(n)) for n in range(count)]
+
+
+INSIDE_AND_OUTSIDE: dict[str, tuple[list[Json], list[Json]]] = {
+    "50 blocks": ([section()] * 50, [section()] * 51),
+    "section text 3000": ([section("x" * 3000)], [section("x" * 3001)]),
+    "section text not empty": ([section("x")], [section("")]),
+    "10 fields": (
+        [{"type": "section", "fields": [plain("x")] * 10}],
+        [{"type": "section", "fields": [plain("x")] * 11}],
+    ),
+    "field 2000": (
+        [{"type": "section", "fields": [mrkdwn("x" * 2000)]}],
+        [{"type": "section", "fields": [mrkdwn("x" * 2001)]}],
+    ),
+    "header 150": (
+        [{"type": "header", "text": plain("x" * 150)}],
+        [{"type": "header", "text": plain("x" * 151)}],
+    ),
+    "header is plain": (
+        [{"type": "header", "text": plain("x")}],
+        [{"type": "header", "text": mrkdwn("x")}],
+    ),
+    "10 context elements": (
+        [{"type": "context", "elements": [mrkdwn("x")] * 10}],
+        [{"type": "context", "elements": [mrkdwn("x")] * 11}],
+    ),
+    "25 actions": (
+        [actions(*[button(action_id=str(n)) for n in range(25)])],
+        [actions(*[button(action_id=str(n)) for n in range(26)])],
+    ),
+    "button text 75": ([actions(button("x" * 75))], [actions(button("x" * 76))]),
+    "button text is plain": (
+        [actions(button())],
+        [actions({"type": "button", "text": mrkdwn("Go")})],
+    ),
+    "button value 2000": (
+        [actions(button(value="x" * 2000))],
+        [actions(button(value="x" * 2001))],
+    ),
+    "button style": (
+        [actions(button(style="danger"))],
+        [actions(button(style="warning"))],
+    ),
+    "action_id 255": (
+        [actions(button(action_id="x" * 255))],
+        [actions(button(action_id="x" * 256))],
+    ),
+    "block_id 255": ([section(block_id="x" * 255)], [section(block_id="x" * 256)]),
+    "block_ids differ": (
+        [section(block_id="a"), section(block_id="b")],
+        [section(block_id="a"), section(block_id="a")],
+    ),
+    "action_ids differ within a block": (
+        [actions(button(action_id="a")), actions(button(action_id="a"))],
+        [actions(button(action_id="a"), button(action_id="a"))],
+    ),
+    "100 options": ([actions(select(*numbers(100)))], [actions(select(*numbers(101)))]),
+    "some option": ([actions(select(*numbers(1)))], [actions(select())]),
+    "option text 75": (
+        [actions(select(option("x" * 75)))],
+        [actions(select(option("x" * 76)))],
+    ),
+    "option value 150": (
+        [actions(select(option(value="x" * 150)))],
+        [actions(select(option(value="x" * 151)))],
+    ),
+    "option description 75": (
+        [actions(select(option(description=plain("x" * 75))))],
+        [actions(select(option(description=plain("x" * 76))))],
+    ),
+    "placeholder 150": (
+        [actions(select(option(), placeholder=plain("x" * 150)))],
+        [actions(select(option(), placeholder=plain("x" * 151)))],
+    ),
+    "initial option is one of them": (
+        [actions(select(option(), initial_option=option()))],
+        [actions(select(option(), initial_option=option("two", "2")))],
+    ),
+    "options or groups": (
+        [actions({"type": "static_select", "option_groups": [group]})]
+        if (group := {"label": plain("g"), "options": [option()]})
+        else [],
+        [actions(select(option(), option_groups=[group]))],
+    ),
+    "overflow 5": ([actions(overflow(*numbers(5)))], [actions(overflow(*numbers(6)))]),
+    "confirm title 100": (
+        [actions(button(confirm=confirm(title=plain("x" * 100))))],
+        [actions(button(confirm=confirm(title=plain("x" * 101))))],
+    ),
+    "confirm text 300": (
+        [actions(button(confirm=confirm(text=mrkdwn("x" * 300))))],
+        [actions(button(confirm=confirm(text=mrkdwn("x" * 301))))],
+    ),
+    "confirm button 30": (
+        [actions(button(confirm=confirm(confirm=plain("x" * 30))))],
+        [actions(button(confirm=confirm(confirm=plain("x" * 31))))],
+    ),
+    "deny button 30": (
+        [actions(button(confirm=confirm(deny=plain("x" * 30))))],
+        [actions(button(confirm=confirm(deny=plain("x" * 31))))],
+    ),
+    "confirm style": (
+        [actions(button(confirm=confirm(style="danger")))],
+        [actions(button(confirm=confirm(style="warning")))],
+    ),
+    "100 rows": ([table(*[[cell()]] * 100)], [table(*[[cell()]] * 101)]),
+    "a row": ([table([cell()])], [table()]),
+    "20 cells": ([table([cell()] * 20)], [table([cell()] * 21)]),
+    "a cell in a row": ([table([cell()])], [table([])]),
+    "cell not empty": ([table([cell(" ")])], [table([cell("")])]),
+    "cell kinds": (
+        [table([{"type": "raw_number", "value": 5}, rich({"type": "text", "text": "x"})])],
+        [table([plain("x")])],
+    ),
+    "20 column settings": (
+        [table([cell()], column_settings=[{"align": "right"}, None] * 10)],
+        [table([cell()], column_settings=[{"align": "right"}] * 21)],
+    ),
+    "column alignment": (
+        [table([cell()], column_settings=[{"is_wrapped": True}])],
+        [table([cell()], column_settings=[{"align": "middle"}])],
+    ),
+    "10,000 characters of table": (
+        [table([cell("x" * 5000)], [cell("x" * 5000)])],
+        [table([cell("x" * 5000)], [cell("x" * 5000), cell("x")])],
+    ),
+    "one table": ([table([cell()])], [table([cell()]), table([cell()])]),
+    "rich_text not empty": (
+        [rich({"type": "text", "text": "x"})],
+        [rich({"type": "text", "text": ""})],
+    ),
+    "rich_text parts": (
+        [
+            rich(
+                {"type": "user", "user_id": "U1"},
+                {"type": "broadcast", "range": "here"},
+                {"type": "link", "url": "https://x"},
+                {"type": "text", "text": "x", "style": {"bold": True, "code": True}},
+            )
+        ],
+        [rich({"type": "mrkdwn", "text": "x"})],
+    ),
+    "rich_text style": (
+        [rich({"type": "text", "text": "x", "style": {"italic": True}})],
+        [rich({"type": "text", "text": "x", "style": {"blink": True}})],
+    ),
+    "rich_text preformatted holds text": (
+        [
+            {
+                "type": "rich_text",
+                "elements": [
+                    {
+                        "type": "rich_text_preformatted",
+                        "elements": [{"type": "text", "text": "x"}],
+                    }
+                ],
+            }
+        ],
+        [
+            {
+                "type": "rich_text",
+                "elements": [
+                    {
+                        "type": "rich_text_preformatted",
+                        "elements": [{"type": "user", "user_id": "U1"}],
+                    }
+                ],
+            }
+        ],
+    ),
+    "rich_text list indent": (
+        [
+            {
+                "type": "rich_text",
+                "elements": [
+                    {
+                        "type": "rich_text_list",
+                        "style": "bullet",
+                        "indent": 8,
+                        "elements": [{"type": "rich_text_section", "elements": []}],
+                    }
+                ],
+            }
+        ],
+        [
+            {
+                "type": "rich_text",
+                "elements": [
+                    {
+                        "type": "rich_text_list",
+                        "style": "bullet",
+                        "indent": 9,
+                        "elements": [{"type": "rich_text_section", "elements": []}],
+                    }
+                ],
+            }
+        ],
+    ),
+    "markdown 12,000": (
+        [{"type": "markdown", "text": "x" * 12_000}],
+        [{"type": "markdown", "text": "x" * 12_001}],
+    ),
+    "container 10 children": (
+        [{"type": "container", "title": plain("x"), "child_blocks": [section()] * 10}],
+        [{"type": "container", "title": plain("x"), "child_blocks": [section()] * 11}],
+    ),
+    "10 checkboxes": (
+        [actions({"type": "checkboxes", "options": numbers(10)})],
+        [actions({"type": "checkboxes", "options": numbers(11)})],
+    ),
+    "section has text or fields": ([section()], [{"type": "section"}]),
+    "known block": ([section()], [{"type": "paragraph", "text": plain("x")}]),
+    "block has a type": ([{"type": "divider"}], [{"text": plain("x")}]),
+    "known field": ([section(expand=True)], [section(color="red")]),
+    "block_id stands on blocks alone": (
+        [actions(button(), block_id="a")],
+        [actions(button(block_id="a"))],
+    ),
+    "emoji is plain_text's": (
+        [{"type": "header", "text": {**plain("x"), "emoji": False}}],
+        [{"type": "section", "text": {**mrkdwn("x"), "emoji": False}}],
+    ),
+    "verbatim is mrkdwn's": (
+        [{"type": "section", "text": {**mrkdwn("x"), "verbatim": True}}],
+        [{"type": "section", "text": {**plain("x"), "verbatim": True}}],
+    ),
+    "element fits its block": (
+        [section(accessory=button())],
+        [section(accessory={"type": "plain_text_input"})],
+    ),
+    "actions take no text input": (
+        [actions(button())],
+        [actions({"type": "plain_text_input", "action_id": "a"})],
+    ),
+    "alert is for modals": ([section()], [{"type": "alert", "text": plain("x")}]),
+    "text is an object": ([section()], [{"type": "section", "text": "x"}]),
+    "booleans are booleans": ([section(expand=False)], [section(expand="false")]),
+    "url is one": ([actions(button(url="https://x"))], [actions(button(url="x"))]),
+}
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside"), INSIDE_AND_OUTSIDE.values(), ids=list(INSIDE_AND_OUTSIDE)
+)
+def test_a_message_is_taken_up_to_the_limit_and_no_further(inside, outside):
+    assert problems_of_message(inside) == []
+    assert problems_of_message(outside) != []
+
+
+@pytest.mark.parametrize(
+    ("blocks", "complaint"),
+    [
+        ([section("x" * 3001)], "must be less than 3001 characters [json-pointer:/blocks/0/text"),
+        ([section("")], "must be more than 0 characters [json-pointer:/blocks/0/text"),
+        ([section()] * 51, "no more than 50 items allowed [json-pointer:/blocks]"),
+        ([{"type": "x"}], "unsupported type: x [json-pointer:/blocks/0]"),
+        ([{"type": "header"}], "missing required field: text [json-pointer:/blocks/0]"),
+        ([section(color="x")], "invalid additional property: color [json-pointer:/blocks/0]"),
+        ([table([cell()])] * 2, "only_one_table_allowed"),
+        ([section(block_id="a")] * 2, "`block_id` 'a' already exists"),
+    ],
+)
+def test_a_complaint_says_what_is_wrong_and_where(blocks, complaint):
+    assert complaint in problems_of_message(blocks)[0]
+
+
+def modal(**more: Any) -> Json:
+    return {"type": "modal", "title": plain("Title"), "blocks": [section()], **more}
+
+
+def question(**more: Any) -> Json:
+    element = {"type": "plain_text_input", "action_id": "a"}
+    return {"type": "input", "label": plain("Why"), "element": element, **more}
+
+
+VIEWS: dict[str, tuple[Json, Json]] = {
+    "title 24": (modal(title=plain("x" * 24)), modal(title=plain("x" * 25))),
+    "submit 24": (modal(submit=plain("x" * 24)), modal(submit=plain("x" * 25))),
+    "close 24": (modal(close=plain("x" * 24)), modal(close=plain("x" * 25))),
+    "private_metadata 3000": (
+        modal(private_metadata="x" * 3000),
+        modal(private_metadata="x" * 3001),
+    ),
+    "callback_id 255": (modal(callback_id="x" * 255), modal(callback_id="x" * 256)),
+    "100 blocks": (modal(blocks=[section()] * 100), modal(blocks=[section()] * 101)),
+    "an input needs submit": (
+        modal(blocks=[question()], submit=plain("Send")),
+        modal(blocks=[question()]),
+    ),
+    "no table": (modal(), modal(blocks=[table([cell()])])),
+    "no markdown": (modal(), modal(blocks=[{"type": "markdown", "text": "x"}])),
+    "alert": (
+        modal(blocks=[{"type": "alert", "text": plain("x"), "level": "warning"}]),
+        modal(blocks=[{"type": "alert", "text": plain("x"), "level": "loud"}]),
+    ),
+    "known field": (modal(notify_on_close=True), modal(submit_disabled=True)),
+    "modal": (modal(), modal(type="popup")),
+    "block_ids differ": (
+        modal(blocks=[section(block_id="a"), section(block_id="b")]),
+        modal(blocks=[section(block_id="a"), section(block_id="a")]),
+    ),
+}
+
+
+@pytest.mark.parametrize(("inside", "outside"), VIEWS.values(), ids=list(VIEWS))
+def test_a_modal_is_taken_up_to_the_limit_and_no_further(inside, outside):
+    assert problems_of_view(inside) == []
+    assert problems_of_view(outside) != []
+
+
+def test_a_message_with_markdown_may_be_too_long_as_a_whole():
+    markdown = {"type": "markdown", "text": "x" * 12_000}
+    assert not too_long([markdown, section("x" * 1200)])
+    assert too_long([markdown, section("x" * 1201)])
+    assert too_long([{"type": "markdown", "text": "x" * 6001}] * 2)
+    assert not too_long([section("x" * 3000)] * 50)
+
+
+def test_ids_and_defaults_that_were_left_out_are_filled_in():
+    given = [actions(button(), button(action_id="mine")), section(block_id="kept")]
+    made = complete(given)
+    assert made[1]["block_id"] == "kept"
+    assert made[1]["text"]["verbatim"] is False
+    first, second = elements(made)
+    assert first.block_id == second.block_id
+    assert first.action_id
+    assert second.action_id == "mine"
+    assert first.element["text"]["emoji"] is True
+    assert "block_id" not in given[0]

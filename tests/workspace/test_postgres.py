@@ -1,0 +1,362 @@
+"""The launcher itself: that it starts, that it says why not, and that nothing stays behind."""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+import workspace.postgres
+from workspace.postgres import Mode, PostgresServer, PostgresServerError
+
+AS_ORDINARY_USER = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to leave root")
+
+
+@pytest.fixture
+def temp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder in which the servers of a test make theirs."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    yield tmp_path
+    monkeypatch.undo()
+    monkeypatch.setattr("tempfile.tempdir", None)
+
+
+@pytest.fixture
+def path_without_unshare(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Only the programs that the launcher needs where it can make no user namespace."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        path.chmod(0o755)
+        for program in ("sh", "grep", "rm", "sleep"):
+            (path / program).symlink_to(str(shutil.which(program)))
+        monkeypatch.setenv("PATH", folder)
+        yield path
+        monkeypatch.undo()
+
+
+def command_line(pid: int) -> bytes:
+    """Empty for what has ended, a zombie included."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
+def is_alive(pid: int) -> bool:
+    return command_line(pid) != b""
+
+
+def left_in(temp: Path) -> list[str]:
+    return [path.name for path in temp.iterdir()]
+
+
+def status(pid: int) -> str:
+    return Path(f"/proc/{pid}/status").read_text()
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 - processes and files set no event
+            await asyncio.sleep(0.02)
+
+
+async def fetchval(dsn: str, query: str) -> object:
+    connection = await asyncpg.connect(dsn)
+    try:
+        return await connection.fetchval(query)
+    finally:
+        await connection.close()
+
+
+# One server
+
+
+@pytest.fixture(scope="module")
+async def pg() -> AsyncIterator[PostgresServer]:
+    async with PostgresServer(
+        settings=SETTINGS, auth="scram-sha-256", password="it's: /a @secret"
+    ) as server:
+        yield server
+
+
+SETTINGS: dict[str, str | int] = {
+    "max_connections": 7,
+    "wal_level": "logical",
+    "cluster_name": r"it's a \ name",
+}
+
+
+async def test_it_takes_connections_with_the_settings_asked_for(pg: PostgresServer) -> None:
+    connection = await asyncpg.connect(pg.dsn())
+    try:
+        seen = {name: await connection.fetchval(f"show {name}") for name in SETTINGS}
+    finally:
+        await connection.close()
+    assert seen == {name: str(value) for name, value in SETTINGS.items()}
+
+
+async def test_without_a_password_scram_refuses_and_with_it_lets_in(pg: PostgresServer) -> None:
+    await fetchval(pg.dsn(), """create role "so/me user" login password '%&'""")
+    mine = pg.dsn(user="so/me user", password="%&")
+    assert await fetchval(mine, "select current_user::text") == "so/me user"
+    for wrong in (pg.dsn(user="so/me user", password="x"), pg.dsn(password="x")):
+        with pytest.raises(asyncpg.InvalidPasswordError):
+            await asyncpg.connect(wrong)
+
+
+async def test_over_the_unix_socket_a_client_has_no_address(pg: PostgresServer) -> None:
+    connection = await asyncpg.connect(
+        host=str(pg.directory), port=pg.port, user=pg.superuser, database="postgres"
+    )
+    query = "select client_addr, client_port from pg_stat_activity where pid = pg_backend_pid()"
+    try:
+        assert [tuple(row) for row in await connection.fetch(query)] == [(None, -1)]
+    finally:
+        await connection.close()
+
+
+async def test_pids_are_the_same_inside_and_outside(pg: PostgresServer) -> None:
+    connection = await asyncpg.connect(pg.dsn())
+    backend_pid = await connection.fetchval("select pg_backend_pid()")
+    assert f"PPid:\t{pg.pid}\n" in status(backend_pid)
+    os.kill(backend_pid, signal.SIGTERM)
+    with pytest.raises(asyncpg.PostgresConnectionError):
+        await connection.fetchval("select 1")
+
+
+async def test_it_does_not_start_twice(pg: PostgresServer) -> None:
+    with pytest.raises(PostgresServerError, match="already running"):
+        await pg.start()
+    assert await fetchval(pg.dsn(), "select 1") == 1
+
+
+@pytest.mark.parametrize("mode", ["smart", "fast", "immediate"])
+async def test_a_restart_keeps_port_and_data_and_changes_the_postmaster(
+    pg: PostgresServer, mode: Mode
+) -> None:
+    await fetchval(pg.dsn(), f"create table kept_{mode} ()")
+    max_connections = int(str(await fetchval(pg.dsn(), "show max_connections")))
+    await fetchval(pg.dsn(), f"alter system set max_connections = {max_connections + 1}")
+    port, pid = pg.port, pg.pid
+    await pg.restart(mode)
+    assert (pg.port, pg.pid == pid, is_alive(pid)) == (port, False, False)
+    assert await fetchval(pg.dsn(), f"select count(*) from kept_{mode}") == 0
+    assert await fetchval(pg.dsn(), "show max_connections") == str(max_connections + 1)
+
+
+# A server of each test's own
+
+
+async def test_two_servers_stand_side_by_side_and_differ_in_their_system_identifier(
+    temp: Path,
+) -> None:
+    query = "select system_identifier from pg_control_system()"
+    async with PostgresServer() as one, PostgresServer() as other:
+        assert await fetchval(one.dsn(), query) != await fetchval(other.dsn(), query)
+
+
+async def test_a_stop_leaves_no_process_and_no_file(temp: Path) -> None:
+    async with PostgresServer() as pg:
+        pid = pg.pid
+        assert left_in(temp) == [pg.directory.name]
+    assert not is_alive(pid)
+    assert left_in(temp) == []
+    assert "ready to accept connections" in pg.log_tail()
+
+
+async def test_a_stop_ends_a_stopped_backend_too(temp: Path) -> None:
+    async with PostgresServer() as pg:
+        connection = await asyncpg.connect(pg.dsn())
+        backend_pid = await connection.fetchval("select pg_backend_pid()")
+        os.kill(backend_pid, signal.SIGSTOP)
+    assert not is_alive(backend_pid)
+    connection.terminate()
+
+
+async def test_after_a_stop_it_can_start_anew(temp: Path) -> None:
+    pg = PostgresServer()
+    for _ in range(2):
+        async with pg:
+            assert await fetchval(pg.dsn(), "select 1") == 1
+
+
+def test_it_serves_code_that_is_not_async_too(temp: Path) -> None:
+    with PostgresServer() as pg:
+        psql = [str(pg.bin_dir / "psql"), "-XAt", pg.dsn(), "-c", "select 6 * 7"]
+        answer = subprocess.run(psql, capture_output=True, text=True, check=True)
+        assert answer.stdout == "42\n"
+    assert left_in(temp) == []
+
+
+async def test_a_port_that_was_taken_meanwhile_is_left_for_another(
+    temp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really_free = workspace.postgres._free_port
+    with socket.create_server(("127.0.0.1", 0)) as squatter:
+        ports = iter([squatter.getsockname()[1]])
+        monkeypatch.setattr(
+            "workspace.postgres._free_port", lambda: next(ports, None) or really_free()
+        )
+        async with PostgresServer() as pg:
+            assert pg.port != squatter.getsockname()[1]
+            assert await fetchval(pg.dsn(), "select 1") == 1
+
+
+async def test_a_fixed_port_in_use_is_one_clear_line(temp: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as squatter:
+        port = squatter.getsockname()[1]
+        with pytest.raises(PostgresServerError) as caught:
+            await PostgresServer(port=port).start()
+    assert str(caught.value) == f"port {port} of 127.0.0.1 is in use"
+    assert left_in(temp) == []
+
+
+async def test_a_setting_that_does_not_exist_is_named_in_one_line_with_the_log_as_a_note(
+    temp: Path,
+) -> None:
+    with pytest.raises(PostgresServerError) as caught:
+        await PostgresServer(settings={"max_conections": 20}).start()
+    line = 'PostgreSQL did not start: unrecognized configuration parameter "max_conections"'
+    assert str(caught.value).startswith(line)
+    assert "\n" not in str(caught.value)
+    assert "FATAL" in caught.value.__notes__[0]
+    assert left_in(temp) == []
+
+
+async def test_missing_binaries_are_named(tmp_path: Path) -> None:
+    with pytest.raises(PostgresServerError, match=f"{tmp_path} has no program initdb"):
+        await PostgresServer(bin_dir=tmp_path).start()
+
+
+async def test_an_initdb_that_fails_says_why_and_leaves_nothing(
+    temp: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    bin_dir = tmp_path_factory.mktemp("bin")
+    for name in ("initdb", "postgres"):
+        program = bin_dir / name
+        program.write_text("#!/bin/sh\necho 'initdb: error: no room' >&2\nexit 1\n")
+        program.chmod(0o755)
+    with pytest.raises(PostgresServerError) as caught:
+        await PostgresServer(bin_dir=bin_dir).start()
+    assert str(caught.value) == "initdb failed: no room"
+    assert left_in(temp) == []
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing(temp: Path) -> None:
+    starting = asyncio.create_task(PostgresServer().start())
+    await eventually(lambda: list(temp.glob("pg-*/data/PG_VERSION")))
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert left_in(temp) == []
+
+
+async def test_what_is_not_running_has_no_pid_and_no_restart() -> None:
+    pg = PostgresServer()
+    await pg.stop()
+    with pytest.raises(PostgresServerError, match="not running"):
+        _ = pg.pid
+    with pytest.raises(PostgresServerError, match="not running"):
+        await pg.restart()
+
+
+# The starting process dies
+
+
+STARTER = """
+    import asyncio
+    from workspace.postgres import PostgresServer
+
+    async def main():
+        async with PostgresServer() as pg:
+            print(pg.pid, pg.port, flush=True)
+            await asyncio.Event().wait()
+
+    asyncio.run(main())
+"""
+
+
+def start_starter(temp: Path, *prefix: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*prefix, sys.executable, "-c", textwrap.dedent(STARTER)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(workspace.postgres.__file__).parents[1],
+        env=os.environ | {"TMPDIR": str(temp), "PYTHONPATH": "."},
+    )
+
+
+def read_pid_and_port(starter: subprocess.Popen[str]) -> tuple[int, int]:
+    assert starter.stdout is not None
+    pid, port = starter.stdout.readline().split()
+    return int(pid), int(port)
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+async def test_when_the_starting_process_is_killed_server_and_files_go(temp: Path) -> None:
+    with start_starter(temp) as starter:
+        pid, _ = read_pid_and_port(starter)
+        assert is_alive(pid)
+        starter.kill()
+        await eventually(lambda: not left_in(temp))
+        assert not is_alive(pid)  # it goes first: without its files it would die by itself
+
+
+async def test_when_the_starting_process_is_killed_during_initdb_it_ends_too(temp: Path) -> None:
+    with start_starter(temp) as starter:
+        await eventually(lambda: list(temp.glob("pg-*/data/PG_VERSION")))
+        initdb = children(starter.pid)
+        assert any(b"initdb" in command_line(pid) for pid in initdb)
+        starter.kill()
+        await eventually(lambda: not left_in(temp))
+        assert not any(is_alive(pid) for pid in initdb)
+
+
+# Who runs it
+
+
+@needs_root
+async def test_an_ordinary_user_runs_it_as_himself(temp: Path) -> None:
+    with start_starter(temp, *AS_ORDINARY_USER) as starter:
+        _, port = read_pid_and_port(starter)
+        dsn = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        assert await fetchval(dsn, "select 1") == 1
+        starter.kill()
+        await eventually(lambda: not left_in(temp))
+
+
+@needs_root
+async def test_root_without_user_namespaces_runs_it_as_nobody(path_without_unshare: Path) -> None:
+    async with PostgresServer() as pg:
+        assert "Uid:\t65534\t65534" in status(pg.pid)
+        assert await fetchval(pg.dsn(), "select 1") == 1
+
+
+@needs_root
+async def test_what_nobody_can_not_reach_is_copied_for_him(
+    path_without_unshare: Path, tmp_path: Path
+) -> None:
+    closed = workspace.postgres._copy_install(workspace.postgres._find_bin_dir(None), tmp_path)
+    assert not workspace.postgres._nobody_can_run(closed)
+    async with PostgresServer(bin_dir=closed, auth="scram-sha-256") as pg:
+        directory = pg.directory
+        assert pg.bin_dir.is_relative_to(directory)
+        assert await fetchval(pg.dsn(), "select 1") == 1
+        await pg.restart()
+        assert await fetchval(pg.dsn(), "select 1") == 1
+    assert not directory.exists()

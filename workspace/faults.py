@@ -1,0 +1,183 @@
+"""Knobs that make Slack misbehave, for tests and for the page's buttons."""
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+from workspace.rules import TablesRefused
+
+RESPONSE_URL = "response_url"
+
+How: TypeAlias = Literal["rate_limit", "fail", "drop", "drop_after", "slow"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What happens to the next `times` calls of a method."""
+
+    method: str
+    how: How
+    times: int = 1
+    status: int = 200
+    seconds: float = 0.0
+
+
+class Faults:
+    """The faults in force. A method is one of the Web API's, `response_url`, or `*` for any."""
+
+    def __init__(self, changed: Callable[["Faults"], object] = lambda _: None) -> None:
+        self._changed = changed
+        self._calls: list[Fault] = []
+        self._tables: TablesRefused = "nowhere"
+        self._rate_limits = False
+        self._twice = 0
+        self._ack_seconds = 0.0
+
+    # Calls of the app
+
+    def rate_limit(self, method: str, *, times: int = 1, retry_after: int = 1) -> None:
+        """Answer 429 with `Retry-After`."""
+        self._add(Fault(method=method, how="rate_limit", times=times, seconds=retry_after))
+
+    def fail(self, method: str, *, times: int = 1, status: int = 503) -> None:
+        """Answer with a server error."""
+        self._add(Fault(method=method, how="fail", times=times, status=status))
+
+    def drop(self, method: str, *, times: int = 1, after: bool = False) -> None:
+        """Cut the connection: before anything is done, or `after` it is done and unsaid."""
+        self._add(Fault(method=method, how="drop_after" if after else "drop", times=times))
+
+    def slow(self, method: str, *, seconds: float, times: int = 1) -> None:
+        """Wait `seconds` of the workspace's clock before answering."""
+        self._add(Fault(method=method, how="slow", times=times, seconds=seconds))
+
+    def take(self, method: str) -> Fault | None:
+        """The fault that befalls this call, if one is set; each is used up by `times` calls."""
+        for index, fault in enumerate(self._calls):
+            if fault.method in {method, "*"}:
+                if fault.times > 1:
+                    self._calls[index] = replace(fault, times=fault.times - 1)
+                else:
+                    del self._calls[index]
+                self._changed(self)
+                return fault
+        return None
+
+    def _add(self, fault: Fault) -> None:
+        self._calls.append(fault)
+        self._changed(self)
+
+    # What Slack takes
+
+    @property
+    def tables(self) -> TablesRefused:
+        """Where `table` blocks are refused."""
+        return self._tables
+
+    def refuse_tables(self, where: TablesRefused = "everywhere") -> None:
+        self._tables = where
+        self._changed(self)
+
+    @property
+    def rate_limits(self) -> bool:
+        """Whether Slack's own rate limits hold. They are off unless asked for."""
+        return self._rate_limits
+
+    def keep_rate_limits(self, on: bool = True) -> None:
+        self._rate_limits = on
+        self._changed(self)
+
+    # Interactions
+
+    def deliver_twice(self, times: int = 1) -> None:
+        """Send each of the next `times` interactions a second time, in an envelope of its own."""
+        self._twice = times
+        self._changed(self)
+
+    def take_twice(self) -> bool:
+        """Whether this interaction goes out twice."""
+        if self._twice == 0:
+            return False
+        self._twice -= 1
+        self._changed(self)
+        return True
+
+    @property
+    def ack_seconds(self) -> float:
+        """By how much acknowledgements are held back, on the workspace's clock."""
+        return self._ack_seconds
+
+    def delay_acks(self, seconds: float) -> None:
+        self._ack_seconds = seconds
+        self._changed(self)
+
+    def clear(self) -> None:
+        """Take every fault back."""
+        self._calls.clear()
+        self._tables = "nowhere"
+        self._rate_limits = False
+        self._twice = 0
+        self._ack_seconds = 0.0
+        self._changed(self)
+
+    def in_force(self) -> list[str]:
+        """A line for each fault, for people."""
+        lines = [f"{f.method}: {f.how}, {f.times} more" for f in self._calls]
+        if self._tables != "nowhere":
+            lines.append(f"tables refused: {self._tables}")
+        if self._rate_limits:
+            lines.append("rate limits kept")
+        if self._twice:
+            lines.append(f"interactions delivered twice: {self._twice} more")
+        if self._ack_seconds:
+            lines.append(f"acknowledgements held back {self._ack_seconds:g} s")
+        return lines
+
+
+# Slack's published tiers, as calls in seconds. chat.postMessage counts for each channel apart.
+_LIMITS = {
+    "chat.postMessage": (1, 1),
+    "chat.update": (50, 60),
+    "chat.delete": (50, 60),
+    "chat.postEphemeral": (100, 60),
+    "conversations.info": (50, 60),
+    "conversations.list": (20, 60),
+    "conversations.members": (100, 60),
+    "users.info": (100, 60),
+    "users.list": (20, 60),
+    "usergroups.list": (20, 60),
+    "usergroups.users.list": (20, 60),
+    "views.open": (100, 60),
+    "views.update": (100, 60),
+    "views.push": (100, 60),
+    "apps.connections.open": (50, 60),
+}
+
+
+@dataclass(eq=False)
+class RateLimited(Exception):  # noqa: N818 - it reads as what Slack did
+    """One call too many; after `seconds` there is room again."""
+
+    seconds: int
+
+
+class RateLimits:
+    """Counts the calls of each method in a sliding window."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str], deque[float]] = {}
+
+    def count(self, method: str, channel: str, now: float) -> None:
+        """Count this call, or raise `RateLimited` where it is one too many."""
+        if method not in _LIMITS:
+            return
+        calls, seconds = _LIMITS[method]
+        key = (method, channel if method == "chat.postMessage" else "")
+        seen = self._seen.setdefault(key, deque())
+        while seen and now - seen[0] >= seconds:
+            seen.popleft()
+        if len(seen) >= calls:
+            raise RateLimited(max(1, math.ceil(seconds - (now - seen[0]))))
+        seen.append(now)

@@ -1,0 +1,139 @@
+"""What comes back over a response_url or in an acknowledgement, and what it does."""
+
+from dataclasses import replace
+
+from workspace.blocks import Json
+from workspace.faults import Faults
+from workspace.rules import (
+    POST_CHARACTERS,
+    Content,
+    Refused,
+    checked_content,
+    checked_view,
+    usable_response_url,
+)
+from workspace.state import Message, State, User, View
+
+# An acknowledgement of a submission that Slack can't use leaves the modal open with this line.
+TROUBLE = "We had some trouble connecting. Try again?"
+
+
+class Responses:
+    """Applies an app's responses to the state. Each raises `Refused` where Slack refuses it."""
+
+    def __init__(self, state: State, faults: Faults) -> None:
+        self._state = state
+        self._faults = faults
+
+    def to_response_url(self, secret: str, body: Json) -> None:
+        """Post, replace or delete through a response_url. A use counts once it is accepted.
+
+        Without `replace_original` and without `response_type` a click's message is replaced. A
+        command has no message, so that there is never anything to replace or delete. A message
+        that is replaced stays as public or as ephemeral as it was.
+        """
+        state = self._state
+        url = usable_response_url(state, secret)
+        original = state.message(url.channel, url.ts) if url.ts else None
+        if _says_yes(body, "delete_original"):
+            if original is not None:
+                state.delete(original)
+            state.use_response_url(url)
+            return
+        replaces = _says_yes(body, "replace_original") or not (
+            "replace_original" in body or "response_type" in body
+        )
+        if replaces and original is not None:
+            self._replace(original, body)
+        else:
+            public = body.get("response_type") == "in_channel"
+            self._post(url.channel, None if public else url.user, body)
+        state.use_response_url(url)
+
+    def to_command(self, user: User, channel_id: str, typed: str, payload: object) -> None:
+        """Show what the acknowledgement of a command says.
+
+        `in_channel` shows the typed command to the channel, with or without a message after it.
+        """
+        body = {"text": payload} if isinstance(payload, str) else payload
+        if not body:
+            return
+        if not isinstance(body, dict):
+            raise Refused("invalid_command_response")
+        public = body.get("response_type") == "in_channel"
+        says = any(body.get(name) for name in ("text", "blocks", "attachments"))
+        if says:
+            # Judged first: a refused response must not show the command either.
+            self._checked(body, ephemeral=not public)
+        if public:
+            self._state.post(
+                Message(
+                    channel=channel_id,
+                    ts=self._state.new_ts(),
+                    user=user.id,
+                    text=typed,
+                    kind="command",
+                )
+            )
+        if says:
+            self._post(channel_id, None if public else user.id, body)
+
+    def to_submission(self, view: View, payload: object) -> None:
+        """Close, update, push or mark the modal, as the acknowledgement of a submission says."""
+        state = self._state
+        action = payload.get("response_action") if isinstance(payload, dict) else None
+        if not isinstance(payload, dict) or action is None:
+            state.close_view(view)
+            return
+        match action:
+            case "clear":
+                for each in reversed(state.views_of(view.user)):
+                    state.close_view(each)
+            case "errors":
+                errors = payload.get("errors")
+                inputs = {b["block_id"] for b in view.body["blocks"] if b["type"] == "input"}
+                if not isinstance(errors, dict) or not errors or not inputs.issuperset(errors):
+                    raise Refused("invalid_arguments")
+                state.show_errors(view, errors)
+            case "update":
+                state.change_view(view, checked_view(payload.get("view")))
+            case "push":
+                state.open_view(view.user, checked_view(payload.get("view")), view)
+            case _:
+                raise Refused("invalid_arguments")
+
+    def _replace(self, original: Message, body: Json) -> None:
+        content = self._checked(body, ephemeral=original.is_ephemeral)
+        self._state.change(
+            replace(
+                original,
+                text=content.text or "",
+                blocks=content.blocks or (),
+                attachments=content.attachments or (),
+            )
+        )
+
+    def _post(self, channel_id: str, receiver: str | None, body: Json) -> None:
+        content = self._checked(body, ephemeral=receiver is not None)
+        self._state.post(
+            Message(
+                channel=channel_id,
+                ts=self._state.new_ts(),
+                user=self._state.app.user_id,
+                text=content.text or "",
+                blocks=content.blocks or (),
+                attachments=content.attachments or (),
+                thread_ts=body.get("thread_ts"),
+                receiver=receiver,
+                link_names=str(body.get("link_names", "")).lower() in {"true", "1"},
+            )
+        )
+
+    def _checked(self, body: Json, *, ephemeral: bool) -> Content:
+        return checked_content(
+            body, ephemeral=ephemeral, tables=self._faults.tables, characters=POST_CHARACTERS
+        )
+
+
+def _says_yes(body: Json, name: str) -> bool:
+    return str(body.get(name, "")).lower() == "true"

@@ -1,0 +1,269 @@
+"""What Slack refuses, and with which words. Pure: reads the state, changes nothing.
+
+`Refused.error` is Slack's own error code. The README names the source of each.
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from workspace.blocks import Json, complete, problems_of_message, problems_of_view, too_long
+from workspace.state import Channel, Message, ResponseUrl, State, Trigger, View
+
+POST_CHARACTERS = 40_000
+UPDATE_CHARACTERS = 4_000
+ATTACHMENTS = 100
+VIEW_BYTES = 250_000
+VIEW_STACK = 3
+TRIGGER_SECONDS = 3.0
+ACKNOWLEDGE_SECONDS = 3.0
+RESPONSE_URL_USES = 5
+RESPONSE_URL_SECONDS = 30 * 60
+CONNECTIONS = 10
+
+TablesRefused: TypeAlias = Literal["nowhere", "ephemeral", "everywhere"]
+
+
+@dataclass(eq=False)
+class Refused(Exception):  # noqa: N818 - it reads as what Slack did
+    """Slack's answer is no. `messages` are the complaints about a payload's parts."""
+
+    error: str
+    messages: list[str] = field(default_factory=list)
+    more: Json = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return ": ".join([self.error, *self.messages])
+
+    def body(self) -> Json:
+        """The answer's JSON."""
+        made: Json = {"ok": False, "error": self.error, **self.more}
+        if self.messages:
+            made["errors"] = list(self.messages)
+            made["response_metadata"] = {"messages": [f"[ERROR] {m}" for m in self.messages]}
+        return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What an app wants a message to say, checked and completed. None: it did not say."""
+
+    text: str | None
+    blocks: tuple[Json, ...] | None
+    attachments: tuple[Json, ...] | None
+
+
+def without_nulls(value: Any) -> Any:  # noqa: ANN401 - JSON of any shape
+    """JSON without the fields that are null: to Slack they are as good as absent."""
+    if isinstance(value, dict):
+        return {name: without_nulls(inner) for name, inner in value.items() if inner is not None}
+    if isinstance(value, list):
+        return [without_nulls(inner) for inner in value]
+    return value
+
+
+def parsed(value: object, error: str) -> object:
+    """JSON that came as JSON, or as text in a form's field; `error` where it is neither."""
+    if not isinstance(value, str):
+        return without_nulls(value)
+    try:
+        return without_nulls(json.loads(value))
+    except json.JSONDecodeError:
+        raise Refused(error) from None
+
+
+def checked_blocks(raw: object, *, ephemeral: bool, tables: TablesRefused) -> tuple[Json, ...]:
+    """The blocks of a message, or `invalid_blocks_format`, `invalid_blocks`, too long."""
+    blocks = parsed(raw, "invalid_blocks_format")
+    if not isinstance(blocks, list) or not all(isinstance(each, dict) for each in blocks):
+        raise Refused("invalid_blocks_format")
+    problems = problems_of_message(blocks)
+    if tables == "everywhere" or (tables == "ephemeral" and ephemeral):
+        problems += [
+            f"unsupported type: table [json-pointer:/blocks/{index}]"
+            for index, block in enumerate(blocks)
+            if block.get("type") == "table"
+        ]
+    if problems:
+        raise Refused("invalid_blocks", problems)
+    if too_long(blocks):
+        raise Refused("msg_blocks_too_long")
+    return tuple(complete(blocks))
+
+
+def checked_content(
+    args: Json, *, ephemeral: bool, tables: TablesRefused, characters: int | None
+) -> Content:
+    """The text, blocks and attachments in `args`, or what Slack says against them.
+
+    `characters` is the most that `text` may hold; None cuts it at 40,000 as chat.postMessage does.
+    """
+    text = args.get("text")
+    if text is not None and not isinstance(text, str):
+        text = str(text)
+    if text is not None and characters is not None and len(text) > characters:
+        raise Refused("msg_too_long")
+    blocks = attachments = None
+    if args.get("blocks") is not None:
+        blocks = checked_blocks(args["blocks"], ephemeral=ephemeral, tables=tables)
+    if args.get("attachments") is not None:
+        attachments = _checked_attachments(args["attachments"], ephemeral=ephemeral, tables=tables)
+    if not text and not blocks and not attachments:
+        raise Refused("no_text")
+    return Content(
+        text=text[:POST_CHARACTERS] if text is not None else None,
+        blocks=blocks,
+        attachments=attachments,
+    )
+
+
+def _checked_attachments(
+    raw: object, *, ephemeral: bool, tables: TablesRefused
+) -> tuple[Json, ...]:
+    attachments = parsed(raw, "invalid_attachments")
+    if not isinstance(attachments, list) or not all(isinstance(a, dict) for a in attachments):
+        raise Refused("invalid_attachments")
+    if len(attachments) > ATTACHMENTS:
+        raise Refused("too_many_attachments")
+    return tuple(
+        {
+            **each,
+            "blocks": list(checked_blocks(each["blocks"], ephemeral=ephemeral, tables=tables)),
+        }
+        if "blocks" in each
+        else each
+        for each in attachments
+    )
+
+
+def checked_view(raw: object) -> Json:
+    """A modal, completed, or `invalid_arguments` with what is wrong, or `view_too_large`."""
+    view = parsed(raw, "invalid_arguments")
+    if len(json.dumps(view).encode()) > VIEW_BYTES:
+        raise Refused("view_too_large")
+    problems = problems_of_view(view)
+    if problems:
+        raise Refused("invalid_arguments", problems)
+    assert isinstance(view, dict)
+    return {**view, "blocks": complete(view["blocks"])}
+
+
+def need_scope(state: State, *any_of: str) -> None:
+    """Refuse with `missing_scope` unless the bot's token has one of these scopes."""
+    if not state.scopes.intersection(any_of):
+        raise Refused(
+            "missing_scope",
+            more={"needed": ",".join(any_of), "provided": ",".join(sorted(state.scopes))},
+        )
+
+
+def channel_to_post(state: State, name: str) -> Channel:
+    """The channel that the bot may post to by its token.
+
+    A public channel without the bot takes `chat:write.public`, else it is `not_in_channel`. What
+    the bot can't see (a private channel, a direct message of others) is `channel_not_found`.
+    """
+    channel = _find_channel(state, name)
+    if not state.bot_is_in(channel):
+        if channel.kind != "public":
+            raise Refused("channel_not_found")
+        if "chat:write.public" not in state.scopes:
+            raise Refused("not_in_channel")
+    if channel.is_archived:
+        raise Refused("is_archived")
+    return channel
+
+
+def channel_of_bot(state: State, name: str) -> Channel:
+    """A channel that the bot is in, or `not_in_channel`, `channel_not_found`."""
+    channel = _find_channel(state, name)
+    if not state.bot_is_in(channel):
+        raise Refused("not_in_channel" if channel.kind == "public" else "channel_not_found")
+    if channel.is_archived:
+        raise Refused("is_archived")
+    return channel
+
+
+def channel_to_read(state: State, channel_id: str) -> Channel:
+    """The channel whose description the bot may read."""
+    channel = state.channels.get(channel_id)
+    if channel is None or (channel.kind != "public" and not state.bot_is_in(channel)):
+        raise Refused("channel_not_found")
+    need_scope(
+        state, {"public": "channels:read", "private": "groups:read"}.get(channel.kind, "im:read")
+    )
+    return channel
+
+
+def _find_channel(state: State, name: str) -> Channel:
+    if name in state.channels:
+        return state.channels[name]
+    if name in state.users and not state.users[name].is_bot:
+        return state.direct_message(name)
+    for channel in state.channels.values():
+        if channel.kind != "im" and channel.name == name.removeprefix("#"):
+            return channel
+    raise Refused("channel_not_found")
+
+
+def own_message(state: State, channel_id: str, ts: str, error: str) -> Message:
+    """A message that the bot posted and that its token reaches; `error` where it is another's.
+
+    An ephemeral message is `message_not_found`: its ts is no handle for the Web API.
+    """
+    channel = state.channels.get(channel_id)
+    if channel is None or (channel.kind != "public" and not state.bot_is_in(channel)):
+        raise Refused("channel_not_found")
+    message = state.message(channel_id, ts)
+    if message is None or message.is_ephemeral:
+        raise Refused("message_not_found")
+    if message.user != state.app.user_id:
+        raise Refused(error)
+    return message
+
+
+def fresh_trigger(state: State, trigger_id: str) -> Trigger:
+    """A trigger that may still open a modal: known, unused and not older than 3 s."""
+    trigger = state.trigger(trigger_id)
+    if trigger is None:
+        raise Refused("invalid_trigger_id")
+    if trigger.used:
+        raise Refused("exchanged_trigger_id")
+    if state.clock.now() - trigger.created > TRIGGER_SECONDS:
+        raise Refused("expired_trigger_id")
+    return trigger
+
+
+def view_to_change(state: State, args: Json) -> View:
+    """The open modal that `view_id` or `external_id` names, if `hash` is not behind it."""
+    if args.get("view_id"):
+        view = state.view(str(args["view_id"]))
+    elif args.get("external_id"):
+        view = state.view_with_external_id(str(args["external_id"]))
+    else:
+        raise Refused("invalid_arguments", ["missing required field: view_id"])
+    if view is None:
+        raise Refused("not_found")
+    if args.get("hash") not in (None, "", view.hash):
+        raise Refused("hash_conflict")
+    return view
+
+
+def new_external_id(state: State, body: Json, view: View | None = None) -> None:
+    """Refuse an `external_id` that another open modal has."""
+    external_id = body.get("external_id")
+    if not external_id:
+        return
+    other = state.view_with_external_id(external_id)
+    if other is not None and (view is None or other.id != view.id):
+        raise Refused("duplicate_external_id")
+
+
+def usable_response_url(state: State, secret: str) -> ResponseUrl:
+    """A response_url that is known, not older than 30 minutes and used less than 5 times."""
+    url = state.response_url(secret)
+    if url is None or state.clock.now() - url.created > RESPONSE_URL_SECONDS:
+        raise Refused("expired_url")
+    if url.uses >= RESPONSE_URL_USES:
+        raise Refused("used_url")
+    return url

@@ -1,0 +1,439 @@
+"""What the workspace holds: people, channels, messages, modals, urls and triggers.
+
+Everything in here is a plain value; nothing here knows HTTP, sockets or what Slack refuses. Every
+change goes through a method of `State`, which writes it into the `Log` that the page, the people
+and the tests watch.
+"""
+
+import itertools
+import secrets
+import string
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
+
+from workspace.blocks import Json, elements
+from workspace.clock import Clock
+from workspace.log import Log
+
+ChannelKind: TypeAlias = Literal["public", "private", "im"]
+MessageKind: TypeAlias = Literal["message", "command", "notice"]
+# A block_id and an action_id.
+InputKey: TypeAlias = tuple[str, str]
+
+ALL_SCOPES = (
+    "commands",
+    "chat:write",
+    "chat:write.public",
+    "usergroups:read",
+    "users:read",
+    "channels:read",
+    "groups:read",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """A workspace: the bot's own, or one that shares a channel with it."""
+
+    id: str
+    domain: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """A person or the bot. Guests are restricted (multi-channel) or ultra-restricted (single)."""
+
+    id: str
+    team_id: str
+    name: str
+    real_name: str
+    is_restricted: bool = False
+    is_ultra_restricted: bool = False
+    is_bot: bool = False
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserGroup:
+    """A user group. A disabled one keeps its people, as Slack's does."""
+
+    id: str
+    handle: str
+    name: str
+    users: tuple[str, ...] = ()
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """A conversation. `members` are ids of users, the bot's among them where it was invited."""
+
+    id: str
+    name: str
+    kind: ChannelKind
+    members: frozenset[str] = frozenset()
+    is_archived: bool = False
+    connected_team_ids: tuple[str, ...] = ()
+
+    @property
+    def is_ext_shared(self) -> bool:
+        return bool(self.connected_team_ids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One version of a message.
+
+    `receiver` is the one person who sees it, and None where all do. `kind` tells an app's message
+    from the command as a person typed it and from a notice of Slack's own.
+    """
+
+    channel: str
+    ts: str
+    user: str
+    text: str
+    blocks: tuple[Json, ...] = ()
+    attachments: tuple[Json, ...] = ()
+    thread_ts: str | None = None
+    receiver: str | None = None
+    kind: MessageKind = "message"
+    edited_ts: str | None = None
+    link_names: bool = False
+
+    @property
+    def is_ephemeral(self) -> bool:
+        return self.receiver is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """One version of a modal, open before one person. `body` is what the app sent, completed."""
+
+    id: str
+    user: str
+    root_id: str
+    previous_id: str | None
+    hash: str
+    body: Json
+    errors: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseUrl:
+    """A url that came with a command or a click. `ts` is the message clicked, if any."""
+
+    secret: str
+    channel: str
+    user: str
+    ts: str | None
+    created: float
+    uses: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """A ticket to open one modal. `view_id` is set where it came out of a modal."""
+
+    id: str
+    user: str
+    created: float
+    used: bool = False
+    view_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialog:
+    """The confirm dialog that a person saw before a click went out."""
+
+    user: str
+    title: str
+    text: str
+    confirm: str
+    deny: str
+    style: str | None
+    accepted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiCall:
+    """One call of the Web API, or of a response_url, with its tokens masked."""
+
+    method: str
+    args: Json
+    status: int
+    error: str | None
+    response: Json
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """The app's own numbers and secrets, as the app's settings page would show them."""
+
+    id: str = "A0PGSESSION"
+    name: str = "pg-sessions"
+    user_id: str = "U0PGSESSBOT"
+    bot_id: str = "B0PGSESSION"
+    bot_token: str = field(default_factory=lambda: f"xoxb-{_random(40)}")
+    app_token: str = field(default_factory=lambda: f"xapp-1-A0PGSESSION-{_random(40)}")
+    signing_secret: str = field(default_factory=lambda: secrets.token_hex(16))
+    verification_token: str = field(default_factory=lambda: _random(24))
+    commands: tuple[str, ...] = ("/pg-sessions", "/pg-kill")
+
+
+def _random(count: int) -> str:
+    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(count))
+
+
+class State:
+    """The workspace itself. Readers may look at anything; writers use the methods."""
+
+    def __init__(self, clock: Clock, team: Team, app: App) -> None:
+        self.clock = clock
+        self.log = Log(clock.now)
+        self.team = team
+        self.app = app
+        self.teams = {team.id: team}
+        self.users: dict[str, User] = {}
+        self.groups: dict[str, UserGroup] = {}
+        self.channels: dict[str, Channel] = {}
+        self.scopes = frozenset(ALL_SCOPES)
+        self._messages: dict[str, dict[str, Message]] = {}
+        self._views: dict[str, View] = {}
+        self._urls: dict[str, ResponseUrl] = {}
+        self._triggers: dict[str, Trigger] = {}
+        self._inputs: dict[tuple[str, str], dict[InputKey, Json]] = {}
+        self._last_ts = (0, 0)
+        self._count = itertools.count(1)
+        self.put_user(
+            User(
+                id=app.user_id,
+                team_id=team.id,
+                name=app.name.replace("-", "_"),
+                real_name=app.name,
+                is_bot=True,
+            )
+        )
+
+    # People, groups and channels
+
+    def put_user(self, user: User) -> None:
+        """Add a person, or change one."""
+        self.users[user.id] = user
+        self.log.append("user_changed", user)
+
+    def put_group(self, group: UserGroup) -> None:
+        """Add a user group, or change one."""
+        self.groups[group.id] = group
+        self.log.append("group_changed", group)
+
+    def put_channel(self, channel: Channel) -> None:
+        """Add a channel. To change who is in it, use `join` and `leave`."""
+        self.channels[channel.id] = channel
+        self._messages.setdefault(channel.id, {})
+
+    def join(self, channel_id: str, user_id: str) -> None:
+        """Invite somebody, the bot included."""
+        channel = self.channels[channel_id]
+        self.channels[channel_id] = replace(channel, members=channel.members | {user_id})
+        self.log.append("member_joined", self.channels[channel_id])
+
+    def leave(self, channel_id: str, user_id: str) -> None:
+        """Remove somebody, the bot included."""
+        channel = self.channels[channel_id]
+        self.channels[channel_id] = replace(channel, members=channel.members - {user_id})
+        self.log.append("member_left", self.channels[channel_id])
+
+    def direct_message(self, user_id: str) -> Channel:
+        """The conversation of a person with the bot, opened where it did not exist."""
+        members = frozenset({user_id, self.app.user_id})
+        for channel in self.channels.values():
+            if channel.kind == "im" and channel.members == members:
+                return channel
+        channel = Channel(
+            id=self.new_id("D"),
+            name=f"{self.users[user_id].name}-bot",
+            kind="im",
+            members=members,
+        )
+        self.put_channel(channel)
+        return channel
+
+    def set_scopes(self, *scopes: str) -> None:
+        """Grant the bot's token these scopes and no others."""
+        self.scopes = frozenset(scopes)
+        self.log.append("scopes_changed", self.scopes)
+
+    def bot_is_in(self, channel: Channel) -> bool:
+        return self.app.user_id in channel.members
+
+    def may_see(self, user_id: str, channel: Channel) -> bool:
+        """Members see a channel; a public one can be looked at by all of the own workspace."""
+        if user_id in channel.members:
+            return True
+        user = self.users[user_id]
+        guest = user.is_restricted or user.is_ultra_restricted
+        return channel.kind == "public" and user.team_id == self.team.id and not guest
+
+    # Messages
+
+    def new_id(self, letter: str) -> str:
+        """An id of Slack's shape: a letter, then capitals and digits."""
+        return f"{letter}0{next(self._count):05d}{_random(3).upper()}"
+
+    def new_ts(self) -> str:
+        """A `ts` later than every other of this workspace, so unique in its channel."""
+        seconds, micros = divmod(int(self.clock.now() * 1_000_000), 1_000_000)
+        last_seconds, last_micros = self._last_ts
+        if (seconds, micros) <= self._last_ts:
+            seconds, micros = last_seconds, last_micros + 1
+        self._last_ts = (seconds, micros)
+        return f"{seconds}.{micros:06d}"
+
+    def post(self, message: Message) -> Message:
+        """Put a new message into its channel."""
+        self._messages[message.channel][message.ts] = message
+        self.log.append("message_posted", message)
+        return message
+
+    def change(self, message: Message) -> Message:
+        """Put another version in place of the one with the same `ts`."""
+        self._messages[message.channel][message.ts] = message
+        self._keep_inputs(message.ts, list(message.blocks))
+        self.log.append("message_changed", message)
+        return message
+
+    def delete(self, message: Message) -> None:
+        """Take a message away from everybody who saw it."""
+        del self._messages[message.channel][message.ts]
+        self.log.append("message_deleted", message)
+
+    def message(self, channel_id: str, ts: str) -> Message | None:
+        return self._messages[channel_id].get(ts)
+
+    def messages(self, channel_id: str) -> Iterator[Message]:
+        """Every message of a channel, oldest first, ephemeral ones of everybody included."""
+        return iter(tuple(self._messages[channel_id].values()))
+
+    # Modals
+
+    def open_view(self, user_id: str, body: Json, previous: View | None) -> View:
+        """Show a modal to a person, on top of `previous` where there is one."""
+        view_id = self.new_id("V")
+        view = View(
+            id=view_id,
+            user=user_id,
+            root_id=previous.root_id if previous else view_id,
+            previous_id=previous.id if previous else None,
+            hash=self.new_hash(),
+            body=body,
+        )
+        self._views[view_id] = view
+        self.log.append("view_opened", view)
+        return view
+
+    def change_view(self, view: View, body: Json) -> View:
+        """Put another body into an open modal. What was typed stays where its ids stay."""
+        changed = replace(view, body=body, hash=self.new_hash(), errors=())
+        self._views[view.id] = changed
+        self._keep_inputs(view.id, body["blocks"])
+        self.log.append("view_changed", changed)
+        return changed
+
+    def show_errors(self, view: View, errors: dict[str, str]) -> None:
+        """Mark inputs of a modal as wrong; the keys are block_ids."""
+        changed = replace(view, errors=tuple(errors.items()))
+        self._views[view.id] = changed
+        self.log.append("view_changed", changed)
+
+    def close_view(self, view: View) -> None:
+        """Take a modal away, and nothing else of its stack."""
+        del self._views[view.id]
+        self._inputs.pop((view.id, view.user), None)
+        self.log.append("view_closed", view)
+
+    def view(self, view_id: str) -> View | None:
+        return self._views.get(view_id)
+
+    def views_of(self, user_id: str) -> list[View]:
+        """The stack of modals before a person, the one on top last."""
+        return [view for view in self._views.values() if view.user == user_id]
+
+    def view_with_external_id(self, external_id: str) -> View | None:
+        for view in self._views.values():
+            if view.body.get("external_id") == external_id:
+                return view
+        return None
+
+    def new_hash(self) -> str:
+        """A hash of a view's version, in Slack's shape."""
+        return f"{int(self.clock.now())}.{_random(8)}"
+
+    # What people typed and chose, before and while they press
+
+    def set_input(self, where: str, user_id: str, key: InputKey, value: Json) -> None:
+        """Keep what a person put into one input of a message (`where` is its ts) or a modal."""
+        self._inputs.setdefault((where, user_id), {})[key] = value
+        self.log.append("input_changed", (where, user_id, key, value))
+
+    def inputs(self, where: str, user_id: str) -> dict[InputKey, Json]:
+        """What a person has put into the inputs of a message or a modal so far."""
+        return dict(self._inputs.get((where, user_id), {}))
+
+    def _keep_inputs(self, where: str, blocks: list[Json]) -> None:
+        """Forget the inputs that are gone. Those whose ids stay keep their value, as in Slack."""
+        alive = {(each.block_id, each.action_id) for each in elements(blocks)}
+        for (place, user_id), values in self._inputs.items():
+            if place == where:
+                self._inputs[place, user_id] = {k: v for k, v in values.items() if k in alive}
+
+    # Urls and triggers
+
+    def new_response_url(self, channel_id: str, user_id: str, ts: str | None) -> ResponseUrl:
+        """A fresh url for one command or one click."""
+        made = ResponseUrl(
+            secret=_random(24),
+            channel=channel_id,
+            user=user_id,
+            ts=ts,
+            created=self.clock.now(),
+        )
+        self._urls[made.secret] = made
+        return made
+
+    def response_url(self, secret: str) -> ResponseUrl | None:
+        return self._urls.get(secret)
+
+    def use_response_url(self, url: ResponseUrl) -> None:
+        self._urls[url.secret] = replace(url, uses=url.uses + 1)
+
+    def new_trigger(self, user_id: str, view_id: str | None = None) -> Trigger:
+        """A fresh trigger, in Slack's shape."""
+        number = next(self._count)
+        made = Trigger(
+            id=f"{number:011d}.{secrets.randbelow(10**12):012d}.{secrets.token_hex(16)}",
+            user=user_id,
+            created=self.clock.now(),
+            view_id=view_id,
+        )
+        self._triggers[made.id] = made
+        return made
+
+    def trigger(self, trigger_id: str) -> Trigger | None:
+        return self._triggers.get(trigger_id)
+
+    def use_trigger(self, trigger: Trigger) -> None:
+        self._triggers[trigger.id] = replace(trigger, used=True)
+
+    # The record of calls
+
+    def record_call(self, call: ApiCall) -> None:
+        self.log.append("api_called", call)
+
+    def calls(self, method: str | None = None) -> list[ApiCall]:
+        """The calls that the app has made so far, all or those of one method."""
+        every = (change.subject for change in self.log if change.kind == "api_called")
+        return [
+            call for call in every if isinstance(call, ApiCall) and method in {None, call.method}
+        ]
