@@ -29,8 +29,8 @@ _DELIMITER = rf"\$ (?: {_START} {_CONTINUATION}* )? \$"
 _PREFIX = r"(?: [bBnNxX] | [uU]& )?"  # E'…' has rules of its own
 _NUMBER = rf"[.$]? [0-9] (?: [eE][+-](?=[0-9]) | \.(?!\.) | {_CONTINUATION} )*"
 
-# No alternative can be repeated in two ways, so the time is linear in the text.
-_TOKEN: Final = re.compile(
+# What an alternative repeats, it can give back in one way only: the time is linear in the text.
+_LEXEME: Final = re.compile(
     rf"""
       (?P<space>     [\x00-\x20\x7f]+ | --[^\r\n]* )
     | (?P<comment>   /\* )
@@ -73,26 +73,23 @@ def redact(query: str | None) -> str | None:
         return None
     shown: list[str] = []
     statement = _Statement()
-    for token in _without_literals(query):
-        if token == ";":
+    for lexeme in _without_literals(query):
+        if lexeme == ";":
             statement = _Statement()
-        elif statement.is_hidden:
+        elif statement.is_hiding or (lexeme == " " and shown[-1:] in ([], [" "])):
             continue
-        elif token == " ":
-            if shown[-1:] in ([], [" "]):
-                continue
-        elif statement.hides_from(token):
+        elif lexeme != " " and statement.hides_from(lexeme):
             shown.append(MASK)
             continue
-        shown.append(token)
+        shown.append(lexeme)
     return "".join(shown).rstrip(" ")
 
 
 def _without_literals(query: str) -> Iterator[str]:
-    """The tokens, each literal a MASK, whitespace and comments a space each."""
+    """The lexemes, each literal a MASK, whitespace and comments a space each."""
     position = 0
-    while match := _TOKEN.match(query, position):
-        token, position = match.group(), match.end()
+    while match := _LEXEME.match(query, position):
+        lexeme, position = match.group(), match.end()
         match match.lastgroup:
             case "space":
                 yield " "
@@ -100,11 +97,11 @@ def _without_literals(query: str) -> Iterator[str]:
                 yield " "
                 position = _end_of_comment(query, position)
             case "parameter" | "symbol":
-                yield token
-            case "quoted" if token.isprintable():
-                yield token
-            case "word" if token.replace("$", "_").isidentifier():
-                yield token
+                yield lexeme
+            case "quoted" if lexeme.isprintable():
+                yield lexeme
+            case "word" if lexeme.replace("$", "_").isidentifier():
+                yield lexeme
             case "rest":
                 yield MASK
                 return
@@ -123,38 +120,37 @@ def _end_of_comment(query: str, position: int) -> int:
 
 
 class _Statement:
-    """One statement's tokens, as far as they tell where values begin that need no quotes."""
+    """One statement so far, as much as tells where values begin that need no quotes."""
 
     def __init__(self) -> None:
-        self.is_hidden = False
-        self._tokens: list[str] = []
-        self._after_dot = False
+        self.is_hiding = False
+        self._words: list[str] = []  # and symbols
+        self._in_dotted_name = False
 
-    def hides_from(self, token: str) -> bool:
-        """Whether this token, which is no space, and the rest of the statement are such values."""
-        token = token.lower()
-        self.is_hidden = self._is_value(token)
-        self._remember(token)
-        return self.is_hidden
+    def hides_from(self, lexeme: str) -> bool:
+        """Whether a lexeme (no space), and so the rest of its statement, is such a value."""
+        word = lexeme.lower()
+        self.is_hiding = self._is_value(word)
+        self._remember(word)
+        return self.is_hiding
 
-    def _is_value(self, token: str) -> bool:
-        match self._tokens:
+    def _is_value(self, word: str) -> bool:
+        match self._words:
             case [first, *_, "set", _, "to" | "="] if first not in _SETS_COLUMNS:
                 return True
             case ["set", _, "to" | "="]:
                 return True
-            case ["set", setting] if token != "." and not self._after_dot:
-                return token not in {"to", "="} and setting not in _SETS_NO_VALUE
+            case ["set", setting] if word != "." and not self._in_dotted_name:
+                return word not in {"to", "="} and setting not in _SETS_NO_VALUE
             case ["alter" | "create", "group" | "role" | "user", *_, "password"]:
                 return True
             case _:
                 return False
 
-    def _remember(self, token: str) -> None:
-        """Without brackets before the first word, scopes of SET, and what follows a name's dot."""
-        if self._after_dot or token == ".":
-            self._after_dot = token == "."
-        elif token in {"local", "session"} and self._tokens[-1:] == ["set"]:
-            pass
-        elif self._tokens or token.isidentifier():
-            self._tokens.append(token)
+    def _remember(self, word: str) -> None:
+        """All but brackets before the first word, a scope of SET, and a name from its dot on."""
+        is_dot = word == "."
+        is_scope = word in {"local", "session"} and self._words[-1:] == ["set"]
+        if not (is_dot or self._in_dotted_name or is_scope) and (self._words or word[0].isalpha()):
+            self._words.append(word)
+        self._in_dotted_name = is_dot

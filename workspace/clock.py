@@ -33,10 +33,13 @@ class Clock:
             if not sleeper.done():
                 sleeper.set_result(None)
 
-    async def sleep(self, seconds: float) -> None:
-        """Return once `seconds` have passed on this clock."""
+    async def sleep_until(self, instant: float) -> None:
+        """Return once this clock shows `instant`, at once where it does already."""
+        seconds = instant - self.now()
+        if seconds <= 0:
+            return
         sleeper = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._sleepers, (self.now() + seconds, next(self._order), sleeper))
+        heapq.heappush(self._sleepers, (instant, next(self._order), sleeper))
         try:
             async with asyncio.timeout(seconds):
                 await sleeper
@@ -45,3 +48,7 @@ class Clock:
         finally:
             self._sleepers = [entry for entry in self._sleepers if entry[2] is not sleeper]
             heapq.heapify(self._sleepers)
+
+    async def sleep(self, seconds: float) -> None:
+        """Return once `seconds` have passed on this clock."""
+        await self.sleep_until(self.now() + seconds)

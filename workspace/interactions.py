@@ -203,8 +203,9 @@ class Interactions:
     async def _acknowledged(self, envelope: Envelope) -> Settled:
         """Wait for the acknowledgement, 3 s of the workspace's clock at most."""
         assert self._delivery is not None
+        deadline = self._state.clock.now() + ACKNOWLEDGE_SECONDS
         answer = self._keep(asyncio.ensure_future(self._delivered(self._delivery, envelope)))
-        alarm = self._keep(asyncio.ensure_future(self._state.clock.sleep(ACKNOWLEDGE_SECONDS)))
+        alarm = self._keep(asyncio.ensure_future(self._state.clock.sleep_until(deadline)))
         await asyncio.wait({answer, alarm}, return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():
             answer.add_done_callback(lambda task: self._late(envelope, task))

@@ -38,16 +38,13 @@ from bot.ledger.rows import (
     target_values,
     to_entry,
 )
-from bot.ledger.schema import kills, looks, migrate, outcomes, refusals, targets
+from bot.ledger.schema import kills, ledger_version, looks, migrate, outcomes, refusals, targets
 from bot.ledger.stores import TROUBLE, store_of
 from bot.policy import Glob
 from bot.ports import Entry, HistoryFilter, LedgerHome
 
 TIME_LIMIT = 5.0
-"""Seconds for one call, with its wait for a connection."""
-
-OPEN_TIME_LIMIT = 30.0
-"""Seconds for the start: another process may be migrating."""
+"""Seconds for one call: a kill must not wait for its record longer than people would."""
 
 KEEP_EVERY = 1.0
 """Seconds between two looks at the held connections, to replace one that was lost."""
@@ -56,16 +53,18 @@ KEEP_EVERY = 1.0
 class SqlLedger:
     """`bot.ports.Ledger` on SQLite or PostgreSQL.
 
-    `url` is a LEDGER_URL. The constructor raises `LedgerError` where it can't be one, and
-    opens nothing.
+    `url` is a LEDGER_URL, `time_limit` the seconds that one call may take, with its wait for
+    a connection. The constructor raises `LedgerError` for what can't be such a URL, and opens
+    nothing.
 
     Where a reply is lost (`LedgerError` by a time limit, a broken connection) the change may
     stand or not. After a claim that means: signal nothing, the lease runs out. A conclusion
     may be sent again.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, time_limit: float = TIME_LIMIT) -> None:
         self._store = store_of(url)
+        self._time_limit = time_limit
         self._writer = self._store.engine()
         self._reader = self._store.reader(self._writer)
         self._keeper: asyncio.Task[None] | None = None
@@ -80,7 +79,7 @@ class SqlLedger:
         """
         self._store.check()
         try:
-            async with self._transaction(self._writer, OPEN_TIME_LIMIT) as connection:
+            async with self._transaction(self._writer) as connection:
                 await self._store.lock(connection)
                 await connection.run_sync(
                     migrate, identity=self._store.identity, clock=self._store.clock
@@ -307,23 +306,22 @@ class SqlLedger:
             return await self._store.home(connection)
 
     async def ready(self) -> None:
-        """Raise `LedgerError` unless it can be written: by an UPDATE that finds no row."""
+        """Raise `LedgerError` unless it can be written: by a write that is rolled back."""
         async with self._transaction(self._writer) as connection:
-            await connection.execute(update(kills).where(kills.c.id == 0).values(state="none"))
+            await connection.execute(update(ledger_version).values(at=ledger_version.c.at))
+            await connection.rollback()
 
     @asynccontextmanager
-    async def _transaction(
-        self, engine: AsyncEngine, time_limit: float = TIME_LIMIT
-    ) -> AsyncIterator[AsyncConnection]:
+    async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         """A transaction, committed at the end; drivers' errors come out as `LedgerError`."""
         try:
             async with AsyncExitStack() as stack:
-                await stack.enter_async_context(asyncio.timeout(time_limit))
+                await stack.enter_async_context(asyncio.timeout(self._time_limit))
                 connection = await self._connect(engine, stack)
                 await stack.enter_async_context(connection.begin())
                 yield connection
         except TimeoutError as error:
-            raise LedgerError(f"the ledger did not answer within {time_limit:.0f} s") from error
+            raise LedgerError(f"the ledger did not answer within {self._time_limit:g} s") from error
         except TROUBLE as error:
             raise LedgerError(self._store.problem(error)) from error
 

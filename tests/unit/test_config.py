@@ -138,6 +138,15 @@ def test_no_secret_shows_in_the_repr():
     assert "top-secret" not in text
 
 
+def test_no_secret_shows_in_a_traceback():
+    with pytest.raises(SettingsError) as caught:
+        load(SLACK_BOT_TOKEN="top-secret")
+    assert caught.value.__context__ is None
+    with pytest.raises(ValidationError) as raw:
+        config.Settings(**{"SLACK_BOT_TOKEN": "top-secret"})
+    assert "top-secret" not in str(raw.value)
+
+
 SECRETS = [
     "SLACK_BOT_TOKEN",
     "SLACK_APP_TOKEN",

@@ -1,6 +1,7 @@
 """A fresh workspace for each test, and apps made with the official clients on it."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from slack_sdk.web.async_client import AsyncWebClient
@@ -17,3 +18,10 @@ async def slack() -> AsyncIterator[Workspace]:
 @pytest.fixture
 def client(slack: Workspace) -> AsyncWebClient:
     return AsyncWebClient(token=slack.bot_token, base_url=slack.api_url)
+
+
+async def eventually(holds: Callable[[], object]) -> None:
+    """Wait until `holds()` is true, 15 s at most."""
+    async with asyncio.timeout(15):
+        while not holds():  # noqa: ASYNC110 - what it waits for sets no event
+            await asyncio.sleep(0.01)

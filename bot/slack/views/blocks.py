@@ -66,9 +66,10 @@ def table(rows: Sequence[Sequence[str]]) -> Block:
     return {"type": "table", "rows": cells}
 
 
-def actions(*elements: Block) -> Block:
-    """Buttons and menus, beside each other. Their action ids must differ."""
-    return {"type": "actions", "elements": list(elements)}
+def actions(elements: Iterable[Block]) -> Block | None:
+    """Up to 25 buttons and menus, whose action ids must differ. None where there are none."""
+    present = list(elements)
+    return {"type": "actions", "elements": present[:BUTTONS]} if present else None
 
 
 def button(

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bot.slack.views import text
+from bot.slack.views.text import NAME, escape, name_in_text, plain
 
 _USER_ID = re.compile("[UW][A-Z0-9]{1,30}")
 _CHANNEL_ID = re.compile("[CDG][A-Z0-9]{1,30}")
@@ -29,7 +29,7 @@ class Quoted:
     """Text that somebody else chose: never markup."""
 
     text: str
-    most: int = text.NAME
+    most: int = NAME
     bold: bool = False
     code: bool = False
 
@@ -113,9 +113,9 @@ def spoken(*lines: Line) -> str:
 def _spoken(part: Part) -> str:
     match part:
         case str(words) | Own(words):
-            return text.escape(words)
+            return escape(words)
         case Quoted(words, most):
-            return text.name_in_text(words, most)
+            return name_in_text(words, most)
         case Person(user_id):
             return f"<@{user_id}>"
         case Channel(channel_id):
@@ -134,7 +134,7 @@ def _rich(part: Part) -> dict[str, Any]:
         case Own(words, bold, is_code):
             return {"type": "text", "text": words, **_style(bold=bold, code=is_code)}
         case Quoted(words, most, bold, is_code):
-            shown = text.plain(words, most)
+            shown = plain(words, most)
             return {"type": "text", "text": shown, **_style(bold=bold, code=is_code)}
         case Person(user_id):
             return {"type": "user", "user_id": user_id}
@@ -155,7 +155,7 @@ def inline(line: Line) -> list[dict[str, Any]]:
     runs: list[tuple[bool, str]] = []
     for part in line:
         if isinstance(part, Quoted):
-            runs.append((False, text.plain(part.text, part.most)))
+            runs.append((False, plain(part.text, part.most)))
         elif runs and runs[-1][0]:
             runs[-1] = (True, runs[-1][1] + _spoken(part))
         else:

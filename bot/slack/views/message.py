@@ -29,6 +29,10 @@ class Message:
     text: str
     blocks: tuple[Block, ...]
 
+    def noting(self, line: Line) -> "Message":
+        """The same with a further line at its foot."""
+        return Message(self.text, (*self.blocks, blocks.foot(line)))
+
     def without_tables(self) -> "Message":
         """The same content with tables as preformatted text, for a Slack that takes none."""
         return Message(self.text, tuple(each for block in self.blocks for each in _as_text(block)))

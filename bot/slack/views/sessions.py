@@ -70,8 +70,10 @@ def sessions(answer: Sessions) -> Message:
         _summary(answer),
         blocks.table(cells) if shown else None,
         blocks.foot(_below(answer, len(shown))),
-        blocks.actions(*_controls(answer, shown)),
-        blocks.foot((f"as of {clock(look.server.now)} · asked by ", person(answer.asked_by.user_id))),
+        blocks.actions(_controls(answer, shown)),
+        blocks.foot(
+            (f"as of {clock(look.server.now)} · asked by ", person(answer.asked_by.user_id))
+        ),
     )
 
 
@@ -132,23 +134,24 @@ def _tells(name: str, look: Look) -> bool:
 
 def _below(answer: Sessions, shown: int) -> Line:
     total, offset = answer.look.counts.total, answer.offset
-    order = "what hurts most first"
-    if answer.request.sort:
-        order = f"sorted by {', '.join(map(str, answer.request.sort))}"
     if shown:
         page = f"{offset + 1} to {offset + shown}" if offset else f"{shown}"
-        if shown == total:
-            return (f"all {total} shown, {order}" if total > 1 else "1 of 1 shown",)
-        line: Line = (f"{page} of {total} shown, {order}",)
+        line: Line = (f"{page} of {total} shown, ", *_order(answer.request))
     elif total:
         line = (f"no session on this page; {count(total, 'session')} in all",)
     else:
-        return ("no session matches",)
+        line = ("no session matches",)
     if answer.matched < total:
         line += (f" · {total - answer.matched} beyond the limit of {answer.matched}",)
     if not blocks.fits_button(PageOf(str(answer.request), total).encode()):
         line += (" · too long a request for buttons: type a shorter one",)
     return line
+
+
+def _order(request: SessionsRequest) -> Line:
+    if not request.sort:
+        return ("what hurts most first",)
+    return ("sorted by ", Quoted(", ".join(map(str, request.sort)), 200))
 
 
 def _controls(answer: Sessions, shown: Sequence[Backend]) -> Iterable[Block]:
@@ -280,7 +283,7 @@ def overview(answer: Overview) -> Message:
         _overview_summary(answer),
         blocks.table(fitted.cells) if fitted.shown else None,
         blocks.foot((f"{count(left_out, 'cluster')} more not shown",)) if left_out else None,
-        blocks.actions(*_overview_controls(answer)),
+        blocks.actions(_overview_controls(answer)),
         blocks.foot((f"as of {clock(answer.now)} · asked by ", person(answer.asked_by.user_id))),
     )
 
@@ -340,27 +343,23 @@ def _overview_controls(answer: Overview) -> Iterable[Block]:
 
 def choice(answer: Choice) -> Message:
     """What was named is on several clusters: a button for each."""
-    found = tuple(Quoted(_label(request)) for request in answer.requests)
-    is_kill = isinstance(answer.requests[0], KillRequest)
-    which = "Which one is meant? Nothing ends before it is confirmed." if is_kill else "Which one?"
-    essence = [
-        (
-            *strong(Quoted(answer.what), f" is on {count(len(found), 'cluster')}"),
-            ": ",
-            *lines.listed(found, most=10),
-        ),
-        (which,),
-        *map(_not_asked, answer.troubles[:5]),
-    ]
-    buttons = [
-        button for at, request in enumerate(answer.requests) if (button := _choose(at, request))
-    ]
-    rest = len(answer.requests) - len(buttons[: blocks.BUTTONS])
+    requests: Sequence[SessionsRequest | KillRequest] = answer.requests
+    found = tuple(Quoted(_label(request)) for request in requests)
+    is_kill = any(isinstance(request, KillRequest) for request in requests)
+    which = "Which one is meant?"
+    made = (_choose(at, request) for at, request in enumerate(requests[: blocks.BUTTONS]))
+    buttons = [button for button in made if button is not None]
+    left_out = len(found) - len(buttons)
     return message(
-        essence,
-        blocks.actions(*buttons[: blocks.BUTTONS]) if buttons else None,
-        blocks.foot((f"{rest} more without a button: type the command with the cluster",))
-        if rest
+        [
+            strong(Quoted(answer.what), f": found on {count(len(found), 'cluster')}"),
+            lines.listed(found, most=10),
+            (f"{which} Nothing ends before it is confirmed." if is_kill else which,),
+            *map(_not_asked, answer.troubles[:5]),
+        ],
+        blocks.actions(buttons),
+        blocks.foot((f"{left_out} without a button: type the command with the cluster",))
+        if left_out
         else None,
     )
 

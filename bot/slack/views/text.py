@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from wcwidth import wcwidth
 
@@ -114,7 +115,7 @@ _UNITS = (("d", 86_400, 10), ("h", 3600, 10), ("min", 60, 10), ("s", 1, 0))
 def age(length: timedelta, *, short: bool = False) -> str:
     """Tell how long something has lasted: `4 min 12 s`, `32 min`, `3 d 4 h`; `short`: `4 min`."""
     seconds = max(0, int(length.total_seconds()))
-    for (unit, size, few), (smaller, part, _) in zip(_UNITS, _UNITS[1:], strict=False):
+    for (unit, size, few), (smaller, part, _) in pairwise(_UNITS):
         number, rest = divmod(seconds, size)
         if number:
             more = rest // part if number < few and not short else 0

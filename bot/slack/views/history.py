@@ -1,0 +1,105 @@
+"""The answer to `/pg-kill history`.
+
+Pure.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime
+
+from bot.answers import History
+from bot.grammar import KILL
+from bot.kills import NEEDS_SOMEONE, Result, State
+from bot.ports import Entry
+from bot.slack.views import blocks, tables
+from bot.slack.views.actions import ActionId, OlderThan
+from bot.slack.views.blocks import Block
+from bot.slack.views.lines import Line, Quoted, strong
+from bot.slack.views.message import Message, message
+from bot.slack.views.tables import Column
+from bot.slack.views.text import count, dotted, some
+
+_COLUMNS = (
+    Column("kill", (20,)),
+    Column("when (UTC)", (20,)),
+    Column("cluster", (40, 30, 20)),
+    Column("outcome", (80, 60, 40, 30)),
+    Column("targets", (80, 60, 40, 30, 20)),
+    Column("asked_by", (20,)),
+    Column("confirmed_by", (20,)),
+    Column("reason", (80, 60, 40, 20)),
+    Column("request", (80, 60, 40, 20)),
+)
+
+
+def history(answer: History) -> Message:
+    """Draw the last kills, newest first, with a button for those before.
+
+    People are named by their ids, as text: a list must notify nobody.
+    """
+    fitted = tables.fit(_COLUMNS, [_row(entry) for entry in answer.entries])
+    shown = answer.entries[: fitted.shown]
+    has_older = answer.more or len(shown) < len(answer.entries)
+    return message(
+        [_head(answer, len(shown))],
+        blocks.table(fitted.cells) if shown else None,
+        blocks.actions(_older(answer, shown[-1])) if shown and has_older else None,
+    )
+
+
+def _head(answer: History, shown: int) -> Line:
+    before = "" if answer.before_id is None else f" before kill {answer.before_id}"
+    number = "No kill" if not shown else f"The last {count(shown, 'kill')}"
+    return (*strong(f"{number}{before}"), " · ", Quoted(f"{KILL} {answer.request}", 500, code=True))
+
+
+def _older(answer: History, last: Entry) -> Iterable[Block]:
+    value = OlderThan(str(answer.request), last.proposal.id).encode()
+    if blocks.fits_button(value):
+        yield blocks.button("Older", ActionId.HISTORY_OLDER, value)
+
+
+def _row(entry: Entry) -> list[str | None]:
+    proposal = entry.proposal
+    confirmed_by = proposal.confirmed_by
+    return [
+        str(proposal.id),
+        _minute(proposal.created_at),
+        proposal.cluster,
+        _outcome(entry),
+        _targets(entry),
+        proposal.asked_by.user_id,
+        None if confirmed_by is None else confirmed_by.user_id,
+        proposal.reason,
+        proposal.wording,
+    ]
+
+
+def _minute(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%d %H:%M}"
+
+
+def _outcome(entry: Entry) -> str:
+    match entry.proposal.state:
+        case State.PROPOSED:
+            return "expired" if entry.expired else "waits to be confirmed"
+        case State.CLAIMED:
+            return "under way"
+        case State.DISMISSED:
+            by = entry.proposal.dismissed_by
+            return "dismissed" if by is None else f"dismissed by {by.user_id}"
+        case State.DONE:
+            counts = Counter(result.outcome for result in _latest(entry))
+            return dotted(f"{counts[each]} {each}" for each in NEEDS_SOMEONE if counts[each])
+
+
+def _latest(entry: Entry) -> Iterable[Result]:
+    """The results as they were amended."""
+    latest = {result.id: result for result in entry.results}
+    latest |= {result.id: result for result in entry.amendments}
+    return latest.values()
+
+
+def _targets(entry: Entry) -> str:
+    targets = entry.proposal.targets
+    return some([dotted((str(t.id.pid), t.seen.usename)) for t in targets], 3)

@@ -1,0 +1,533 @@
+"""A kill from the preview to the record, on a real PostgreSQL and a real ledger."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from bot.answers import Choice, NeedsSecondPerson, NotClaimed, NothingToKill, Preview, TooMany
+from bot.backends import BackendId
+from bot.errors import ClusterError, LedgerError, TargetError
+from bot.grammar import KillRequest, SessionsRequest, Target, parse_kill
+from bot.kills import LEASE, Actor, Basis, Conclusion, Outcome, State
+from bot.ledger.sql import SqlLedger
+from bot.operations import Operations, Rules
+from bot.ports import Guard, Reply
+from bot.postgres.cluster import PostgresCluster
+from tests.integration.conftest import BOT, Sessions
+from workspace.postgres import PostgresServer
+
+ANA, BEN = Actor("UANA", "T1"), Actor("UBEN", "T1")
+CHANNEL = "C1"
+SPEED = 10.0
+
+
+class QuickClock:
+    """A clock on which ten seconds take one."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic() * SPEED
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / SPEED)
+
+
+@pytest.fixture
+async def ledger(tmp_path: Path) -> AsyncIterator[SqlLedger]:
+    ledger = SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    await ledger.open()
+    yield ledger
+    await ledger.close()
+
+
+Bench = Callable[..., Operations]
+
+
+@pytest.fixture
+def bench(cluster: PostgresCluster, ledger: SqlLedger) -> Bench:
+    """Operations on the real cluster and ledger, with what a test changes of them."""
+
+    def build(
+        *, clusters: dict | None = None, ledger: SqlLedger = ledger, owner: str = "me", **rules
+    ) -> Operations:
+        return Operations(
+            clusters or {"main": cluster}, ledger, QuickClock(), rules=Rules(**rules), owner=owner
+        )
+
+    return build
+
+
+async def preview(ops: Operations, text: str, *, actor: Actor = ANA) -> Preview:
+    request = parse_kill(text)
+    assert isinstance(request, KillRequest)
+    answer = await ops.propose(actor, CHANNEL, request)
+    assert isinstance(answer, Preview), answer
+    return answer
+
+
+async def confirm(ops: Operations, shown: Preview, *, actor: Actor = ANA) -> Conclusion:
+    answer = await ops.confirm(actor, CHANNEL, shown.proposal.id)
+    assert isinstance(answer, Conclusion), answer
+    return answer
+
+
+def outcomes(conclusion: Conclusion) -> dict[int, Outcome]:
+    return {result.id.pid: result.outcome for result in conclusion.results}
+
+
+async def lives(connection: asyncpg.Connection) -> bool:
+    """Whether the session still answers its client."""
+    try:
+        return await connection.fetchval("select true")
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        return False
+
+
+async def test_the_story(bench: Bench, pg, admin, sessions: Sessions, ledger) -> None:
+    holder = await sessions.open("some_user")
+    await holder.execute("begin; update accounts set balance = balance - 1 where id = 1")
+    with pytest.raises(asyncpg.TooManyConnectionsError):
+        await sessions.open("some_user")
+    ops = bench()
+
+    shown = await preview(ops, "user=some_user -- blocks the deploy")
+    assert [t.id.pid for t in shown.proposal.targets] == [holder.get_server_pid()]
+    conclusion = await confirm(ops, shown, actor=BEN)
+
+    assert outcomes(conclusion) == {holder.get_server_pid(): Outcome.TERMINATED}
+    assert not await lives(holder)
+    assert await lives(await sessions.open("some_user"))
+    assert [(b.name, b.used, a.used) for b, a in conclusion.limits][0] == ("some_user", 1, 0)
+    entry = await ledger.get(shown.proposal.id)
+    assert entry.proposal.state is State.DONE
+    assert (entry.proposal.asked_by, entry.proposal.confirmed_by) == (ANA, BEN)
+    assert entry.proposal.reason == "blocks the deploy"
+    assert "balance = balance - ?" in entry.proposal.targets[0].seen.query
+    assert [r.outcome for r in entry.results] == [Outcome.TERMINATED]
+
+
+async def test_who_came_later_is_counted_and_left_alone(bench: Bench, sessions: Sessions) -> None:
+    early = await sessions.open("batch", app="etl")
+    ops = bench()
+    shown = await preview(ops, "user=batch app=etl")
+    late = await sessions.open("batch", app="etl")
+
+    conclusion = await confirm(ops, shown)
+
+    assert outcomes(conclusion) == {early.get_server_pid(): Outcome.TERMINATED}
+    assert conclusion.arrivals == 1
+    assert await lives(late)
+
+
+async def test_changed_then_previewed_again_goes_whatever_it_runs(
+    bench: Bench, sessions: Sessions
+) -> None:
+    busy = await sessions.open("web")
+    await busy.execute("begin; select 1")
+    ops = bench()
+    shown = await preview(ops, f"{busy.get_server_pid()}")
+    await busy.execute("commit")
+    await busy.execute("begin; select 1")
+
+    conclusion = await confirm(ops, shown)
+    assert outcomes(conclusion) == {busy.get_server_pid(): Outcome.CHANGED}
+    assert await lives(busy)
+
+    again = await ops.preview_again(ANA, CHANNEL, shown.proposal.id)
+    assert isinstance(again, Preview)
+    assert again.proposal.basis is Basis.IDENTITY
+    await busy.execute("commit")
+    await busy.execute("begin; select 1")
+    conclusion = await confirm(ops, again)
+    assert outcomes(conclusion) == {busy.get_server_pid(): Outcome.TERMINATED}
+
+
+async def test_two_clicks_at_once_are_one_kill(bench: Bench, sessions: Sessions) -> None:
+    await sessions.open("batch", app="twice")
+    ops, replica = bench(), bench(owner="another replica")
+    shown = await preview(ops, "app=twice")
+
+    answers = await asyncio.gather(
+        *(o.confirm(ANA, CHANNEL, shown.proposal.id) for o in (ops, replica, ops, replica))
+    )
+
+    assert sum(isinstance(answer, Conclusion) for answer in answers) == 1
+    assert sum(isinstance(answer, NotClaimed) for answer in answers) == 3
+
+
+async def test_an_expired_preview_signals_nothing_and_can_be_renewed(
+    bench: Bench, sessions: Sessions
+) -> None:
+    victim = await sessions.open("batch", app="slow")
+    ops = bench(confirm_ttl=timedelta(0))
+    shown = await preview(ops, "app=slow")
+
+    answer = await ops.confirm(ANA, CHANNEL, shown.proposal.id)
+
+    assert isinstance(answer, NotClaimed)
+    assert answer.why == "expired"
+    assert await lives(victim)
+    again = await bench().preview_again(ANA, CHANNEL, shown.proposal.id)
+    assert [t.id for t in again.proposal.targets] == [t.id for t in shown.proposal.targets]
+
+
+async def test_a_dismissed_preview_can_not_be_confirmed(bench: Bench, sessions: Sessions) -> None:
+    victim = await sessions.open("batch", app="spare")
+    ops = bench()
+    shown = await preview(ops, "app=spare")
+
+    await ops.dismiss(BEN, shown.proposal.id)
+
+    answer = await ops.confirm(ANA, CHANNEL, shown.proposal.id)
+    assert isinstance(answer, NotClaimed)
+    assert answer.why == "dismissed"
+    assert answer.entry.proposal.dismissed_by == BEN
+    assert await lives(victim)
+
+
+async def test_a_click_in_another_channel_is_not_this_preview(
+    bench: Bench, sessions: Sessions
+) -> None:
+    victim = await sessions.open("batch", app="elsewhere")
+    ops = bench()
+    shown = await preview(ops, "app=elsewhere")
+
+    answer = await ops.confirm(ANA, "C2", shown.proposal.id)
+
+    assert isinstance(answer, NotClaimed)
+    assert await lives(victim)
+
+
+class Watched(PostgresCluster):
+    """A cluster that runs something right before each signal."""
+
+    before_signal = None
+
+    async def signal(self, guard: Guard) -> Reply:
+        if self.before_signal is not None:
+            await self.before_signal(guard)
+        return await super().signal(guard)
+
+
+@pytest.fixture
+async def watched(pg: PostgresServer) -> AsyncIterator[Watched]:
+    cluster = Watched("main", pg.dsn(user=BOT), "db-1.internal")
+    await cluster.open()
+    yield cluster
+    await cluster.close()
+
+
+async def test_the_intent_is_in_the_ledger_before_the_first_signal(
+    bench: Bench, sessions: Sessions, ledger: SqlLedger, watched: Watched
+) -> None:
+    await sessions.open("batch", app="intent")
+    ops = bench(clusters={"main": watched})
+    shown = await preview(ops, "app=intent")
+    at_signal = []
+
+    async def ask(_: Guard) -> None:
+        at_signal.append(await ledger.get(shown.proposal.id))
+
+    watched.before_signal = ask
+    await confirm(ops, shown, actor=BEN)
+
+    assert [e.proposal.state for e in at_signal] == [State.CLAIMED]
+    assert at_signal[0].proposal.confirmed_by == BEN
+
+
+async def test_an_intent_that_can_not_be_written_signals_nothing(
+    bench: Bench, sessions: Sessions, tmp_path: Path
+) -> None:
+    class Full(SqlLedger):
+        async def claim(self, *_: object, **__: object):
+            raise LedgerError("the disk is full")
+
+    ledger = Full(f"sqlite:///{tmp_path / 'full.db'}")
+    await ledger.open()
+    try:
+        victim = await sessions.open("batch", app="nointent")
+        ops = bench(ledger=ledger)
+        shown = await preview(ops, "app=nointent")
+        with pytest.raises(LedgerError):
+            await ops.confirm(ANA, CHANNEL, shown.proposal.id)
+        assert await lives(victim)
+    finally:
+        await ledger.close()
+
+
+async def test_an_outcome_that_can_not_be_written_is_retried_and_marked(
+    bench: Bench, sessions: Sessions, tmp_path: Path
+) -> None:
+    class Failing(SqlLedger):
+        left = 2
+
+        async def conclude(self, *args: object, **kwargs: object):
+            if self.left:
+                self.left -= 1
+                raise LedgerError("the disk is full")
+            return await super().conclude(*args, **kwargs)
+
+    ledger = Failing(f"sqlite:///{tmp_path / 'failing.db'}")
+    await ledger.open()
+    try:
+        ops = bench(ledger=ledger)
+        await sessions.open("batch", app="retried")
+        assert (await confirm(ops, await preview(ops, "app=retried"))).recorded
+
+        ledger.left = 1000
+        await sessions.open("batch", app="lost")
+        conclusion = await confirm(ops, await preview(ops, "app=lost"))
+        assert not conclusion.recorded
+        assert conclusion.counts == {Outcome.TERMINATED: 1}
+    finally:
+        await ledger.close()
+
+
+async def test_one_that_postgresql_refuses_hides_none_of_the_others(
+    bench: Bench, sessions: Sessions
+) -> None:
+    mortals = [await sessions.open("batch", app="mixed") for _ in range(3)]
+    superuser = await sessions.open("postgres", app="mixed")
+    ops = bench()
+
+    conclusion = await confirm(ops, await preview(ops, "app=mixed"))
+
+    assert conclusion.counts == {Outcome.TERMINATED: 3, Outcome.NOT_PERMITTED: 1}
+    assert outcomes(conclusion)[superuser.get_server_pid()] is Outcome.NOT_PERMITTED
+    assert await lives(superuser)
+    assert not any([await lives(mortal) for mortal in mortals])
+
+
+async def test_terminated_is_said_only_of_what_is_seen_to_be_gone(
+    bench: Bench, sessions: Sessions
+) -> None:
+    """A stopped process takes no signal: still running, and gone at the second look."""
+    victim = await sessions.open("batch", app="stopped")
+    pid = victim.get_server_pid()
+    ops = bench()
+    shown = await preview(ops, "app=stopped")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        conclusion = await confirm(ops, shown)
+        assert outcomes(conclusion) == {pid: Outcome.STILL_RUNNING}
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    later = await ops.follow_up(conclusion)
+    assert outcomes(later) == {pid: Outcome.TERMINATED}
+
+
+async def test_a_signal_that_hangs_past_its_deadline_spares_the_session(
+    bench: Bench, sessions: Sessions, watched: Watched, admin: asyncpg.Connection
+) -> None:
+    """The bot's own backends stand still at the signal and go on after the deadline."""
+    victim = await sessions.open("batch", app="hang")
+    ops = bench(clusters={"main": watched})
+    shown = await preview(ops, "app=hang")
+    own = await admin.fetch(
+        "select pid from pg_stat_activity where usename = $1 and application_name = $2",
+        BOT,
+        "pg-sessions-bot",
+    )
+    own_pids = [row["pid"] for row in own]
+
+    async def stop(_: Guard) -> None:
+        for pid in own_pids:
+            os.kill(pid, signal.SIGSTOP)
+
+    watched.before_signal = stop
+    try:
+        conclusion = await confirm(ops, shown)
+        assert outcomes(conclusion) == {victim.get_server_pid(): Outcome.UNKNOWN}
+    finally:
+        for pid in own_pids:
+            os.kill(pid, signal.SIGCONT)
+    later = await ops.follow_up(conclusion)
+    assert outcomes(later) == {victim.get_server_pid(): Outcome.UNKNOWN}
+    assert "still there after the deadline" in later.results[0].detail
+    assert await lives(victim)
+
+
+async def test_what_is_protected_is_spared_in_the_preview_and_again_at_the_click(
+    bench: Bench, sessions: Sessions
+) -> None:
+    kept = await sessions.open("web", app="group")
+    other = await sessions.open("batch", app="group")
+    ops = bench(protected_roles=(("we", ""),), protected_applications=(("backup", ""),))
+    shown = await preview(ops, "user!=some_user client=127.0.0.1 app=group")
+    assert [(s.seen.usename, s.why) for s in shown.proposal.spared] == [("web", "PROTECTED_ROLES")]
+
+    by_pid = await preview(ops, f"{other.get_server_pid()}")
+    await other.execute("set application_name = 'backup of the night'")
+    conclusion = await confirm(ops, by_pid)
+
+    assert outcomes(conclusion) == {other.get_server_pid(): Outcome.PROTECTED}
+    assert await lives(other)
+    assert await lives(kept)
+
+
+async def test_the_bots_own_sessions_are_never_offered(bench: Bench, sessions: Sessions) -> None:
+    mine = await sessions.open(BOT, "postgres", app="anything")
+    answer = await bench().propose(ANA, CHANNEL, KillRequest(pids=(mine.get_server_pid(),)))
+
+    assert isinstance(answer, NothingToKill)
+    assert [spared.why for spared in answer.spared] == ["the bot's own role"]
+
+
+async def test_the_second_person_is_another_one(bench: Bench, sessions: Sessions) -> None:
+    victim = await sessions.open("batch", app="two")
+    ops = bench(second_person=frozenset({"main"}))
+    shown = await preview(ops, "app=two", actor=ANA)
+    assert shown.second_person
+
+    assert isinstance(await ops.confirm(ANA, CHANNEL, shown.proposal.id), NeedsSecondPerson)
+    assert await lives(victim)
+    conclusion = await confirm(ops, shown, actor=BEN)
+    assert outcomes(conclusion) == {victim.get_server_pid(): Outcome.TERMINATED}
+
+
+async def test_only_the_lapsed_claim_of_a_dead_process_is_concluded_for_it(
+    bench: Bench, sessions: Sessions, ledger: SqlLedger
+) -> None:
+    victim = await sessions.open("batch", app="orphan")
+    dead, ops = bench(owner="dead"), bench(owner="survivor")
+    orphan, held = await preview(dead, "app=orphan"), await preview(dead, "app=orphan")
+    await ledger.claim(orphan.proposal.id, ANA, "dead", timedelta(0))
+    await ledger.claim(held.proposal.id, ANA, "alive", LEASE)
+
+    concluded = await ops.recover()
+
+    assert [c.proposal.id for c in concluded] == [orphan.proposal.id]
+    assert outcomes(concluded[0]) == {victim.get_server_pid(): Outcome.INTERRUPTED}
+    assert "still there" in concluded[0].results[0].detail
+    assert (await ledger.get(held.proposal.id)).proposal.state is State.CLAIMED
+    assert await lives(victim)
+
+
+async def test_a_restart_since_the_preview_signals_nothing(ledger: SqlLedger) -> None:
+    async with PostgresServer() as own:
+        cluster = PostgresCluster("main", own.dsn(), "db-1.internal")
+        admin = await asyncpg.connect(own.dsn())
+        await admin.execute("create role web login")
+        await admin.close()
+        victim = await asyncpg.connect(own.dsn(user="web"))
+        await cluster.open()
+        ops = Operations(
+            {"main": cluster}, ledger, QuickClock(), rules=Rules(), owner="me"
+        )
+        shown = await preview(ops, "user=web")
+        victim.terminate()
+        await own.restart()
+        successor = await asyncpg.connect(own.dsn(user="web"))
+        try:
+            conclusion = await ask_until_it_answers(ops, shown)
+            assert conclusion.counts == {Outcome.SERVER_CHANGED: 1}
+            assert await lives(successor)
+        finally:
+            successor.terminate()
+            await cluster.close()
+
+
+async def ask_until_it_answers(ops: Operations, shown: Preview) -> Conclusion:
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                return await confirm(ops, shown)
+            except ClusterError:
+                await asyncio.sleep(0.1)
+
+
+async def test_more_than_a_hundred_ask_for_a_narrower_filter(ledger: SqlLedger) -> None:
+    async with PostgresServer(settings={"max_connections": 130}) as own:
+        cluster = PostgresCluster("main", own.dsn(), "db-1.internal")
+        await cluster.open()
+        admin = await asyncpg.connect(own.dsn())
+        await admin.execute("create role web login")
+        crowd = [await asyncpg.connect(own.dsn(user="web")) for _ in range(101)]
+        ops = Operations(
+            {"main": cluster}, ledger, QuickClock(), rules=Rules(), owner="me"
+        )
+        try:
+            answer = await ops.propose(ANA, CHANNEL, parse_kill("user=web"))
+            assert isinstance(answer, TooMany)
+            assert answer.total == 101
+            crowd.pop().terminate()
+            while await admin.fetchval(
+                "select count(*) > 100 from pg_stat_activity where usename = 'web'"
+            ):
+                await asyncio.sleep(0.01)
+            conclusion = await confirm(ops, await preview(ops, "user=web"))
+            assert conclusion.counts == {Outcome.TERMINATED: 100}
+        finally:
+            for connection in crowd:
+                connection.terminate()
+            await admin.close()
+            await cluster.close()
+
+
+async def test_a_rows_menu_never_reaches_another_backend_under_that_pid(
+    bench: Bench, sessions: Sessions
+) -> None:
+    victim = await sessions.open("batch", app="recycled")
+    shown = (await preview(bench(), "app=recycled")).proposal.targets[0].id
+    earlier = BackendId(shown.pid, shown.backend_start - timedelta(seconds=1))
+
+    answer = await bench().propose_backends(ANA, CHANNEL, cluster_name="main", ids=(earlier,))
+
+    assert isinstance(answer, NothingToKill)
+    assert answer.gone == (shown.pid,)
+    assert await lives(victim)
+
+
+async def test_a_database_on_two_clusters_is_a_choice(
+    bench: Bench, pg: PostgresServer, cluster: PostgresCluster, sessions: Sessions
+) -> None:
+    await sessions.open("batch", app="both")
+    prod = PostgresCluster("prod", pg.dsn(user=BOT), "db-2.internal")
+    await prod.open()
+    sessions.stack.push_async_callback(prod.close)
+    ops = bench(clusters={"main": cluster, "prod": prod})
+
+    answer = await ops.look(
+        ANA, CHANNEL, SessionsRequest(target=Target(database="some_db"))
+    )
+    assert isinstance(answer, Choice)
+    assert [r.target for r in answer.requests] == [
+        Target("main", "some_db"),
+        Target("prod", "some_db"),
+    ]
+    kill = await ops.propose(ANA, CHANNEL, parse_kill("app=both"))
+    assert isinstance(kill, Choice)
+    assert len(kill.requests) == 2
+
+
+async def test_an_unknown_name_brings_the_nearest(bench: Bench) -> None:
+    with pytest.raises(TargetError) as unknown:
+        await bench().look(ANA, CHANNEL, SessionsRequest(target=Target(database="some_bd")))
+    assert unknown.value.nearest[0] == "some_db"
+    with pytest.raises(TargetError) as role:
+        await bench().propose(ANA, CHANNEL, parse_kill("user!=some_usr"))
+    assert role.value.nearest[0] == "some_user"
+
+
+async def test_what_started_after_the_channels_last_look_is_marked(
+    bench: Bench, sessions: Sessions
+) -> None:
+    ops = bench()
+    old = await sessions.open("batch", app="seen")
+    await ops.look(ANA, CHANNEL, SessionsRequest(target=Target(database="some_db")))
+    new = await sessions.open("batch", app="seen")
+
+    shown = await preview(ops, "app=seen")
+
+    marks = {t.id.pid: t.is_new for t in shown.proposal.targets}
+    assert marks == {old.get_server_pid(): False, new.get_server_pid(): True}
+

@@ -1,0 +1,1085 @@
+"""The ledger on SQLite and on PostgreSQL: the same tests for both, and some for each."""
+
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+import sys
+import textwrap
+from collections.abc import AsyncIterator
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+import sqlalchemy
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.backends import Backend, BackendId, Limit, ServerId
+from bot.conditions import (
+    AddressIn,
+    Before,
+    Condition,
+    InLock,
+    OidIn,
+    PidIn,
+    TextLike,
+    glob,
+)
+from bot.errors import LedgerError
+from bot.grammar import AgeOf, Word
+from bot.grammar import Target as Where
+from bot.instants import to_us
+from bot.kills import (
+    Action,
+    Actor,
+    Basis,
+    Conclusion,
+    Draft,
+    Outcome,
+    Proposal,
+    Result,
+    Spared,
+    State,
+    Target,
+)
+from bot.ledger import schema, sql, stores
+from bot.ledger.sql import SqlLedger
+from bot.ports import HistoryFilter, LedgerHome
+from workspace.postgres import PostgresServer
+
+ROOT = Path(__file__).parents[2]
+THEN = datetime(2024, 2, 29, 23, 59, 59, 999_999, tzinfo=UTC)
+LONG = timedelta(hours=1)
+OVER = timedelta(0)  # a time to live, or a lease, that is over when it begins
+ANA, BEN = Actor("U0ANA", "T0OWN"), Actor("U0BEN", "T0OWN")
+
+
+@pytest.fixture(scope="session")
+async def server() -> AsyncIterator[PostgresServer]:
+    async with PostgresServer(settings={"max_connections": 40}) as running:
+        yield running
+
+
+databases = count()
+
+
+@pytest.fixture
+async def postgres_url(server: PostgresServer) -> str:
+    """A new database."""
+    name = f"ledger_{next(databases)}"
+    await administer(server, f"CREATE DATABASE {name}")
+    return server.dsn(database=name)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/ledger.db"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest) -> str:
+    fixture = {"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param]
+    return str(request.getfixturevalue(fixture))
+
+
+@pytest.fixture
+async def ledger(url: str) -> AsyncIterator[SqlLedger]:
+    """An empty ledger of its own, open."""
+    opened = SqlLedger(url)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def replica(ledger: SqlLedger, url: str) -> AsyncIterator[SqlLedger]:
+    """The same ledger, as another process has it."""
+    opened = SqlLedger(url)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+async def administer(server: PostgresServer, *statements: str) -> None:
+    connection = await asyncpg.connect(server.dsn())
+    for statement in statements:
+        await connection.execute(statement)
+    await connection.close()
+
+
+async def rows(ledger: SqlLedger, table: sqlalchemy.Table) -> list[dict[str, Any]]:
+    """All of a table."""
+    async with ledger._reader.connect() as connection:
+        return [dict(row._mapping) for row in await connection.execute(sqlalchemy.select(table))]
+
+
+def backend(pid: int = 33507, **known: Any) -> Backend:
+    return Backend(**{"pid": pid, "backend_start": THEN, "usename": "some_user"} | known)
+
+
+def target(pid: int = 33507, **known: Any) -> Target:
+    return Target(BackendId(pid, THEN), backend(pid, **known))
+
+
+def draft(*targets: Target, **other: Any) -> Draft:
+    asked: dict[str, Any] = {
+        "cluster": "main",
+        "host": "db.example",
+        "server": ServerId(7_711_127_644_599_381_035, THEN),
+        "action": Action.TERMINATE,
+        "basis": Basis.PID,
+        "wording": "main/ 33507",
+        "conditions": (),
+        "targets": targets or (target(),),
+        "asked_by": ANA,
+        "channel_id": "C0INCIDENT",
+        "seen_at": THEN,
+    }
+    return Draft(**asked | other)
+
+
+def conclusion(
+    proposal: Proposal, outcome: Outcome = Outcome.TERMINATED, **other: Any
+) -> Conclusion:
+    results = tuple(Result(target.id, outcome, "") for target in proposal.targets)
+    return Conclusion(**{"proposal": proposal, "results": results, "took": LONG} | other)
+
+
+async def claimed(ledger: SqlLedger, owner: str, lease: timedelta = LONG) -> Proposal:
+    """A claim by this owner."""
+    proposal = await ledger.propose(draft(), LONG)
+    claim = await ledger.claim(proposal.id, BEN, owner, lease)
+    assert claim is not None
+    return claim
+
+
+class TestTheRecord:
+    """What goes in comes back."""
+
+    EVERYTHING = draft(
+        Target(
+            BackendId(4_194_304, THEN),
+            Backend(
+                pid=4_194_304,
+                datid=2**32 - 1,
+                datname="some_db",
+                leader_pid=1,
+                usesysid=2**32 - 2,
+                usename="some_user",
+                application_name="<!channel>",
+                client_addr=ip_address("fe80::1%eth0"),
+                client_hostname="laptop",
+                client_port=-1,
+                backend_start=THEN,
+                xact_start=THEN + timedelta(microseconds=1),
+                query_start=THEN + timedelta(microseconds=2),
+                state_change=THEN + timedelta(microseconds=3),
+                wait_event_type="Lock",
+                wait_event="transactionid",
+                state="idle in transaction",
+                backend_xid=2**32 - 3,
+                backend_xmin=2**32 - 4,
+                query_id=-(2**63),
+                query="select ?",
+                backend_type="client backend",
+            ),
+            waiting_behind=7,
+            is_new=True,
+        ),
+        target(2),
+        target(1, client_addr=ip_address("192.0.2.1")),
+        host="db.example",
+        action=Action.CANCEL,
+        basis=Basis.FILTER,
+        wording='user=some_user app="x y"',
+        conditions=(
+            OidIn("usesysid", (10, 2**32 - 1), negated=True),
+            TextLike("application_name", ("", "[*%_\\?", ""), negated=True),
+            AddressIn("192.0.2.0/24", negated=True),
+            Before(AgeOf.XACT, THEN, older=False),
+            InLock(Word.BLOCKING),
+            PidIn((3, 1, 2)),
+        ),
+        spared=(Spared(backend(5, backend_start=None), "PROTECTED_ROLES"), Spared(backend(4), "x")),
+        reason="the queue 💥 “stands”",
+        before=(Limit("some_user", 1, 1), Limit("connections", 97, 97)),
+        waiting=12,
+        freed=11,
+    )
+
+    async def test_every_field_of_a_proposal_comes_back(self, ledger: SqlLedger):
+        proposal = await ledger.propose(self.EVERYTHING, LONG)
+        entry = await ledger.get(proposal.id)
+        assert entry is not None
+        assert entry.proposal == proposal
+        assert {f.name: getattr(proposal, f.name) for f in fields(Draft)} == {
+            f.name: getattr(self.EVERYTHING, f.name) for f in fields(Draft)
+        }
+        assert proposal.id > 0
+        assert proposal.state is State.PROPOSED
+        assert proposal.expires_at - proposal.created_at == LONG
+        assert not entry.expired
+        assert (entry.results, entry.amendments, entry.notes) == ((), (), ())
+        assert (entry.concluded_at, entry.took, entry.waiting) == (None, None, None)
+
+    def test_the_example_leaves_no_field_of_a_backend_out(self):
+        seen = self.EVERYTHING.targets[0].seen
+        assert [f.name for f in fields(Backend) if getattr(seen, f.name) is None] == []
+
+    async def test_every_field_of_an_outcome_comes_back(self, ledger: SqlLedger):
+        proposal = await ledger.propose(self.EVERYTHING, LONG)
+        await ledger.posted(proposal.id, "1708300799.000100")
+        claim = await ledger.claim(proposal.id, BEN, "one", LONG)
+        assert claim is not None
+        end = Conclusion(
+            proposal=claim,
+            results=(
+                Result(claim.targets[2].id, Outcome.UNKNOWN, "no reply"),
+                Result(claim.targets[0].id, Outcome.TERMINATED),
+                Result(claim.targets[1].id, Outcome.NOT_PERMITTED, "must be a superuser"),
+            ),
+            took=timedelta(microseconds=1_234_567),
+            limits=((Limit("some_user", 1, 1), Limit("some_user", 0, 1)),),
+            waiting=(12, 1),
+            arrivals=3,
+            notes=("first", "second"),
+        )
+        assert await ledger.conclude(end, "one")
+        entry = await ledger.get(proposal.id)
+        assert entry is not None
+        assert entry.results == end.results
+        assert entry.took == end.took
+        assert entry.limits == end.limits
+        assert entry.waiting == end.waiting
+        assert entry.arrivals == end.arrivals
+        assert entry.notes == end.notes
+        assert entry.proposal == replace(claim, state=State.DONE)
+        assert entry.proposal.message_ts == "1708300799.000100"
+        assert entry.proposal.confirmed_by == BEN
+        assert entry.proposal.claimed_at is not None
+        assert entry.concluded_at is not None
+        assert proposal.created_at <= entry.proposal.claimed_at <= entry.concluded_at
+
+    texts = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=20)
+
+    @given(
+        name=texts, other=texts, reason=st.none() | texts, when=st.datetimes(timezones=st.just(UTC))
+    )
+    @settings(
+        max_examples=15,
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+    async def test_any_text_and_any_instant_comes_back(
+        self, ledger: SqlLedger, name: str, other: str, reason: str | None, when: datetime
+    ):
+        shown = Target(
+            BackendId(1, when),
+            backend(1, backend_start=when, usename=name, datname=other, query=other),
+        )
+        proposal = await ledger.propose(
+            draft(shown, reason=reason, wording=name, seen_at=when), LONG
+        )
+        assert (proposal.targets, proposal.reason, proposal.wording, proposal.seen_at) == (
+            (shown,),
+            reason,
+            name,
+            when,
+        )
+
+    async def test_names_made_to_be_sql_are_data(self, ledger: SqlLedger):
+        name = "x'); DROP TABLE kills; -- \" $1 :a %s ?"
+        proposal = await ledger.propose(
+            draft(target(usename=name), cluster=name, reason=name, wording=name), LONG
+        )
+        assert await ledger.claim(proposal.id, Actor(name, name), name, LONG)
+        found = await ledger.history(
+            HistoryFilter(
+                target=Where(cluster=name), roles=(((name,), False), (("x'", "s ?"), False))
+            ),
+            limit=9,
+        )
+        assert [e.proposal.targets[0].seen.usename for e in found] == [name]
+        assert found[0].proposal.confirmed_by == Actor(name, name)
+
+    async def test_what_no_database_keeps_is_an_error_of_the_ledger(self, ledger: SqlLedger):
+        with pytest.raises(LedgerError):
+            await ledger.propose(draft(reason="\ud800"), LONG)
+        with pytest.raises(LedgerError):
+            await ledger.get(10**30)
+        await ledger.ready()
+
+    async def test_there_is_nothing_under_an_unknown_id(self, ledger: SqlLedger):
+        assert await ledger.get(1) is None
+        assert await ledger.claim(1, ANA, "one", LONG) is None
+        assert not await ledger.dismiss(1, ANA)
+
+    async def test_the_message_of_a_preview_is_recorded_once(self, ledger: SqlLedger):
+        proposal = await ledger.propose(draft(), LONG)
+        await ledger.posted(proposal.id, "1.1")
+        await ledger.posted(proposal.id, "2.2")
+        entry = await ledger.get(proposal.id)
+        assert entry is not None
+        assert entry.proposal.message_ts == "1.1"
+
+    async def test_later_knowledge_is_added_beside_the_results(self, ledger: SqlLedger):
+        claim = await claimed(ledger, "one")
+        assert await ledger.conclude(conclusion(claim, Outcome.UNKNOWN), "one")
+        later = [
+            Result(claim.targets[0].id, Outcome.STILL_RUNNING, "waits for Lock"),
+            Result(claim.targets[0].id, Outcome.TERMINATED),
+        ]
+        await ledger.amend(claim.id, later[:1], ["is back with 2 sessions"])
+        await ledger.amend(claim.id, later[1:], [])
+        entry = await ledger.get(claim.id)
+        assert entry is not None
+        assert [result.outcome for result in entry.results] == [Outcome.UNKNOWN]
+        assert entry.amendments == tuple(later)
+        assert entry.notes == ("is back with 2 sessions",)
+
+    async def test_an_amendment_of_what_was_no_target_is_refused(self, ledger: SqlLedger):
+        claim = await claimed(ledger, "one")
+        with pytest.raises(LedgerError):
+            await ledger.amend(
+                claim.id, [Result(BackendId(1, THEN), Outcome.TERMINATED)], ["not kept"]
+            )
+        entry = await ledger.get(claim.id)
+        assert entry is not None
+        assert (entry.amendments, entry.notes) == ((), ())
+
+    async def test_a_refused_attempt_is_recorded(self, ledger: SqlLedger):
+        await ledger.refused(ANA, "C1", "/pg-kill user=some_user", "PG_KILL_ALLOWLIST")
+        (row,) = await rows(ledger, schema.refusals)
+        assert row.pop("at").tzinfo is UTC
+        assert row == {
+            "id": 1,
+            "user_id": ANA.user_id,
+            "team_id": ANA.team_id,
+            "channel_id": "C1",
+            "what": "/pg-kill user=some_user",
+            "why": "PG_KILL_ALLOWLIST",
+        }
+
+    async def test_the_last_look_is_the_channels_own_and_the_last_recorded(self, ledger: SqlLedger):
+        assert await ledger.last_look("C1", "main") is None
+        await ledger.looked(ANA, "C1", "main", THEN + LONG)
+        await ledger.looked(BEN, "C1", "main", THEN)  # after a failover its clock went back
+        await ledger.looked(BEN, "C2", "main", THEN + LONG)
+        await ledger.looked(BEN, "C1", "prod", THEN + LONG)
+        assert await ledger.last_look("C1", "main") == THEN
+        assert len(await rows(ledger, schema.looks)) == 4
+
+
+class TestClaims:
+    """Rule 4: a preview is claimed exactly once."""
+
+    async def test_a_second_click_claims_nothing(self, ledger: SqlLedger, replica: SqlLedger):
+        claim = await claimed(ledger, "one")
+        assert claim.state is State.CLAIMED
+        assert claim.confirmed_by == BEN
+        for again in (ledger, replica):
+            assert await again.claim(claim.id, ANA, "one", LONG) is None
+            assert await again.claim(claim.id, ANA, "two", LONG) is None
+        entry = await ledger.get(claim.id)
+        assert entry is not None
+        assert entry.proposal == claim
+
+    async def test_of_many_clicks_at_once_one_wins(self, ledger: SqlLedger, replica: SqlLedger):
+        proposal = await ledger.propose(draft(), LONG)
+        clicks = [
+            each.claim(proposal.id, ANA, f"{number}", LONG)
+            for number in range(10)
+            for each in (ledger, replica)
+        ]
+        assert len([claim for claim in await asyncio.gather(*clicks) if claim]) == 1
+
+    async def test_two_processes_win_a_hundred_claims_between_them(
+        self, ledger: SqlLedger, url: str
+    ):
+        ids = [(await ledger.propose(draft(), LONG)).id for _ in range(100)]
+        racers = [await start(RACER, url, owner, *ids) for owner in ("one", "two")]
+        for racer in racers:
+            assert racer.stdout is not None
+            assert await racer.stdout.readline() == b"ready\n"
+        wins = [json.loads((await racer.communicate(b"go\n"))[0]) for racer in racers]
+        assert sorted(wins[0] + wins[1]) == ids
+        # Both took part, or there was no race.
+        assert wins[0]
+        assert wins[1]
+
+    async def test_an_expired_preview_is_neither_claimed_nor_dismissed(self, ledger: SqlLedger):
+        proposal = await ledger.propose(draft(), OVER)
+        assert await ledger.claim(proposal.id, ANA, "one", LONG) is None
+        assert not await ledger.dismiss(proposal.id, ANA)
+        entry = await ledger.get(proposal.id)
+        assert entry is not None
+        assert entry.expired
+        assert entry.proposal == proposal
+
+    async def test_a_claim_does_not_expire(self, ledger: SqlLedger):
+        proposal = await ledger.propose(draft(), timedelta(seconds=1))
+        assert await ledger.claim(proposal.id, ANA, "one", LONG)
+        async with ledger._writer.begin() as connection:
+            await connection.execute(sqlalchemy.update(schema.kills).values(expires_at=THEN))
+        entry = await ledger.get(proposal.id)
+        assert entry is not None
+        assert not entry.expired
+
+    @pytest.mark.parametrize(("days", "zone"), [(1, "Pacific/Kiritimati"), (-1, "Etc/GMT+12")])
+    async def test_expiry_and_leases_go_by_the_ledgers_clock_in_no_zone(
+        self, ledger: SqlLedger, url: str, days: int, zone: str
+    ):
+        fresh = await ledger.propose(draft(), LONG)
+        stale = await ledger.propose(draft(), OVER)
+        held = await claimed(ledger, "one", LONG)
+        lapsed = await claimed(ledger, "one", OVER)
+        child = await start(FORGER, url, days, fresh.id, stale.id, env={"TZ": zone})
+        said = json.loads((await child.communicate())[0])
+        assert abs(said["its clock"] - to_us(datetime.now(UTC)) / 1e6) > 80_000
+        assert said["claimed"] == [True, False]
+        assert said["lapsed"] == [lapsed.id]
+        assert said["backend_start"] == to_us(THEN)
+        entry = await ledger.get(held.id)
+        assert entry is not None
+        assert await ledger.renew(held.id, "one", LONG)
+
+    async def test_a_dismissed_preview_is_closed(self, ledger: SqlLedger):
+        proposal = await ledger.propose(draft(), LONG)
+        assert await ledger.dismiss(proposal.id, BEN)
+        assert not await ledger.dismiss(proposal.id, ANA)
+        assert await ledger.claim(proposal.id, ANA, "one", LONG) is None
+        entry = await ledger.get(proposal.id)
+        assert entry is not None
+        assert entry.proposal == replace(proposal, state=State.DISMISSED, dismissed_by=BEN)
+        (row,) = await rows(ledger, schema.kills)
+        assert row["dismissed_at"] >= proposal.created_at
+
+    async def test_a_claimed_preview_is_not_dismissed(self, ledger: SqlLedger):
+        claim = await claimed(ledger, "one")
+        assert not await ledger.dismiss(claim.id, BEN)
+
+
+class TestLeases:
+    """Rule 4: only an expired lease is taken."""
+
+    async def test_a_live_lease_is_left_alone(self, ledger: SqlLedger, replica: SqlLedger):
+        claim = await claimed(ledger, "one")
+        assert await replica.lapsed("two", LONG) == ()
+        assert not await replica.renew(claim.id, "two", LONG)
+        assert not await replica.conclude(conclusion(claim), "two")
+        assert await ledger.conclude(conclusion(claim), "one")
+
+    async def test_a_lapsed_lease_is_taken_once(self, ledger: SqlLedger, replica: SqlLedger):
+        claims = [await claimed(ledger, "dead", OVER) for _ in range(20)]
+        live = await claimed(ledger, "live")
+        open_one = await ledger.propose(draft(), LONG)
+        taken = await asyncio.gather(ledger.lapsed("one", LONG), replica.lapsed("two", LONG))
+        assert sorted(p.id for each in taken for p in each) == [claim.id for claim in claims]
+        assert live.id not in {p.id for each in taken for p in each}
+        assert open_one.id not in {p.id for each in taken for p in each}
+        assert await ledger.lapsed("three", LONG) == ()
+
+    async def test_what_was_taken_is_the_takers(self, ledger: SqlLedger, replica: SqlLedger):
+        claim = await claimed(ledger, "dead", OVER)
+        (taken,) = await replica.lapsed("two", LONG)
+        assert taken == claim
+        assert not await ledger.renew(claim.id, "dead", LONG)
+        assert not await ledger.conclude(conclusion(claim), "dead")
+        assert await replica.renew(claim.id, "two", LONG)
+        assert await replica.conclude(conclusion(taken, Outcome.INTERRUPTED), "two")
+        entry = await ledger.get(claim.id)
+        assert entry is not None
+        assert [result.outcome for result in entry.results] == [Outcome.INTERRUPTED]
+
+    async def test_an_owner_does_not_lose_a_claim_to_itself(self, ledger: SqlLedger):
+        claim = await claimed(ledger, "one", OVER)
+        assert await ledger.lapsed("one", LONG) == ()
+        assert await ledger.conclude(conclusion(claim), "one")
+
+    async def test_a_lease_is_renewed_while_it_lasts_and_not_after(self, ledger: SqlLedger):
+        claim = await claimed(ledger, "one")
+        assert await ledger.renew(claim.id, "one", LONG)
+        assert await ledger.lapsed("two", LONG) == ()
+        assert await ledger.renew(claim.id, "one", OVER)
+        assert not await ledger.renew(claim.id, "one", LONG)
+        assert [p.id for p in await ledger.lapsed("two", LONG)] == [claim.id]
+
+    async def test_what_is_done_has_no_lease(self, ledger: SqlLedger):
+        claim = await claimed(ledger, "one", OVER)
+        assert await ledger.conclude(conclusion(claim), "one")
+        assert await ledger.lapsed("two", LONG) == ()
+        assert not await ledger.renew(claim.id, "one", LONG)
+
+    async def test_a_conclusion_sent_again_changes_nothing(self, ledger: SqlLedger):
+        claim = await claimed(ledger, "one")
+        assert await ledger.conclude(conclusion(claim, Outcome.TERMINATED), "one")
+        first = await ledger.get(claim.id)
+        assert await ledger.conclude(conclusion(claim, Outcome.UNKNOWN, arrivals=5), "one")
+        assert not await ledger.conclude(conclusion(claim, Outcome.UNKNOWN), "two")
+        assert await ledger.get(claim.id) == first
+
+    async def test_a_proposal_that_nobody_claimed_has_no_outcome(self, ledger: SqlLedger):
+        proposal = await ledger.propose(draft(), LONG)
+        assert not await ledger.conclude(conclusion(proposal), "one")
+
+    async def test_an_outcome_is_recorded_whole_or_not_at_all(self, ledger: SqlLedger):
+        claim = await claimed(ledger, "one")
+        stranger = Result(BackendId(1, THEN), Outcome.TERMINATED)
+        mixed = conclusion(claim)
+        with pytest.raises(LedgerError):
+            await ledger.conclude(replace(mixed, results=(*mixed.results, stranger)), "one")
+        entry = await ledger.get(claim.id)
+        assert entry is not None
+        assert (entry.proposal.state, entry.results) == (State.CLAIMED, ())
+        assert await ledger.conclude(mixed, "one")
+
+
+class TestHistory:
+    """The last kills, in whatever state they are."""
+
+    async def test_newest_first_in_every_state_and_by_pages(self, ledger: SqlLedger):
+        done = await claimed(ledger, "one")
+        assert await ledger.conclude(conclusion(done), "one")
+        await claimed(ledger, "one")
+        await ledger.propose(draft(), OVER)
+        dismissed = await ledger.propose(draft(), LONG)
+        assert await ledger.dismiss(dismissed.id, BEN)
+        await ledger.propose(draft(), LONG)
+        first = await ledger.history(HistoryFilter(), limit=3)
+        second = await ledger.history(HistoryFilter(), limit=3, before_id=first[-1].proposal.id)
+        assert [(e.proposal.state, e.expired) for e in (*first, *second)] == [
+            (State.PROPOSED, False),
+            (State.DISMISSED, False),
+            (State.PROPOSED, True),
+            (State.CLAIMED, False),
+            (State.DONE, False),
+        ]
+        assert second[-1] == await ledger.get(done.id)
+        assert len(second[-1].results) == 1
+
+    @pytest.mark.parametrize(
+        ("where", "found"),
+        [
+            (HistoryFilter(), "dcba"),
+            (HistoryFilter(target=Where(cluster="prod")), "d"),
+            (HistoryFilter(target=Where(database="shop")), "ca"),
+            (HistoryFilter(target=Where(cluster="main", database="shop")), "ca"),
+            (HistoryFilter(roles=((("web",), False),)), "ba"),
+            (HistoryFilter(roles=((("web",), True),)), "cb"),
+            (HistoryFilter(roles=((("w", ""), False), (("", "2"), True))), "ba"),
+            # One and the same session: b has a web and a session in logs, not a web in logs.
+            (HistoryFilter(roles=((("web",), False),), databases=((("logs",), False),)), ""),
+            (HistoryFilter(databases=((("", ""), False),)), "cba"),
+            (HistoryFilter(databases=((("shop",), True),)), "b"),
+            (HistoryFilter(since=THEN), "dcba"),
+            (HistoryFilter(since=datetime.max.replace(tzinfo=UTC)), ""),
+        ],
+    )
+    async def test_all_that_is_asked_must_hold_of_one_session(
+        self, ledger: SqlLedger, where: HistoryFilter, found: str
+    ):
+        for reason, cluster, sessions in (
+            ("a", "main", [("web", "shop")]),
+            ("b", "main", [("web", "crm"), ("batch", "logs")]),
+            ("c", "main", [("web2", "shop")]),
+            ("d", "prod", [(None, None)]),
+        ):
+            shown = [
+                target(pid, usename=usename, datname=datname)
+                for pid, (usename, datname) in enumerate(sessions)
+            ]
+            await ledger.propose(draft(*shown, cluster=cluster, reason=reason), LONG)
+        entries = await ledger.history(where, limit=9)
+        assert "".join(e.proposal.reason or "" for e in entries) == found
+
+    async def test_the_limit_counts_those_that_match(self, ledger: SqlLedger):
+        for number in range(6):
+            await ledger.propose(draft(target(usename=f"u{number % 2}")), LONG)
+        entries = await ledger.history(HistoryFilter(roles=((("u0",), False),)), limit=2)
+        assert [e.proposal.id for e in entries] == [5, 3]
+
+    async def test_a_glob_means_here_what_it_means_everywhere(self, ledger: SqlLedger):
+        names = ["", "web", "Web", "web*", "we[b]", "w%b", "w_b", "w\\b", "w?b", "web web", "w^b"]
+        globs = [
+            *((name,) for name in names),
+            *((name, "") for name in names),
+            *(("", name, "") for name in names),
+            ("w", "b"),
+            ("w", "b", ""),
+            ("", "", ""),
+            ("[a-z", ""),
+            ("w]", ""),
+        ]
+        shown = [target(pid, usename=name) for pid, name in enumerate(names)]
+        for one in shown:
+            await ledger.propose(draft(one, reason=one.seen.usename), LONG)
+        for parts in globs:
+            for negated in (False, True):
+                entries = await ledger.history(
+                    HistoryFilter(roles=((parts, negated),)), limit=len(names)
+                )
+                assert [e.proposal.reason for e in entries] == [
+                    name for name in reversed(names) if glob(parts, name) != negated
+                ], (parts, negated)
+
+
+class TestSchema:
+    """A version, and a way from each to the next."""
+
+    async def test_the_tables_are_as_the_last_migration_leaves_them(self, ledger: SqlLedger):
+        def reflected(connection: sqlalchemy.Connection) -> dict[str, Any]:
+            found = sqlalchemy.MetaData()
+            found.reflect(connection)
+            return {name: described(table) for name, table in found.tables.items()}
+
+        def described(table: sqlalchemy.Table) -> tuple[object, ...]:
+            return (
+                [
+                    (c.name, c.nullable, c.primary_key, kind(c.type.as_generic()))
+                    for c in table.columns
+                ],
+                sorted(
+                    (sorted(key.column_keys), key.referred_table.name)
+                    for key in table.foreign_key_constraints
+                ),
+            )
+
+        def kind(of: sqlalchemy.types.TypeEngine[Any]) -> str:
+            if isinstance(of, sqlalchemy.types.TypeDecorator):
+                of = of.impl_instance
+            name = type(of).__name__.lower()
+            return "integer" if "integer" in name else name
+
+        async with ledger._reader.connect() as connection:
+            there = await connection.run_sync(reflected)
+        there.pop("sqlite_sequence", None)
+        assert there == {name: described(table) for name, table in schema._metadata.tables.items()}
+
+    async def test_opening_again_keeps_everything(self, ledger: SqlLedger, url: str):
+        proposal = await ledger.propose(draft(), LONG)
+        await ledger.close()
+        await ledger.open()
+        entry = await ledger.get(proposal.id)
+        assert entry is not None
+        assert entry.proposal == proposal
+        assert [row["version"] for row in await rows(ledger, schema.ledger_version)] == [
+            schema.SCHEMA_VERSION
+        ]
+
+    async def test_replicas_that_start_together_migrate_once(self, url: str):
+        replicas = [SqlLedger(url) for _ in range(4)]
+        await asyncio.gather(*(each.open() for each in replicas))
+        assert len(await rows(replicas[0], schema.ledger_version)) == schema.SCHEMA_VERSION
+        for each in replicas:
+            await each.close()
+
+    async def test_an_older_ledger_is_brought_up_with_its_rows(
+        self, ledger: SqlLedger, url: str, monkeypatch: pytest.MonkeyPatch
+    ):
+        proposal = await ledger.propose(draft(), LONG)
+        step = ("ALTER TABLE kills ADD COLUMN mood TEXT", "UPDATE kills SET mood = 'calm'")
+        monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, step))
+        monkeypatch.setattr(schema, "SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
+        later = SqlLedger(url)
+        await later.open()
+        assert await later.get(proposal.id) is not None
+        async with later._reader.connect() as connection:
+            mood = await connection.scalar(sqlalchemy.text("SELECT mood FROM kills"))
+        await later.close()
+        assert mood == "calm"
+
+    async def test_a_migration_that_fails_leaves_the_ledger_as_it_was(
+        self, ledger: SqlLedger, url: str, monkeypatch: pytest.MonkeyPatch
+    ):
+        step = ("CREATE TABLE half (id BIGINT)", "CREATE NONSENSE")
+        monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, step))
+        monkeypatch.setattr(schema, "SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
+        with pytest.raises(LedgerError):
+            await SqlLedger(url).open()
+        async with ledger._reader.connect() as connection:
+            assert "half" not in await connection.run_sync(
+                lambda sync: sqlalchemy.inspect(sync).get_table_names()
+            )
+        assert len(await rows(ledger, schema.ledger_version)) == len(schema.MIGRATIONS) - 1
+
+    async def test_a_ledger_of_a_later_version_is_refused(self, ledger: SqlLedger, url: str):
+        async with ledger._writer.begin() as connection:
+            await connection.execute(
+                sqlalchemy.insert(schema.ledger_version).values(
+                    version=schema.SCHEMA_VERSION + 1, at=THEN
+                )
+            )
+        with pytest.raises(LedgerError, match="later version of the bot"):
+            await SqlLedger(url).open()
+
+
+class TestTrouble:
+    """Every failure is a `LedgerError`, in words that can be shown."""
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "",
+            "mysql://u:s3cret@h/db",
+            "sqlite://",
+            "sqlite:///:memory:",
+            "sqlite://s3cret/ledger.db",
+            "postgresql://u:s3cret@a,b/db",
+            "postgresql://u:s3cret@/db?host=a,b",
+            "postgresql://u:s3cret/@h/db",
+            "postgresql://u:s3@cret@h/db",
+            "postgresql://u:1#s3cret@h/db",
+            "postgresql://u:s3cret@h/db?nonsense",
+            "postgresql://u:s3cret@[h/db",
+        ],
+    )
+    def test_a_url_that_can_name_no_ledger_is_refused_without_being_shown(self, url: str):
+        with pytest.raises(LedgerError) as refused:
+            SqlLedger(url)
+        assert "s3" not in str(refused.value)
+        assert refused.value.__cause__ is None
+
+    async def test_a_ledger_shows_no_password(self):
+        for url in ("postgresql://u:s3cret@h/db", "postgres://h/db?password=s3cret"):
+            ledger = SqlLedger(url)
+            assert "s3cret" not in f"{ledger!r} {ledger!s}"
+
+    async def test_a_missing_folder_is_named(self, tmp_path: Path):
+        ledger = SqlLedger(f"sqlite:///{tmp_path}/missing/ledger.db")
+        with pytest.raises(LedgerError, match=f"folder does not exist: {tmp_path}/missing"):
+            await ledger.open()
+
+    async def test_a_file_that_can_not_be_written_is_refused(self, tmp_path: Path):
+        sqlite3.connect(tmp_path / "ledger.db").close()
+        ledger = SqlLedger(f"sqlite:///file:{tmp_path}/ledger.db?mode=ro&uri=true")
+        with pytest.raises(LedgerError, match="readonly database"):
+            await ledger.open()
+
+    async def test_a_file_that_is_something_else_is_refused(self, tmp_path: Path):
+        (tmp_path / "ledger.db").write_text("Dear diary" * 99)
+        with pytest.raises(LedgerError, match="not a database"):
+            await SqlLedger(f"sqlite:///{tmp_path}/ledger.db").open()
+
+    async def test_a_file_that_another_process_holds_is_waited_for_and_then_an_error(
+        self, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(stores, "BUSY_TIMEOUT", 0.05)
+        ledger = SqlLedger(sqlite_url)
+        await ledger.open()
+        other = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LedgerError, match="locked"):
+            await ledger.ready()
+        assert await ledger.get(1) is None  # readers go on
+        other.close()
+        await ledger.ready()
+        await ledger.close()
+
+    async def test_a_file_that_was_moved_away_is_not_ready(self, sqlite_url: str, tmp_path: Path):
+        ledger = SqlLedger(sqlite_url)
+        await ledger.open()
+        (tmp_path / "ledger.db").unlink()
+        with pytest.raises(LedgerError):
+            await ledger.ready()
+        await ledger.close()
+
+    async def test_sqlite_is_told_to_wait_for_the_disk_and_to_hold_references(
+        self, sqlite_url: str
+    ):
+        ledger = SqlLedger(sqlite_url)
+        async with ledger._writer.connect() as connection:
+            assert await connection.scalar(sqlalchemy.text("PRAGMA synchronous")) == 2
+            assert await connection.scalar(sqlalchemy.text("PRAGMA foreign_keys")) == 1
+        assert await ledger.home() is None
+        await ledger.close()
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            (("user", "nobody_of_that_name"), "refuses the login"),
+            (("database", "no_such_database"), "does not exist"),
+            (("sslmode", "require"), "root.crt|SSL|no connection"),
+        ],
+    )
+    async def test_a_server_that_refuses_is_an_error_without_address_or_secret(
+        self, server: PostgresServer, change: tuple[str, str], words: str
+    ):
+        name, value = change
+        if name == "sslmode":
+            url = server.dsn(password="s3cret") + f"?{name}={value}"
+        else:
+            url = server.dsn(**{"password": "s3cret", name: value})  # type: ignore[arg-type]
+        with pytest.raises(LedgerError, match=words) as refused:
+            await SqlLedger(url).open()
+        assert "s3cret" not in str(refused.value)
+        assert "127.0.0.1" not in str(refused.value)
+        assert refused.value.__cause__ is not None
+
+    async def test_a_server_that_is_not_there_is_an_error(self):
+        ledger = SqlLedger("postgresql://u:s3cret@127.0.0.1:1/db")
+        with pytest.raises(LedgerError, match="no connection") as refused:
+            await ledger.open()
+        assert "s3cret" not in str(refused.value)
+
+    async def test_a_role_without_rights_is_told_so(
+        self, server: PostgresServer, postgres_url: str
+    ):
+        await administer(server, "DROP ROLE IF EXISTS plain", "CREATE ROLE plain LOGIN")
+        ledger = SqlLedger(postgres_url.replace("postgres@", "plain@"))
+        with pytest.raises(LedgerError, match="lacks a right"):
+            await ledger.open()
+
+    async def test_a_ledger_that_turned_read_only_is_not_ready(
+        self, server: PostgresServer, postgres_url: str
+    ):
+        name = postgres_url.rpartition("/")[2]
+        first = SqlLedger(postgres_url)
+        await first.open()
+        await first.ready()
+        await first.close()
+        await administer(server, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        with pytest.raises(LedgerError, match="takes no writes"):
+            await first.ready()
+        await first.close()
+
+    async def test_values_stay_out_of_errors(self, ledger: SqlLedger):
+        claim = await claimed(ledger, "one")
+        with pytest.raises(LedgerError) as refused:
+            await ledger.amend(
+                claim.id, [Result(BackendId(1, THEN), Outcome.TERMINATED, "s3cret")], []
+            )
+        assert "s3cret" not in str(refused.value)
+        assert "s3cret" not in str(refused.value.__cause__)
+
+
+class TestOnAServerInTrouble:
+    """A ledger in PostgreSQL is needed most when that server is full or slow."""
+
+    @pytest.fixture
+    async def small(self) -> AsyncIterator[PostgresServer]:
+        """A server with six connections, none of them reserved."""
+        few = {
+            "max_connections": 6,
+            "superuser_reserved_connections": 0,
+            "max_wal_senders": 0,
+            "idle_session_timeout": "300ms",
+        }
+        async with PostgresServer(settings=few) as running:
+            yield running
+
+    async def fill(self, server: PostgresServer) -> list["asyncpg.Connection[asyncpg.Record]"]:
+        """Take every connection that is left."""
+        taken = []
+        while True:
+            try:
+                connection = await asyncpg.connect(server.dsn())
+            except asyncpg.TooManyConnectionsError:
+                return taken
+            await connection.execute("SET idle_session_timeout = 0")
+            taken.append(connection)
+
+    async def pids(self, one: "asyncpg.Connection[asyncpg.Record]") -> list[int]:
+        held = await one.fetch(
+            "SELECT pid FROM pg_stat_activity WHERE application_name = 'pg-sessions-bot' ORDER BY 1"
+        )
+        return [row["pid"] for row in held]
+
+    async def test_what_is_held_goes_on_where_the_server_is_full(self, small: PostgresServer):
+        ledger = SqlLedger(small.dsn())
+        await ledger.open()
+        crowd = await self.fill(small)
+        assert len(await self.pids(crowd[0])) == 2
+        await asyncio.gather(*(claimed(ledger, "one") for _ in range(5)))
+
+        # One is lost, and its slot with it: the other still works, every time.
+        lost, left = await self.pids(crowd[0])
+        await crowd[0].execute("SELECT pg_terminate_backend($1, 5000)", lost)
+        crowd += await self.fill(small)
+        for _ in range(4):
+            await claimed(ledger, "one")
+        assert await self.pids(crowd[0]) == [left]
+
+        # A slot is free again: it is taken without anyone asking for the ledger.
+        await crowd.pop().close()
+        async with asyncio.timeout(30):
+            while len(await self.pids(crowd[0])) < 2:
+                await asyncio.sleep(0.05)
+        for connection in crowd:
+            await connection.close()
+        await ledger.close()
+
+    async def test_its_connections_outlive_the_servers_idle_session_timeout(
+        self, small: PostgresServer, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(sql, "KEEP_EVERY", 60)
+        ledger = SqlLedger(small.dsn())
+        await ledger.open()
+        other = await asyncpg.connect(small.dsn())
+        while not other.is_closed():
+            await asyncio.sleep(0.01)
+        one = await asyncpg.connect(small.dsn())
+        assert len(await self.pids(one)) == 2
+        await one.close()
+        await ledger.close()
+
+    async def test_after_a_restart_it_is_there_again(self, small: PostgresServer):
+        ledger = SqlLedger(small.dsn())
+        await ledger.open()
+        before = await ledger.propose(draft(), LONG)
+        await small.restart("immediate")
+        assert await ledger.get(before.id) is not None
+        await ledger.close()
+
+    async def test_a_server_that_hangs_is_an_error_and_not_a_wait(
+        self, server: PostgresServer, postgres_url: str
+    ):
+        ledger = SqlLedger(postgres_url, time_limit=0.5)
+        await ledger.open()
+        proposal = await ledger.propose(draft(), LONG)
+        one = await asyncpg.connect(postgres_url)
+        held = await self.pids(one)
+        for pid in held:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(LedgerError, match="did not answer"):
+                await ledger.claim(proposal.id, ANA, "one", LONG)
+        finally:
+            for pid in held:
+                os.kill(pid, signal.SIGCONT)
+        entry = await ledger.get(proposal.id)
+        assert entry is not None
+        assert entry.proposal.state is State.PROPOSED
+        await one.close()
+        await ledger.close()
+
+    async def test_it_knows_where_it_lives_and_who_it_is(
+        self, server: PostgresServer, postgres_url: str
+    ):
+        ledger = SqlLedger(postgres_url)
+        await ledger.open()
+        one = await asyncpg.connect(server.dsn())
+        identifier = await one.fetchval("SELECT system_identifier FROM pg_control_system()")
+        assert await ledger.home() == LedgerHome(identifier, "postgres")
+        await one.close()
+        await ledger.close()
+
+    @pytest.mark.parametrize(
+        ("configured", "used"), [("off", "on"), ("remote_apply", "remote_apply")]
+    )
+    async def test_a_commit_that_is_reported_survives_a_crash(
+        self, server: PostgresServer, postgres_url: str, configured: str, used: str
+    ):
+        name = postgres_url.rpartition("/")[2]
+        await administer(server, f"ALTER DATABASE {name} SET synchronous_commit = {configured}")
+        ledger = SqlLedger(postgres_url)
+        async with ledger._writer.connect() as connection:
+            shown = await connection.scalar(sqlalchemy.text("SHOW synchronous_commit"))
+        await ledger.close()
+        assert shown == used
+
+    async def test_the_servers_defaults_for_transactions_change_nothing(
+        self, server: PostgresServer, postgres_url: str
+    ):
+        name = postgres_url.rpartition("/")[2]
+        await administer(
+            server,
+            f"ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'",
+        )
+        ledger = SqlLedger(postgres_url)
+        await ledger.open()
+        levels = [await isolation(engine.connect()) for engine in (ledger._writer, ledger._reader)]
+        await ledger.close()
+        assert levels == ["read committed", "repeatable read"]
+
+
+async def isolation(connecting: AsyncConnection) -> str | None:
+    async with connecting as connection:
+        return await connection.scalar(sqlalchemy.text("SHOW transaction_isolation"))
+
+
+async def start(
+    program: str, *arguments: object, env: dict[str, str] | None = None
+) -> asyncio.subprocess.Process:
+    """Run a program in another Python, from the root of the tree."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        textwrap.dedent(program),
+        *map(str, arguments),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+        env=os.environ | (env or {}),
+    )
+
+
+RACER = """
+    import asyncio, json, sys
+    from datetime import timedelta
+    from bot.kills import Actor
+    from bot.ledger.sql import SqlLedger
+
+    async def main(url, owner, *ids):
+        ledger = SqlLedger(url)
+        await ledger.open()
+        print("ready", flush=True)
+        sys.stdin.readline()
+        wins = [
+            int(each) for each in ids
+            if await ledger.claim(int(each), Actor("U0"), owner, timedelta(hours=1))
+        ]
+        await ledger.close()
+        print(json.dumps(wins))
+
+    asyncio.run(main(*sys.argv[1:]))
+"""
+
+FORGER = """
+    import datetime, json, sys, time
+
+    url, days, fresh, stale = sys.argv[1], *map(int, sys.argv[2:])
+    real, real_time = datetime.datetime, time.time
+
+    class Forged(real):
+        @classmethod
+        def now(cls, tz=None):
+            return real.now(tz) + datetime.timedelta(days=days)
+
+        @classmethod
+        def utcnow(cls):
+            return real.now(datetime.UTC).replace(tzinfo=None) + datetime.timedelta(days=days)
+
+    datetime.datetime = Forged
+    time.time = lambda: real_time() + days * 86400
+
+    import asyncio
+    from datetime import timedelta
+    from bot.instants import to_us
+    from bot.kills import Actor
+    from bot.ledger.sql import SqlLedger
+
+    async def main():
+        ledger = SqlLedger(url)
+        await ledger.open()
+        hour = timedelta(hours=1)
+        claims = [await ledger.claim(each, Actor("U0"), "two", hour) for each in (fresh, stale)]
+        lapsed = [proposal.id for proposal in await ledger.lapsed("two", hour)]
+        seen = (await ledger.get(fresh)).proposal.targets[0].id.backend_start
+        await ledger.close()
+        print(json.dumps({
+            "its clock": time.time(),
+            "claimed": [claim is not None for claim in claims],
+            "lapsed": lapsed,
+            "backend_start": to_us(seen),
+        }))
+
+    asyncio.run(main())
+"""

@@ -1,0 +1,201 @@
+"""What may be shown of a query's text."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bot.redaction import redact
+
+# Examples
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        # literals
+        ("select 'it''s' from t", "select ? from t"),
+        (r"select E'it\'s', e'a\\', n", "select ?, ?, n"),
+        (r"select U&'d\0061ta' uescape '!', b'01', X'1F', N'x'", "select ? uescape ?, ?, ?, ?"),
+        ("select 'one'\n  'two', a", "select ? ?, a"),
+        ("select $$it's$$, $a$ $b$ $$ $A$ $a$, c", "select ?, ?, c"),
+        ("select $é1_$x$é1_$, a$b$c", "select ?, a$b$c"),
+        ("select 1, 1.5, .5, 1., 1e10, 1.5E-3, 0x1F, 0b1, 0o7, 1_000, a", "select" + " ?," * 10 + " a"),
+        ("select a[1:2], f(-1), t1.c2, x::numeric(10,2)", "select a[?:?], f(-?), t1.c2, x::numeric(?,?)"),
+        ("for i in 1..10", "for i in ?.?"),
+        ("copy t from program 'curl x'", "copy t from program ?"),
+        ("execute p('a', 1, null)", "execute p(?, ?, null)"),
+        # names and parameters
+        ('select "it\'s; 1", "a""b", "" from "T" where é = $1', 'select "it\'s; 1", "a""b", "" from "T" where é = $1'),
+        ('select U&"d\\0061"', 'select U&"d\\0061"'),
+        ("select a ->> b, a ?| b, a @> $2::jsonb", "select a ->> b, a ?| b, a @> $2::jsonb"),
+        ("<insufficient privilege>", "<insufficient privilege>"),
+        ("autovacuum: VACUUM public.t (to prevent wraparound)", "autovacuum: VACUUM public.t (to prevent wraparound)"),
+        # comments and whitespace
+        ("/* a */ select\t1 -- b\r\n, /* /* c */ d */ x --", "select ? , x"),
+        ("select 1-/**/-2, a/**/b", "select ?- -?, a b"),
+        ("select /*/ a */ b", "select b"),
+        ("  \n ", ""),
+        ("", ""),
+        # cut
+        ("select a, 'cut", "select a, ?"),
+        (r"select a, E'cut\'", "select a, ?"),
+        ('select a, "cut', "select a, ?"),
+        ("select a, $a$cut$a", "select a, ?"),
+        ("select a, /* cut /* b */ c", "select a,"),
+        ("select a, 'cut''", "select a, ?"),
+        # one reading or the other
+        (r"select 'a\\' || b", "select ? || b"),
+        (r"select 'a\' || 'b' || c", "select ?"),
+        (r"select 'a\\\' || 'b' || c", "select ?"),
+        ("select 1a, 1E'x', $1a", "select ?, ??, ?"),
+        ("select 1a$t$ 'b' $t$ c $t$ d", "select ?"),
+        # what is not understood
+        (r"select \a {b} $ $a c", "select ?a ?b? ? ?a c"),
+        ("select a\x01b, c\u202ed, \u200b, \ufeffe, “f g”", "select a b, ?, ?, ?, ? ?"),
+        ('select "a\nb", "a\u202eb"', "select ?, ?"),
+        # values that need no quotes
+        ("set my.secret to abc, d", "set my.secret to ?"),
+        ("SET SESSION a=b; select c", "SET SESSION a=?; select c"),
+        ('set local "a;b" . c to d ; set e f', 'set local "a;b" . c to ? ; set e ?'),
+        ("SET TIME ZONE utc", "SET TIME ?"),
+        ("set role bob", "set role bob"),
+        ("set role = bob", "set role = ?"),
+        ("set session authorization bob", "set session authorization bob"),
+        ("set transaction isolation level serializable", "set transaction isolation level serializable"),
+        ("alter role bob in database d set a.b to c", "alter role bob in database d set a.b to ?"),
+        ("alter system set a = b", "alter system set a = ?"),
+        ("create function f() returns a set b = c as 'd'", "create function f() returns a set b = ?"),
+        ("ALTER ROLE bob PASSWORD hunter", "ALTER ROLE bob PASSWORD ?"),
+        ("create user bob with encrypted password hunter; a", "create user bob with encrypted password ?; a"),
+        # columns are no settings
+        ("update t set a = b, c = d where e = f", "update t set a = b, c = d where e = f"),
+        ("(with x as (update t set a = b returning a) select a)", "(with x as (update t set a = b returning a) select a)"),
+        ("insert into t values ($1) on conflict do update set a = b", "insert into t values ($1) on conflict do update set a = b"),
+        ("alter table t alter c set not null", "alter table t alter c set not null"),
+        ("create table t (password text, b text)", "create table t (password text, b text)"),
+    ],
+)  # fmt: skip
+def test_this_is_shown_as_that(query: str, shown: str) -> None:
+    assert redact(query) == shown
+
+
+def test_what_may_not_be_seen_stays_none() -> None:
+    assert redact(None) is None
+
+
+# Properties
+#
+# Statements are put together from pieces, with a secret inside of each literal and comment, as a
+# client writes them under one setting of standard_conforming_strings or the other. `redact` isn't
+# told which. `before` and `after` stand beside the secret: quotes, backslashes and the like.
+
+SECRET = "qzxwvkj"
+DIGITS = "7481592"
+
+around = st.text("ab'\"\\$-/*;\n é", max_size=5)
+
+
+def doubled(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def escaped(text: str) -> str:
+    """Both ways to write a quote, in turn."""
+    text = text.replace("\\", "\\\\")
+    return "'" + text.replace("'", "''", 1).replace("''", "\0").replace("'", "\\'").replace(
+        "\0", "''"
+    ) + "'"  # fmt: skip
+
+
+def literals(plain: Callable[[str], str]) -> st.SearchStrategy[str]:
+    secret = st.tuples(around, around).map(lambda pair: pair[0] + SECRET + pair[1])
+    return st.one_of(
+        secret.map(plain),
+        secret.map(lambda text: "N" + plain(text)),
+        secret.map(lambda text: "E" + escaped(text)),
+        secret.map(lambda text: "U&" + doubled(text)) if plain is doubled else st.nothing(),
+        st.tuples(st.sampled_from("bBxX"), secret).map(lambda pair: pair[0] + doubled(pair[1])),
+        st.tuples(secret, secret).map(lambda pair: f"{plain(pair[0])} \n {plain(pair[1])}"),
+        st.tuples(secret, secret).map(lambda pair: f"E{escaped(pair[0])}\n{escaped(pair[1])}"),
+        secret.map(lambda text: f"$${text.replace('$', '')}$$"),
+        secret.map(lambda text: f"$tag${text}$tag$"),
+        secret.map(lambda text: f"/*{text.replace('*', '')} /* b */ {SECRET} */"),
+        secret.map(lambda text: "--" + text.replace("\n", " ")),
+        st.sampled_from(
+            ["{}", ".{}", "{}.{}", "{}e-{}", "0x{}", "0o{}E", "1_{}", "{}.", "-{}"]
+        ).map(lambda form: form.replace("{}", DIGITS)),
+        st.sampled_from(
+            [
+                ";set my.x to {}, {};",
+                ";Set Local x={};",
+                ";alter role r set x.y to {};",
+                ";create role r password {};",
+            ]
+        ).map(lambda form: form.replace("{}", SECRET)),
+    )
+
+
+harmless = st.sampled_from(
+    ["select", "E", "$1", "(", ",", "::text", "@>", "?|", "a$b$", "é", '"it\'s \\"', 'U&"d"', ";"]
+)
+
+
+def queries(plain: Callable[[str], str]) -> st.SearchStrategy[str]:
+    pieces = st.lists(st.one_of(literals(plain), harmless), max_size=6)
+    return pieces.map("\n".join)
+
+
+def secrets_in(text: str) -> list[str]:
+    return [
+        secret[start : start + 3]
+        for secret in (SECRET, DIGITS)
+        for start in range(len(secret) - 2)
+        if secret[start : start + 3] in text
+    ]
+
+
+@pytest.mark.parametrize("plain", [doubled, escaped], ids=["conforming", "not conforming"])
+@given(data=st.data())
+def test_no_literal_survives_wherever_the_query_is_cut(
+    plain: Callable[[str], str], data: st.DataObject
+) -> None:
+    query = data.draw(queries(plain))
+    for end in range(len(query) + 1):
+        shown = redact(query[:end])
+        assert shown is not None
+        assert secrets_in(shown) == [], query[:end]
+
+
+anything = st.one_of(
+    st.text(st.characters()),
+    st.text("aeEnNuU&'\"\\$-/*;\n\x00 1.?_é\u202e\ud800=(+"),
+    st.lists(
+        st.sampled_from(
+            ["set", "to", "=", "alter", "role", "password", "update", "local", "a", "1"]
+            + [" ", ".", ";", "'", '"', "$a$", "--", "/*", "*/", "(", "\n", "_b", "E'", "\\"]
+        )
+    ).map("".join),
+)
+
+
+@given(anything)
+@example("1/**/a")
+@example("-/**/-")
+@example("/-/*")
+@example("$/**/a$")
+@example("a\u202e1")
+@example('"a"/**/"b"')
+@example("set a.1 to b")
+def test_what_was_redacted_is_redacted(query: str) -> None:
+    shown = redact(query)
+    assert redact(shown) == shown
+
+
+@given(anything)
+def test_what_is_shown_can_be_printed_on_one_line(query: str) -> None:
+    shown = redact(query)
+    assert shown is not None
+    assert shown.isprintable()
+    assert shown == shown.strip()
