@@ -4,12 +4,12 @@ Pure. Each is an expected result; what can't go on raises one of `bot.errors`.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from bot.backends import Backend, Look, Server
+from bot.backends import Look, Server
 from bot.errors import ClusterError
 from bot.grammar import HistoryRequest, KillRequest, SessionsRequest
-from bot.kills import Actor, Conclusion, Draft, Proposal, Spared
+from bot.kills import Actor, Conclusion, Proposal, Spared
 from bot.ports import Entry
 
 
@@ -134,21 +134,16 @@ Looked = Sessions | Overview | Choice
 Proposed = Preview | NothingToKill | TooMany | Choice
 Confirmed = Conclusion | NotClaimed | NeedsSecondPerson
 
-__all__ = [
-    "Backend",
-    "Choice",
-    "ClusterCard",
-    "Conclusion",
-    "Confirmed",
-    "Draft",
-    "History",
-    "Looked",
-    "NeedsSecondPerson",
-    "NotClaimed",
-    "NothingToKill",
-    "Overview",
-    "Preview",
-    "Proposed",
-    "Sessions",
-    "TooMany",
-]
+
+def conclusion_of(entry: Entry) -> Conclusion:
+    """The outcome that the ledger holds, with what was learned since."""
+    return Conclusion(
+        proposal=entry.proposal,
+        results=entry.latest,
+        took=entry.took or timedelta(0),
+        limits=entry.limits,
+        waiting=entry.waiting,
+        arrivals=entry.arrivals,
+        concluded_at=entry.concluded_at,
+        notes=entry.notes,
+    )

@@ -27,7 +27,7 @@ MAIN = "main"
 """The cluster that `DATABASE_URL` names."""
 
 _CLUSTER_NAME = re.compile(r"[a-z0-9_-]{1,40}")
-_HOST_AND_PORT = re.compile(r"(?:\[[^]]+\]|[^][:]*)(?::(?P<port>[0-9]*))?")
+_HOST_AND_PORT = re.compile(r"(?:\[[^][]+\]|[^][:]+)(?::(?P<port>[0-9]*))?")
 _USER_ID = re.compile(r"[UW][A-Z0-9]+")
 _GROUP_ID = re.compile(r"S[A-Z0-9]+")
 _CHANNEL_ID = re.compile(r"[CG][A-Z0-9]+")
@@ -118,16 +118,17 @@ def _one_server(text: str) -> str:
         raise ValueError("must be a URL that begins with postgresql://")
     if url.netloc.count("@") > 1 or "#" in text:
         raise ValueError("has an @ or # too many: within a user's name or password, write %40, %23")
-    hosts = [host for host in (url.hostname, *query.get("host", ())) if host]
     authority = url.netloc.rpartition("@")[2]
-    if len(hosts) > 1 or any("," in unquote(part) for part in (authority, *hosts)):
+    hosts = [*([authority] if authority else []), *query.get("host", ())]
+    host = unquote("".join(hosts))
+    if len(hosts) > 1 or "," in host:
         raise ValueError("names several hosts: a cluster is one server")
-    place = _HOST_AND_PORT.fullmatch(authority)
+    if not host:
+        raise ValueError("names no host (for a Unix socket: ?host=/its/directory)")
+    place = _HOST_AND_PORT.fullmatch(host)
     ports = [place["port"] or "5432", *query.get("port", ())] if place else [""]
     if not all(re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65536 for port in ports):
-        raise ValueError("has no port that can be read (/ and ? in a password are %2F and %3F)")
-    if not (url.hostname or query.get("host", [""])[-1]):
-        raise ValueError("names no host (for a Unix socket: ?host=/its/directory)")
+        raise ValueError("has a host or port that can't be read (a / in a password is %2F)")
     return text
 
 

@@ -100,6 +100,14 @@ class Rules:
     confirm_ttl: timedelta = timedelta(seconds=600)
 
 
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What is known of a cluster in trouble, and of the others."""
+
+    last_seen_ago: timedelta | None
+    others: tuple[str, ...]
+
+
 class Operations:
     """The use cases over the clusters and the ledger. `owner` names this process."""
 
@@ -304,7 +312,7 @@ class Operations:
         if entry is None:
             raise TargetError(f"kill {proposal_id}", "there is no such preview on record")
         old = entry.proposal
-        changed = [r.id for r in _latest(entry) if r.outcome is Outcome.CHANGED]
+        changed = [r.id for r in entry.latest if r.outcome is Outcome.CHANGED]
         conditions: tuple[Condition, ...]
         if old.state is State.DONE and changed:
             basis, ids, conditions = Basis.IDENTITY, changed, ()
@@ -716,6 +724,19 @@ class Operations:
 
     # --- names ---------------------------------------------------------------------
 
+    def health(self, cluster_name: str) -> Health:
+        """When a cluster last answered, and which others have done so since."""
+        last_seen = {name: cluster.last_seen for name, cluster in self._clusters.items()}
+        mine, now = last_seen.get(cluster_name), self._clock.now()
+        return Health(
+            last_seen_ago=None if mine is None else now - mine,
+            others=tuple(
+                name
+                for name, seen in last_seen.items()
+                if name != cluster_name and seen is not None and (mine is None or seen > mine)
+            ),
+        )
+
     def _cluster(self, name: str) -> Cluster:
         try:
             return self._clusters[name]
@@ -864,11 +885,6 @@ def _closed(entry: Entry) -> str | None:
             return "done"
         case State.DISMISSED:
             return "dismissed"
-
-
-def _latest(entry: Entry) -> tuple[Result, ...]:
-    later = {result.id: result for result in entry.amendments}
-    return tuple(later.get(result.id, result) for result in entry.results)
 
 
 def _not_sent(guard: Guard, error: NotSent | None) -> Result:

@@ -171,6 +171,12 @@ class Entry:
     waiting: tuple[int, int] | None = None
     arrivals: int = 0
 
+    @property
+    def latest(self) -> tuple[Result, ...]:
+        """What became of each target, by the latest knowledge."""
+        later = {result.id: result for result in self.amendments}
+        return tuple(later.get(result.id, result) for result in self.results)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryFilter:

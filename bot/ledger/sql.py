@@ -308,7 +308,7 @@ class SqlLedger:
     async def ready(self) -> None:
         """Raise `LedgerError` unless it can be written: by a write that is rolled back."""
         async with self._transaction(self._writer) as connection:
-            await connection.execute(update(ledger_version).values(at=ledger_version.c.at))
+            await connection.execute(update(ledger_version).values(at=self._store.clock))
             await connection.rollback()
 
     @asynccontextmanager

@@ -8,9 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 from bot.postgres.cluster import PostgresCluster
 
 
-async def open_fleet(
-    urls: Mapping[str, str], stack: AsyncExitStack
-) -> dict[str, PostgresCluster]:
+async def open_fleet(urls: Mapping[str, str], stack: AsyncExitStack) -> dict[str, PostgresCluster]:
     """Hold connections to every cluster, in the settings' order; closed with the stack.
 
     A cluster that is down costs 5 s here and is tried again in the background.

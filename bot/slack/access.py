@@ -79,13 +79,31 @@ class Directory:
         self._groups: dict[str, _Kept[frozenset[str]]] = {}
         self._channels: dict[str, _Kept[Channel]] = {}
         self._people: dict[str, _Kept[Mapping[str, Any]]] = {}
+        self._group_names: Mapping[str, str] = {}
 
     @property
     def lists(self) -> Mapping[Right, Allowlist]:
         """The allowlists, as the settings have them."""
         return self._lists
 
+    @property
+    def group_names(self) -> Mapping[str, str]:
+        """The handles of the listed groups (`oncall`), as far as Slack told them."""
+        return self._group_names
+
     # --- groups --------------------------------------------------------------------
+
+    async def read_group_names(self) -> None:
+        """Ask Slack what the listed groups are called; without an answer their ids do."""
+        if not self._group_ids:
+            return
+        try:
+            answer = await self._client.usergroups_list()
+        except _FAILURES as error:
+            log.info("groups.names_not_read", error=_code(error))
+            return
+        groups = answer.get("usergroups") or ()
+        self._group_names = {str(group.get("id")): str(group.get("handle")) for group in groups}
 
     async def refresh_groups(self) -> None:
         """Ask Slack who is in each listed group; keeps the last answer where it fails."""
@@ -122,22 +140,18 @@ class Directory:
 
     # --- people --------------------------------------------------------------------
 
-    async def may(self, right: Right, actor: Actor) -> bool:
-        """Whether someone holds a right, now."""
+    async def person(self, right: Right, actor: Actor) -> Person:
+        """What must be known of someone to judge whether they hold a right."""
         person = Person(
             user_id=actor.user_id,
             is_own=await self._is_own(actor),
             is_guest=None,
             groups=self._groups_of(actor.user_id),
         )
-        if may(right, person, self._lists):
-            return True
-        if not (person.is_own and self._lists[right].everyone):
-            return False
+        if may(right, person, self._lists) or not (person.is_own and self._lists[right].everyone):
+            return person
         # Only `*` leaves guests out, and only then Slack is asked about somebody.
-        return may(
-            right, replace(person, is_guest=await self._is_guest(actor.user_id)), self._lists
-        )
+        return replace(person, is_guest=await self._is_guest(actor.user_id))
 
     async def _is_own(self, actor: Actor) -> bool:
         if not actor.user_id or not actor.team_id:

@@ -21,10 +21,13 @@ from bot.errors import UsageError
 from bot.grammar import Field, HistoryRequest, KillRequest, Match, SessionsRequest
 from bot.kills import Conclusion, Place, Proposal
 from bot.slack.desk import Desk
+from bot.slack.gate import Admitted
 from bot.slack.payloads import Click, Command
 from bot.slack.views import history as history_view
 from bot.slack.views import kill as kill_view
 from bot.slack.views import sessions as sessions_view
+from bot.slack.views.choice import choice
+from bot.slack.views.errors import for_you_alone
 from bot.slack.views.message import Message
 
 log = structlog.get_logger(__name__)
@@ -34,14 +37,22 @@ PROGRESS_AFTER = 1.0
 
 
 async def sessions(
-    desk: Desk, command: Command, request: SessionsRequest, *, public: bool
+    desk: Desk, command: Command, request: SessionsRequest, admitted: Admitted
 ) -> None:
     """Answer `/pg-sessions`, in the channel or to the requester alone."""
     message = await looked(desk, command, request)
-    if public:
+    if admitted.public and not request.private:
         await desk.delivery.post(command.channel_id, message, response_url=command.response_url)
     else:
-        await desk.whisper(command, message)
+        await desk.whisper(command, for_them(message, admitted))
+
+
+def for_them(message: Message, admitted: Admitted) -> Message:
+    """The message, with a line on why it is for them alone where the place is the reason."""
+    why = admitted.alone_for
+    if why is None or why == "direct message":
+        return message
+    return for_you_alone(message, why)
 
 
 async def looked(
@@ -61,7 +72,7 @@ async def looked(
         case Overview():
             return sessions_view.overview(answer)
         case Choice():
-            return sessions_view.choice(answer)
+            return choice(answer)
 
 
 def check(request: KillRequest) -> None:
@@ -88,9 +99,7 @@ def check(request: KillRequest) -> None:
             str(replace(request, reason=None)),
             "ending every session of a database takes the word `all`; or add a filter",
         )
-    raise UsageError(
-        str(replace(request, reason=None)), "names no session: add a pid or a filter"
-    )
+    raise UsageError(str(replace(request, reason=None)), "names no session: add a pid or a filter")
 
 
 def _names_database(term: object) -> bool:
@@ -105,9 +114,7 @@ async def proposal(desk: Desk, command: Command, request: KillRequest) -> None:
     await post_proposed(desk, command, answer)
 
 
-async def proposal_of(
-    desk: Desk, click: Click, cluster: str, backend: BackendId
-) -> None:
+async def proposal_of(desk: Desk, click: Click, cluster: str, backend: BackendId) -> None:
     """Answer a row's menu with a preview of that very backend."""
     answer = await desk.operations.propose_backends(
         click.actor, click.channel_id, cluster_name=cluster, ids=(backend,)
@@ -128,13 +135,15 @@ def drawn(desk: Desk, answer: Proposed) -> Message:
     """What came of a proposal, drawn."""
     match answer:
         case Preview():
-            return kill_view.preview(answer, may_confirm=desk.gate.lists)
+            return kill_view.preview(
+                answer, may_confirm=desk.gate.lists, group_names=desk.gate.group_names
+            )
         case NothingToKill():
             return kill_view.nothing_to_kill(answer)
         case TooMany():
             return kill_view.too_many(answer)
         case Choice():
-            return kill_view.choice(answer)
+            return choice(answer)
 
 
 async def history(
@@ -173,9 +182,9 @@ async def confirmed(desk: Desk, click: Click, proposal_id: int) -> None:
 async def _show_progress(desk: Desk, click: Click, proposal_id: int) -> None:
     entry = await desk.operations.entry(proposal_id)
     if entry is not None and entry.proposal.confirmed_by is not None:
-        await desk.delivery.update(
-            _place(click), kill_view.working(entry.proposal), response_url=click.response_url
-        )
+        # Only a claim shows: while it is not written, nothing is under way.
+        working = kill_view.working(entry.proposal)
+        await desk.delivery.update(_place(click), working, response_url=click.response_url)
 
 
 async def concluded(desk: Desk, click: Click, conclusion: Conclusion) -> None:
@@ -217,11 +226,18 @@ async def dismissed(desk: Desk, click: Click, proposal_id: int) -> None:
     answer = await desk.operations.dismiss(click.actor, proposal_id)
     match answer:
         case Proposal():
-            await desk.delivery.update(
-                _place(click), kill_view.dismissed(answer), response_url=click.response_url
-            )
+            closed = kill_view.dismissed(answer)
+            await desk.delivery.update(_place(click), closed, response_url=click.response_url)
         case NotClaimed():
             await not_claimed(desk, click, answer)
+
+
+async def replace_message(desk: Desk, click: Click, message: Message) -> None:
+    """Draw the clicked message anew; one person's message never becomes the channel's."""
+    if not click.ephemeral:
+        await desk.delivery.update(_place(click), message, response_url=click.response_url)
+    elif not await desk.delivery.respond(click.response_url, message, replace_original=True):
+        await desk.whisper(click, message)
 
 
 def _place(click: Click) -> Place:

@@ -65,6 +65,7 @@ class SlackService:
         self._clock = clock
         self._tasks = Tasks()
         self._stack = AsyncExitStack()
+        self._handler: AsyncSocketModeHandler | None = None
 
     async def open(self) -> None:
         """Check the tokens, read the groups, connect. Raises `SettingsError` for a token
@@ -80,6 +81,7 @@ class SlackService:
         identity = await self._identify(client)
         directory = Directory(client, identity, self._settings.lists, self._clock)
         await directory.refresh_groups()
+        self._tasks.start(directory.read_group_names(), name="names", optional=True)
         desk = Desk(
             operations=self._operations,
             gate=Gate(directory, self._settings.allowed_channels),
@@ -90,14 +92,17 @@ class SlackService:
         commands.register(app, desk)
         actions.register(app, desk)
         handler = AsyncSocketModeHandler(app, self._settings.app_token)
-        self._stack.push_async_callback(handler.close_async)
-        await handler.connect_async()
+        self._handler = handler
+        await handler.connect_async()  # type: ignore[no-untyped-call]
         self._tasks.start(directory.keep_groups(), name="groups", optional=True)
         self._tasks.start(self._keep_recovering(desk), name="recovery", optional=True)
         log.info("slack.connected", team=identity.team_id)
 
     async def close(self) -> None:
-        """Finish what is under way within 10 s, then disconnect."""
+        """Take no more work, finish what is under way within 10 s, disconnect."""
+        if self._handler is not None:
+            # No new work from here on; answers still go by the Web API.
+            await self._handler.close_async()  # type: ignore[no-untyped-call]
         ended = await self._tasks.drain(DRAIN_WITHIN)
         if ended:
             log.warning("slack.work_ended", tasks=ended)

@@ -9,6 +9,8 @@ from typing import Any
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.grammar import (
+    KILL,
+    SESSIONS,
     HelpRequest,
     HistoryRequest,
     KillRequest,
@@ -23,9 +25,6 @@ from bot.slack.gate import Denied
 from bot.slack.payloads import Command
 from bot.slack.views import help as help_view
 from bot.slack.views.message import Message
-
-SESSIONS = "/pg-sessions"
-KILL = "/pg-kill"
 
 
 def register(app: AsyncApp, desk: Desk) -> None:
@@ -56,7 +55,7 @@ async def _sessions(desk: Desk, ack: AsyncAck, command: Command) -> None:
     admitted = await desk.gate.admit(Right.LOOK, command)
     if isinstance(admitted, Denied):
         await _alone(ack, admitted.message)
-        desk.start(command, desk.record(command, admitted, command.name))
+        desk.start(command, desk.record(command, admitted, command.command))
         return
     request = parse_sessions(command.text)
     match request:
@@ -65,16 +64,15 @@ async def _sessions(desk: Desk, ack: AsyncAck, command: Command) -> None:
         case SessionsRequest():
             public = admitted.public and not request.private
             await _seen(ack, public=public)
-            desk.start(
-                command, answers.sessions(desk, command, request, public=public), public=public
-            )
+            work = answers.sessions(desk, command, request, admitted)
+            desk.start(command, work, public=public)
 
 
 async def _kill(desk: Desk, ack: AsyncAck, command: Command) -> None:
     admitted = await desk.gate.admit(Right.KILL, command)
     if isinstance(admitted, Denied):
         await _alone(ack, admitted.message)
-        desk.start(command, desk.record(command, admitted, command.name))
+        desk.start(command, desk.record(command, admitted, command.command))
         return
     request = parse_kill(command.text)
     match request:
@@ -98,6 +96,4 @@ async def _seen(ack: AsyncAck, *, public: bool) -> None:
 
 
 async def _alone(ack: AsyncAck, message: Message) -> None:
-    await ack(
-        {"response_type": "ephemeral", "text": message.text, "blocks": list(message.blocks)}
-    )
+    await ack({"response_type": "ephemeral", "text": message.text, "blocks": list(message.blocks)})

@@ -99,7 +99,7 @@ class Delivery:
         """Post to a response_url; whether Slack took it."""
         if not response_url:
             return False
-        for shape in (message, message.without_tables()):
+        for shape in _shapes(message):
             payload: dict[str, Any] = {
                 "text": shape.text,
                 "blocks": list(shape.blocks),
@@ -146,6 +146,12 @@ class Delivery:
             text=message.text,
             blocks=list(message.blocks),
         )
+
+
+def _shapes(message: Message) -> tuple[Message, ...]:
+    """The message, and where it has a table the same as text; each use of a url counts."""
+    plain = message.without_tables()
+    return (message,) if plain == message else (message, plain)
 
 
 def _code(error: BaseException) -> str:

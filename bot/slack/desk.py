@@ -62,7 +62,7 @@ class Desk:
                 await work
             except ClusterError as error:
                 log.warning("request.cluster_trouble", cluster=error.cluster, why=error.problem)
-                message = self.explain(error)
+                message = self.explain(request, error)
                 if public:
                     await self.delivery.post(
                         request.channel_id, message, response_url=request.response_url
@@ -71,7 +71,7 @@ class Desk:
                     await self.whisper(request, message)
             except BotError as error:
                 log.info("request.refused", error=type(error).__name__)
-                await self.whisper(request, self.explain(error))
+                await self.whisper(request, self.explain(request, error))
             except Exception:
                 log.exception("request.failed")
                 await self.whisper(request, errors.unknown(reference))
@@ -83,24 +83,27 @@ class Desk:
         try:
             await listener()
         except BotError as error:
-            return self.explain(error)
+            return self.explain(request, error)
         except Exception:
             reference = secrets.token_hex(4)
             log.exception("request.failed", reference=reference, **_of(request))
             return errors.unknown(reference)
         return None
 
-    def explain(self, error: BotError) -> Message:
+    def explain(self, request: Command | Click, error: BotError) -> Message:
         """A known error, in words."""
         match error:
             case UsageError():
-                return errors.usage(error)
+                return errors.usage(error, request.command)
             case TargetError():
-                return errors.target(error)
+                return errors.target_error(error)
             case ClusterError():
-                return errors.cluster(error, self.operations.state_of(error.cluster))
+                health = self.operations.health(error.cluster)
+                return errors.cluster_trouble(
+                    error, last_seen_ago=health.last_seen_ago, others=health.others
+                )
             case LedgerError():
-                return errors.ledger(error)
+                return errors.ledger_trouble()
             case _:
                 raise error
 
@@ -126,5 +129,5 @@ class Desk:
 
 def _of(request: Command | Click) -> dict[str, str]:
     """What a log line says of a request: never its text, which may hold literals."""
-    what = request.name if isinstance(request, Command) else request.action_id
+    what = request.command if isinstance(request, Command) else request.action_id
     return {"what": what, "user": request.actor.user_id, "channel": request.channel_id}

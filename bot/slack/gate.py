@@ -1,20 +1,26 @@
 """The question asked of every command and every click: may they, and may they here?"""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bot.kills import Actor
-from bot.policy import Right
+from bot.policy import Allowlist, Right, may
 from bot.slack.access import Directory
 from bot.slack.payloads import Click, Command
-from bot.slack.views import errors
+from bot.slack.views.errors import Place, refusal, wrong_place
 from bot.slack.views.message import Message
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """They may. `public` is whether the channel may read the answer."""
+    """They may. `alone_for` is why the answer is for them alone, where it is."""
 
-    public: bool
+    alone_for: Place | None = None
+
+    @property
+    def public(self) -> bool:
+        """Whether the channel may read the answer."""
+        return self.alone_for is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +40,28 @@ class Gate:
 
     async def admit(self, right: Right, request: Command | Click) -> Admitted | Denied:
         """Authorize at the moment of the act. The person first, then the place."""
-        if not await self.may(right, request.actor):
-            return Denied(right.value, errors.refusal(right, self._directory.lists))
+        directory = self._directory
+        person = await directory.person(right, request.actor)
+        if not may(right, person, directory.lists):
+            message = refusal(
+                right, directory.lists, group_names=directory.group_names, asking=person
+            )
+            return Denied(f"not in {right}", message)
         return await self.place(right, request)
 
     async def may(self, right: Right, actor: Actor) -> bool:
         """Whether someone holds a right, wherever they are."""
-        return await self._directory.may(right, actor)
+        return may(right, await self._directory.person(right, actor), self._directory.lists)
+
+    @property
+    def lists(self) -> Mapping[Right, Allowlist]:
+        """The allowlists, as the settings have them."""
+        return self._directory.lists
+
+    @property
+    def group_names(self) -> Mapping[str, str]:
+        """The handles of the listed groups, as far as Slack told them."""
+        return self._directory.group_names
 
     async def place(self, right: Right, request: Command | Click) -> Admitted | Denied:
         """Whether this is a place for it.
@@ -49,21 +70,19 @@ class Gate:
         answer and no kill, unless the settings name it.
         """
         if right is Right.KILL and request.direct:
-            return _wrong_place("direct message")
+            return self._elsewhere("direct message")
         named = request.channel_id in self._allowed_channels
         if self._allowed_channels and not named:
-            return _wrong_place("not in ALLOWED_CHANNELS")
+            return self._elsewhere("not in ALLOWED_CHANNELS")
         if request.direct:
-            return Admitted(public=False)
+            return Admitted(alone_for="direct message")
         if named:
-            return Admitted(public=True)
+            return Admitted()
         channel = await self._directory.channel(request.channel_id)
         if channel.is_ext_shared is False:
-            return Admitted(public=True)
-        if right is Right.LOOK:
-            return Admitted(public=False)
-        return _wrong_place("shared channel" if channel.is_ext_shared else "unknown channel")
+            return Admitted()
+        why: Place = "shared channel" if channel.is_ext_shared else "unknown channel"
+        return self._elsewhere(why) if right is Right.KILL else Admitted(alone_for=why)
 
-
-def _wrong_place(why: errors.Place) -> Denied:
-    return Denied(why, errors.wrong_place(why))
+    def _elsewhere(self, why: Place) -> Denied:
+        return Denied(why, wrong_place(why, channels=sorted(self._allowed_channels)))

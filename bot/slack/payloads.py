@@ -15,7 +15,7 @@ from bot.kills import Actor
 class Command:
     """A slash command. `text` is escaped by Slack (`&`, `<`, `>`)."""
 
-    name: str
+    command: str
     text: str
     actor: Actor
     channel_id: str
@@ -47,6 +47,11 @@ class Click:
     trigger_id: str
 
     @property
+    def command(self) -> str:
+        """The command whose help speaks of this."""
+        return "/pg-sessions" if self.action_id.startswith("sessions.") else "/pg-kill"
+
+    @property
     def direct(self) -> bool:
         """Whether the message stands in a direct message."""
         return self.channel_id.startswith("D") or self.channel_name == "directmessage"
@@ -55,7 +60,7 @@ class Click:
 def command(payload: Mapping[str, Any]) -> Command:
     """Read a slash command's payload."""
     return Command(
-        name=_text(payload, "command"),
+        command=_text(payload, "command"),
         text=_text(payload, "text"),
         actor=Actor(_text(payload, "user_id"), _text(payload, "team_id")),
         channel_id=_text(payload, "channel_id"),

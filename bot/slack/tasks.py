@@ -12,9 +12,7 @@ class Tasks:
         self._work: set[asyncio.Task[None]] = set()
         self._optional: set[asyncio.Task[None]] = set()
 
-    def start(
-        self, work: Coroutine[Any, Any, None], *, name: str, optional: bool = False
-    ) -> None:
+    def start(self, work: Coroutine[Any, Any, None], *, name: str, optional: bool = False) -> None:
         """Run `work` in the background. It deals with its own errors."""
         tasks = self._optional if optional else self._work
         task = asyncio.create_task(work, name=name)

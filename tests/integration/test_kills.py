@@ -420,9 +420,7 @@ async def test_a_restart_since_the_preview_signals_nothing(ledger: SqlLedger) ->
         await admin.close()
         victim = await asyncpg.connect(own.dsn(user="web"))
         await cluster.open()
-        ops = Operations(
-            {"main": cluster}, ledger, QuickClock(), rules=Rules(), owner="me"
-        )
+        ops = Operations({"main": cluster}, ledger, QuickClock(), rules=Rules(), owner="me")
         shown = await preview(ops, "user=web")
         victim.terminate()
         await own.restart()
@@ -452,9 +450,7 @@ async def test_more_than_a_hundred_ask_for_a_narrower_filter(ledger: SqlLedger) 
         admin = await asyncpg.connect(own.dsn())
         await admin.execute("create role web login")
         crowd = [await asyncpg.connect(own.dsn(user="web")) for _ in range(101)]
-        ops = Operations(
-            {"main": cluster}, ledger, QuickClock(), rules=Rules(), owner="me"
-        )
+        ops = Operations({"main": cluster}, ledger, QuickClock(), rules=Rules(), owner="me")
         try:
             answer = await ops.propose(ANA, CHANNEL, parse_kill("user=web"))
             assert isinstance(answer, TooMany)
@@ -496,9 +492,7 @@ async def test_a_database_on_two_clusters_is_a_choice(
     sessions.stack.push_async_callback(prod.close)
     ops = bench(clusters={"main": cluster, "prod": prod})
 
-    answer = await ops.look(
-        ANA, CHANNEL, SessionsRequest(target=Target(database="some_db"))
-    )
+    answer = await ops.look(ANA, CHANNEL, SessionsRequest(target=Target(database="some_db")))
     assert isinstance(answer, Choice)
     assert [r.target for r in answer.requests] == [
         Target("main", "some_db"),
@@ -530,4 +524,3 @@ async def test_what_started_after_the_channels_last_look_is_marked(
 
     marks = {t.id.pid: t.is_new for t in shown.proposal.targets}
     assert marks == {old.get_server_pid(): False, new.get_server_pid(): True}
-

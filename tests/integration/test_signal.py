@@ -169,9 +169,7 @@ async def no_longer_in_the_filter(scene: Scene) -> tuple[Backend, Guard]:
 async def an_unknown_value_and_a_negation(scene: Scene) -> tuple[Backend, Guard]:
     """`wait!=Lock` on a session that waits for nothing: NULL is no answer."""
     connection = await scene.sessions.open()
-    task = asyncio.ensure_future(
-        connection.execute("do $$ begin loop perform 1; end loop; end $$")
-    )
+    task = asyncio.ensure_future(connection.execute("do $$ begin loop perform 1; end loop; end $$"))
     scene.sessions.stack.callback(task.cancel)
     while (backend := await scene.row(connection)).state != "active":
         await asyncio.sleep(0.01)
@@ -243,7 +241,12 @@ CASES: list[tuple[Scenario, Verdict, str, str]] = [
         "a.xact_start < $8::timestamptz",
         "$8::timestamptz is not null",
     ),
-    (an_unknown_value_and_a_negation, Verdict.NO_LONGER_MATCHES, "is not true then", "is false then"),
+    (
+        an_unknown_value_and_a_negation,
+        Verdict.NO_LONGER_MATCHES,
+        "is not true then",
+        "is false then",
+    ),
     (
         past_the_deadline,
         Verdict.LATE,

@@ -143,7 +143,7 @@ def test_no_secret_shows_in_a_traceback():
         load(SLACK_BOT_TOKEN="top-secret")
     assert caught.value.__context__ is None
     with pytest.raises(ValidationError) as raw:
-        config.Settings(**{"SLACK_BOT_TOKEN": "top-secret"})
+        config.Settings.model_validate({"SLACK_BOT_TOKEN": "top-secret"})
     assert "top-secret" not in str(raw.value)
 
 
@@ -333,6 +333,7 @@ def test_a_cluster_is_one_server(url):
         "postgresql:///app?h%6Fst=h1,h2",
         "postgresql:///app?host=/run/a,/run/b",
         "postgresql:///app?host=h1&host=h2",
+        "postgresql:///app?host=h1&host=",
         "postgresql://h1/app?host=h2",
     ],
 )
@@ -348,10 +349,6 @@ def test_a_url_without_a_host_is_refused(url):
     assert problem(DATABASE_URL=url).startswith("DATABASE_URL: names no host ")
 
 
-def test_the_host_that_asyncpg_would_take_is_the_last():
-    assert "names no host" in problem(DATABASE_URL="postgresql:///app?host=db&host=")
-
-
 @pytest.mark.parametrize(
     "url",
     [
@@ -362,6 +359,9 @@ def test_the_host_that_asyncpg_would_take_is_the_last():
         "postgresql://db:５/app",
         "postgresql://db[::1]/app",
         "postgresql://[::1]db/app",
+        "postgresql://:5432/app",
+        "postgresql:///app?host=db:port",
+        "postgresql://%2Ftmp:port/app",
         "postgresql://db/app?port=port",
         "postgresql://db/app?port=",
         "postgresql://db/app?port=65536",
@@ -369,7 +369,7 @@ def test_the_host_that_asyncpg_would_take_is_the_last():
     ],
 )
 def test_a_port_that_is_none_is_refused(url):
-    assert "no port that can be read" in problem(DATABASE_URL=url)
+    assert "host or port that can't be read" in problem(DATABASE_URL=url)
 
 
 HOSTS = st.lists(

@@ -208,6 +208,7 @@ def test_a_second_target_that_is_nearly_a_word_of_the_grammar_suggests_it() -> N
             'type="Citus Maintenance Daemon"',
             Match(Field.BACKEND_TYPE, name("Citus Maintenance Daemon")),
         ),
+        ('type="pg_background worker"', Match(Field.BACKEND_TYPE, name("pg_background worker"))),
         ("type=Wal*", Match(Field.BACKEND_TYPE, Pattern(("wal", "")))),
         ("type=Citus*", Match(Field.BACKEND_TYPE, Pattern(("Citus", "")))),
         ("client=10.0.0.5", Match(Field.CLIENT_ADDR, name("10.0.0.5"))),
@@ -300,6 +301,7 @@ def test_an_age_is_older_or_younger_than_seconds(text: str, term: Term) -> None:
         ('state="*"', "no such state", ()),
         ("state=zzz*", "no state is like that", ()),
         ("type=walsnder", "no such type", ("type=walsender",)),
+        ("type=wlasedner", "no such type", ("type=walsender",)),
         ("type=clent", "no such type", ("type=client",)),
         ("type!=checkpionter", "no such type", ("type!=checkpointer",)),
         ("client=10.0.0.5/8", "behind its network's bits", ("client=10.0.0.0/8",)),
@@ -352,6 +354,7 @@ def test_what_is_suggested_can_be_typed() -> None:
 def test_a_forgotten_value_does_not_take_the_next_filter_for_it() -> None:
     assert refusal(parse_kill, "app!= user=x").word == "app!="
     assert refusal(parse_kill, "user= -- reason").word == "user="
+    assert refusal(parse_kill, "user=a =b").word == "=b"
 
 
 def test_a_pid_that_is_no_value_is_told_apart_from_one_that_is() -> None:
@@ -493,6 +496,8 @@ def test_the_word_at_fault_is_shown_in_one_line() -> None:
     assert refusal(parse_kill, 'a "b\nc"').word == '"bU+000Ac"'
     assert refusal(parse_kill, "a\u200b b").word == "aU+200B"
     assert refusal(parse_kill, "a \u200b b").word == "U+200B"
+    assert refusal(parse_kill, f"a {'b' * 60}").word == "b" * 60
+    assert refusal(parse_kill, f"a {'b' * 61}").word == "b" * 59 + "…"
 
 
 def test_a_command_has_an_end() -> None:
@@ -521,6 +526,7 @@ def test_a_command_that_is_longer_when_printed_is_refused_too() -> None:
         (f"LIMIT={MAX_LIMIT}", SessionsRequest(limit=MAX_LIMIT)),
         ("columns=pid,usename", SessionsRequest(columns=("pid", "usename"))),
         ("columns=PID,xact_age", SessionsRequest(columns=("pid", "xact_age"))),
+        ("COLUMNS=pid, state", SessionsRequest(columns=("pid", "state"))),
         ("columns=all", SessionsRequest(columns=COLUMNS)),
         ("Columns = ALL", SessionsRequest(columns=COLUMNS)),
         ("columns = pid , usename ,state", SessionsRequest(columns=("pid", "usename", "state"))),
@@ -671,6 +677,7 @@ def test_one_kill_takes_so_many_pids_and_no_more() -> None:
     text = " ".join(map(str, pids))
     assert parse_kill(text) == KillRequest(pids=pids)
     assert parse_kill(f"{text} 1") == KillRequest(pids=pids)
+    assert parse_sessions(f"{text} {MAX_PIDS + 1}") == SessionsRequest(pids=(*pids, MAX_PIDS + 1))
     error = refusal(parse_kill, f"{text} {MAX_PIDS + 1}")
     assert error.word == str(MAX_PIDS + 1)
     assert str(MAX_PIDS) in error.problem
@@ -697,6 +704,8 @@ def test_help_is_of_its_command(text: str) -> None:
         ("PROD/ all", "prod/ all"),
         ('prod/"a b"', 'prod/"a b"'),
         ('prod/"all"', "prod/all"),
+        ('"a/b"', '"a/b"'),
+        ('"a/b"/"c/d"', '"a/b"/"c/d"'),
         ('"ALL"', '"ALL"'),
         ('"33507"', '"33507"'),
         ('"x"', "x"),

@@ -21,23 +21,18 @@ from bot.redaction import redact
         ("select 'one'\n  'two', a", "select ? ?, a"),
         ("select $$it's$$, $a$ $b$ $$ $A$ $a$, c", "select ?, ?, c"),
         ("select $é1_$x$é1_$, a$b$c", "select ?, a$b$c"),
-        ("select 1, 1.5, .5, 1., 1e10, 1.5E-3, 0x1F, 0b1, 0o7, 1_000, a", "select" + " ?," * 10 + " a"),
-        ("select a[1:2], f(-1), t1.c2, x::numeric(10,2)", "select a[?:?], f(-?), t1.c2, x::numeric(?,?)"),
+        ("select $$a\nb$$, E'a\\\n', c", "select ?, ?, c"),
+        ("select 1, 1.5, .5, 1., 1e10, 1.5E-3, a1", "select ?, ?, ?, ?, ?, ?, a1"),
+        ("select 0x1F, 0b1, 0o7, 1_000, -1", "select ?, ?, ?, ?, -?"),
+        ("select a[1:2], t1.c2, x::numeric(10,2)", "select a[?:?], t1.c2, x::numeric(?,?)"),
         ("for i in 1..10", "for i in ?.?"),
         ("copy t from program 'curl x'", "copy t from program ?"),
         ("execute p('a', 1, null)", "execute p(?, ?, null)"),
-        # names and parameters
-        ('select "it\'s; 1", "a""b", "" from "T" where é = $1', 'select "it\'s; 1", "a""b", "" from "T" where é = $1'),
-        ('select U&"d\\0061"', 'select U&"d\\0061"'),
-        ("select a ->> b, a ?| b, a @> $2::jsonb", "select a ->> b, a ?| b, a @> $2::jsonb"),
-        ("<insufficient privilege>", "<insufficient privilege>"),
-        ("autovacuum: VACUUM public.t (to prevent wraparound)", "autovacuum: VACUUM public.t (to prevent wraparound)"),
         # comments and whitespace
         ("/* a */ select\t1 -- b\r\n, /* /* c */ d */ x --", "select ? , x"),
         ("select 1-/**/-2, a/**/b", "select ?- -?, a b"),
         ("select /*/ a */ b", "select b"),
         ("  \n ", ""),
-        ("", ""),
         # cut
         ("select a, 'cut", "select a, ?"),
         (r"select a, E'cut\'", "select a, ?"),
@@ -45,6 +40,8 @@ from bot.redaction import redact
         ("select a, $a$cut$a", "select a, ?"),
         ("select a, /* cut /* b */ c", "select a,"),
         ("select a, 'cut''", "select a, ?"),
+        ("select a, E'cut''", "select a, ?"),
+        ('select a, "cut""', "select a, ?"),
         # one reading or the other
         (r"select 'a\\' || b", "select ? || b"),
         (r"select 'a\' || 'b' || c", "select ?"),
@@ -53,32 +50,46 @@ from bot.redaction import redact
         ("select 1a$t$ 'b' $t$ c $t$ d", "select ?"),
         # what is not understood
         (r"select \a {b} $ $a c", "select ?a ?b? ? ?a c"),
-        ("select a\x01b, c\u202ed, \u200b, \ufeffe, “f g”", "select a b, ?, ?, ?, ? ?"),
+        ("select a\x01\x7fb, c\u202ed, \u200b, \ufeffe, “f g”", "select a b, ?, ?, ?, ? ?"),
         ('select "a\nb", "a\u202eb"', "select ?, ?"),
         # values that need no quotes
         ("set my.secret to abc, d", "set my.secret to ?"),
         ("SET SESSION a=b; select c", "SET SESSION a=?; select c"),
-        ('set local "a;b" . c to d ; set e f', 'set local "a;b" . c to ? ; set e ?'),
+        ('set local "a;b" . c to d ; set e f', 'set local "a;b" . c to ?; set e ?'),
         ("SET TIME ZONE utc", "SET TIME ?"),
-        ("set role bob", "set role bob"),
         ("set role = bob", "set role = ?"),
-        ("set session authorization bob", "set session authorization bob"),
-        ("set transaction isolation level serializable", "set transaction isolation level serializable"),
-        ("alter role bob in database d set a.b to c", "alter role bob in database d set a.b to ?"),
+        ("alter role b in database d set a.b to c", "alter role b in database d set a.b to ?"),
         ("alter system set a = b", "alter system set a = ?"),
-        ("create function f() returns a set b = c as 'd'", "create function f() returns a set b = ?"),
+        ("create function f() set b = c as 'd'", "create function f() set b = ?"),
         ("ALTER ROLE bob PASSWORD hunter", "ALTER ROLE bob PASSWORD ?"),
-        ("create user bob with encrypted password hunter; a", "create user bob with encrypted password ?; a"),
-        # columns are no settings
-        ("update t set a = b, c = d where e = f", "update t set a = b, c = d where e = f"),
-        ("(with x as (update t set a = b returning a) select a)", "(with x as (update t set a = b returning a) select a)"),
-        ("insert into t values ($1) on conflict do update set a = b", "insert into t values ($1) on conflict do update set a = b"),
-        ("alter table t alter c set not null", "alter table t alter c set not null"),
-        ("create table t (password text, b text)", "create table t (password text, b text)"),
+        ("create user bob encrypted password hunter; a", "create user bob encrypted password ?; a"),
     ],
-)  # fmt: skip
+)
 def test_this_is_shown_as_that(query: str, shown: str) -> None:
     assert redact(query) == shown
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        'select "it\'s; 1", "a""b", "" from "T" where é = $1',
+        "select a ->> b, a ?| b, a @> $2::jsonb",
+        "<insufficient privilege>",
+        "autovacuum: VACUUM public.t (to prevent wraparound)",
+        "set role bob",
+        "set session authorization bob",
+        "set transaction isolation level serializable",
+        "update t set a = b, c = d where e = f",
+        "(with x as (update t set a = b returning a) select a)",
+        "insert into t values ($1) on conflict do update set a = b",
+        "alter table t alter c set not null",
+        "create table t (password text, b text)",
+        "",
+        'select U&"d\\0061"',
+    ],
+)
+def test_names_parameters_and_keywords_stay(query: str) -> None:
+    assert redact(query) == query
 
 
 def test_what_may_not_be_seen_stays_none() -> None:
@@ -102,11 +113,9 @@ def doubled(text: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """Both ways to write a quote, in turn."""
-    text = text.replace("\\", "\\\\")
-    return "'" + text.replace("'", "''", 1).replace("''", "\0").replace("'", "\\'").replace(
-        "\0", "''"
-    ) + "'"  # fmt: skip
+    """Quotes in both ways: the first is doubled, the others have a backslash."""
+    head, quote, tail = text.replace("\\", "\\\\").partition("'")
+    return "'" + head + quote * 2 + tail.replace("'", "\\'") + "'"
 
 
 def literals(plain: Callable[[str], str]) -> st.SearchStrategy[str]:
@@ -168,15 +177,15 @@ def test_no_literal_survives_wherever_the_query_is_cut(
         assert secrets_in(shown) == [], query[:end]
 
 
+FRAGMENTS = [
+    *("set", "to", "=", "alter", "role", "password", "update", "local", "a", "_b", "1", ".", ";"),
+    *(" ", "\n", "'", "E'", "\\", '"', "$a$", "$", "--", "/*", "*/", "("),
+]
+
 anything = st.one_of(
     st.text(st.characters()),
     st.text("aeEnNuU&'\"\\$-/*;\n\x00 1.?_é\u202e\ud800=(+"),
-    st.lists(
-        st.sampled_from(
-            ["set", "to", "=", "alter", "role", "password", "update", "local", "a", "1"]
-            + [" ", ".", ";", "'", '"', "$a$", "--", "/*", "*/", "(", "\n", "_b", "E'", "\\"]
-        )
-    ).map("".join),
+    st.lists(st.sampled_from(FRAGMENTS)).map("".join),
 )
 
 

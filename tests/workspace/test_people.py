@@ -109,23 +109,21 @@ async def test_a_screen_shows_blocks_as_text(slack, client):
         {"type": "context", "elements": [plain("as of"), {"type": "mrkdwn", "text": "*now*"}]},
     ]
     await client.chat_postMessage(channel="C0INCIDENTS", text="fallback", blocks=blocks)
-    assert slack.person("ana").screen("incidents") == "\n".join(
-        [
-            "pg_sessions:",
-            "  # Sessions",
-            "  by @ben of @oncall in #random, docs, a < b & c, 12:00",
-            "  f1",
-            "  <@U0BEN>",
-            "  [Refresh]",
-            "  ---",
-            "  pid    usename",
-            "  33507  名前",
-            "  7      <!here> &lt;",
-            "  <@U0ANA> is not @ben",
-            "  [Terminate a session… ▾] […]",
-            "  as of · *now*",
-        ]
-    )
+    assert slack.person("ana").screen("incidents").splitlines() == [
+        "pg_sessions:",
+        "  # Sessions",
+        "  by @ben of @oncall in #random, docs, a < b & c, 12:00",
+        "  f1",
+        "  <@U0BEN>",
+        "  [Refresh]",
+        "  ---",
+        "  pid    usename",
+        "  33507  名前",
+        "  7      <!here> &lt;",
+        "  <@U0ANA> is not @ben",
+        "  [Terminate a session… ▾] […]",
+        "  as of · *now*",
+    ]
 
 
 async def test_the_newest_button_is_pressed_unless_a_message_is_named(slack, client):

@@ -19,24 +19,20 @@ def introduction(server: Server) -> Line:
     return ("PostgreSQL ", Quoted(server.version), f", {role}, ", Quoted(server.host))
 
 
-def warnings(server: Server) -> tuple[Line, ...]:
+def pressing(server: Server) -> tuple[Line, ...]:
     """A line for each limit that is reached or near, and how many more there are."""
-    named = [
-        *((limit, "") for limit in server.roles if limit.near),
-        *((limit, "database ") for limit in server.databases if limit.near),
+    limits = [
+        *(_pressed(limit) for limit in server.roles if limit.near),
+        *(("database ", *_pressed(limit)) for limit in server.databases if limit.near),
     ]
-    shown = tuple(
-        ("⚠ ", kind, Quoted(limit.name), f" {used(limit)}: {_pressure(limit)}")
-        if kind
-        else ("⚠ ", Quoted(limit.name), f" {used(limit)}: {_pressure(limit)}")
-        for limit, kind in named[:_PRESSING]
-    )
-    more = len(named) - _PRESSING
-    return (*shown, (f"⚠ {more} more at or near their limit",)) if more > 0 else shown
+    more = len(limits) - _PRESSING
+    rest: tuple[Line, ...] = ((f"{more} more at or near their limit",),) if more > 0 else ()
+    return (*limits[:_PRESSING], *rest)
 
 
-def _pressure(limit: Limit) -> str:
-    return "at its limit, new logins fail" if limit.reached else "near its limit"
+def _pressed(limit: Limit) -> Line:
+    pressure = "at its limit, new logins fail" if limit.reached else "near its limit"
+    return (Quoted(limit.name), f" {used(limit)}: {pressure}")
 
 
 def connections(server: Server) -> Line:

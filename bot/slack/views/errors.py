@@ -5,36 +5,32 @@ Pure. Each says what is going on, what it means, and what can be done.
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from enum import StrEnum
+from typing import Literal
 
 from bot.errors import ClusterError, TargetError, UsageError
 from bot.policy import Allowlist, Person, Right
 from bot.slack.views import lines
-from bot.slack.views.lines import Line, Part, Quoted, code, person, strong, worded
+from bot.slack.views.lines import Line, Quoted, code, strong, worded
 from bot.slack.views.message import Message, message
+from bot.slack.views.people import holders
 from bot.slack.views.text import age
 
 _ON_RECORD = "Nothing was done; the attempt is on record."
 _DOING = {Right.LOOK: "look at sessions", Right.KILL: "end sessions"}
 
 
-class WrongPlace(StrEnum):
-    """Why a command can't be answered where it was typed."""
-
-    DIRECT_MESSAGE = "direct message"
-    SHARED = "shared with another workspace"
-    UNKNOWN = "Slack does not say whether it is shared"
-    NOT_ALLOWED = "not in ALLOWED_CHANNELS"
+Place = Literal["direct message", "shared channel", "unknown channel", "not in ALLOWED_CHANNELS"]
+"""What is wrong with a place. Of an unknown channel Slack doesn't say who shares it."""
 
 
-def usage(error: UsageError, command: str) -> Message:
+def usage(error: UsageError, command: str = "") -> Message:
     """Which word can't be understood, and what was expected; `command` is `/pg-kill`."""
-    return message([(*_fault(error.word, error.problem, error.nearest), "   ", *_help(command))])
+    return message([(*_fault(error.word, error.problem, error.nearest), *_help(command))])
 
 
-def target_error(error: TargetError, command: str) -> Message:
+def target_error(error: TargetError) -> Message:
     """Which name nothing answers to, and the nearest that something does."""
-    return message([(*_fault(error.name, error.problem, error.nearest), "   ", *_help(command))])
+    return message([_fault(error.name, error.problem, error.nearest)])
 
 
 def _fault(word: str, problem: str, nearest: Sequence[str]) -> Line:
@@ -47,38 +43,24 @@ def _fault(word: str, problem: str, nearest: Sequence[str]) -> Line:
 
 
 def _help(command: str) -> Line:
-    return (code(f"{command} help"),)
-
-
-def allowed(
-    right: Right, lists: Mapping[Right, Allowlist], group_names: Mapping[str, str]
-) -> tuple[str, ...]:
-    """Who holds a right: users by their ids, groups by name (`@oncall`) where it is known.
-
-    A user's id is to be shown as a mention only where nobody is notified or all are meant.
-    """
-    granting = [lists[right]] if right is Right.KILL else [lists[Right.LOOK], lists[Right.KILL]]
-    users = sorted({user for each in granting for user in each.users})
-    groups = sorted({group for each in granting for group in each.groups})
-    named = (f"@{group_names[group]}" if group in group_names else group for group in groups)
-    everyone = any(each.everyone for each in granting)
-    return (*users, *named, *(["everyone of this workspace but guests"] if everyone else []))
+    return ("   ", code(f"{command} help")) if command else ()
 
 
 def refusal(
     right: Right,
-    asking: Person,
     lists: Mapping[Right, Allowlist],
+    *,
     group_names: Mapping[str, str] | None = None,
+    asking: Person | None = None,
 ) -> Message:
     """Why someone may not, and who may. Only ever ephemeral: it mentions people."""
     you = f"You may not {_DOING[right]} here."
-    if asking.is_own is None:
+    if asking is not None and asking.is_own is None:
         return message([(f"{you} Slack did not say which workspace you are of. {_ON_RECORD}",)])
-    if not asking.is_own:
+    if asking is not None and not asking.is_own:
         return message([(f"{you} It is for people of the bot's own workspace. {_ON_RECORD}",)])
-    who = tuple(person(name) for name in allowed(right, lists, group_names or {}))
-    named: Line = ("Nobody may",) if not who else ("Who may: ", *lines.listed(who))
+    who = holders(right, lists, group_names or {})
+    named: Line = ("Who may: ", *lines.listed(who)) if who else ("Nobody may",)
     return message([(f"{you} ", *named, f" ({right}). {_ON_RECORD}")])
 
 
@@ -120,38 +102,36 @@ def unknown(reference: str) -> Message:
     )
 
 
-def for_you_alone(answer: Message, why: WrongPlace) -> Message:
+def for_you_alone(answer: Message, why: Place) -> Message:
     """Add to an answer why it went to the requester alone."""
-    if why is WrongPlace.SHARED:
-        return answer.noting(("for you alone: another workspace shares this channel",))
-    hint = "invite the bot to answer in the channel"
-    return answer.noting((f"for you alone: Slack does not say who shares this channel; {hint}",))
+    words = "for you alone: another workspace shares this channel"
+    if why == "unknown channel":
+        words = "for you alone: Slack does not say who shares this channel; invite the bot to it"
+    return answer.noting((words,))
 
 
-def wrong_place(why: WrongPlace, *, channels: Sequence[str] = ()) -> Message:
+def wrong_place(why: Place, *, channels: Sequence[str] = ()) -> Message:
     """Where the command would be answered instead; `channels` are the ids in ALLOWED_CHANNELS."""
-    return message([_elsewhere(why, channels)])
+    return message([(*_elsewhere(why, channels), f" {_ON_RECORD}")])
 
 
-def _elsewhere(why: WrongPlace, channels: Sequence[str]) -> Line:
+def _elsewhere(why: Place, channels: Sequence[str]) -> Line:
     match why:
-        case WrongPlace.DIRECT_MESSAGE:
-            return ("A kill happens where others see it: ask in a channel. Nothing was done.",)
-        case WrongPlace.SHARED:
+        case "direct message":
+            return ("A kill happens where others see it: ask in a channel.",)
+        case "shared channel":
             return (
-                "This channel is shared with another workspace.",
-                " No session is ended here unless ALLOWED_CHANNELS names it. Nothing was done.",
+                "Another workspace shares this channel: no session is ended here",
+                " unless ALLOWED_CHANNELS names it.",
             )
-        case WrongPlace.UNKNOWN:
+        case "unknown channel":
             return (
                 "Slack does not tell the bot whether another workspace shares this channel.",
-                " Invite the bot to it and ask again. Nothing was done.",
+                " Invite the bot to it and ask again.",
             )
-        case WrongPlace.NOT_ALLOWED:
-            links: tuple[Part, ...] = tuple(lines.channel(each) for each in channels)
-            where: Line = (" Where it is: ", *lines.listed(links, most=10), ".") if links else ()
-            return (
-                "This channel is not one of ALLOWED_CHANNELS.",
-                *where,
-                " Nothing was done.",
-            )
+        case "not in ALLOWED_CHANNELS":
+            named = "The bot does not answer in this channel (ALLOWED_CHANNELS)."
+            if not channels:
+                return (named,)
+            links = tuple(lines.channel(each) for each in channels)
+            return (f"{named} It does in ", *lines.listed(links, last="or", most=10), ".")

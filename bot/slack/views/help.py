@@ -3,15 +3,25 @@
 Pure.
 """
 
-from bot.grammar import KILL
+from collections.abc import Sequence
+
+from bot.grammar import KILL, SESSIONS
 from bot.slack.views import blocks
 from bot.slack.views.lines import Line, code, strong
 from bot.slack.views.message import Message, message
 
 
-def help_for(command: str) -> Message:
-    """What a command does, by example."""
-    head, examples = _KILL if command == KILL else _SESSIONS
+def sessions() -> Message:
+    """What `/pg-sessions` does, by example."""
+    return _by_example(SESSIONS, *_SESSIONS)
+
+
+def kill() -> Message:
+    """What `/pg-kill` does, by example."""
+    return _by_example(KILL, *_KILL)
+
+
+def _by_example(command: str, head: str, examples: Sequence[tuple[str, str]]) -> Message:
     return message(
         [strong(command), (head,)],
         blocks.paragraph(*(_example(typed, does) for typed, does in examples)),

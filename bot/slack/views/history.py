@@ -9,7 +9,7 @@ from datetime import datetime
 
 from bot.answers import History
 from bot.grammar import KILL
-from bot.kills import NEEDS_SOMEONE, Result, State
+from bot.kills import NEEDS_SOMEONE, State
 from bot.ports import Entry
 from bot.slack.views import blocks, tables
 from bot.slack.views.actions import ActionId, OlderThan
@@ -89,15 +89,8 @@ def _outcome(entry: Entry) -> str:
             by = entry.proposal.dismissed_by
             return "dismissed" if by is None else f"dismissed by {by.user_id}"
         case State.DONE:
-            counts = Counter(result.outcome for result in _latest(entry))
+            counts = Counter(result.outcome for result in entry.latest)
             return dotted(f"{counts[each]} {each}" for each in NEEDS_SOMEONE if counts[each])
-
-
-def _latest(entry: Entry) -> Iterable[Result]:
-    """The results as they were amended."""
-    latest = {result.id: result for result in entry.results}
-    latest |= {result.id: result for result in entry.amendments}
-    return latest.values()
 
 
 def _targets(entry: Entry) -> str:

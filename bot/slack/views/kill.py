@@ -4,11 +4,11 @@ Pure. One message goes through them all: `preview`, then `working` and `outcome`
 `dismissed`, or `expired`. What is told to one person alone stands at the end.
 """
 
-from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from bot.answers import NeedsSecondPerson, NothingToKill, NotClaimed, Preview, TooMany
-from bot.backends import Backend, Limit, Server
+from bot.answers import NeedsSecondPerson, NotClaimed, NothingToKill, Preview, TooMany
+from bot.backends import Limit, Server
 from bot.kills import (
     MAX_TARGETS,
     NEEDS_SOMEONE,
@@ -23,18 +23,18 @@ from bot.kills import (
     Spared,
     Target,
 )
-from bot.slack.views import blocks, cluster, lines, tables
+from bot.policy import Allowlist, Right
+from bot.slack.views import blocks, cluster, lines, tables, targets
 from bot.slack.views.actions import ActionId, OutcomePage
 from bot.slack.views.blocks import Block
 from bot.slack.views.lines import Line, Quoted, person, strong
 from bot.slack.views.message import Message, message
+from bot.slack.views.people import holders
 from bot.slack.views.tables import Column
 from bot.slack.views.text import (
-    age,
     clock,
     clock_short,
     count,
-    dotted,
     plain,
     some,
     took,
@@ -44,7 +44,6 @@ from bot.slack.views.text import (
 OUTCOME_PAGE = 50
 """Targets on a page of an outcome's table."""
 
-_QUERY = 300
 _REASON = 500
 _WORDING = 500
 _LISTED = 10
@@ -58,31 +57,29 @@ _RESULTS = (
 
 
 def preview(
-    answer: Preview, *, may_confirm: Sequence[str] = (), offer_cancel: bool = False
+    answer: Preview,
+    *,
+    may_confirm: Mapping[Right, Allowlist],
+    group_names: Mapping[str, str] | None = None,
+    offer_cancel: bool = False,
 ) -> Message:
     """What would end, what that costs and gives, and the button that does it.
 
-    `may_confirm` names people as text (`@carol`, `@oncall`); a user's id becomes a mention,
-    which notifies them.
+    Those who may confirm are mentioned, and so notified, only where the one who asks can't.
     """
     proposal = answer.proposal
     essence = [
         strong(*_head(proposal), "?"),
         (*_wording(proposal.wording), " · ", *cluster.introduction(answer.server)),
     ]
-    details: list[Block | None]
-    if len(proposal.targets) == 1:
-        target = proposal.targets[0]
-        essence.append(targets.who(target.seen))
-        details = [blocks.fields(targets.fields(target, proposal)), targets.statement(target.seen)]
-    else:
-        details = list(targets.all_of(proposal))
+    consequences = list(_consequences(answer))
     return message(
         essence,
-        *details,
-        blocks.paragraph(*_consequences(answer)),
+        *targets.details(proposal),
+        blocks.paragraph(*consequences),
         blocks.actions(_choices(answer, offer_cancel=offer_cancel)),
-        blocks.foot(_preview_foot(answer, may_confirm)),
+        blocks.foot(_preview_foot(answer, may_confirm, group_names or {})),
+        also=[*targets.spoken(proposal), *consequences],
     )
 
 
@@ -128,27 +125,29 @@ def _gain(answer: Preview) -> Iterable[Line]:
         verb = "waiting session goes on", "waiting sessions go on"
         yield (count(proposal.freed, *verb),)
     if proposal.action is Action.TERMINATE:
-        for kind, before, ending in _limits(answer.server, proposal.targets):
-            after = Limit(before.name, max(before.used - ending, 0), before.limit)
-            yield (kind, *_change(before, after)) if kind else _change(before, after)
+        yield from _freed(answer.server, proposal.targets)
 
 
-def _limits(server: Server, targets: Sequence[Target]) -> Iterable[tuple[str, Limit, int]]:
-    """The limits that these targets count against, with how many of them do."""
+def _freed(server: Server, ending: Sequence[Target]) -> Iterable[Line]:
+    """The limits that these targets count against, as they would be without them."""
     for limit in server.roles:
-        yield from _counted("", limit, sum(t.seen.usename == limit.name for t in targets))
+        if number := sum(target.seen.usename == limit.name for target in ending):
+            yield _change(limit, _without(limit, number))
     for limit in server.databases:
-        yield from _counted("database ", limit, sum(t.seen.datname == limit.name for t in targets))
-    yield from _counted("", server.ordinary, len(targets))
+        if number := sum(target.seen.datname == limit.name for target in ending):
+            yield ("database ", *_change(limit, _without(limit, number)))
+    ordinary = server.ordinary
+    yield _change(ordinary, _without(ordinary, len(ending)))
 
 
-def _counted(kind: str, limit: Limit, number: int) -> Iterable[tuple[str, Limit, int]]:
-    if number:
-        yield kind, limit, number
+def _without(limit: Limit, number: int) -> Limit:
+    return replace(limit, used=max(limit.used - number, 0))
 
 
 def _change(before: Limit, after: Limit) -> Line:
-    """`some_user 1 of 1 → 0 of 1`."""
+    """`some_user 1 of 1 → 0 of 1`, and `connections 62 → 61 of 97`."""
+    if before.name == after.name == "connections":
+        return (f"connections {before.used} → {used(after)}",)
     return (Quoted(before.name), f" {used(before)} → {used(after)}")
 
 
@@ -174,7 +173,7 @@ def _choices(answer: Preview, *, offer_cancel: bool) -> Iterable[Block]:
         style="danger",
         confirm=blocks.confirm(
             f"{_verb(proposal)} {_objects(proposal)} on {plain(proposal.cluster, 50)}?",
-            f"{targets.named(proposal.targets)} {targets.short_cost(proposal)} This can't be undone.",
+            targets.warning(proposal),
             yes=_verb(proposal),
             no="Keep it" if len(proposal.targets) == 1 else "Keep them",
             style="danger",
@@ -194,32 +193,27 @@ def _label(answer: Preview) -> str:
     return f"{label} (second person)" if answer.second_person else label
 
 
-def _preview_foot(answer: Preview, may_confirm: Sequence[str]) -> Line:
+def _preview_foot(
+    answer: Preview, lists: Mapping[Right, Allowlist], group_names: Mapping[str, str]
+) -> Line:
     proposal = answer.proposal
-    line: Line = (
-        "asked by ",
-        person(proposal.asked_by.user_id),
-        f" · good until {clock_short(proposal.expires_at)}",
-    )
-    if answer.second_person:
-        line += (" · another person has to confirm",)
-    if may_confirm:
-        line += (" · ", *_people(may_confirm), " may confirm")
+    asker = proposal.asked_by.user_id
+    until = f" · good until {clock_short(proposal.expires_at)} · "
+    line: Line = ("asked by ", person(asker), until)
+    if not answer.second_person:
+        return (*line, "who is on PG_KILL_ALLOWLIST may confirm")
+    line += ("another person has to confirm",)
+    others = holders(Right.KILL, lists, group_names, but=asker)
+    mentions = tuple(part for part in others if not isinstance(part, Quoted))
+    names = [part.text for part in others if isinstance(part, Quoted)]
+    if mentions:
+        line += (": ", *lines.listed(mentions, last="or", most=10))
+    if names:  # as one text: a context block has few elements
+        line += (" or " if mentions else ": ", Quoted(some(names, 5, "or"), 300))
     return line
 
 
-def _people(names: Sequence[str]) -> Line:
-    """Mentions first, then all other names as one text: a context block has few elements."""
-    parts = [person(name) for name in names]
-    mentions = tuple(part for part in parts if not isinstance(part, Quoted))
-    others = [part.text for part in parts if isinstance(part, Quoted)]
-    line = lines.listed(mentions, last="or", most=10)
-    if not others:
-        return line
-    return (*line, *([" or "] if mentions else []), Quoted(some(others, 10, "or"), 300))
-
-
-def working(proposal: Proposal, actor: Actor) -> Message:
+def working(proposal: Proposal) -> Message:
     """In the preview's place while the targets are being ended: nothing to press."""
     doing = "Terminating" if proposal.action is Action.TERMINATE else "Cancelling"
     return message(
@@ -227,7 +221,7 @@ def working(proposal: Proposal, actor: Actor) -> Message:
             strong(f"{doing} {_objects(proposal)} on ", Quoted(proposal.cluster), "…"),
             _request(proposal),
         ],
-        blocks.foot(_signed(proposal, "confirmed by ", actor)),
+        blocks.foot(_signed(proposal, "confirmed by ", proposal.confirmed_by)),
     )
 
 
@@ -297,7 +291,7 @@ def _result_line(conclusion: Conclusion, result: Result) -> Line:
 
 
 def _aftermath(conclusion: Conclusion) -> Iterable[Line]:
-    changes = [_shrunk(before, after) for before, after in conclusion.limits]
+    changes = [_change(before, after) for before, after in conclusion.limits]
     if conclusion.waiting is not None:
         before, after = conclusion.waiting
         changes.append((f"waiting {before} → {after}",))
@@ -310,13 +304,6 @@ def _aftermath(conclusion: Conclusion) -> Iterable[Line]:
         yield ("⚠ The outcome is not in the ledger yet; the confirmation is. It is tried again.",)
     for note in conclusion.notes[:_LISTED]:
         yield (Quoted(note, 300),)
-
-
-def _shrunk(before: Limit, after: Limit) -> Line:
-    """`connections 62 → 61 of 97`; a role's in full, as its limit is the point."""
-    if before.name == "connections" and before.limit == after.limit:
-        return (f"connections {before.used} → {used(after)}",)
-    return _change(before, after)
 
 
 def _results(conclusion: Conclusion, shown: Sequence[Result]) -> Iterable[Block]:
@@ -355,23 +342,26 @@ def _outcome_foot(conclusion: Conclusion) -> Line:
     return line
 
 
-def dismissed(proposal: Proposal, actor: Actor) -> Message:
+def dismissed(proposal: Proposal) -> Message:
     """In the preview's place, once somebody has dismissed it."""
-    return _closed(proposal, "Dismissed, nothing was done", "dismissed by ", actor)
+    signed = _signed(proposal, "dismissed by ", proposal.dismissed_by)
+    return _closed(proposal, "Dismissed, nothing was done", blocks.foot(signed))
 
 
 def expired(proposal: Proposal) -> Message:
-    """In the preview's place, once it is no longer good."""
-    at = clock_short(proposal.expires_at)
-    return _closed(proposal, f"Expired at {at}, nothing was done", "", None)
-
-
-def _closed(proposal: Proposal, head: str, did: str, actor: Actor | None) -> Message:
-    asked = (*_head(proposal), "? ", *_request(proposal))
-    return message(
-        [strong(head), asked],
-        blocks.foot(_signed(proposal, did, actor)),
+    """In the preview's place, once it is no longer good; a new one is a click away."""
+    again = blocks.button("Preview again", ActionId.KILL_PREVIEW_AGAIN, str(proposal.id))
+    return _closed(
+        proposal,
+        f"Expired at {clock_short(proposal.expires_at)}, nothing was done",
+        blocks.actions([again]),
+        blocks.foot(_signed(proposal, "", None)),
     )
+
+
+def _closed(proposal: Proposal, head: str, *below: Block | None) -> Message:
+    asked = (*_head(proposal), "? ", *_request(proposal))
+    return message([strong(head), asked], *below)
 
 
 def not_claimed(answer: NotClaimed) -> Message:

@@ -11,6 +11,7 @@ from wcwidth import wcswidth
 from bot.slack.views import blocks, lines
 from bot.slack.views.blocks import Block
 from bot.slack.views.lines import Line
+from bot.slack.views.text import cost, cut
 
 _TEXT = 3900
 """`chat.update` refuses a text over 4,000 characters."""
@@ -38,21 +39,22 @@ class Message:
         return Message(self.text, tuple(each for block in self.blocks for each in _as_text(block)))
 
 
-def message(essence: Sequence[Line], *parts: Block | None) -> Message:
+def message(essence: Sequence[Line], *parts: Block | None, also: Sequence[Line] = ()) -> Message:
     """Put a message together from the lines that it says first and its blocks.
 
-    The essence stands at the head of the blocks and, as text, for those who don't see them.
+    The essence stands at the head of the blocks and, as text, for those who don't see them;
+    `also` is for these alone, where a block says it in another form.
     """
-    text = _cut_markup(lines.spoken(*essence))
+    text = _cut_markup(lines.spoken(*essence, *also))
     present = (blocks.paragraph(*essence), *(part for part in parts if part is not None))
     return Message(text, present)
 
 
 def _cut_markup(text: str) -> str:
     """Cut at a space, so that no escape and no mention is left in halves."""
-    if len(text) <= _TEXT:
+    if cost(text) <= _TEXT:
         return text
-    return text[:_TEXT].rpartition(" ")[0] + " …"
+    return cut(text, _TEXT).rpartition(" ")[0] + " …"
 
 
 def _as_text(block: Block) -> Iterable[Block]:

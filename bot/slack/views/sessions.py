@@ -7,17 +7,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from bot.answers import Choice, ClusterCard, Overview, Sessions
+from bot.answers import ClusterCard, Overview, Sessions
 from bot.backends import CLIENT_BACKEND, PREPARED_TRANSACTION, Backend, Look
-from bot.errors import ClusterError
-from bot.grammar import KillRequest, SessionsRequest, Target
+from bot.grammar import SessionsRequest, Target
 from bot.slack.views import blocks, cluster, lines, tables
 from bot.slack.views.actions import ActionId, PageOf, RowRef
 from bot.slack.views.blocks import Block
-from bot.slack.views.lines import Line, Quoted, person, strong, worded
+from bot.slack.views.lines import Line, Quoted, person, strong
 from bot.slack.views.message import Message, message
 from bot.slack.views.tables import Column
-from bot.slack.views.text import age, clock, count, cut, dotted, plain, some, timestamp, used
+from bot.slack.views.text import age, clock, count, dotted, plain, some, timestamp, used
 
 PAGE = 20
 """Sessions on a page."""
@@ -41,6 +40,12 @@ DEFAULT_COLUMNS = (
     "query",
 )
 """What is shown unless columns are asked for, and where it says something."""
+
+_SPOKEN = 3
+"""Rows that the top-level text tells of."""
+
+_PRESSING = 5
+"""Limits that the table of clusters has a line for above it."""
 
 _STATE_ORDER = ("active", "idle in transaction", "idle in transaction (aborted)", "idle")
 _WIDTHS = {"query": (80, 50, 30, 20), "why": (60, 40, 30, 20)}
@@ -74,7 +79,14 @@ def sessions(answer: Sessions) -> Message:
         blocks.foot(
             (f"as of {clock(look.server.now)} · asked by ", person(answer.asked_by.user_id))
         ),
+        also=[_spoken(look, backend) for backend in shown[:_SPOKEN]],
     )
+
+
+def _spoken(look: Look, backend: Backend) -> Line:
+    told = (backend.usename, backend.state, why(look, backend))
+    parts = tuple(part for each in told if each for part in (" · ", Quoted(each)))
+    return (f"pid {backend.pid}", *parts)
 
 
 def _summary(answer: Sessions) -> list[Line]:
@@ -85,7 +97,7 @@ def _summary(answer: Sessions) -> list[Line]:
     return [
         (*place, " · ", *cluster.introduction(server)),
         (_counts(answer.look),),
-        *cluster.warnings(server),
+        *(("⚠ ", *line) for line in cluster.pressing(server)),
         cluster.connections(server),
         *_blind_spots(answer.look),
     ]
@@ -294,15 +306,13 @@ def _overview_summary(answer: Overview) -> list[Line]:
     if in_trouble:
         head += (f" · {len(in_trouble)} in trouble: ",)
         head += lines.listed(tuple(Quoted(card.cluster) for card in in_trouble), most=5)
-    pressed = [
-        (card.cluster, warning)
+    pressing = [
+        ("⚠ ", Quoted(card.cluster), ": ", *line)
         for card in answer.cards
         if card.look is not None
-        for warning in cluster.warnings(card.look.server)
+        for line in cluster.pressing(card.look.server)
     ]
-    written: list[Line] = [head]
-    written += [(*warning, " on ", Quoted(name)) for name, warning in pressed[:5]]
-    return written
+    return [head, *pressing[:_PRESSING]]
 
 
 def _card(card: ClusterCard, now: datetime) -> list[str | None]:
@@ -339,44 +349,3 @@ def _overview_controls(answer: Overview) -> Iterable[Block]:
         if card.look is not None and blocks.fits_button(value):
             label = f"{card.cluster}/"
             yield blocks.button(label, ActionId.SESSIONS_CHOOSE.numbered(at), value)
-
-
-def choice(answer: Choice) -> Message:
-    """What was named is on several clusters: a button for each."""
-    requests: Sequence[SessionsRequest | KillRequest] = answer.requests
-    found = tuple(Quoted(_label(request)) for request in requests)
-    is_kill = any(isinstance(request, KillRequest) for request in requests)
-    which = "Which one is meant?"
-    made = (_choose(at, request) for at, request in enumerate(requests[: blocks.BUTTONS]))
-    buttons = [button for button in made if button is not None]
-    left_out = len(found) - len(buttons)
-    return message(
-        [
-            strong(Quoted(answer.what), f": found on {count(len(found), 'cluster')}"),
-            lines.listed(found, most=10),
-            (f"{which} Nothing ends before it is confirmed." if is_kill else which,),
-            *map(_not_asked, answer.troubles[:5]),
-        ],
-        blocks.actions(buttons),
-        blocks.foot((f"{left_out} without a button: type the command with the cluster",))
-        if left_out
-        else None,
-    )
-
-
-def _not_asked(trouble: ClusterError) -> Line:
-    return ("Not asked: ", Quoted(trouble.cluster), ", ", *worded(trouble.problem))
-
-
-def _label(request: SessionsRequest | KillRequest) -> str:
-    return f"{request.target.cluster or ''}/{request.target.database or ''}"
-
-
-def _choose(at: int, request: SessionsRequest | KillRequest) -> Block | None:
-    if isinstance(request, KillRequest):
-        action, value = ActionId.KILL_CHOOSE, str(request)
-    else:
-        action, value = ActionId.SESSIONS_CHOOSE, PageOf(str(request)).encode()
-    if not blocks.fits_button(value):
-        return None
-    return blocks.button(cut(_label(request), 75), action.numbered(at), value)

@@ -1,0 +1,154 @@
+"""The buttons and menus of the bot's messages.
+
+Each click is acknowledged at once and authorized afresh right after; what a button
+carries is no authority.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from slack_bolt.async_app import AsyncAck, AsyncApp
+
+from bot.answers import conclusion_of
+from bot.errors import UsageError
+from bot.grammar import HistoryRequest, KillRequest, SessionsRequest, read_kill, read_sessions
+from bot.policy import Right
+from bot.slack import answers, payloads
+from bot.slack.desk import Desk
+from bot.slack.gate import Admitted, Denied
+from bot.slack.payloads import Click
+from bot.slack.views import kill as kill_view
+from bot.slack.views.actions import ActionId, OlderThan, OutcomePage, PageOf, RowRef, proposal_id
+
+Listener = Callable[[Desk, Click, Admitted], Awaitable[None]]
+T = TypeVar("T")
+
+
+def register(app: AsyncApp, desk: Desk) -> None:
+    """Give the app a listener for every action that the views use."""
+    for action_id, (right, listener) in LISTENERS.items():
+        app.action(action_id.pattern)(_handler(desk, right, listener))
+
+
+def _handler(desk: Desk, right: Right, listener: Listener) -> Callable[..., Awaitable[None]]:
+    async def handle(ack: AsyncAck, body: dict[str, Any]) -> None:
+        await ack()
+        click = payloads.click(body)
+        desk.start(click, _authorized(desk, click, right, listener))
+
+    return handle
+
+
+async def _authorized(desk: Desk, click: Click, right: Right, listener: Listener) -> None:
+    admitted = await desk.gate.admit(right, click)
+    if isinstance(admitted, Denied) and not await _own_preview(desk, click):
+        await desk.deny(click, admitted, f"{click.action_id} {click.value}")
+    else:
+        await listener(desk, click, admitted if isinstance(admitted, Admitted) else Admitted())
+
+
+async def _own_preview(desk: Desk, click: Click) -> bool:
+    """Whether this is the asker's Dismiss: it takes no right, for nothing can die of it."""
+    if click.action_id != ActionId.KILL_DISMISS:
+        return False
+    entry = await desk.operations.entry(_read(proposal_id, click.value))
+    return entry is not None and entry.proposal.asked_by == click.actor
+
+
+def _read(decode: Callable[[str], T], value: str) -> T:
+    """Decode what a button carries. Raises `UsageError`: it comes from outside."""
+    try:
+        return decode(value)
+    except ValueError as error:
+        raise UsageError(
+            "", "this button is of another version of the bot: type the command again"
+        ) from error
+
+
+# --- sessions ------------------------------------------------------------------------
+
+
+async def page(desk: Desk, click: Click, admitted: Admitted) -> None:
+    """Refresh, Previous, Next, and the choice of a cluster: the message is drawn anew."""
+    wanted = _read(PageOf.decode, click.value)
+    request = read_sessions(wanted.text)
+    if not isinstance(request, SessionsRequest):
+        raise UsageError(wanted.text, "no look")
+    message = await answers.looked(desk, click, request, offset=wanted.offset)
+    if admitted.public or click.ephemeral:
+        await answers.replace_message(desk, click, message)
+    else:
+        # The channel has come to be shared since the message was posted.
+        await desk.whisper(click, answers.for_them(message, admitted))
+
+
+async def kill_row(desk: Desk, click: Click, _: Admitted) -> None:
+    """The menu of a table: a preview of that very backend."""
+    row = _read(RowRef.decode, click.value)
+    await answers.proposal_of(desk, click, row.cluster, row.id)
+
+
+# --- kills ---------------------------------------------------------------------------
+
+
+async def terminate(desk: Desk, click: Click, _: Admitted) -> None:
+    """The confirm button: carry out what the preview showed."""
+    await answers.confirmed(desk, click, _read(proposal_id, click.value))
+
+
+async def dismiss(desk: Desk, click: Click, _: Admitted) -> None:
+    """Close a preview: for the one who asked, and for those who may kill."""
+    await answers.dismissed(desk, click, _read(proposal_id, click.value))
+
+
+async def preview_again(desk: Desk, click: Click, _: Admitted) -> None:
+    """A new preview of what had changed, or of what expired."""
+    answer = await desk.operations.preview_again(
+        click.actor, click.channel_id, _read(proposal_id, click.value)
+    )
+    await answers.post_proposed(desk, click, answer)
+
+
+async def choose(desk: Desk, click: Click, _: Admitted) -> None:
+    """One of several clusters for a kill: its preview."""
+    request = read_kill(click.value)
+    if not isinstance(request, KillRequest):
+        raise UsageError(click.value, "no kill")
+    answers.check(request)
+    answer = await desk.operations.propose(click.actor, click.channel_id, request)
+    await answers.post_proposed(desk, click, answer)
+
+
+async def outcome_page(desk: Desk, click: Click, _: Admitted) -> None:
+    """Another page of an outcome's table."""
+    wanted = _read(OutcomePage.decode, click.value)
+    entry = await desk.operations.entry(wanted.proposal_id)
+    if entry is None or entry.proposal.channel_id != click.channel_id:
+        raise UsageError("", "there is no such outcome in this channel")
+    message = kill_view.outcome(conclusion_of(entry), wanted.page)
+    await answers.replace_message(desk, click, message)
+
+
+async def older(desk: Desk, click: Click, _: Admitted) -> None:
+    """The kills before those shown."""
+    wanted = _read(OlderThan.decode, click.value)
+    request = read_kill(wanted.text)
+    if not isinstance(request, HistoryRequest):
+        raise UsageError(wanted.text, "no history")
+    await answers.history(desk, click, request, before_id=wanted.before_id)
+
+
+LISTENERS: dict[ActionId, tuple[Right, Listener]] = {
+    ActionId.SESSIONS_REFRESH: (Right.LOOK, page),
+    ActionId.SESSIONS_PREVIOUS: (Right.LOOK, page),
+    ActionId.SESSIONS_NEXT: (Right.LOOK, page),
+    ActionId.SESSIONS_CHOOSE: (Right.LOOK, page),
+    ActionId.SESSIONS_KILL_ROW: (Right.KILL, kill_row),
+    ActionId.KILL_TERMINATE: (Right.KILL, terminate),
+    ActionId.KILL_DISMISS: (Right.KILL, dismiss),
+    ActionId.KILL_PREVIEW_AGAIN: (Right.KILL, preview_again),
+    ActionId.KILL_CHOOSE: (Right.KILL, choose),
+    ActionId.KILL_PAGE: (Right.LOOK, outcome_page),
+    ActionId.HISTORY_OLDER: (Right.KILL, older),
+}
+"""What each action does, and the right that it takes."""

@@ -1,0 +1,57 @@
+"""The answer where what was named is on several clusters, for both commands.
+
+Pure.
+"""
+
+from collections.abc import Sequence
+
+from bot.answers import Choice
+from bot.errors import ClusterError
+from bot.grammar import KillRequest, SessionsRequest
+from bot.slack.views import blocks, lines
+from bot.slack.views.actions import ActionId, PageOf
+from bot.slack.views.blocks import Block
+from bot.slack.views.lines import Line, Quoted, strong, worded
+from bot.slack.views.message import Message, message
+from bot.slack.views.text import count, cut
+
+
+def choice(answer: Choice) -> Message:
+    """What was named is on several clusters: a button for each."""
+    requests: Sequence[SessionsRequest | KillRequest] = answer.requests
+    found = tuple(Quoted(_label(request)) for request in requests)
+    is_kill = any(isinstance(request, KillRequest) for request in requests)
+    which = "Which one is meant?"
+    made = (_choose(at, request) for at, request in enumerate(requests[: blocks.BUTTONS]))
+    buttons = [button for button in made if button is not None]
+    left_out = len(found) - len(buttons)
+    return message(
+        [
+            strong(Quoted(answer.what), f": found on {count(len(found), 'cluster')}"),
+            lines.listed(found, most=10),
+            (f"{which} Nothing ends before it is confirmed." if is_kill else which,),
+            *map(_not_asked, answer.troubles[:5]),
+        ],
+        blocks.actions(buttons),
+        blocks.foot((f"{left_out} without a button: type the command with the cluster",))
+        if left_out
+        else None,
+    )
+
+
+def _not_asked(trouble: ClusterError) -> Line:
+    return ("Not asked: ", Quoted(trouble.cluster), ", ", *worded(trouble.problem))
+
+
+def _label(request: SessionsRequest | KillRequest) -> str:
+    return f"{request.target.cluster or ''}/{request.target.database or ''}"
+
+
+def _choose(at: int, request: SessionsRequest | KillRequest) -> Block | None:
+    if isinstance(request, KillRequest):
+        action, value = ActionId.KILL_CHOOSE, str(request)
+    else:
+        action, value = ActionId.SESSIONS_CHOOSE, PageOf(str(request)).encode()
+    if not blocks.fits_button(value):
+        return None
+    return blocks.button(cut(_label(request), 75), action.numbered(at), value)

@@ -1,0 +1,174 @@
+"""The real process, a real PostgreSQL and Slack's real protocol; nothing is faked here but Slack."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from tests.integration.conftest import BOT, SCHEMA, SETUP, Sessions
+from workspace import Person, Workspace
+from workspace.postgres import PostgresServer
+
+ROOT = Path(__file__).parents[2]
+START_WITHIN = 30.0
+STOP_WITHIN = 20.0
+
+
+@dataclass
+class Bot:
+    """`python -m bot` as a subprocess, configured by its environment alone."""
+
+    environment: Mapping[str, str]
+    folder: Path
+    process: asyncio.subprocess.Process | None = None
+    lines: list[str] = field(default_factory=list)
+    _reader: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self.process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "bot",
+            cwd=self.folder,
+            env={**_inherited(), **self.environment, "PYTHONPATH": str(ROOT)},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        self._reader = asyncio.create_task(self._read())
+
+    async def ready(self) -> None:
+        await self.says("bot.ready", within=START_WITHIN)
+
+    async def says(self, words: str, *, within: float = 15.0) -> str:
+        """Wait for a line of the log."""
+        async with asyncio.timeout(within):
+            while True:
+                for line in self.lines:
+                    if words in line:
+                        return line
+                if self.process is not None and self.process.returncode is not None:
+                    raise AssertionError(f"the bot ended: {self.output}")
+                await asyncio.sleep(0.02)
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send it a signal, wait until it is gone; its exit status."""
+        assert self.process is not None
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+        return await self.ended()
+
+    async def ended(self) -> int:
+        assert self.process is not None
+        assert self._reader is not None
+        try:
+            async with asyncio.timeout(STOP_WITHIN):
+                status = await self.process.wait()
+                await self._reader
+        except TimeoutError:
+            self.process.kill()
+            await self.process.wait()
+            raise
+        return status
+
+    @property
+    def output(self) -> str:
+        return "\n".join(self.lines)
+
+    async def _read(self) -> None:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
+            self.lines.append(line.decode().rstrip())
+
+
+def _inherited() -> dict[str, str]:
+    """What a process needs of the machine, and nothing that configures a bot."""
+    kept = ("PATH", "HOME", "TZ", "LANG", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
+    return {name: os.environ[name] for name in kept if name in os.environ}
+
+
+@pytest.fixture(scope="session")
+async def server() -> AsyncIterator[PostgresServer]:
+    """One cluster for the end-to-end tests, set up as the story has it."""
+    async with PostgresServer(settings={"max_connections": 60}) as pg:
+        connection = await asyncpg.connect(pg.dsn())
+        for statement in filter(str.strip, SETUP.split(";")):
+            await connection.execute(statement)
+        await connection.close()
+        connection = await asyncpg.connect(pg.dsn(database="some_db"))
+        await connection.execute(SCHEMA)
+        await connection.close()
+        yield pg
+
+
+@pytest.fixture
+async def slack() -> AsyncIterator[Workspace]:
+    async with Workspace() as workspace:
+        yield workspace
+
+
+@pytest.fixture
+async def sessions(server: PostgresServer) -> AsyncIterator[Sessions]:
+    opened = Sessions(server)
+    async with opened.stack:
+        yield opened
+
+
+@pytest.fixture
+def environment(slack: Workspace, server: PostgresServer) -> dict[str, str]:
+    """What a bot is given: ana and the group of those on call may kill, vera may look."""
+    return {
+        **slack.env,
+        "DATABASE_URL": server.dsn(user=BOT, database="postgres"),
+        "PG_KILL_ALLOWLIST": f"{slack.user('ben').id},{slack.group('oncall').id}",
+        "PG_SESSIONS_ALLOWLIST": slack.user("vera").id,
+    }
+
+
+Start = Callable[..., "asyncio.Future[Bot]"]
+
+
+@pytest.fixture
+async def start(
+    environment: dict[str, str], tmp_path: Path, slack: Workspace
+) -> AsyncIterator[Callable]:
+    """Start a bot, with what a test changes of its environment; stopped when the test ends."""
+    async with AsyncExitStack() as stack:
+
+        async def start(*, wait: bool = True, **changes: str) -> Bot:
+            bot = Bot({**environment, **changes}, tmp_path)
+            await bot.start()
+            stack.push_async_callback(bot.stop)
+            if wait:
+                await bot.ready()
+                await slack.connected()
+            return bot
+
+        yield start
+
+
+@pytest.fixture
+async def bot(start: Callable) -> Bot:
+    return await start()
+
+
+@pytest.fixture
+def ana(slack: Workspace) -> Person:
+    return slack.person("ana")
+
+
+@pytest.fixture
+def ben(slack: Workspace) -> Person:
+    return slack.person("ben")
+
+
+@pytest.fixture
+def vera(slack: Workspace) -> Person:
+    return slack.person("vera")
