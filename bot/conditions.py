@@ -104,29 +104,13 @@ def _freeze(term: Term, names: Names, now: datetime) -> Condition:
 
 
 def _resolve(kind: str, pattern: Pattern, names: Mapping[int, str]) -> tuple[int, ...]:
-    oids = tuple(sorted(oid for oid, name in names.items() if glob(pattern.parts, name)))
+    oids = tuple(sorted(oid for oid, name in names.items() if pattern.matches(name)))
     if not oids:
         wanted = "*".join(pattern.parts)
         nearest = get_close_matches(wanted, sorted(set(names.values())), n=3)
         problem = f"no such {kind}" if pattern.exact is not None else f"no {kind} is named so"
         raise TargetError(wanted, problem, tuple(nearest))
     return oids
-
-
-def glob(parts: tuple[str, ...], name: str) -> bool:
-    """Whether a name is made of these parts, in order, with anything between each two."""
-    if len(parts) == 1:
-        return name == parts[0]
-    first, *middle, last = parts
-    if not name.startswith(first):
-        return False
-    at = len(first)
-    for part in middle:
-        found = name.find(part, at)
-        if found < 0:
-            return False
-        at = found + len(part)
-    return len(name) - at >= len(last) and name.endswith(last)
 
 
 def to_json(conditions: Iterable[Condition]) -> list[dict[str, Any]]:

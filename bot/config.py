@@ -125,7 +125,7 @@ def _one_server(text: str) -> str:
         raise ValueError("names several hosts: a cluster is one server")
     if not host:
         raise ValueError("names no host (for a Unix socket: ?host=/its/directory)")
-    place = _HOST_AND_PORT.fullmatch(host)
+    place = _HOST_AND_PORT.fullmatch(hosts[0])
     ports = [place["port"] or "5432", *query.get("port", ())] if place else [""]
     if not all(re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65536 for port in ports):
         raise ValueError("has a host or port that can't be read (a / in a password is %2F)")

@@ -301,8 +301,10 @@ STATES: tuple[str, ...] = (
     "idle in transaction (aborted)",
     "fastpath function call",
     "disabled",
+    "starting",
 )
-"""Every value of `pg_stat_activity.state` (PostgreSQL's documentation, 27.2.3)."""
+"""Every value of `pg_stat_activity.state` (PostgreSQL's documentation, 27.2.3); `starting`
+from 18 on."""
 
 BACKEND_TYPES: tuple[str, ...] = (
     "archiver",

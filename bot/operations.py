@@ -423,9 +423,15 @@ class Operations:
             entry = await self._ledger.get(proposal_id)
             return NotClaimed(why=(entry and _closed(entry)) or "missing", entry=entry)
         log.info("kill.claimed", kill=claimed.id, cluster=cluster.name, targets=len(guards))
+        results: dict[BackendId, Result] = {}
         async with self._renewing(claimed):
             started = self._clock.monotonic()
-            results = await self._execute(cluster, guards)
+            try:
+                await self._execute(cluster, guards, results)
+            except BaseException:
+                # A defect, or the process is told to stop: what is known is recorded.
+                await self._record(_broken_off(claimed, results, self._clock.now()))
+                raise
             took = timedelta(seconds=self._clock.monotonic() - started)
             conclusion = await self._conclusion(cluster, claimed, before, results, took)
             return await self._record(conclusion)
@@ -452,9 +458,10 @@ class Operations:
             for target in proposal.targets
         ]
 
-    async def _execute(self, cluster: Cluster, guards: list[Guard]) -> list[Result]:
-        """Signal all, back to back; then watch until they are gone."""
-        results: dict[BackendId, Result] = {}
+    async def _execute(
+        self, cluster: Cluster, guards: list[Guard], results: dict[BackendId, Result]
+    ) -> None:
+        """Signal all, back to back; then watch until they are gone. Fills `results`."""
         signalled: list[Guard] = []
         for guard in guards:
             try:
@@ -468,14 +475,14 @@ class Operations:
                 break
             if reply.verdict is Verdict.SIGNALLED:
                 signalled.append(guard)
+                results[guard.target] = _signalled(guard.target)
             else:
                 results[guard.target] = _refused(guard, reply)
         for guard in guards:
-            if guard.target not in results and guard not in signalled:
+            if guard.target not in results:
                 results[guard.target] = _not_sent(guard, None)
         for result in await self._watch(cluster, signalled):
             results[result.id] = result
-        return [results[guard.target] for guard in guards]
 
     async def _watch(self, cluster: Cluster, signalled: list[Guard]) -> list[Result]:
         """What became of the backends that were signalled, within `GONE_WITHIN`."""
@@ -512,12 +519,12 @@ class Operations:
         cluster: Cluster,
         claimed: Proposal,
         before: Look,
-        results: list[Result],
+        results: Mapping[BackendId, Result],
         took: timedelta,
     ) -> Conclusion:
         conclusion = Conclusion(
             proposal=claimed,
-            results=tuple(results),
+            results=tuple(results[target.id] for target in claimed.targets),
             took=took,
             concluded_at=self._clock.now(),
         )
@@ -885,6 +892,28 @@ def _closed(entry: Entry) -> str | None:
             return "done"
         case State.DISMISSED:
             return "dismissed"
+
+
+def _signalled(backend_id: BackendId) -> Result:
+    return Result(backend_id, Outcome.INTERRUPTED, "signalled, and not watched to its end")
+
+
+def _broken_off(
+    claimed: Proposal, results: Mapping[BackendId, Result], now: datetime
+) -> Conclusion:
+    """The outcome of a kill that could not be brought to its end."""
+    return Conclusion(
+        proposal=claimed,
+        results=tuple(
+            results.get(
+                target.id,
+                Result(target.id, Outcome.INTERRUPTED, "the bot stopped before it was known"),
+            )
+            for target in claimed.targets
+        ),
+        took=timedelta(0),
+        concluded_at=now,
+    )
 
 
 def _not_sent(guard: Guard, error: NotSent | None) -> Result:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bot.backends import CLIENT_BACKEND, Backend, Names
-from bot.conditions import glob
+from bot.grammar import Pattern
 
 Glob = tuple[str, ...]
 """Literal parts with anything between each two, as in `bot.grammar.Pattern`."""
@@ -84,11 +84,7 @@ class Protection:
         Where roles are protected by name, a target whose role has no name to be seen
         counts as protected.
         """
-        protected = {
-            oid
-            for oid, role in names.roles.items()
-            if any(glob(parts, role.rolname) for parts in self.roles)
-        }
+        protected = {oid for oid, role in names.roles.items() if _named(role.rolname, self.roles)}
         if self.roles:
             protected |= {
                 target.usesysid
@@ -110,11 +106,15 @@ class Protection:
             return "the bot's own role"
         if self.roles and backend.usename is None:
             return "its role's name can't be seen"
-        if backend.usename is not None and any(glob(p, backend.usename) for p in self.roles):
+        if backend.usename is not None and _named(backend.usename, self.roles):
             return "PROTECTED_ROLES"
-        if any(glob(p, backend.application_name or "") for p in self.applications):
+        if _named(backend.application_name or "", self.applications):
             return "PROTECTED_APPLICATIONS"
         return None
+
+
+def _named(name: str, globs: tuple[Glob, ...]) -> bool:
+    return any(Pattern(parts).matches(name) for parts in globs)
 
 
 def _unseen(backend: Backend) -> str:

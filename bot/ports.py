@@ -124,9 +124,9 @@ class Cluster(Protocol):
     ) -> Look:
         """One statement, one snapshot: the rows that hold all conditions, and the counts.
 
-        Without `everything`, background processes that belong to no database are left
-        out. `strict` is a kill's reading: an unknown (NULL) value satisfies nothing. The
-        backend that runs the statement is never in it.
+        Without `everything`, background processes that belong to no database and the
+        bot's own connections are left out. `strict` is a kill's reading: an unknown
+        (NULL) value satisfies nothing. The backend that runs the statement is never in it.
         """
 
     async def signal(self, guard: Guard) -> Reply:

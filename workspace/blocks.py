@@ -42,12 +42,12 @@ BLOCKS_CHARACTERS = 13_200
 IDENTIFIER = string(255)
 
 
-def plain_text(high: int = 3000, *, low: int = 1) -> Check:
+def plain_text(high: int) -> Check:
     """A `plain_text` object."""
-    return tagged({"plain_text": record({"text": string(high, low=low)}, {"emoji": boolean})})
+    return tagged({"plain_text": record({"text": string(high)}, {"emoji": boolean})})
 
 
-def any_text(high: int = 3000) -> Check:
+def any_text(high: int) -> Check:
     """A `plain_text` or a `mrkdwn` object."""
     return tagged(
         {
@@ -396,28 +396,6 @@ _MESSAGE_ONLY: dict[str, Check] = {
         {**_BLOCK_ID, "page_size": integer(1, 100), "row_header_column_index": integer(0)},
         _even_rows,
     ),
-    "context_actions": record(
-        {
-            "elements": array(
-                tagged(
-                    {
-                        "icon_button": record(
-                            {"icon": one_of("trash"), "text": plain_text(75)},
-                            {
-                                "action_id": IDENTIFIER,
-                                "value": string(2000, low=0),
-                                "confirm": CONFIRM,
-                                "accessibility_label": string(75),
-                                "visible_to_user_ids": array(string()),
-                            },
-                        )
-                    }
-                ),
-                5,
-            )
-        },
-        _BLOCK_ID,
-    ),
 }
 _MODAL_ONLY: dict[str, Check] = {
     "alert": record(
@@ -503,7 +481,7 @@ def elements(blocks: list[Json]) -> Iterator[Element]:
     """Every interactive element, in reading order."""
     for block in flatten(blocks):
         found = [block.get("accessory"), block.get("element")]
-        if block["type"] in {"actions", "context_actions"}:
+        if block["type"] == "actions":
             found += block["elements"]
         for element in found:
             if element is not None and element["type"] not in _PASSIVE:

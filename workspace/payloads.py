@@ -317,7 +317,7 @@ def initial_value(element: Element) -> Json | None:
     """The state of an input nobody has touched; None for what holds no state, as a button."""
     raw = element.element
     match element.type:
-        case "button" | "overflow" | "icon_button":
+        case "button" | "overflow":
             return None
         case "checkboxes":
             return {"type": element.type, "selected_options": raw.get("initial_options", [])}

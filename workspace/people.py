@@ -340,7 +340,7 @@ class Person:
 
 def _button_says(place: Message | View, element: Element, words: str) -> bool:
     del place
-    return element.type in {"button", "icon_button"} and words in element.element["text"]["text"]
+    return element.type == "button" and words in element.element["text"]["text"]
 
 
 def _input_named(view: View, name: str) -> Element:

@@ -90,7 +90,7 @@ class Screen:
                 return " · ".join(self._text(each) for each in block["elements"])
             case "divider":
                 return "---"
-            case "actions" | "context_actions":
+            case "actions":
                 return " ".join(self.element(each) for each in block["elements"])
             case "table" | "data_table":
                 return table(block)
@@ -115,7 +115,7 @@ class Screen:
     def element(self, element: Json) -> str:
         """One element: a button as `[Text]`, a menu as `[Placeholder ▾]`."""
         match element["type"]:
-            case "button" | "icon_button":
+            case "button":
                 return f"[{element['text']['text']}]"
             case "overflow":
                 return "[…]"

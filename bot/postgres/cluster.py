@@ -183,11 +183,17 @@ class PostgresCluster:
                 offset,
             ]
         )
-        scope = EVERYTHING if everything else CONNECTED
-        conditions_sql = where(conditions, parameters, strict=strict)
+        scope = [EVERYTHING, where(conditions, parameters, strict=strict)]
+        if not everything:
+            own = parameters.add(sorted(self._own_roles), "oid[]")
+            name = parameters.add(APPLICATION_NAME, "text")
+            scope += [
+                CONNECTED,
+                f"(a.usesysid = any({own}) and a.application_name = {name}) is not true",
+            ]
         statement = (
             queries.get("look")
-            .replace("{where}", f"{scope} and {conditions_sql}")
+            .replace("{where}", " and ".join(scope))
             .replace("{order}", order(sort, names, parameters))
         )
         async with self._reading() as connection:

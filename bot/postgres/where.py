@@ -22,7 +22,9 @@ HURTS_MOST = """
 """The order unless told otherwise: what blocks others, what stands at its role's limit,
 the oldest open transaction, the longest running query."""
 
-EVERYTHING = "true"
+EVERYTHING = "a.pid <> pg_backend_pid()"
+"""All but the backend that does the looking."""
+
 CONNECTED = "(a.datid is not null or a.backend_type = 'walsender' or a.backend_type is null)"
 """Without the server's own background processes, which belong to no database."""
 

@@ -11,8 +11,15 @@ from typing import Literal
 
 import structlog
 
-_QUIET = ("slack_sdk", "slack_bolt", "aiohttp", "sqlalchemy", "aiosqlite", "asyncio")
-"""Libraries whose debug lines hold payloads and tokens: never below INFO."""
+_AT_LEAST = {
+    "slack_sdk": logging.INFO,
+    "slack_bolt": logging.INFO,
+    "aiohttp": logging.INFO,
+    "asyncio": logging.INFO,
+    "sqlalchemy": logging.WARNING,
+    "aiosqlite": logging.WARNING,
+}
+"""Libraries whose lower lines hold payloads, tokens and statements."""
 
 
 def configure(level: str, form: Literal["json", "console"]) -> None:
@@ -45,5 +52,5 @@ def configure(level: str, form: Literal["json", "console"]) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(max(logging.INFO, root.level))
+    for name, least in _AT_LEAST.items():
+        logging.getLogger(name).setLevel(max(least, root.level))

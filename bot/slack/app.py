@@ -68,8 +68,11 @@ class SlackService:
         self._handler: AsyncSocketModeHandler | None = None
 
     async def open(self) -> None:
-        """Check the tokens, read the groups, connect. Raises `SettingsError` for a token
-        that Slack refuses: the SDK's socket would try it for ever in silence."""
+        """Check the tokens, read the groups, connect.
+
+        Raises `SettingsError` for a token that Slack refuses: the SDK's socket would try
+        it for ever in silence.
+        """
         session = await self._stack.enter_async_context(aiohttp.ClientSession())
         client = AsyncWebClient(
             token=self._settings.bot_token,

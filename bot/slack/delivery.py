@@ -7,13 +7,14 @@ the ledger has.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import aiohttp
 import structlog
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.kills import Place
 from bot.slack.views.message import Message
@@ -25,6 +26,8 @@ RESPONSE_TIMEOUT = aiohttp.ClientTimeout(total=10)
 _BLOCKS_REFUSED = frozenset(
     {"invalid_blocks", "invalid_blocks_format", "only_one_table_allowed", "msg_blocks_too_long"}
 )
+Send = Callable[[str, Message], Awaitable[AsyncSlackResponse]]
+
 _FAILURES = (SlackClientError, aiohttp.ClientError, OSError, asyncio.TimeoutError)
 
 
@@ -36,8 +39,10 @@ class Delivery:
         self._session = session
 
     async def post(self, channel_id: str, message: Message, *, response_url: str) -> Place | None:
-        """Answer in the channel. The place has no `message_ts` where only the
-        response_url worked; None where nothing did."""
+        """Answer in the channel; where the message stands, or None where nothing worked.
+
+        The place has no `message_ts` where only the response_url worked.
+        """
         try:
             answer = await self._with_fallback(self._post_message, channel_id, message)
         except _FAILURES as error:
@@ -121,7 +126,9 @@ class Delivery:
                 return False
         return False
 
-    async def _with_fallback(self, send: Any, channel_id: str, message: Message) -> Any:
+    async def _with_fallback(
+        self, send: Send, channel_id: str, message: Message
+    ) -> AsyncSlackResponse:
         try:
             return await send(channel_id, message)
         except SlackApiError as error:
@@ -130,7 +137,7 @@ class Delivery:
             log.warning("delivery.blocks_refused", error=_code(error), why=_why(error))
             return await send(channel_id, message.without_tables())
 
-    async def _post_message(self, channel_id: str, message: Message) -> Any:
+    async def _post_message(self, channel_id: str, message: Message) -> AsyncSlackResponse:
         return await self._client.chat_postMessage(
             channel=channel_id,
             text=message.text,
@@ -139,7 +146,7 @@ class Delivery:
             unfurl_media=False,
         )
 
-    async def _update_message(self, place: Place, message: Message) -> Any:
+    async def _update_message(self, place: Place, message: Message) -> AsyncSlackResponse:
         return await self._client.chat_update(
             channel=place.channel_id,
             ts=place.message_ts,

@@ -21,7 +21,8 @@ from bot.backends import (
     ServerId,
     Waits,
 )
-from bot.grammar import SessionsRequest, Target as Named
+from bot.grammar import SessionsRequest
+from bot.grammar import Target as Named
 from bot.kills import (
     Action,
     Actor,
@@ -172,9 +173,7 @@ def proposal(*targets: Target, **values: Any) -> Proposal:
 
 def preview(*targets: Target, **values: Any) -> Preview:
     """That proposal, ready to be shown; what isn't the answer's own goes to the proposal."""
-    own = {
-        name: values.pop(name) for name in ("server", "second_person", "gone") if name in values
-    }
+    own = {name: values.pop(name) for name in ("server", "second_person", "gone") if name in values}
     story: dict[str, Any] = {"server": server(), "second_person": False, **own}
     return Preview(proposal=proposal(*targets, **values), **story)
 
@@ -193,9 +192,7 @@ def conclusion(
     *outcomes: Outcome, targets: tuple[Target, ...] | None = None, **values: Any
 ) -> Conclusion:
     """What became of that proposal's targets, in their order; terminated unless said."""
-    targets = targets or tuple(
-        target(backend(33507 + at)) for at in range(max(1, len(outcomes)))
-    )
+    targets = targets or tuple(target(backend(33507 + at)) for at in range(max(1, len(outcomes))))
     outcomes = outcomes or (Outcome.TERMINATED,) * len(targets)
     results = tuple(Result(t.id, o) for t, o in zip(targets, outcomes, strict=True))
     story: dict[str, Any] = {

@@ -195,6 +195,7 @@ def test_a_value_that_may_be_a_secret_is_never_repeated(variable, secret):
         ),
     )
 )
+@settings(deadline=None)
 def test_any_text_ends_in_settings_or_in_lines_that_name_their_variables(variables):
     lines: tuple[str, ...] = ()
     try:
@@ -395,7 +396,7 @@ QUERIES = st.lists(
         QUERIES,
     )
 )
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_asyncpg_reads_one_server_from_every_url_that_is_accepted(url):
     try:
         load(DATABASE_URL=url)

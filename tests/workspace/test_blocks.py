@@ -64,6 +64,45 @@ def numbers(count: int) -> list[Json]:
     return [option(f"option {n}", str(n)) for n in range(count)]
 
 
+def grouped(label: str, options: list[Json]) -> Json:
+    return {
+        "type": "static_select",
+        "option_groups": [{"label": plain(label), "options": options}],
+    }
+
+
+def several(**more: Any) -> Json:
+    return {"type": "multi_static_select", "options": numbers(2), **more}
+
+
+def typed(**more: Any) -> Json:
+    return {"type": "plain_text_input", "action_id": "a", **more}
+
+
+def question(label: Json | None = None, **more: Any) -> Json:
+    return {"type": "input", "label": label or plain("Why"), "element": typed(), **more}
+
+
+def picture(alt_text: str) -> Json:
+    return {"type": "image", "image_url": "https://x", "alt_text": alt_text}
+
+
+def container(**more: Any) -> Json:
+    return {"type": "container", "title": plain("x"), "child_blocks": [section()], **more}
+
+
+def data_table(*rows: list[Json], **more: Any) -> Json:
+    return {"type": "data_table", "caption": "Sessions", "rows": list(rows), **more}
+
+
+def quote(**more: Any) -> Json:
+    text = {"type": "text", "text": "x"}
+    part = {"type": "rich_text_quote", "elements": [text], **more}
+    return {"type": "rich_text", "elements": [part]}
+
+
+GROUP = {"label": plain("g"), "options": numbers(1)}
+
 INSIDE_AND_OUTSIDE: dict[str, tuple[list[Json], list[Json]]] = {
     "50 blocks": ([section()] * 50, [section()] * 51),
     "section text 3000": ([section("x" * 3000)], [section("x" * 3001)]),
@@ -141,10 +180,8 @@ INSIDE_AND_OUTSIDE: dict[str, tuple[list[Json], list[Json]]] = {
         [actions(select(option(), initial_option=option("two", "2")))],
     ),
     "options or groups": (
-        [actions({"type": "static_select", "option_groups": [group]})]
-        if (group := {"label": plain("g"), "options": [option()]})
-        else [],
-        [actions(select(option(), option_groups=[group]))],
+        [actions(grouped("g", numbers(1)))],
+        [actions(select(option(), option_groups=[GROUP]))],
     ),
     "overflow 5": ([actions(overflow(*numbers(5)))], [actions(overflow(*numbers(6)))]),
     "confirm title 100": (
@@ -272,6 +309,131 @@ INSIDE_AND_OUTSIDE: dict[str, tuple[list[Json], list[Json]]] = {
         [actions({"type": "checkboxes", "options": numbers(10)})],
         [actions({"type": "checkboxes", "options": numbers(11)})],
     ),
+    "option group label 75": (
+        [actions(grouped("x" * 75, numbers(1)))],
+        [actions(grouped("x" * 76, numbers(1)))],
+    ),
+    "100 options in a group": (
+        [actions(grouped("g", numbers(100)))],
+        [actions(grouped("g", numbers(101)))],
+    ),
+    "100 option groups": (
+        [actions({"type": "static_select", "option_groups": [GROUP] * 100})],
+        [actions({"type": "static_select", "option_groups": [GROUP] * 101})],
+    ),
+    "tick text 75": (
+        [actions({"type": "radio_buttons", "options": [option("x" * 75)]})],
+        [actions({"type": "radio_buttons", "options": [option("x" * 76)]})],
+    ),
+    "tick value 150": (
+        [actions({"type": "checkboxes", "options": [option(value="x" * 150)]})],
+        [actions({"type": "checkboxes", "options": [option(value="x" * 151)]})],
+    ),
+    "10 radio buttons": (
+        [actions({"type": "radio_buttons", "options": numbers(10)})],
+        [actions({"type": "radio_buttons", "options": numbers(11)})],
+    ),
+    "overflow text 75": (
+        [actions(overflow(option("x" * 75)))],
+        [actions(overflow(option("x" * 76)))],
+    ),
+    "accessibility label 75": (
+        [actions(button(accessibility_label="x" * 75))],
+        [actions(button(accessibility_label="x" * 76))],
+    ),
+    "button value may be empty": ([actions(button(value=""))], [actions(button(value=1))]),
+    "at least one selected item": (
+        [section(accessory=several(max_selected_items=1))],
+        [section(accessory=several(max_selected_items=0))],
+    ),
+    "several at a time stand beside a section": (
+        [section(accessory=several())],
+        [actions(several())],
+    ),
+    "input label 2000": ([question(plain("x" * 2000))], [question(plain("x" * 2001))]),
+    "input hint 2000": (
+        [question(hint=plain("x" * 2000))],
+        [question(hint=plain("x" * 2001))],
+    ),
+    "typed placeholder 150": (
+        [question(element=typed(placeholder=plain("x" * 150)))],
+        [question(element=typed(placeholder=plain("x" * 151)))],
+    ),
+    "typed length 3000": (
+        [question(element=typed(min_length=0, max_length=3000, initial_value="x" * 3000))],
+        [question(element=typed(max_length=3001))],
+    ),
+    "typed length at least 1": (
+        [question(element=typed(max_length=1))],
+        [question(element=typed(max_length=0))],
+    ),
+    "typed initial value 3000": (
+        [question(element=typed(initial_value=""))],
+        [question(element=typed(initial_value="x" * 3001))],
+    ),
+    "image alt_text 2000": (
+        [{"type": "image", "image_url": "https://x", "alt_text": "x" * 2000}],
+        [{"type": "image", "image_url": "https://x", "alt_text": "x" * 2001}],
+    ),
+    "image title 2000": (
+        [
+            {
+                "type": "image",
+                "image_url": "https://x",
+                "alt_text": "x",
+                "title": plain("x" * 2000),
+            }
+        ],
+        [
+            {
+                "type": "image",
+                "image_url": "https://x",
+                "alt_text": "x",
+                "title": plain("x" * 2001),
+            }
+        ],
+    ),
+    "image in a context": (
+        [{"type": "context", "elements": [picture("x" * 2000)]}],
+        [{"type": "context", "elements": [picture("x" * 2001)]}],
+    ),
+    "container title 150": (
+        [container(title=plain("x" * 150))],
+        [container(title=plain("x" * 151))],
+    ),
+    "container subtitle 150": (
+        [container(subtitle=plain("x" * 150))],
+        [container(subtitle=plain("x" * 151))],
+    ),
+    "no table in a container": ([container()], [container(child_blocks=[table([cell()])])]),
+    "data_table 201 rows": (
+        [data_table(*[[cell()]] * 201)],
+        [data_table(*[[cell()]] * 202)],
+    ),
+    "data_table has a row below its header": (
+        [data_table([cell()], [cell()])],
+        [data_table([cell()])],
+    ),
+    "data_table rows are even": (
+        [data_table([cell()] * 2, [cell()] * 2)],
+        [data_table([cell()] * 2, [cell()])],
+    ),
+    "data_table 20,000 characters": (
+        [data_table([cell("x" * 10_000)], [cell("x" * 10_000)])],
+        [data_table([cell("x" * 10_000)], [cell("x" * 10_001)])],
+    ),
+    "data_table page 100": (
+        [data_table([cell()], [cell()], page_size=100)],
+        [data_table([cell()], [cell()], page_size=101)],
+    ),
+    "data_table page 1": (
+        [data_table([cell()], [cell()], page_size=1)],
+        [data_table([cell()], [cell()], page_size=0)],
+    ),
+    "rich_text border": (
+        [quote(border=1), quote(border=0)],
+        [quote(border=2)],
+    ),
     "section has text or fields": ([section()], [{"type": "section"}]),
     "known block": ([section()], [{"type": "paragraph", "text": plain("x")}]),
     "block has a type": ([{"type": "divider"}], [{"text": plain("x")}]),
@@ -332,11 +494,6 @@ def modal(**more: Any) -> Json:
     return {"type": "modal", "title": plain("Title"), "blocks": [section()], **more}
 
 
-def question(**more: Any) -> Json:
-    element = {"type": "plain_text_input", "action_id": "a"}
-    return {"type": "input", "label": plain("Why"), "element": element, **more}
-
-
 VIEWS: dict[str, tuple[Json, Json]] = {
     "title 24": (modal(title=plain("x" * 24)), modal(title=plain("x" * 25))),
     "submit 24": (modal(submit=plain("x" * 24)), modal(submit=plain("x" * 25))),
@@ -346,6 +503,15 @@ VIEWS: dict[str, tuple[Json, Json]] = {
         modal(private_metadata="x" * 3001),
     ),
     "callback_id 255": (modal(callback_id="x" * 255), modal(callback_id="x" * 256)),
+    "external_id 255": (modal(external_id="x" * 255), modal(external_id="x" * 256)),
+    "ids may be empty": (
+        modal(external_id="", callback_id="", private_metadata=""),
+        modal(external_id=1),
+    ),
+    "alert text 3000": (
+        modal(blocks=[{"type": "alert", "text": plain("x" * 3000)}]),
+        modal(blocks=[{"type": "alert", "text": plain("x" * 3001)}]),
+    ),
     "100 blocks": (modal(blocks=[section()] * 100), modal(blocks=[section()] * 101)),
     "an input needs submit": (
         modal(blocks=[question()], submit=plain("Send")),

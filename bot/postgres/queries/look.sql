@@ -48,7 +48,7 @@ matched as materialized (
             and exists (select from at_limit where at_limit.usesysid = a.usesysid)
         ) as is_at_limit
     from everyone as a
-    where a.pid <> pg_backend_pid() and ({where})
+    where ({where})
 ),
 counts as (
     select

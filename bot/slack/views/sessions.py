@@ -294,7 +294,9 @@ def overview(answer: Overview) -> Message:
     return message(
         _overview_summary(answer),
         blocks.table(fitted.cells) if fitted.shown else None,
-        blocks.foot((f"{count(left_out, 'cluster')} more not shown",)) if left_out else None,
+        blocks.foot((f"{left_out} more not shown: name a cluster to see it",))
+        if left_out
+        else None,
         blocks.actions(_overview_controls(answer)),
         blocks.foot((f"as of {clock(answer.now)} · asked by ", person(answer.asked_by.user_id))),
     )

@@ -1,0 +1,73 @@
+"""How the tests of the views read a message: what is seen, what Slack parses, what is pressed."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from bot.slack.views.message import Message
+from workspace.blocks import cell_text, elements, plain_rich_text, problems_of_message
+
+Json = dict[str, Any]
+
+
+def problems(message: Message) -> list[str]:
+    """What Slack would refuse about a message, and about the same without tables."""
+    found = [] if 0 < len(message.text) <= 4000 else [f"a text of {len(message.text)} characters"]
+    for shape in (message, message.without_tables()):
+        blocks = list(shape.blocks)
+        found += problems_of_message(json.loads(json.dumps(blocks)))
+        json.dumps([shape.text, *blocks], ensure_ascii=False).encode()
+    return found
+
+
+def walk(value: object) -> Iterator[Json]:
+    """Every object in some JSON."""
+    if isinstance(value, dict):
+        yield value
+        for inner in value.values():
+            yield from walk(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from walk(inner)
+
+
+def parsed(message: Message) -> str:
+    """Every text in which Slack looks for markup."""
+    found = [each["text"] for each in walk(message.blocks) if each.get("type") == "mrkdwn"]
+    return "\n".join([message.text, *found])
+
+
+def lines(message: Message) -> list[str]:
+    """What stands in the blocks besides tables and buttons, line by line."""
+    return [line for block in message.blocks for line in _lines(block)]
+
+
+def _lines(block: Json) -> list[str]:
+    match block["type"]:
+        case "rich_text":
+            return plain_rich_text(block).split("\n")
+        case "section":
+            return [field["text"].replace("\n", " ", 1) for field in block["fields"]]
+        case "context":
+            return [" ".join(each["text"] for each in block["elements"])]
+        case _:
+            return []
+
+
+def table(message: Message) -> list[list[str]]:
+    """The rows of its table, the header's first; empty where it has none."""
+    tables = [block for block in message.blocks if block["type"] == "table"]
+    return [[cell_text(cell) for cell in row] for block in tables for row in block["rows"]]
+
+
+def column(message: Message, name: str) -> list[str]:
+    """A column of its table by its header, or a row of one on its side."""
+    header, *rows = table(message)
+    at = header.index(name)
+    return [row[at] for row in rows]
+
+
+def pressable(message: Message) -> dict[str, Json]:
+    """Its buttons and menus by their labels, in order."""
+    found = [each.element for each in elements(list(message.blocks))]
+    return {(each.get("text") or each["placeholder"])["text"]: each for each in found}

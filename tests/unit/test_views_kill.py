@@ -1,0 +1,447 @@
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from bot.answers import NeedsSecondPerson, NotClaimed, NothingToKill, TooMany
+from bot.backends import Limit
+from bot.kills import Action, Basis, Outcome, Result, Spared, State
+from bot.policy import Allowlist, Right
+from bot.ports import Entry
+from bot.slack.views import kill
+from bot.slack.views.actions import ActionId, OutcomePage
+from tests.unit.builders import (
+    CAROL,
+    NOW,
+    ago,
+    backend,
+    conclusion,
+    confirmed,
+    preview,
+    proposal,
+    server,
+    target,
+    waiter,
+)
+from tests.unit.reading import column, lines, pressable, problems, table
+
+LISTS = {
+    Right.LOOK: Allowlist(everyone=True),
+    Right.KILL: Allowlist(frozenset({"U0ALICE", "U0CAROL"}), frozenset({"S0ONCALL"})),
+}
+
+
+def drawn(answer, **options):
+    message = kill.preview(answer, may_confirm=LISTS, **options)
+    assert problems(message) == []
+    return message
+
+
+def spoken(message):
+    return message.text.replace("\u2060", "").split("\n")
+
+
+def test_a_preview_of_one_shows_all_about_it_its_cost_and_its_gain():
+    message = drawn(preview())
+    assert lines(message) == [
+        "Terminate 1 session on main?",
+        "user=some_user · PostgreSQL 18.6, primary, db-1.internal",
+        "pid 33507",
+        "usename some_user",
+        "datname some_db",
+        "application_name psql",
+        "client_addr 127.0.0.1 port 43512",
+        "state idle in transaction for 32 min",
+        "xact_age 32 min",
+        "connected for 2 h",
+        "wait_event Client · ClientRead",
+        "note blocks 2 · has written",
+        "last statement  update accounts set balance = balance - ? where id = ?",
+        "Cost: its open transaction rolls back after 32 min; it has written.",
+        ("Gain: 2 waiting sessions go on; some_user 1 of 1 → 0 of 1; connections 62 → 61 of 97."),
+        "Reason: blocks the deploy",
+        ("asked by <@U0ALICE> · good until 12:10 UTC · who is on PG_KILL_ALLOWLIST may confirm"),
+    ]
+    assert table(message) == []
+
+
+def test_the_text_of_a_preview_says_who_would_end_and_what_that_costs():
+    assert spoken(drawn(preview())) == [
+        "Terminate 1 session on main?",
+        "user=some_user · PostgreSQL 18.6, primary, db-1.internal",
+        "pid 33507 · some_user · blocks 2 · has written",
+        "Cost: its open transaction rolls back after 32 min; it has written.",
+        ("Gain: 2 waiting sessions go on; some_user 1 of 1 → 0 of 1; connections 62 → 61 of 97."),
+        "Reason: blocks the deploy",
+    ]
+    several = drawn(preview(*(target(backend(1000 + at)) for at in range(9))))
+    assert spoken(several)[2:6] == [
+        "pid 1000 · some_user · has written",
+        "pid 1001 · some_user · has written",
+        "pid 1002 · some_user · has written",
+        "and 6 more",
+    ]
+
+
+def test_a_preview_of_several_is_a_table_with_what_each_does():
+    new = target(waiter(), is_new=True)
+    message = drawn(preview(target(waiting_behind=2), new))
+    header, holder, waits = table(message)
+    assert header == [
+        "pid",
+        "usename",
+        "datname",
+        "state",
+        "state_age",
+        "xact_age",
+        "note",
+        "application_name",
+        "client_addr",
+        "query",
+    ]
+    assert holder[:7] == [
+        "33507",
+        "some_user",
+        "some_db",
+        "idle in transaction",
+        "32 min",
+        "32 min",
+        "blocks 2 · has written",
+    ]
+    assert waits[6] == "new since the last look"
+    assert (
+        "Cost: 2 open transactions roll back, the oldest after 32 min;"
+        " 1 of the sessions has written."
+    ) in lines(message)
+    assert any("connections 62 → 60 of 97." in line for line in lines(message))
+
+
+def test_the_button_asks_once_more_with_the_cluster_and_the_count():
+    buttons = pressable(drawn(preview()))
+    assert list(buttons) == ["Terminate 1 session", "Dismiss"]
+    terminate = buttons["Terminate 1 session"]
+    assert terminate["action_id"] == ActionId.KILL_TERMINATE
+    assert terminate["style"] == "danger"
+    assert terminate["value"] == "41"
+    words = {name: part["text"] for name, part in terminate["confirm"].items() if name != "style"}
+    assert words == {
+        "title": "Terminate 1 session on main?",
+        "text": "pid 33507, some_user. Its transaction rolls back. This can't be undone.",
+        "confirm": "Terminate",
+        "deny": "Keep it",
+    }
+    assert buttons["Dismiss"]["value"] == "41"
+    assert "confirm" not in buttons["Dismiss"]
+
+
+def test_the_dialog_of_several_names_their_roles():
+    answer = preview(target(), target(waiter()), target(backend(3, state="idle", xact_start=None)))
+    dialog = pressable(drawn(answer))["Terminate 3 sessions"]["confirm"]
+    assert dialog["title"]["text"] == "Terminate 3 sessions on main?"
+    assert dialog["text"]["text"] == (
+        "3 sessions of some_user and web. 2 transactions roll back. This can't be undone."
+    )
+    assert dialog["deny"]["text"] == "Keep them"
+
+
+def test_a_session_without_a_transaction_costs_none():
+    idle = target(backend(state="idle", xact_start=None, backend_xid=None))
+    message = drawn(preview(idle, freed=0))
+    assert "Cost: no open transaction." in lines(message)
+    dialog = pressable(message)["Terminate 1 session"]["confirm"]["text"]["text"]
+    assert dialog.startswith("pid 33507, some_user. It has no open transaction.")
+    assert "Gain: some_user 1 of 1 → 0 of 1; connections 62 → 61 of 97." in lines(message)
+
+
+def test_a_limit_counts_only_the_targets_of_its_role_or_database():
+    limits = server(
+        roles=(Limit("some_user", 5, 5), Limit("some_db", 3, 4), Limit("idle", 1, 2)),
+        databases=(Limit("some_db", 9, 10),),
+    )
+    message = drawn(preview(target(), target(waiter()), server=limits, freed=0))
+    assert (
+        "Gain: some_user 5 of 5 → 4 of 5; database some_db 9 of 10 → 7 of 10;"
+        " connections 62 → 60 of 97."
+    ) in lines(message)
+
+
+def test_the_basis_of_identity_is_on_the_button():
+    one = pressable(drawn(preview(basis=Basis.IDENTITY)))
+    assert next(iter(one)) == "Terminate, whatever it runs"
+    two = pressable(drawn(preview(target(), target(waiter()), basis=Basis.IDENTITY)))
+    assert next(iter(two)) == "Terminate, whatever they run"
+
+
+def test_a_second_person_is_asked_for_by_name_and_only_then_notified():
+    message = drawn(preview(second_person=True), group_names={"S0ONCALL": "oncall"})
+    assert next(iter(pressable(message))) == "Terminate 1 session (second person)"
+    assert lines(message)[-1] == (
+        "asked by <@U0ALICE> · good until 12:10 UTC"
+        " · another person has to confirm: <@U0CAROL> or @oncall"
+    )
+    assert "<@U0CAROL>" not in lines(drawn(preview()))[-1]
+
+
+def test_cancel_is_offered_only_where_a_target_is_active():
+    assert list(pressable(drawn(preview(target(waiter())), offer_cancel=True))) == [
+        "Terminate 1 session",
+        "Cancel query",
+        "Dismiss",
+    ]
+    assert "Cancel query" not in pressable(drawn(preview(), offer_cancel=True))
+    assert "Cancel query" not in pressable(drawn(preview(target(waiter()))))
+
+
+def test_a_preview_to_cancel_says_so_throughout():
+    message = drawn(preview(target(waiter()), action=Action.CANCEL))
+    assert lines(message)[0] == "Cancel 1 query on main?"
+    assert "Cost: what runs stops with an error; the session stays." in lines(message)
+    assert list(pressable(message)) == ["Cancel 1 query", "Dismiss"]
+    assert "connections" not in "".join(line for line in lines(message) if "Gain" in line)
+
+
+def test_what_is_left_alone_is_named_with_the_reason():
+    spared = (Spared(backend(812, usename="postgres"), "PROTECTED_ROLES"),)
+    message = drawn(preview(spared=spared, gone=(4711, 4712)))
+    assert "Left alone: pid 812 · postgres, PROTECTED_ROLES" in lines(message)
+    assert "No backend has pid 4711 or 4712." in lines(message)
+    many = drawn(preview(spared=spared * 30))
+    assert "Left alone: 20 more that are protected" in lines(many)
+
+
+def test_a_hundred_targets_are_all_shown():
+    targets = tuple(
+        target(backend(2_000_000_000 + at, usename="u" * 63), waiting_behind=3, is_new=True)
+        for at in range(100)
+    )
+    message = drawn(preview(*targets))
+    assert column(message, "pid") == [str(t.id.pid) for t in targets[:99]]
+    rest = f"and pid {targets[99].id.pid} · {'u' * 63}"
+    assert [line for line in lines(message) if line.startswith(rest)]
+    assert list(pressable(message)) == ["Terminate 100 sessions", "Dismiss"]
+
+
+def test_a_session_on_a_unix_socket_says_so():
+    message = drawn(preview(target(backend(client_addr=None, client_port=-1))))
+    assert "client_addr a Unix socket" in lines(message)
+    unseen = drawn(preview(target(backend(client_addr=None, client_port=None, query=None))))
+    assert not [line for line in lines(unseen) if line.startswith(("client_addr", "last"))]
+
+
+def test_an_outcome_of_one_is_a_line_and_has_nothing_to_press():
+    message = kill.outcome(conclusion())
+    assert problems(message) == []
+    assert lines(message) == [
+        "Terminated 1 of 1 on main in 12 ms",
+        "pid 33507 · some_user · terminated",
+        "some_user 1 of 1 → 0 of 1 · connections 62 → 61 of 97 · waiting 2 → 0",
+        (
+            "asked by <@U0ALICE> · confirmed by <@U0CAROL> at 12:01:40 UTC · kill 41 ·"
+            " blocks the deploy"
+        ),
+    ]
+    assert spoken(message) == lines(message)[:3]
+    assert pressable(message) == {}
+    assert table(message) == []
+
+
+def test_an_outcome_of_several_has_those_that_need_someone_first():
+    ended = conclusion(
+        Outcome.TERMINATED, Outcome.CHANGED, Outcome.TERMINATED, Outcome.NOT_PERMITTED
+    )
+    detail = "only a superuser may end a superuser's session"
+    results = (*ended.results[:3], replace(ended.results[3], detail=detail))
+    message = kill.outcome(replace(ended, results=results))
+    assert problems(message) == []
+    assert lines(message)[0] == ("Terminated 2 of 4 on main in 12 ms · 1 changed · 1 not permitted")
+    assert table(message) == [
+        ["pid", "usename", "outcome", "detail"],
+        ["33508", "some_user", "changed", " "],
+        ["33510", "some_user", "not permitted", detail],
+        ["33507", "some_user", "terminated", " "],
+        ["33509", "some_user", "terminated", " "],
+    ]
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_every_outcome_is_said_in_its_own_word(outcome):
+    message = kill.outcome(conclusion(outcome))
+    assert f"pid 33507 · some_user · {outcome}" in lines(message)
+    offered = {"Preview again"} if outcome is Outcome.CHANGED else set()
+    assert set(pressable(message)) == offered
+
+
+def test_a_detail_stands_behind_its_outcome():
+    ended = conclusion(Outcome.CHANGED)
+    detailed = (replace(ended.results[0], detail="began another transaction 3 s ago"),)
+    message = kill.outcome(replace(ended, results=detailed))
+    assert lines(message)[1] == "pid 33507 · some_user · changed: began another transaction 3 s ago"
+    assert pressable(message)["Preview again"]["value"] == "41"
+
+
+def test_how_long_it_took_is_told_only_of_what_was_done():
+    assert lines(kill.outcome(conclusion(Outcome.CHANGED)))[0] == (
+        "Terminated 0 of 1 on main · 1 changed"
+    )
+    interrupted = conclusion(Outcome.INTERRUPTED, took=timedelta(0))
+    assert lines(kill.outcome(interrupted))[0] == "Terminated 0 of 1 on main · 1 interrupted"
+    slow = conclusion(took=timedelta(seconds=5.25))
+    assert lines(kill.outcome(slow))[0] == "Terminated 1 of 1 on main in 5.2 s"
+
+
+def test_cancelled_queries_are_told_as_such():
+    ended = conclusion(Outcome.CANCELLED, Outcome.ALREADY_FINISHED)
+    ended = replace(ended, proposal=replace(ended.proposal, action=Action.CANCEL))
+    assert lines(kill.outcome(ended))[0] == "Cancelled 1 of 2 on main in 12 ms · 1 already finished"
+
+
+def test_later_arrivals_an_unwritten_record_and_notes_are_told():
+    note = "10 s later: some_user is back with 1 session (pid 34100)."
+    message = kill.outcome(conclusion(arrivals=1, recorded=False, notes=(note,)))
+    assert lines(message)[3:6] == [
+        "1 session that matches came after the preview: left alone",
+        "⚠ The outcome is not in the ledger yet; the confirmation is. It is tried again.",
+        note,
+    ]
+    several = kill.outcome(conclusion(arrivals=3))
+    assert "3 sessions that match came after the preview: left alone" in lines(several)
+
+
+def test_an_outcome_without_limits_says_nothing_of_them():
+    assert lines(kill.outcome(conclusion(limits=(), waiting=None)))[2].startswith("asked by")
+
+
+def test_a_long_outcome_has_pages():
+    ended = conclusion(*[Outcome.TERMINATED] * 100)
+    first = kill.outcome(ended)
+    assert problems(first) == []
+    assert column(first, "pid") == [str(33507 + at) for at in range(50)]
+    assert list(pressable(first)) == ["Next"]
+    assert "page 1 of 2, those that need someone first" in lines(first)
+    following = OutcomePage.decode(pressable(first)["Next"]["value"])
+    assert following == OutcomePage(41, 1)
+    second = kill.outcome(ended, following.page)
+    assert column(second, "pid") == [str(33557 + at) for at in range(50)]
+    assert OutcomePage.decode(pressable(second)["Previous"]["value"]) == OutcomePage(41, 0)
+    assert list(pressable(second)) == ["Previous"]
+    assert kill.outcome(ended, 99) == second
+    for button in (*pressable(first).values(), *pressable(second).values()):
+        assert ActionId.KILL_PAGE.pattern.match(button["action_id"])
+
+
+def test_a_kill_under_way_has_nothing_to_press():
+    message = kill.working(confirmed())
+    assert problems(message) == []
+    assert lines(message) == [
+        "Terminating 1 session on main…",
+        "pid 33507 · some_user · user=some_user",
+        "asked by <@U0ALICE> · confirmed by <@U0CAROL>",
+    ]
+    assert pressable(message) == {}
+    cancelling = kill.working(confirmed(target(), target(waiter()), action=Action.CANCEL))
+    assert lines(cancelling)[:2] == ["Cancelling 2 queries on main…", "user=some_user"]
+
+
+def test_a_dismissed_preview_says_by_whom_and_has_nothing_to_press():
+    message = kill.dismissed(proposal(state=State.DISMISSED, dismissed_by=CAROL))
+    assert problems(message) == []
+    assert lines(message) == [
+        "Dismissed, nothing was done",
+        "Terminate 1 session on main? pid 33507 · some_user · user=some_user",
+        "asked by <@U0ALICE> · dismissed by <@U0CAROL>",
+    ]
+    assert pressable(message) == {}
+
+
+def test_an_expired_preview_offers_another_look():
+    message = kill.expired(proposal())
+    assert problems(message) == []
+    assert lines(message)[0] == "Expired at 12:10 UTC, nothing was done"
+    assert list(pressable(message)) == ["Preview again"]
+
+
+@pytest.mark.parametrize(
+    ("why", "line"),
+    [
+        (
+            "expired",
+            (
+                "This preview expired at 12:10 UTC. Nothing was done."
+                " To ask again: /pg-kill user=some_user"
+            ),
+        ),
+        (
+            "claimed",
+            "Kill 41 is under way, confirmed by <@U0CAROL>. This click did nothing more.",
+        ),
+        ("done", "Kill 41 is done, confirmed by <@U0CAROL>. This click did nothing more."),
+        ("dismissed", "This preview was dismissed by <@U0CAROL>. Nothing was done."),
+        ("another channel", "This preview belongs to another channel. Nothing was done."),
+        ("missing", "The ledger has no such preview. Nothing was done."),
+    ],
+)
+def test_a_click_that_did_nothing_is_told_why(why, line):
+    entry = Entry(confirmed(dismissed_by=CAROL), expired=why == "expired")
+    message = kill.not_claimed(NotClaimed(why=why, entry=entry))
+    assert lines(message) == [line]
+    assert problems(message) == []
+
+
+def test_a_click_on_a_preview_that_nobody_knows_is_told_so():
+    message = kill.not_claimed(NotClaimed(why="missing", entry=None))
+    assert lines(message) == ["The ledger has no such preview. Nothing was done."]
+
+
+def test_the_asker_is_told_that_another_has_to_confirm():
+    message = kill.needs_second_person(NeedsSecondPerson(proposal=proposal()))
+    assert lines(message) == [
+        "On main a second person has to confirm what you asked for. Nothing was done.",
+        "The preview is good until 12:10 UTC.",
+    ]
+    assert problems(message) == []
+
+
+def test_nothing_to_kill_says_who_is_protected_and_who_is_gone():
+    spared = (Spared(backend(812, usename="postgres"), "PROTECTED_ROLES"),)
+    named = NothingToKill(
+        request=None, server=server(), wording="812 4711", spared=spared, gone=(4711,)
+    )
+    message = kill.nothing_to_kill(named)
+    assert lines(message) == [
+        "Nothing to terminate on main · 812 4711",
+        "Left alone: pid 812 · postgres, PROTECTED_ROLES",
+        "No backend has pid 4711.",
+    ]
+    assert problems(message) == []
+    none = NothingToKill(request=None, server=server(), wording="user=web")
+    assert lines(kill.nothing_to_kill(none))[1] == "No session matches."
+
+
+def test_too_many_asks_for_a_narrower_filter():
+    message = kill.too_many(TooMany(server=server(), wording="db=some_db", total=134))
+    assert lines(message) == [
+        "134 sessions match on main · db=some_db",
+        "One preview shows 100 at most. Nothing was done.",
+        "A narrower filter helps, such as state=idle_tx or idle>10m.",
+    ]
+    assert problems(message) == []
+
+
+def test_an_age_in_a_preview_is_of_its_snapshot():
+    later = proposal(target(backend(xact_start=ago(minutes=-1))), seen_at=NOW)
+    message = drawn(replace(preview(), proposal=later))
+    assert "xact_age 0 s" in lines(message)
+
+
+def test_a_result_keeps_its_target_apart_from_another_of_the_same_pid():
+    older, newer = target(backend(backend_start=ago(hours=3))), target(backend(usename="web"))
+    ended = conclusion(
+        Outcome.ALREADY_GONE,
+        Outcome.TERMINATED,
+        targets=(older, newer),
+    )
+    assert ended.results[0] == Result(older.id, Outcome.ALREADY_GONE)
+    assert [row[1:3] for row in table(kill.outcome(ended))[1:]] == [
+        ["some_user", "already gone"],
+        ["web", "terminated"],
+    ]

@@ -1,0 +1,415 @@
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from bot.answers import Choice, ClusterCard, Overview
+from bot.backends import Counts, Limit, Names, Waits
+from bot.errors import ClusterDown, ClusterTimeout
+from bot.grammar import (
+    COLUMNS,
+    KillRequest,
+    SessionsRequest,
+    SortKey,
+    Target,
+    read_kill,
+    read_sessions,
+)
+from bot.slack.views.actions import ActionId, PageOf, RowRef
+from bot.slack.views.choice import choice
+from bot.slack.views.sessions import CELLS, overview, page_size, sessions
+from tests.unit.builders import ALICE, NOW, ago, backend, look, server, waiter
+from tests.unit.builders import sessions as answer
+from tests.unit.reading import column, lines, parsed, pressable, problems, table
+
+STORY = (
+    "usename",
+    "datname",
+    "backend_type",
+    "pid",
+    "state",
+    "client_addr",
+    "client_port",
+    "client_hostname",
+)
+
+
+def many(total, **values):
+    """A page of 20 of that many sessions."""
+    rows = [backend(1000 + at) for at in range(20)]
+    counts = Counts(total=total, by_state={"active": total}, waiting=0, oldest_xact=None)
+    return answer(look=look(*rows, counts=counts), **values)
+
+
+def test_the_summary_comes_first_and_is_said_to_those_who_do_not_see_blocks():
+    message = sessions(answer(backend(), waiter()))
+    summary = [
+        "some_db on main · PostgreSQL 18.6, primary, db-1.internal",
+        (
+            "2 sessions: 3 active · 9 idle in transaction · 30 idle · 2 waiting for a lock"
+            " · oldest transaction 32 min"
+        ),
+        "⚠ some_user 1 of 1: at its limit, new logins fail",
+        "connections ▓▓▓▓▓▓░░░░ 62 of 97 · batch 14 of 20",
+    ]
+    assert lines(message)[:4] == summary
+    spoken = message.text.replace("\u2060", "").split("\n")
+    assert spoken[:4] == summary
+    assert spoken[4] == ("pid 33507 · some_user · idle in transaction · at its limit · blocks 2")
+    assert problems(message) == []
+
+
+def test_the_first_columns_say_who_and_why():
+    header, holder, waits = table(sessions(answer(backend(), waiter())))
+    assert header == [
+        "pid",
+        "usename",
+        "state",
+        "state_age",
+        "why",
+        "application_name",
+        "client_addr",
+        "xact_age",
+        "wait_event",
+        "blocked_by",
+        "query",
+    ]
+    assert holder[:5] == [
+        "33507",
+        "some_user",
+        "idle in transaction",
+        "32 min",
+        "at its limit · blocks 2",
+    ]
+    assert waits[:5] == ["33911", "web", "active", "4 min", "blocks 1 · waits for 33507"]
+    assert waits[9] == "33507"
+
+
+@pytest.mark.parametrize(
+    ("session", "why"),
+    [
+        (backend(1, usename="web"), "open transaction"),
+        (backend(1, usename="web", state="active"), "running"),
+        (backend(1, usename="web", state="idle", xact_start=None), " "),
+        (waiter(33912), "waits for 33911"),
+        (waiter(5), "waits for 51, 52, 53 and 1 more"),
+        (waiter(6), "waits for a prepared transaction"),
+    ],
+)
+def test_a_session_that_holds_up_nobody_says_what_it_does_or_waits_for(session, why):
+    waits = Waits({33912: (33911, 33911), 5: (51, 52, 53, 54), 6: (0,)})
+    message = sessions(answer(look=look(session, waits=waits), request=columns("pid", "why")))
+    assert column(message, "why") == [why]
+
+
+def columns(*names):
+    return SessionsRequest(target=Target(database="some_db"), columns=names)
+
+
+def test_a_database_is_told_only_where_there_are_several():
+    assert "datname" not in table(sessions(answer(backend())))[0]
+    several = sessions(answer(backend(), backend(2, datname="other"), database=None))
+    assert column(several, "datname") == ["some_db", "other"]
+    assert lines(several)[0].startswith("main · PostgreSQL 18.6")
+
+
+def test_the_backend_type_is_told_only_where_one_is_not_a_client():
+    assert "backend_type" not in table(sessions(answer(backend())))[0]
+    walsender = backend(2, backend_type="walsender", state="active")
+    message = sessions(answer(backend(), walsender))
+    assert column(message, "backend_type") == ["client backend", "walsender"]
+
+
+def test_the_columns_asked_for_come_in_their_order_the_empty_ones_too():
+    message = sessions(answer(backend(), request=columns(*STORY)))
+    assert table(message) == [
+        list(STORY),
+        [
+            "some_user",
+            "some_db",
+            "client backend",
+            "33507",
+            "idle in transaction",
+            "127.0.0.1",
+            "43512",
+            " ",
+        ],
+    ]
+
+
+def test_every_column_of_the_grammar_can_be_shown():
+    assert set(COLUMNS) <= set(CELLS)
+    for name in COLUMNS:
+        message = sessions(answer(backend(client_addr=None, client_port=-1), request=columns(name)))
+        assert table(message)[0] == [name]
+    assert column(message, "state_age") == ["32 min"]
+
+
+def test_instants_are_iso_to_the_second_and_a_null_is_a_space():
+    names = ("backend_start", "xact_start", "blocked_by", "age", "xact_age")
+    message = sessions(answer(backend(xact_start=None), request=columns(*names)))
+    assert table(message)[1] == ["2026-01-31T10:00:01Z", " ", " ", "2 h", " "]
+
+
+def test_more_columns_than_a_row_has_cells_turn_the_table_on_its_side():
+    request = columns(*COLUMNS)
+    rows = [backend(1000 + at) for at in range(25)]
+    message = sessions(answer(*rows, request=request))
+    cells = table(message)
+    assert page_size(request) == 19
+    assert [row[0] for row in cells] == list(COLUMNS)
+    assert cells[2] == ["pid", *(str(1000 + at) for at in range(19))]
+    assert "19 of 25 shown, what hurts most first" in lines(message)
+    assert PageOf.decode(pressable(message)["Next"]["value"]).offset == 19
+    assert problems(message) == []
+
+
+def test_twenty_columns_stand_upright():
+    message = sessions(answer(backend(), request=columns(*COLUMNS[:20])))
+    assert table(message)[0] == list(COLUMNS[:20])
+    assert page_size(columns(*COLUMNS[:20])) == 20
+
+
+def test_the_foot_says_what_is_shown_of_how_many_and_in_which_order():
+    assert "20 of 42 shown, what hurts most first" in lines(sessions(many(42)))
+    assert "21 to 40 of 42 shown, what hurts most first" in lines(sessions(many(42, offset=20)))
+    sort = SessionsRequest(sort=(SortKey("xact_age", descending=True), SortKey("pid")))
+    assert "20 of 42 shown, sorted by -xact_age, pid" in lines(sessions(many(42, request=sort)))
+    limited = SessionsRequest(limit=20)
+    assert "20 of 42 shown, what hurts most first · 22 beyond the limit of 20" in lines(
+        sessions(many(42, request=limited, matched=20))
+    )
+    assert "as of 12:00:01 UTC · asked by <@U0ALICE>" in lines(sessions(many(42)))
+
+
+def test_the_buttons_carry_the_request_and_lead_to_the_pages_around():
+    request = read_sessions('some_db user=web* xact>5m app="my ""app""" columns=pid,query')
+    pressed = pressable(sessions(many(70, offset=20, request=request)))
+    pages = {label: PageOf.decode(pressed[label]["value"]) for label in list(pressed)[:3]}
+    assert {label: page.offset for label, page in pages.items()} == {
+        "Refresh": 20,
+        "Previous": 0,
+        "Next": 40,
+    }
+    assert {read_sessions(page.text) for page in pages.values()} == {request}
+
+
+def test_there_is_no_page_before_the_first_nor_behind_the_last():
+    assert list(pressable(sessions(many(20)))) == ["Refresh", "Terminate a session…"]
+    last = sessions(many(40, offset=20))
+    assert list(pressable(last)) == ["Refresh", "Previous", "Terminate a session…"]
+
+
+def test_a_page_that_has_emptied_leads_back():
+    counts = Counts(total=7, by_state={"idle": 7}, waiting=0, oldest_xact=None)
+    message = sessions(answer(look=look(counts=counts), offset=20))
+    assert table(message) == []
+    assert "no session on this page; 7 sessions in all" in lines(message)
+    assert list(pressable(message)) == ["Refresh", "Previous"]
+    assert problems(message) == []
+
+
+def test_nothing_found_is_said_without_a_table():
+    counts = Counts(total=0, by_state={}, waiting=0, oldest_xact=None)
+    message = sessions(answer(look=look(counts=counts)))
+    assert lines(message)[1] == "0 sessions"
+    assert "no session matches" in lines(message)
+    assert list(pressable(message)) == ["Refresh"]
+    assert problems(message) == []
+
+
+def test_a_request_too_long_for_a_button_says_so():
+    request = SessionsRequest(target=Target(database="漢" * 1000))
+    message = sessions(many(42, request=request))
+    assert list(pressable(message)) == ["Terminate a session…"]
+    assert any("too long a request for buttons" in line for line in lines(message))
+    assert problems(message) == []
+
+
+def test_the_menu_carries_the_identity_of_each_session_that_may_be_ended():
+    unseen = backend(3, backend_start=None, state=None, backend_type=None)
+    walsender = backend(4, backend_type="walsender", state="active")
+    message = sessions(answer(backend(), waiter(), unseen, walsender))
+    menu = pressable(message)["Terminate a session…"]
+    assert menu["action_id"] == ActionId.SESSIONS_KILL_ROW
+    assert [each["text"]["text"] for each in menu["options"]] == [
+        "33507 · some_user · idle in transaction",
+        "33911 · web · active",
+    ]
+    assert [RowRef.decode(each["value"]) for each in menu["options"]] == [
+        RowRef("main", backend().id),
+        RowRef("main", waiter().id),
+    ]
+
+
+def test_no_menu_stands_where_no_session_may_be_ended():
+    message = sessions(answer(backend(backend_type="walsender")))
+    assert list(pressable(message)) == ["Refresh"]
+
+
+def test_limits_that_are_near_are_told_with_what_they_are_of():
+    seen = server(
+        client_backends=97,
+        roles=(Limit("a", 5, 5), Limit("b", 8, 10), Limit("c", 7, 10), Limit("d", 0, 10)),
+        databases=(Limit("some_db", 9, 10), Limit("quiet", 1, 10)),
+    )
+    assert lines(sessions(answer(look=look(backend(), server=seen))))[2:6] == [
+        "⚠ a 5 of 5: at its limit, new logins fail",
+        "⚠ b 8 of 10: near its limit",
+        "⚠ database some_db 9 of 10: near its limit",
+        "connections ▓▓▓▓▓▓▓▓▓▓ 97 of 97: full, new logins fail · c 7 of 10",
+    ]
+
+
+def test_many_pressing_limits_are_counted():
+    roles = tuple(Limit(f"role{at}", 1, 1) for at in range(9))
+    message = sessions(answer(look=look(backend(), server=server(roles=roles))))
+    assert lines(message)[6:8] == [
+        "⚠ role4 1 of 1: at its limit, new logins fail",
+        "⚠ 4 more at or near their limit",
+    ]
+
+
+def test_what_the_bot_can_not_see_is_said():
+    names = Names(roles={}, databases={}, read_at=ago(minutes=3), stale=True)
+    unseen = backend(backend_start=None, state=None, backend_type=None)
+    message = sessions(answer(look=look(unseen, names=names)))
+    assert lines(message)[4:6] == [
+        "⚠ Some of these the bot may not see whole: grant it pg_read_all_stats.",
+        "⚠ Names of roles and databases are of 11:57:01 UTC: the catalogs are locked.",
+    ]
+
+
+def test_a_standby_says_that_it_is_one():
+    message = sessions(answer(look=look(backend(), server=server(in_recovery=True))))
+    assert lines(message)[0].endswith("PostgreSQL 18.6, standby, db-1.internal")
+
+
+def test_without_tables_the_same_cells_stand_in_lines_under_each_other():
+    message = sessions(answer(backend(usename="漢字"), waiter(), request=columns("usename", "pid")))
+    fallback = message.without_tables()
+    assert fallback.text == message.text
+    assert [line for line in lines(fallback) if line not in lines(message)] == [
+        "usename  pid",
+        "漢字     33507",
+        "web      33911",
+    ]
+    assert pressable(fallback) == pressable(message)
+
+
+def card(name="main", **values):
+    seen = look(backend(), server=server(cluster=name))
+    story = {"host": f"{name}.internal", "look": seen, "trouble": None, "last_seen": NOW}
+    return ClusterCard(cluster=name, **{**story, **values})
+
+
+LAST_SEEN = ago(seconds=40)
+
+
+def hung(name="prod", last_seen=LAST_SEEN):
+    trouble = ClusterTimeout(name, "did not answer within 5 s")
+    return card(name, look=None, trouble=trouble, last_seen=last_seen)
+
+
+def clusters(*cards, request=None):
+    return Overview(request=request or SessionsRequest(), cards=cards, asked_by=ALICE, now=NOW)
+
+
+def test_the_table_of_clusters_shows_the_one_in_trouble_as_such():
+    message = overview(clusters(card(), hung(), hung("dev", None)))
+    assert table(message) == [
+        [
+            "cluster",
+            "state",
+            "sessions",
+            "connections",
+            "waiting",
+            "oldest xact",
+            "at its limit",
+            "host",
+        ],
+        [
+            "main",
+            "primary, 18.6",
+            "1",
+            "62 of 97",
+            "2",
+            "32 min",
+            "some_user 1 of 1",
+            "main.internal",
+        ],
+        [
+            "prod",
+            "did not answer within 5 s; last seen 40 s ago",
+            *[" "] * 5,
+            "prod.internal",
+        ],
+        ["dev", "did not answer within 5 s", *[" "] * 5, "dev.internal"],
+    ]
+    assert lines(message)[:2] == [
+        "3 clusters · 2 in trouble: prod and dev",
+        "⚠ main: some_user 1 of 1: at its limit, new logins fail",
+    ]
+    assert problems(message) == []
+
+
+def test_each_cluster_that_answers_has_a_button_with_the_same_filters():
+    request = read_sessions("state=idle_tx")
+    pressed = pressable(overview(clusters(card(), hung(), card("dev"), request=request)))
+    assert list(pressed) == ["Refresh", "main/", "dev/"]
+    assert PageOf.decode(pressed["dev/"]["value"]).text == str(read_sessions("dev/ state=idle_tx"))
+
+
+def test_any_number_of_clusters_is_one_message():
+    message = overview(clusters(*(card(f"c{at}") for at in range(120))))
+    assert "21 more not shown: name a cluster to see it" in lines(message)
+    assert len(pressable(message)) == 25
+    assert problems(message) == []
+
+
+def test_a_choice_has_a_button_for_each_cluster():
+    request = SessionsRequest(target=Target("main", "some_db"), private=True)
+    other = replace(request, target=Target("prod", "some_db"))
+    trouble = ClusterDown("dev", "its address can't be reached")
+    message = choice(Choice(what="some_db", requests=(request, other), troubles=(trouble,)))
+    assert lines(message) == [
+        "some_db: found on 2 clusters",
+        "main/some_db and prod/some_db",
+        "Which one is meant?",
+        "Not asked: dev, its address can't be reached",
+    ]
+    pressed = pressable(message)
+    assert list(pressed) == ["main/some_db", "prod/some_db"]
+    assert read_sessions(PageOf.decode(pressed["prod/some_db"]["value"]).text) == other
+    assert problems(message) == []
+
+
+def test_a_choice_of_a_kill_carries_the_whole_kill():
+    request = KillRequest(target=Target("main"), pids=(33507,), reason="blocks & <the> deploy")
+    elsewhere = replace(request, target=Target("prod"))
+    pressed = pressable(choice(Choice(what="33507", requests=(request, elsewhere))))
+    assert read_kill(pressed["main/"]["value"]) == request
+    assert read_kill(pressed["prod/"]["value"]) == elsewhere
+
+
+def test_a_choice_of_more_than_fit_says_so():
+    requests = tuple(KillRequest(target=Target(f"c{at}"), pids=(33507,)) for at in range(30))
+    message = choice(Choice(what="33507", requests=requests))
+    assert len(pressable(message)) == 25
+    assert "5 without a button: type the command with the cluster" in lines(message)
+    assert problems(message) == []
+
+
+def test_a_session_of_a_hostile_name_pings_and_links_nobody():
+    names = {"usename": "<!channel>", "application_name": "http://evil.com", "query": "*b* :boom:"}
+    message = sessions(answer(backend(**names)))
+    assert column(message, "usename") == ["<!channel>"]
+    assert column(message, "application_name") == ["http://evil.com"]
+    assert "<!" not in parsed(message)
+    assert "http://" not in parsed(message)
+
+
+def test_the_oldest_transaction_is_an_age_by_the_servers_clock():
+    counts = Counts(total=1, by_state={}, waiting=0, oldest_xact=NOW + timedelta(seconds=1))
+    message = sessions(answer(look=look(backend(), counts=counts)))
+    assert lines(message)[1] == "1 session: oldest transaction 0 s"

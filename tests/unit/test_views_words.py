@@ -1,0 +1,308 @@
+from datetime import timedelta
+
+import pytest
+
+from bot.answers import History
+from bot.errors import ClusterTimeout, TargetError, UsageError
+from bot.grammar import HistoryRequest, Target, parse_kill, parse_sessions, read_kill
+from bot.kills import Outcome, Result, State
+from bot.policy import Allowlist, Person, Right
+from bot.ports import Entry
+from bot.slack.views import errors
+from bot.slack.views import help as help_view
+from bot.slack.views.actions import OlderThan
+from bot.slack.views.history import history
+from tests.unit.builders import (
+    ALICE,
+    CAROL,
+    backend,
+    conclusion,
+    confirmed,
+    identity,
+    look,
+    proposal,
+    target,
+)
+from tests.unit.builders import sessions as sessions_answer
+from tests.unit.reading import column, lines, parsed, pressable, problems, table, walk
+
+LISTS = {
+    Right.LOOK: Allowlist(frozenset({"U0VERA"})),
+    Right.KILL: Allowlist(frozenset({"U0CAROL", "U0ALICE"}), frozenset({"S0ONCALL"})),
+}
+
+
+def past(*entries, more=False, before_id=None, request=None):
+    message = history(
+        History(
+            request=request or HistoryRequest(),
+            entries=entries,
+            more=more,
+            before_id=before_id,
+        )
+    )
+    assert problems(message) == []
+    return message
+
+
+def test_history_is_a_table_newest_first():
+    ended = conclusion(Outcome.TERMINATED, Outcome.CHANGED)
+    done = Entry(confirmed(*ended.proposal.targets, state=State.DONE), False, ended.results)
+    message = past(done)
+    assert table(message) == [
+        [
+            "kill",
+            "when (UTC)",
+            "cluster",
+            "outcome",
+            "targets",
+            "asked_by",
+            "confirmed_by",
+            "reason",
+            "request",
+        ],
+        [
+            "41",
+            "2026-01-31 12:00",
+            "main",
+            "1 changed · 1 terminated",
+            "33507 · some_user and 33508 · some_user",
+            "U0ALICE",
+            "U0CAROL",
+            "blocks the deploy",
+            "user=some_user",
+        ],
+    ]
+    assert lines(message) == ["The last 1 kill · /pg-kill history"]
+
+
+def test_history_says_where_each_kill_stands_by_the_latest_knowledge():
+    amended = Entry(
+        confirmed(state=State.DONE),
+        expired=True,
+        results=(Result(identity(), Outcome.UNKNOWN),),
+        amendments=(Result(identity(), Outcome.TERMINATED),),
+    )
+    message = past(
+        Entry(proposal(id=45), expired=False),
+        Entry(proposal(id=44), expired=True),
+        Entry(confirmed(id=43), expired=True),
+        Entry(proposal(id=42, state=State.DISMISSED, dismissed_by=CAROL), expired=True),
+        amended,
+    )
+    assert column(message, "outcome") == [
+        "waits to be confirmed",
+        "expired",
+        "under way",
+        "dismissed by U0CAROL",
+        "1 terminated",
+    ]
+
+
+def test_history_mentions_nobody():
+    message = past(Entry(confirmed(), expired=False))
+    assert "<@" not in parsed(message)
+    assert not [each for each in walk(message.blocks) if each.get("type") == "user"]
+
+
+def test_history_names_a_few_of_many_targets():
+    targets = [target(backend(1000 + at)) for at in range(100)]
+    message = past(Entry(proposal(*targets), expired=False))
+    assert column(message, "targets") == [
+        "1000 · some_user, 1001 · some_user, 1002 · some_user and 97 more"
+    ]
+
+
+def test_older_kills_are_a_click_away_with_the_same_filter():
+    request = read_kill("history prod/ user=web*")
+    assert isinstance(request, HistoryRequest)
+    message = past(Entry(proposal(id=7), expired=True), more=True, before_id=9, request=request)
+    assert lines(message) == ["The last 1 kill before kill 9 · /pg-kill history prod/ user=web*"]
+    older = OlderThan.decode(pressable(message)["Older"]["value"])
+    assert older.before_id == 7
+    assert read_kill(older.text) == request
+
+
+def test_an_empty_history_says_so():
+    message = past(request=HistoryRequest(target=Target("prod")))
+    assert lines(message) == ["No kill · /pg-kill history prod/"]
+    assert pressable(message) == {}
+
+
+@pytest.mark.parametrize(
+    ("parse", "typed", "said"),
+    [
+        (
+            parse_sessions,
+            "stat=idle",
+            "stat=idle: no such filter. Did you mean state=?   /pg-sessions help",
+        ),
+        (parse_kill, "user<web", "user<web: use = or !=.   /pg-sessions help"),
+        (
+            parse_kill,
+            "",
+            "what to end is missing: a pid or a filter.   /pg-sessions help",
+        ),
+    ],
+)
+def test_what_can_not_be_understood_is_one_line_with_the_word_and_the_way_on(parse, typed, said):
+    with pytest.raises(UsageError) as caught:
+        parse(typed)
+    message = errors.usage(caught.value, "/pg-sessions")
+    assert lines(message) == [said]
+    assert problems(message) == []
+
+
+def test_a_usage_error_without_a_command_offers_no_help():
+    assert lines(errors.usage(UsageError("x", "no look"))) == ["x: no look."]
+
+
+def test_a_name_that_nothing_answers_to_comes_with_the_nearest():
+    message = errors.target_error(TargetError("<!channel>", "no such database", ("a", "b", "c")))
+    assert lines(message) == ["<!channel>: no such database. Did you mean a, b or c?"]
+    assert "<!" not in parsed(message)
+    assert problems(message) == []
+
+
+def test_a_refusal_names_those_who_may_and_the_list():
+    message = errors.refusal(Right.KILL, LISTS, group_names={"S0ONCALL": "oncall"})
+    assert lines(message) == [
+        "You may not end sessions here. Who may: <@U0ALICE>, <@U0CAROL> and @oncall"
+        " (PG_KILL_ALLOWLIST). Nothing was done; the attempt is on record."
+    ]
+    assert problems(message) == []
+    assert not [each for each in walk(message.blocks) if each.get("type") == "usergroup"]
+
+
+def test_who_may_kill_may_look():
+    assert lines(errors.refusal(Right.LOOK, LISTS)) == [
+        "You may not look at sessions here. Who may: <@U0VERA>, <@U0ALICE>, <@U0CAROL> and"
+        " S0ONCALL (PG_SESSIONS_ALLOWLIST). Nothing was done; the attempt is on record."
+    ] or lines(errors.refusal(Right.LOOK, LISTS))[0].startswith(
+        "You may not look at sessions here. Who may: <@U0ALICE>, <@U0CAROL>, <@U0VERA> and"
+    )
+
+
+def test_a_refusal_where_nobody_or_everybody_may():
+    nobody = {right: Allowlist() for right in Right}
+    assert "Nobody may (PG_KILL_ALLOWLIST)." in lines(errors.refusal(Right.KILL, nobody))[0]
+    everyone = nobody | {Right.LOOK: Allowlist(everyone=True)}
+    assert (
+        "Who may: everyone of this workspace but guests (PG_SESSIONS_ALLOWLIST)."
+        in (lines(errors.refusal(Right.LOOK, everyone))[0])
+    )
+
+
+def test_a_refusal_of_an_outsider_names_nobody():
+    for is_own, reason in (
+        (False, "It is for people of the bot's own workspace."),
+        (None, "Slack did not say which workspace you are of."),
+    ):
+        asking = Person("U0ALICE", is_own=is_own, is_guest=False)
+        message = errors.refusal(Right.KILL, LISTS, asking=asking)
+        assert lines(message) == [
+            f"You may not end sessions here. {reason} Nothing was done; the attempt is on record."
+        ]
+
+
+def test_a_long_allowlist_is_cut_with_a_count():
+    long = LISTS | {Right.KILL: Allowlist(frozenset(f"U{at:010}" for at in range(100)))}
+    message = errors.refusal(Right.KILL, long)
+    assert "and 70 more (PG_KILL_ALLOWLIST)." in lines(message)[0]
+    assert problems(message) == []
+
+
+def test_a_cluster_in_trouble_says_since_when_and_who_is_fine():
+    error = ClusterTimeout("main", "did not answer within 5 s (connected, no reply)")
+    message = errors.cluster_trouble(
+        error, last_seen_ago=timedelta(seconds=40), others=("prod", "dev")
+    )
+    assert lines(message) == [
+        "main: did not answer within 5 s (connected, no reply). Last seen 40 s ago."
+        " Other clusters are fine: /pg-sessions prod/ and /pg-sessions dev/"
+    ]
+    assert problems(message) == []
+    alone = errors.cluster_trouble(error)
+    assert lines(alone) == ["main: did not answer within 5 s (connected, no reply)."]
+
+
+def test_a_ledger_in_trouble_says_that_nothing_was_done():
+    message = errors.ledger_trouble()
+    assert "Without it nothing is signalled: nothing was done." in lines(message)
+    assert problems(message) == []
+
+
+def test_a_defect_gives_the_reference_that_the_log_has():
+    message = errors.unknown("1f2e3d4c")
+    assert "1f2e3d4c" in message.text
+    assert problems(message) == []
+
+
+@pytest.mark.parametrize(
+    ("why", "said"),
+    [
+        ("direct message", "A kill happens where others see it: ask in a channel."),
+        (
+            "shared channel",
+            (
+                "Another workspace shares this channel: no session is ended here"
+                " unless ALLOWED_CHANNELS names it."
+            ),
+        ),
+        (
+            "unknown channel",
+            (
+                "Slack does not tell the bot whether another workspace shares this channel."
+                " Invite the bot to it and ask again."
+            ),
+        ),
+        (
+            "not in ALLOWED_CHANNELS",
+            "The bot does not answer in this channel (ALLOWED_CHANNELS).",
+        ),
+    ],
+)
+def test_a_wrong_place_says_where_it_would_be_right(why, said):
+    message = errors.wrong_place(why)
+    assert lines(message) == [f"{said} Nothing was done; the attempt is on record."]
+    assert problems(message) == []
+
+
+def test_the_channels_that_are_allowed_are_links():
+    message = errors.wrong_place("not in ALLOWED_CHANNELS", channels=("C0OPS", "<!here>"))
+    assert "It does in <#C0OPS> or <!here>." in lines(message)[0]
+    assert "<!" not in parsed(message)
+    assert problems(message) == []
+
+
+def test_an_answer_to_one_person_can_say_why():
+    from bot.slack.views.sessions import sessions
+
+    answer = sessions(sessions_answer(look=look(backend())))
+    shared = errors.for_you_alone(answer, "shared channel")
+    assert lines(shared)[-1] == "for you alone: another workspace shares this channel"
+    assert lines(shared)[:-1] == lines(answer)
+    hidden = errors.for_you_alone(answer, "unknown channel")
+    assert lines(hidden)[-1].endswith("invite the bot to it")
+    assert problems(shared) == problems(hidden) == []
+    assert ALICE.user_id in lines(hidden)[-2]
+
+
+@pytest.mark.parametrize("message", [help_view.sessions(), help_view.kill()])
+def test_help_is_a_page_of_examples(message):
+    assert problems(message) == []
+    assert len(lines(message)) < 20
+    assert max(map(len, lines(message))) < 100
+
+
+def test_every_command_in_the_help_is_understood():
+    for message, parse in ((help_view.sessions(), parse_sessions), (help_view.kill(), parse_kill)):
+        command = message.text.split("\n")[0]
+        typed = [
+            each["text"]
+            for each in walk(message.blocks)
+            if each.get("style", {}).get("code") and each["text"].startswith(command)
+        ]
+        assert len(typed) >= 5
+        for example in typed:
+            parse(example.removeprefix(command))
