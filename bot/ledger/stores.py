@@ -71,7 +71,7 @@ class Store(ABC):
 
     @abstractmethod
     def like(self, column: Column[Any], parts: Glob) -> ColumnElement[bool]:
-        """Whether a column is like a glob: as `bot.conditions.glob`, NULL where it is NULL."""
+        """Whether a column matches, as `bot.grammar.Pattern` does; NULL where it is NULL."""
 
     @abstractmethod
     async def home(self, connection: AsyncConnection) -> LedgerHome | None:
@@ -301,6 +301,7 @@ _SQLSTATES = {
     "25006": "the ledger's server takes no writes: it is read-only or a standby",
     "28": "the ledger's server refuses the login",
     "3D": "the ledger's database does not exist",
+    "3F": "the ledger's schema does not exist, or its role may not use it",
     "42501": "the ledger's role lacks a right in its database",
     "42P07": "another program's tables stand in the way: give the ledger a database of its own",
     "53100": "the disk of the ledger's server is full",

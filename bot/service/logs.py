@@ -43,6 +43,7 @@ def configure(level: str, form: Literal["json", "console"]) -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_fit_to_keep)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -52,5 +53,11 @@ def configure(level: str, form: Literal["json", "console"]) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for name, least in _AT_LEAST.items():
-        logging.getLogger(name).setLevel(max(least, root.level))
+
+
+def _fit_to_keep(record: logging.LogRecord) -> bool:
+    """Whether a library's record is of a level that holds no payload.
+
+    At the handler, since Bolt gives its loggers levels of their own.
+    """
+    return record.levelno >= _AT_LEAST.get(record.name.partition(".")[0], logging.NOTSET)

@@ -30,10 +30,9 @@ from bot.conditions import (
     OidIn,
     PidIn,
     TextLike,
-    glob,
 )
 from bot.errors import LedgerError
-from bot.grammar import AgeOf, Word
+from bot.grammar import AgeOf, Pattern, Word
 from bot.grammar import Target as Where
 from bot.instants import to_us
 from bot.kills import (
@@ -446,7 +445,7 @@ class TestClaims:
             proposal = await ledger.propose(draft(), LONG)
             wins.append(await asyncio.gather(*(ask(racer, proposal.id) for racer in racers)))
         for racer in racers:
-            await racer.communicate()
+            await racer.communicate(b"")
         assert {tuple(sorted(each)) for each in wins} == {("lost", "won")}
 
     async def test_an_expired_preview_is_neither_claimed_nor_dismissed(self, ledger: SqlLedger):
@@ -661,7 +660,7 @@ class TestHistory:
                     HistoryFilter(roles=((parts, negated),)), limit=len(names)
                 )
                 assert [e.proposal.reason for e in entries] == [
-                    name for name in reversed(names) if glob(parts, name) != negated
+                    name for name in reversed(names) if Pattern(parts).matches(name) != negated
                 ], (parts, negated)
 
 
@@ -857,13 +856,15 @@ class TestTrouble:
             await ledger.open()
         assert "s3cret" not in str(refused.value)
 
+    @pytest.mark.parametrize(
+        ("query", "words"), [("", "lacks a right"), ("?search_path=nowhere", "may not use it")]
+    )
     async def test_a_role_without_rights_is_told_so(
-        self, server: PostgresServer, postgres_url: str
+        self, server: PostgresServer, query: str, words: str
     ):
         await administer(server, "DROP ROLE IF EXISTS plain", "CREATE ROLE plain LOGIN")
-        ledger = SqlLedger(postgres_url.replace("postgres@", "plain@"))
-        with pytest.raises(LedgerError, match="lacks a right"):
-            await ledger.open()
+        with pytest.raises(LedgerError, match=words):
+            await SqlLedger(server.dsn(user="plain") + query).open()
 
     async def test_a_ledger_that_turned_read_only_is_not_ready(
         self, server: PostgresServer, database: str, opened: Opened

@@ -26,6 +26,7 @@ from bot.kills import Actor, Basis, Outcome, Result, Spared, State
 from bot.policy import Allowlist, Right
 from bot.ports import Entry
 from bot.slack.views import errors, kill
+from bot.slack.views.actions import OlderThan
 from bot.slack.views.choice import choice
 from bot.slack.views.history import history
 from bot.slack.views.sessions import overview, page_size, sessions
@@ -43,7 +44,7 @@ from tests.unit.builders import (
 )
 from tests.unit.builders import conclusion as concluded
 from tests.unit.builders import sessions as answer
-from tests.unit.reading import cell_text, column, lines, parsed, problems, table, walk
+from tests.unit.reading import column, lines, parsed, pressable, problems, table, walk
 
 MARK = "Zqx"
 """In every name of the tests: where it stands, text that a client chose stands."""
@@ -84,6 +85,11 @@ texts = st.one_of(st.sampled_from(HOSTILE), st.text(max_size=300)).map(lambda te
 few_texts = st.lists(texts, min_size=1, max_size=12)
 numbers = st.integers(0, 10**6)
 views = settings(max_examples=60, deadline=None)
+
+
+def typed(name):
+    """A name as a request can hold it: not too long, and every character can be seen."""
+    return visible(name)[:200]
 
 
 def rows_of(names, number):
@@ -162,13 +168,22 @@ columns = st.one_of(
 def test_sessions_of_any_name_and_columns_are_a_message(names, number, asked, offset, cut_off):
     rows = rows_of(names, number)
     request = SessionsRequest(
-        target=Target(database=names[0]), columns=asked, limit=number + 1 if cut_off else None
+        target=Target(database=typed(names[0])),
+        columns=asked,
+        limit=number + 1 if cut_off else None,
     )
-    counts = Counts(total=number, by_state={names[-1]: 1, "": 3}, waiting=1, oldest_xact=NOW)
+    counts = Counts(
+        total=number,
+        by_state={"idle in transaction (aborted)": 1, "": 3},
+        waiting=1,
+        oldest_xact=NOW,
+    )
     waits = Waits({row.pid: tuple(other.pid for other in rows) for row in rows[:5]})
     seen = look(*rows, server=server_of(names), counts=counts, waits=waits)
     message = sessions(
-        answer(look=seen, request=request, cluster=names[0], database=names[-1], offset=offset)
+        answer(
+            look=seen, request=request, cluster=typed(names[0]), database=names[-1], offset=offset
+        )
     )
     assert holds(message)
     if rows:
@@ -273,11 +288,11 @@ def test_every_other_message_of_a_kill_holds_any_name(names, number):
 
 @views
 @given(few_texts, st.integers(0, 120))
-def test_clusters_choices_and_history_of_any_name_are_messages(names, number):
+def test_clusters_of_any_name_are_a_message(names, number):
     name = cycle(names)
     cards = tuple(
         ClusterCard(
-            cluster=next(name),
+            cluster=typed(next(name)),
             host=next(name),
             look=look(server=server_of(names)) if at % 2 else None,
             trouble=None if at % 2 else ClusterDown(next(name), next(name)),
@@ -286,18 +301,31 @@ def test_clusters_choices_and_history_of_any_name_are_messages(names, number):
         for at in range(number)
     )
     clusters = Overview(request=SessionsRequest(), cards=cards, asked_by=ALICE, now=NOW)
-    assert holds(overview(clusters))
-    targets = tuple(Target(next(name), next(name)) for _ in range(number + 1))
+    message = overview(clusters)
+    assert holds(message)
+    told = len(table(message)[1:])
+    assert (told == number) != any(f"{number - told} more" in line for line in lines(message))
+
+
+@views
+@given(few_texts, st.integers(1, 40), st.sampled_from([SessionsRequest, KillRequest]))
+def test_a_choice_of_any_names_is_a_message(names, number, request):
+    name = map(typed, cycle(names))
+    requests = tuple(request(target=Target(next(name), next(name))) for _ in range(number))
     troubles = tuple(ClusterDown(each, each) for each in names)
-    for requests in (
-        tuple(SessionsRequest(target=each) for each in targets),
-        tuple(KillRequest(target=each, reason=names[0] * 10) for each in targets),
-    ):
-        assert holds(choice(Choice(what=names[0], requests=requests, troubles=troubles)))
+    assert holds(choice(Choice(what=names[0], requests=requests, troubles=troubles)))
+
+
+@views
+@given(few_texts, st.integers(0, 99), st.booleans())
+def test_a_history_of_any_names_is_a_message_and_leads_to_what_it_leaves_out(names, number, more):
+    name = cycle(names)
+    targets = tuple(target(row) for row in rows_of(names, 3))
     entries = tuple(
         Entry(
             confirmed(
-                *(target(row) for row in rows_of(names, 3)),
+                *targets,
+                id=1000 - at,
                 cluster=next(name),
                 reason=next(name) * 5,
                 wording=next(name) * 5,
@@ -305,16 +333,19 @@ def test_clusters_choices_and_history_of_any_name_are_messages(names, number):
                 state=list(State)[at % 4],
             ),
             expired=bool(at % 2),
+            results=tuple(Result(each.id, Outcome.CHANGED) for each in targets),
         )
-        for at in range(min(number, 99))
+        for at in range(number)
     )
-    past = History(
-        request=HistoryRequest(target=Target(names[0])), entries=entries, more=False, before_id=None
-    )
-    message = history(past)
+    request = HistoryRequest(target=Target(typed(names[0])))
+    message = history(History(request=request, entries=entries, more=more, before_id=None))
     assert holds(message)
-    if entries and len(table(message)) - 1 < len(entries):
-        assert any(block["type"] == "actions" for block in message.blocks)
+    told = len(table(message)[1:])
+    older = [OlderThan.decode(each["value"]) for each in pressable(message).values()]
+    if more or told < number:
+        assert [each.before_id for each in older] == [1001 - told] * (told > 0)
+    else:
+        assert older == []
 
 
 @views
@@ -344,7 +375,5 @@ def test_without_tables_no_cell_is_lost(names, number):
         for element in block["elements"][0]["elements"]
         if block["elements"][0]["type"] == "rich_text_preformatted"
     )
-    for block in message.blocks:
-        for cell in (cell for row in block.get("rows", ()) for cell in row):
-            assert cell_text(cell).strip() in written
-            assert visible(cell_text(cell)) == cell_text(cell)
+    for cell in (cell for row in table(message) for cell in row):
+        assert cell.strip() in written

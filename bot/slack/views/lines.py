@@ -115,7 +115,7 @@ def _spoken(part: Part) -> str:
         case str(words) | Own(words):
             return escape(words)
         case Quoted(words, most):
-            return name_in_text(words, most)
+            return words
         case Person(user_id):
             return f"<@{user_id}>"
         case Channel(channel_id):

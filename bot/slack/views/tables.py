@@ -4,8 +4,10 @@ Pure. What can't be shown is counted, never dropped in silence: the caller learn
 rows are in.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from bot.slack.views.blocks import TABLE_CHARACTERS, TABLE_ROWS
 from bot.slack.views.text import cost, cut, visible
@@ -55,23 +57,20 @@ def fit(
     At most `most` rows are in. None is a NULL, which shows as nothing.
     """
     clean = [[visible(cell or "") for cell in row] for row in rows[:most]]
-    cells: list[tuple[str, ...]] = []
-    for step in range(max(len(column.widths) for column in columns)):
-        cells = _cells(columns, clean, step)
-        if _cost(cells) <= _BUDGET:
+    cells, costs = _cut(columns, clean, 0)
+    for step in range(1, max(len(column.widths) for column in columns)):
+        if sum(costs) <= _BUDGET:
             break
-    while _cost(cells) > _BUDGET:
-        cells.pop()
-    return Fitted(tuple(cells), len(cells) - 1)
+        cells, costs = _cut(columns, clean, step)
+    fitting = bisect_right(list(accumulate(costs)), _BUDGET)
+    return Fitted(tuple(cells[:fitting]), fitting - 1)
 
 
-def _cells(
+def _cut(
     columns: Sequence[Column], rows: Sequence[Sequence[str]], step: int
-) -> list[tuple[str, ...]]:
+) -> tuple[list[tuple[str, ...]], list[int]]:
+    """The cells at a step of cutting, the header's row first, and what each row costs."""
     kept = [(at, width) for at, column in enumerate(columns) if (width := column.width(step))]
     header = tuple(columns[at].name for at, _ in kept)
-    return [header, *(tuple(cut(row[at], width) or " " for at, width in kept) for row in rows)]
-
-
-def _cost(cells: Sequence[Sequence[str]]) -> int:
-    return sum(cost(cell) for row in cells for cell in row)
+    cells = [header, *(tuple(cut(row[at], width) or " " for at, width in kept) for row in rows)]
+    return cells, [sum(map(cost, row)) for row in cells]

@@ -41,6 +41,8 @@ def visible(text: str) -> str:
     bidirectional overrides and isolates, zero-width characters and lone surrogates shows as
     its code (`\u202e`).
     """
+    if text.isprintable() and _BLANK.isdisjoint(text):
+        return text
     return "".join(map(_visible, text))
 
 
@@ -56,7 +58,7 @@ def _visible(character: str) -> str:
 
 def cost(text: str) -> int:
     """Count a text's columns, or its UTF-16 units where these are more, by character."""
-    return sum(map(_cost, text))
+    return len(text) if text.isascii() else sum(map(_cost, text))
 
 
 def _cost(character: str) -> int:

@@ -1,0 +1,56 @@
+# Needs make and Python 3.11 or newer; everything else comes into .venv by itself.
+
+PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,\
+	$(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
+LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --quiet pyproject.toml
+
+# Instants must be right in every zone; this one, 12:45 ahead of UTC, needs no zone files.
+TEST_TZ := TST-12:45
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-5s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: test
+test: lint ## everything that CI checks
+	$(BIN)/coverage erase
+	TZ=$(TEST_TZ) $(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+.PHONY: lint
+lint: .venv/dev ## the checks that run nothing: style, types, imports
+	$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+.PHONY: run
+run: .venv/run ## start the bot with the settings in .env
+	@exec $(BIN)/python -m bot
+
+.PHONY: lock
+lock: .venv/dev ## pin what pyproject.toml asks for, with hashes
+	$(LOCK) -o requirements/run.txt
+	$(LOCK) --group dev -c requirements/run.txt -o requirements/dev.txt
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "This needs Python 3.11 or newer, as python3." >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/run: requirements/run.txt | $(BIN)/python
+	$(PIP) install --require-hashes -r requirements/run.txt
+	@touch $@
+
+# What runs the bot is a part of what develops it, in the same versions.
+.venv/dev: requirements/dev.txt | $(BIN)/python
+	$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@ .venv/run

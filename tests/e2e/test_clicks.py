@@ -1,0 +1,187 @@
+"""Everything that can be pressed."""
+
+import asyncio
+from collections.abc import Callable
+
+import asyncpg
+import pytest
+
+from tests.e2e.conftest import Bot
+from tests.integration.conftest import Sessions
+from workspace import Person, Workspace
+
+
+async def dead(connection: asyncpg.Connection) -> bool:
+    try:
+        await connection.fetchval("select 1")
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        return True
+    return False
+
+
+async def test_a_click_that_is_delivered_twice_kills_once(
+    bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
+) -> None:
+    victim = await sessions.open("batch", app="twice")
+    await ana.command("/pg-kill app=twice", channel="incidents")
+    slack.faults.deliver_twice()
+
+    await ana.click("Terminate 1 session", channel="incidents")
+
+    await ana.sees("Terminated 1 of 1 on main")
+    await ana.sees("Only visible to you", "confirmed")
+    assert await dead(victim)
+
+
+async def test_a_preview_survives_a_restart_of_the_bot(
+    start: Callable, ana: Person, sessions: Sessions
+) -> None:
+    victim = await sessions.open("batch", app="restart")
+    bot = await start()
+    await ana.command("/pg-kill app=restart", channel="incidents")
+    assert await bot.stop() == 0
+    await start()
+
+    await ana.click("Terminate 1 session", channel="incidents")
+
+    await ana.sees("Terminated 1 of 1 on main")
+    assert await dead(victim)
+
+
+async def test_keep_it_sends_nothing(bot: Bot, ana: Person, sessions: Sessions) -> None:
+    victim = await sessions.open("batch", app="kept")
+    await ana.command("/pg-kill app=kept", channel="incidents")
+
+    await ana.click("Terminate 1 session", channel="incidents", confirm=False)
+
+    assert ana.dialog is not None
+    assert "main" in ana.dialog.title
+    assert ana.dialog.deny == "Keep it"
+    assert not await dead(victim)
+
+
+async def test_dismiss_is_for_the_asker_and_for_those_who_may_kill(
+    bot: Bot, slack: Workspace, ana: Person, ben: Person, vera: Person, sessions: Sessions
+) -> None:
+    victim = await sessions.open("batch", app="dismissed")
+    await ana.command("/pg-kill app=dismissed", channel="incidents")
+    await vera.click("Dismiss", channel="incidents")
+    await vera.sees("You may not end sessions here")
+    await ben.click("Dismiss", channel="incidents")
+    message = await ana.sees("Dismissed", "nothing was done", "@ben")
+    assert "actions" not in {block["type"] for block in message.blocks}
+    assert not await dead(victim)
+
+
+async def test_a_row_of_the_table_can_be_ended_by_its_menu(
+    bot: Bot, ana: Person, sessions: Sessions
+) -> None:
+    victim = await sessions.open("batch", "other_db", app="from the menu")
+    await ana.command("/pg-sessions other_db", channel="incidents")
+    await ana.choose("Terminate a session", str(victim.get_server_pid()))
+    await ana.sees("Terminate 1 session on main?", str(victim.get_server_pid()))
+    await ana.click("Terminate 1 session")
+    await ana.sees("Terminated 1 of 1 on main")
+    assert await dead(victim)
+
+
+async def test_changed_then_preview_again_then_whatever_it_runs(
+    bot: Bot, ana: Person, sessions: Sessions
+) -> None:
+    busy = await sessions.open("web", app="busy")
+    await busy.execute("begin; select 1")
+    await ana.command(f"/pg-kill {busy.get_server_pid()}", channel="incidents")
+    await busy.execute("commit")
+    await busy.execute("begin; select 1")
+    await ana.click("Terminate 1 session")
+    await ana.sees("changed", str(busy.get_server_pid()))
+    assert not await dead(busy)
+
+    await ana.click("Preview again")
+    await ana.sees("whatever it runs")
+    await ana.click("Terminate, whatever it runs")
+
+    await ana.sees("Terminated 1 of 1 on main")
+    assert await dead(busy)
+
+
+async def test_an_old_button_says_expired_and_offers_a_fresh_preview(
+    start: Callable, ana: Person, sessions: Sessions
+) -> None:
+    victim = await sessions.open("batch", app="old")
+    await start(CONFIRM_TTL="10")
+    await ana.command("/pg-kill app=old", channel="incidents")
+    await asyncio.sleep(10.1)  # by the ledger's own clock, which no test can move
+    await ana.click("Terminate 1 session")
+    await ana.sees("xpired")
+    assert not await dead(victim)
+    await ana.click("Preview again")
+    await ana.sees("Terminate 1 session on main?", "good until")
+    await ana.click("Terminate 1 session")
+    await ana.sees("Terminated 1 of 1 on main")
+
+
+async def test_on_a_second_person_cluster_the_asker_can_not_confirm(
+    start: Callable, ana: Person, ben: Person, sessions: Sessions
+) -> None:
+    victim = await sessions.open("batch", app="two people")
+    await start(SECOND_PERSON_CLUSTERS="main")
+    await ana.command('/pg-kill app="two people"', channel="incidents")
+    await ana.click("Terminate 1 session")
+    await ana.sees("second person", "Only visible to you")
+    assert not await dead(victim)
+    await ben.click("Terminate 1 session", channel="incidents")
+    await ana.sees("Terminated 1 of 1 on main", "asked by @ana", "confirmed by @ben")
+
+
+async def test_the_sessions_table_is_refreshed_and_paged_in_place(
+    bot: Bot, ana: Person, vera: Person, sessions: Sessions
+) -> None:
+    for _ in range(23):
+        await sessions.open("web", "other_db", app="many")
+    shown = await vera.command("/pg-sessions other_db sort=pid", channel="incidents")
+    assert "20 of 23 shown" in vera.text_of(shown)
+    await vera.click("Next")
+    await vera.sees("3 of 23 shown")
+    await vera.click("Previous")
+    await vera.sees("20 of 23 shown")
+    await sessions.open("web", "other_db", app="one more")
+    await ana.click("Refresh", channel="incidents")
+    await vera.sees("20 of 24 shown", "asked by @ana")
+
+
+async def test_a_private_look_stays_with_the_one_who_asked(
+    bot: Bot, slack: Workspace, ana: Person, vera: Person
+) -> None:
+    answer = await ana.command("/pg-sessions some_db private", channel="incidents")
+    assert answer.receiver == ana.id
+    await ana.click("Refresh")
+    await ana.sees("some_db on main")
+    assert vera.messages("incidents") == []
+
+
+@pytest.mark.parametrize("where", ["everywhere", "ephemeral"])
+async def test_where_slack_refuses_tables_the_same_comes_as_text(
+    bot: Bot, slack: Workspace, ana: Person, sessions: Sessions, where: str
+) -> None:
+    held = await sessions.open("batch", app="as text")
+    slack.faults.refuse_tables(where)
+    public = await ana.command("/pg-sessions some_db", channel="incidents")
+    private = await ana.command("/pg-sessions some_db private", channel="incidents")
+    for message in (public, private):
+        assert str(held.get_server_pid()) in ana.text_of(message)
+        assert "as text" in ana.text_of(message)
+
+
+async def test_the_same_database_on_two_clusters_is_a_choice_by_button(
+    start: Callable, ana: Person, environment: dict[str, str], sessions: Sessions
+) -> None:
+    await sessions.open("batch", app="on both")
+    await start(DATABASE_URL_PROD=environment["DATABASE_URL"])
+    await ana.command("/pg-sessions some_db", channel="incidents")
+    await ana.sees("main/some_db", "prod/some_db")
+    await ana.click("prod/some_db")
+    await ana.sees("some_db on prod")
+    await ana.command('/pg-kill app="on both"', channel="incidents")
+    await ana.click("main/")
+    await ana.sees("Terminate 1 session on main?")

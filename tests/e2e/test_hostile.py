@@ -1,0 +1,93 @@
+"""Text that others chose: it pings nobody, links nowhere, formats and leaks nothing."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import Bot
+from tests.integration.conftest import Sessions
+from workspace import Person, Workspace
+
+NAMES = [
+    "<!channel>",
+    "<@U0VERA>",
+    "<https://evil.example|click>",
+    "https://evil.example",
+    "*bold* _it_ ~no~ `code`",
+    ":rotating_light:",
+    "&lt;!here&gt;",
+    "@here @channel",
+]
+
+
+def mrkdwn(node: Any) -> Iterator[str]:
+    """Every text that Slack would format."""
+    if isinstance(node, dict):
+        if node.get("type") == "mrkdwn":
+            yield node["text"]
+        for value in node.values():
+            yield from mrkdwn(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from mrkdwn(value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_an_application_name_is_shown_and_does_nothing(
+    bot: Bot, slack: Workspace, ana: Person, sessions: Sessions, name: str
+) -> None:
+    held = await sessions.open("batch", app=name)
+    await held.execute("begin; select 'a literal of Zanzibar'")
+    await ana.command("/pg-sessions some_db", channel="incidents")
+    await ana.sees(str(held.get_server_pid()), name)
+    await ana.command(f"/pg-kill {held.get_server_pid()} -- {name}", channel="incidents")
+    await ana.sees("Terminate 1 session on main?", name)
+    await ana.click("Terminate 1 session")
+    await ana.sees("Terminated 1 of 1 on main")
+    await ana.command("/pg-kill history", channel="incidents")
+
+    for message in slack.messages("incidents"):
+        if message.kind == "command":
+            continue
+        for text in mrkdwn(list(message.blocks)):
+            assert name not in text
+        assert "<!" not in message.text
+        assert "evil.example|" not in message.text
+        assert "Zanzibar" not in json.dumps(list(message.blocks)) + message.text
+    for call in slack.calls("chat.postMessage"):
+        assert call.args["unfurl_links"] in (False, "false", "0")
+        assert call.args["unfurl_media"] in (False, "false", "0")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "stat=idle",
+        "user='; drop table accounts; --",
+        "xact>5parsecs",
+        "client=300.1.2.3",
+        "columns=pid,nonsense",
+        "a b c",
+        "limit=0",
+        'db="unclosed',
+        "\u202eevil",
+    ],
+)
+async def test_what_can_not_be_understood_is_said_to_the_requester_alone(
+    bot: Bot, ana: Person, vera: Person, text: str
+) -> None:
+    answer = await ana.command(f"/pg-sessions {text}", channel="incidents")
+    assert answer.receiver == ana.id
+    assert vera.messages("incidents") == []
+
+
+async def test_what_slack_and_phones_do_to_text_means_what_was_typed(
+    bot: Bot, ana: Person, sessions: Sessions
+) -> None:
+    held = await sessions.open("batch", app="on call")
+    await held.execute("begin; select 1")
+    pid = str(held.get_server_pid())
+    await ana.command("/pg-kill app=“on call” xact>0s — it’s in the way", channel="incidents")
+    await ana.sees("Terminate 1 session on main?", pid, "it’s in the way")

@@ -1,0 +1,71 @@
+"""How the bot starts, refuses to start, and stops."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.e2e.conftest import Bot
+from workspace import Workspace
+
+REFUSED = 2
+
+
+async def test_every_bad_setting_is_named_at_once(start: Callable) -> None:
+    bot: Bot = await start(
+        wait=False,
+        SLACK_BOT_TOKEN="xoxp-secret-one",
+        DATABASE_URL="postgresql://bot:hunter2@a,b/postgres",
+        PG_KILL_ALLOWLIST="*",
+        CONFIRM_TTL="soon",
+    )
+    assert await bot.ended() == REFUSED
+    for variable in ("SLACK_BOT_TOKEN", "DATABASE_URL", "PG_KILL_ALLOWLIST", "CONFIRM_TTL"):
+        assert variable in bot.output
+    assert "Traceback" not in bot.output
+    assert "hunter2" not in bot.output
+    assert "secret-one" not in bot.output
+
+
+async def test_nothing_set_at_all_is_said_too(tmp_path) -> None:
+    bot = Bot({}, tmp_path)
+    await bot.start()
+    assert await bot.ended() == REFUSED
+    assert "SLACK_BOT_TOKEN" in bot.output
+    assert "DATABASE_URL" in bot.output
+    assert "Traceback" not in bot.output
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("SLACK_BOT_TOKEN", "xoxb-not-this"), ("SLACK_APP_TOKEN", "xapp-not-this")],
+)
+async def test_a_token_that_slack_refuses_is_said_at_the_start(
+    start: Callable, variable: str, value: str
+) -> None:
+    bot: Bot = await start(wait=False, **{variable: value})
+    assert await bot.ended() == REFUSED
+    assert f"{variable}: Slack refuses" in bot.output
+    assert value not in bot.output
+    assert "Traceback" not in bot.output
+
+
+async def test_a_cluster_that_is_down_does_not_keep_the_bot_from_starting(
+    start: Callable, slack: Workspace
+) -> None:
+    bot = await start(DATABASE_URL_PROD="postgresql://bot@127.0.0.1:1/postgres")
+    ana = slack.person("ana")
+    await ana.command("/pg-sessions", channel="incidents")
+    await ana.sees("main", "prod", "nothing listens at its address")
+    await ana.command("/pg-sessions prod/", channel="incidents")
+    await ana.sees("prod: nothing listens", "/pg-sessions main/")
+    assert await bot.stop() == 0
+
+
+async def test_no_secret_reaches_the_log(start: Callable, slack: Workspace) -> None:
+    bot = await start(LOG_LEVEL="DEBUG")
+    ana = slack.person("ana")
+    await ana.command("/pg-kill user=nobody_here -- my secret reason", channel="incidents")
+    await ana.command("/pg-sessions some_db", channel="incidents")
+    assert await bot.stop() == 0
+    for secret in (slack.bot_token, slack.app_token, "my secret reason", "postgresql://"):
+        assert secret not in bot.output

@@ -1,0 +1,294 @@
+"""What stands around the code says what the code does: manifest, README, .env.example, image."""
+
+import http.server
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from dotenv import dotenv_values
+
+from bot import config
+from bot.errors import SettingsError
+from bot.slack import actions, commands
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+ENV_EXAMPLE = (ROOT / ".env.example").read_text()
+MANIFEST: dict[str, Any] = yaml.safe_load((ROOT / "manifest.yml").read_text())
+
+FURTHER = "DATABASE_URL_<NAME>"
+SETTINGS = {*config.VARIABLES, FURTHER}
+FILLED_IN = {
+    "SLACK_BOT_TOKEN": "xoxb-1",
+    "SLACK_APP_TOKEN": "xapp-1",
+    "DATABASE_URL": "postgresql://db/postgres",
+}
+
+# What each method of the Web API that the bot calls takes of its token's scopes, by Slack's
+# reference of methods. A direct message's conversations.info would take im:read: it is never
+# asked, for such a place is known by its id.
+SCOPES: dict[str, set[str]] = {
+    "apps_connections_open": set(),  # the app-level token's connections:write
+    "auth_test": set(),
+    "chat_postEphemeral": {"chat:write"},
+    "chat_postMessage": {"chat:write", "chat:write.public"},
+    "chat_update": {"chat:write"},
+    "conversations_info": {"channels:read", "groups:read"},
+    "usergroups_list": {"usergroups:read"},
+    "usergroups_users_list": {"usergroups:read"},
+    "users_info": {"users:read"},
+    "views_open": set(),
+    "views_update": set(),
+}
+
+
+# README and .env.example
+
+
+def readme_settings() -> dict[str, str]:
+    """Each variable of the README's table, and its default."""
+    table = README.partition("\n## Settings\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([^`]+)` \|.*\| (.*) \|$", table, re.MULTILINE)
+    assert len(rows) == len(dict(rows))
+    return dict(rows)
+
+
+def test_the_readme_has_every_setting_and_no_other():
+    assert readme_settings().keys() == SETTINGS
+
+
+def test_the_readme_has_the_defaults_of_the_code():
+    told = {
+        name: default.strip("`")
+        for name, default in readme_settings().items()
+        if default.startswith("`")
+    }
+    assert told.keys() == {
+        *("SLACK_API_URL", "PORT", "CONFIRM_TTL", "LEDGER_URL", "LOG_LEVEL", "LOG_FORMAT")
+    }
+    assert config.load(FILLED_IN | told) == config.load(FILLED_IN)
+
+
+def env_example(*, uncommented: bool) -> dict[str, str | None]:
+    text = re.sub(r"^#(?=[A-Z_]+=)", "", ENV_EXAMPLE, flags=re.MULTILINE)
+    return dotenv_values(stream=io.StringIO(text if uncommented else ENV_EXAMPLE))
+
+
+def test_the_example_has_every_setting_and_no_other():
+    names = {FURTHER if n == "DATABASE_URL_PROD" else n for n in env_example(uncommented=True)}
+    assert names == SETTINGS
+
+
+def test_the_example_asks_to_be_filled_in():
+    with pytest.raises(SettingsError) as caught:
+        config.load(env_example(uncommented=False))
+    named = [problem.partition(":")[0] for problem in caught.value.problems]
+    assert named == ["SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "DATABASE_URL"]
+
+
+def test_what_the_example_leaves_out_is_the_default():
+    assert config.load(env_example(uncommented=True) | FILLED_IN) == config.load(FILLED_IN)
+
+
+def test_the_readme_and_ci_run_the_same_tests():
+    assert "\nmake test\n" in README
+    assert (ROOT / ".ci/run").read_text().splitlines()[-1] == "make test"
+
+
+# Manifest
+
+
+def called_methods() -> set[str]:
+    """The methods of the Web API that the code calls on a client."""
+    sources = [*(ROOT / "bot/slack").rglob("*.py"), ROOT / "bot/__main__.py"]
+    return {
+        method
+        for source in sources
+        for method in re.findall(r"client\.([a-z]\w*)\(", source.read_text())
+    }
+
+
+def test_the_manifest_has_the_scopes_that_the_code_uses_and_no_other():
+    methods = called_methods()
+    assert "chat_postMessage" in methods
+    needed = {"commands"}.union(*(SCOPES[method] for method in methods))
+    bot_scopes = MANIFEST["oauth_config"]["scopes"]["bot"]
+    assert bot_scopes == sorted(needed)
+    assert MANIFEST["oauth_config"]["scopes"].keys() == {"bot"}
+
+
+def test_the_web_api_is_called_by_its_named_methods_alone():
+    for source in (ROOT / "bot").rglob("*.py"):
+        assert "api_call" not in source.read_text(), source
+
+
+def test_the_manifest_has_the_commands_that_the_code_answers():
+    answered = []
+
+    class App:
+        def command(self, name):
+            answered.append(name)
+            return lambda listener: listener
+
+    app: Any = App()
+    desk: Any = None
+    commands.register(app, desk)
+    assert [each["command"] for each in MANIFEST["features"]["slash_commands"]] == answered
+
+
+def test_the_commands_are_taken_as_they_were_typed():
+    for command in MANIFEST["features"]["slash_commands"]:
+        assert command.keys() == {"command", "description", "usage_hint", "should_escape"}
+        assert command["should_escape"] is False
+        assert 0 < len(command["description"]) <= 2000
+        assert 0 < len(command["usage_hint"]) <= 1000
+
+
+def test_the_app_runs_in_socket_mode_and_takes_clicks():
+    assert actions.LISTENERS
+    assert MANIFEST["settings"] == {
+        "interactivity": {"is_enabled": True},
+        "org_deploy_enabled": False,
+        "socket_mode_enabled": True,
+        "token_rotation_enabled": False,
+    }
+
+
+def test_the_manifest_keeps_to_slacks_lengths():
+    shown = MANIFEST["display_information"]
+    assert len(shown["name"]) <= 35
+    assert len(shown["description"]) <= 140
+    assert 175 <= len(shown["long_description"]) <= 4000
+    assert MANIFEST["features"]["bot_user"]["display_name"]
+
+
+# Image
+
+
+def instructions() -> list[tuple[str, str]]:
+    """The Dockerfile's instructions with their arguments, continued lines joined."""
+    text = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return [(name, rest.strip()) for name, _, rest in (line.partition(" ") for line in lines)]
+
+
+def arguments_of(instruction: str) -> list[str]:
+    return [rest for name, rest in instructions() if name == instruction]
+
+
+def test_the_image_holds_the_bot_and_its_locked_dependencies_alone():
+    assert arguments_of("COPY") == ["requirements/run.txt requirements/run.txt", "bot bot"]
+    assert arguments_of("ADD") == []
+    (install,) = (run for run in arguments_of("RUN") if "pip" in run)
+    assert "--require-hashes -r requirements/run.txt" in install
+
+
+def test_the_image_is_slim_and_its_context_holds_nothing_else():
+    assert re.fullmatch(r"python:3\.\d+-slim", *arguments_of("FROM"))
+    rules = (ROOT / ".dockerignore").read_text().splitlines()
+    taken_in = [rule for rule in rules if rule.startswith("!")]
+    assert rules.index("*") < rules.index(taken_in[0])
+    assert taken_in == ["!bot", "!requirements", "!requirements/run.txt"]
+
+
+def test_the_image_does_not_run_as_root():
+    (user,) = arguments_of("USER")
+    uid, _, gid = user.partition(":")
+    assert int(uid) > 0
+    assert int(gid) > 0
+    after = [name for name, _ in instructions()]
+    assert "RUN" not in after[after.index("USER") :]
+
+
+def test_the_image_keeps_its_ledger_in_a_volume_that_its_user_may_write():
+    assert arguments_of("VOLUME") == ["/data"]
+    (user,) = arguments_of("USER")
+    uid, _, gid = user.partition(":")
+    (made,) = (run for run in arguments_of("RUN") if run.endswith("/data"))
+    assert f"--owner={uid} --group={gid}" in made
+    environment = dict(re.findall(r"(\w+)=(\S+)", " ".join(arguments_of("ENV"))))
+    settings = config.load(FILLED_IN | {"LEDGER_URL": environment["LEDGER_URL"]})
+    assert settings.ledger_url.get_secret_value().startswith("sqlite:////data/")
+    assert environment["PYTHONUNBUFFERED"] == "1"
+
+
+def test_the_image_starts_the_bot_without_a_shell():
+    assert [json.loads(command) for command in arguments_of("CMD")] == [["python", "-m", "bot"]]
+
+
+def health_check(**environment: str) -> int:
+    (check,) = arguments_of("HEALTHCHECK")
+    command = json.loads(check.partition(" CMD ")[2])
+    assert command[0] == "python"
+    return subprocess.run(
+        [sys.executable, *command[1:]],
+        env={"PATH": os.environ["PATH"]} | environment,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    ).returncode
+
+
+@pytest.mark.parametrize(("status", "result"), [(200, 0), (503, 1)])
+def test_the_image_is_as_healthy_as_its_health_port_says(status, result):
+    asked = []
+
+    class Health(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Health) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            # A proxy is for the way out, not for oneself.
+            port = str(server.server_port)
+            assert health_check(HEALTH_PORT=port, http_proxy="http://127.0.0.1:1") == result
+        finally:
+            server.shutdown()
+            serving.join()
+    assert asked == ["/healthz"]
+    assert health_check(HEALTH_PORT=port) == 1
+
+
+def test_an_image_without_a_health_port_is_as_healthy_as_its_process():
+    assert health_check() == health_check(HEALTH_PORT="") == 0
+
+
+# Locks
+
+
+@pytest.mark.parametrize("name", ["run", "dev"])
+def test_every_locked_version_has_its_hashes_and_names_no_place(name):
+    text = (ROOT / f"requirements/{name}.txt").read_text()
+    entries = [e for e in re.split(r"^(?=\w)", text, flags=re.MULTILINE) if "==" in e]
+    assert entries
+    for entry in entries:
+        assert "--hash=sha256:" in entry, entry
+    assert "://" not in text
+    assert "--" not in text.replace("--hash=sha256:", "")
+
+
+def test_the_locks_have_all_that_the_project_asks_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    groups = project["dependency-groups"]
+    run = project["project"]["dependencies"]
+    dev = [each for group in groups.values() for each in group if isinstance(each, str)]
+    for name, asked in (("run", run), ("dev", run + dev)):
+        text = (ROOT / f"requirements/{name}.txt").read_text().lower()
+        for requirement in asked:
+            (package,) = re.findall(r"^[\w.-]+", requirement.lower())
+            assert re.search(rf"^{re.escape(package)}(\[\w+\])?==", text, re.MULTILINE), package
