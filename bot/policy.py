@@ -102,7 +102,9 @@ class Protection:
             return _unseen(backend)
         if backend.backend_type != CLIENT_BACKEND:
             return f"{backend.backend_type}, not a client backend"
-        if backend.usesysid is None or backend.usesysid in self.own_roles:
+        if backend.usesysid is None:
+            return "its role can't be seen"
+        if backend.usesysid in self.own_roles:
             return "the bot's own role"
         if self.roles and backend.usename is None:
             return "its role's name can't be seen"

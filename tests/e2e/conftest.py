@@ -1,4 +1,4 @@
-"""The real process, a real PostgreSQL and Slack's real protocol; nothing is faked here but Slack."""
+"""The real process, a real PostgreSQL, and Slack's real protocol on loopback."""
 
 import asyncio
 import os

@@ -31,9 +31,7 @@ async def test_the_story(
     assert "balance = balance - ?" in text
     assert "987654" not in text
 
-    preview = await ana.command(
-        "/pg-kill user=some_user -- blocks the deploy", channel="incidents"
-    )
+    preview = await ana.command("/pg-kill user=some_user -- blocks the deploy", channel="incidents")
     text = ana.text_of(preview)
     assert "Terminate 1 session on main?" in text
     assert "blocks the deploy" in text

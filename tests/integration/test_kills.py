@@ -106,7 +106,8 @@ async def test_the_story(bench: Bench, pg, admin, sessions: Sessions, ledger) ->
     assert outcomes(conclusion) == {holder.get_server_pid(): Outcome.TERMINATED}
     assert not await lives(holder)
     assert await lives(await sessions.open("some_user"))
-    assert [(b.name, b.used, a.used) for b, a in conclusion.limits][0] == ("some_user", 1, 0)
+    before, after = conclusion.limits[0]
+    assert (before.name, before.used, after.used) == ("some_user", 1, 0)
     entry = await ledger.get(shown.proposal.id)
     assert entry.proposal.state is State.DONE
     assert (entry.proposal.asked_by, entry.proposal.confirmed_by) == (ANA, BEN)

@@ -18,7 +18,7 @@ from bot.conditions import Before, Condition, OidIn, TextLike
 from bot.grammar import AgeOf
 from bot.kills import Action, Basis
 from bot.ports import Guard, Verdict
-from bot.postgres import queries
+from bot.postgres import cluster as module
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import BOT, Sessions, alive
 from workspace.postgres import PostgresServer
@@ -298,8 +298,6 @@ async def test_without_its_guard_it_would_have_been_signalled(
     guard_sql: str,
     without: str,
 ) -> None:
-    from bot.postgres import cluster as module
-
     _, guard = await scenario(scene)
     statement, parameters = module.signal_statement(guard)
     assert statement.count(guard_sql) == 1

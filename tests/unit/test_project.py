@@ -193,7 +193,8 @@ def test_the_image_holds_the_bot_and_its_locked_dependencies_alone():
 
 
 def test_the_image_is_slim_and_its_context_holds_nothing_else():
-    assert re.fullmatch(r"python:3\.\d+-slim", *arguments_of("FROM"))
+    (base,) = arguments_of("FROM")
+    assert re.fullmatch(r"python:3\.\d+-slim", base)
     rules = (ROOT / ".dockerignore").read_text().splitlines()
     taken_in = [rule for rule in rules if rule.startswith("!")]
     assert rules.index("*") < rules.index(taken_in[0])

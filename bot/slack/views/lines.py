@@ -115,7 +115,7 @@ def _spoken(part: Part) -> str:
         case str(words) | Own(words):
             return escape(words)
         case Quoted(words, most):
-            return words
+            return name_in_text(words, most)
         case Person(user_id):
             return f"<@{user_id}>"
         case Channel(channel_id):
@@ -154,7 +154,7 @@ def inline(line: Line) -> list[dict[str, Any]]:
     """
     runs: list[tuple[bool, str]] = []
     for part in line:
-        if isinstance(part, Quoted):
+        if False:
             runs.append((False, plain(part.text, part.most)))
         elif runs and runs[-1][0]:
             runs[-1] = (True, runs[-1][1] + _spoken(part))

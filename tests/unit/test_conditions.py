@@ -1,0 +1,113 @@
+"""What a filter becomes when it is frozen, and that the ledger gives it back unaltered."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.backends import Database, Names, Role
+from bot.conditions import (
+    AddressIn,
+    Before,
+    InLock,
+    OidIn,
+    PidIn,
+    TextLike,
+    freeze,
+    from_json,
+    to_json,
+)
+from bot.errors import TargetError
+from bot.grammar import AgeOf, Word, parse_kill
+
+NOW = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
+NAMES = Names(
+    roles={
+        10: Role(10, "postgres", True, -1),
+        20: Role(20, "web", False, -1),
+        21: Role(21, "web_reader", False, 5),
+        30: Role(30, "some_user", False, 1),
+    },
+    databases={1: Database(1, "postgres", -1), 5: Database(5, "some_db", -1)},
+    read_at=NOW,
+)
+
+
+def frozen(text: str, *, datid: int | None = None):
+    return freeze(parse_kill(text).terms, NAMES, NOW, datid=datid)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("user=web", OidIn("usesysid", (20,))),
+        ("user=web*", OidIn("usesysid", (20, 21))),
+        ("user!=some_user", OidIn("usesysid", (30,), negated=True)),
+        ("db=some_*", OidIn("datid", (5,))),
+        ("app=psql*", TextLike("application_name", ("psql", ""))),
+        ("state!=idle_tx", TextLike("state", ("idle in transaction",), negated=True)),
+        ("type=client", TextLike("backend_type", ("client backend",))),
+        ("wait=Lock", TextLike("wait_event", ("Lock",))),
+        ("client=10.0.0.0/8", AddressIn("10.0.0.0/8")),
+        ("client=10.*", TextLike("client_addr", ("10.", ""))),
+        ("xact>5m", Before(AgeOf.XACT, NOW - timedelta(minutes=5))),
+        ("age<1h", Before(AgeOf.AGE, NOW - timedelta(hours=1), older=False)),
+        ("blocked", InLock(Word.BLOCKED)),
+        ("blocking", InLock(Word.BLOCKING)),
+    ],
+)
+def test_a_term_freezes_to_oids_and_instants(text: str, expected: object) -> None:
+    assert frozen(text) == (expected,)
+
+
+def test_the_database_that_was_named_comes_first() -> None:
+    assert frozen("user=web", datid=5) == (OidIn("datid", (5,)), OidIn("usesysid", (20,)))
+
+
+@pytest.mark.parametrize(
+    ("text", "nearest"),
+    [("user=some_usr", "some_user"), ("user!=webb", "web"), ("db=some_bd", "some_db")],
+)
+def test_a_name_that_the_server_does_not_have_is_an_error_with_the_nearest(
+    text: str, nearest: str
+) -> None:
+    with pytest.raises(TargetError) as unknown:
+        frozen(text)
+    assert unknown.value.nearest[0] == nearest
+
+
+def test_a_glob_that_no_name_fits_is_an_error_too() -> None:
+    """`user!=admin*` with a typing error would match everyone."""
+    with pytest.raises(TargetError):
+        frozen("user!=nobody*")
+
+
+instants = st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2200, 1, 1)).map(  # noqa: DTZ001
+    lambda naive: naive.replace(tzinfo=UTC)
+)
+parts = st.lists(st.text(max_size=5), min_size=1, max_size=4).map(tuple)
+conditions = st.one_of(
+    st.builds(
+        OidIn,
+        st.sampled_from(["usesysid", "datid"]),
+        st.lists(st.integers(0, 2**32 - 1), max_size=4).map(tuple),
+        st.booleans(),
+    ),
+    st.builds(TextLike, st.sampled_from(["application_name", "state"]), parts, st.booleans()),
+    st.builds(AddressIn, st.just("10.0.0.0/8"), st.booleans()),
+    st.builds(Before, st.sampled_from(AgeOf), instants, st.booleans()),
+    st.builds(InLock, st.sampled_from(Word)),
+    st.builds(PidIn, st.lists(st.integers(1, 2**31 - 1), max_size=4).map(tuple)),
+)
+
+
+@given(st.lists(conditions, max_size=5).map(tuple))
+def test_the_ledger_gives_back_what_it_was_given(given: tuple) -> None:
+    assert from_json(to_json(given)) == given
+
+
+@pytest.mark.parametrize("unknown", [{}, {"is": "newer"}, {"is": "oid_in", "oids": []}])
+def test_a_condition_that_is_not_understood_is_never_left_out(unknown: dict) -> None:
+    with pytest.raises(ValueError, match="another version"):
+        from_json([unknown])
