@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 
 import structlog
 from dotenv import dotenv_values
+from pydantic import SecretStr
 
 from bot import __version__, config
 from bot.errors import LedgerError, SettingsError
@@ -87,11 +88,11 @@ async def run(settings: config.Settings) -> int:
 
 
 def _slack(settings: config.Settings) -> SlackSettings:
-    if settings.slack_app_token is None:
-        raise SettingsError(("SLACK_APP_TOKEN: missing; HTTP mode is not built yet",))
     return SlackSettings(
         bot_token=settings.slack_bot_token.get_secret_value(),
-        app_token=settings.slack_app_token.get_secret_value(),
+        app_token=_revealed(settings.slack_app_token),
+        signing_secret=_revealed(settings.slack_signing_secret),
+        port=settings.port,
         api_url=settings.slack_api_url,
         lists={
             Right.LOOK: settings.sessions_allowlist,
@@ -99,6 +100,10 @@ def _slack(settings: config.Settings) -> SlackSettings:
         },
         allowed_channels=settings.allowed_channels,
     )
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
 
 
 if __name__ == "__main__":

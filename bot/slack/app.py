@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import aiohttp
 import structlog
-from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
@@ -23,6 +22,7 @@ from bot.slack.delivery import Delivery
 from bot.slack.desk import Desk
 from bot.slack.gate import Gate
 from bot.slack.tasks import Tasks
+from bot.slack.transports import HttpMode, SocketMode, Transport
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +47,9 @@ class SlackSettings:
     """What the Slack side needs of the settings."""
 
     bot_token: str
-    app_token: str
+    app_token: str | None  # Socket Mode, where there is one
+    signing_secret: str | None  # HTTP mode otherwise
+    port: int
     api_url: str
     lists: Mapping[Right, Allowlist]
     allowed_channels: frozenset[str]
@@ -65,7 +67,11 @@ class SlackService:
         self._clock = clock
         self._tasks = Tasks()
         self._stack = AsyncExitStack()
-        self._handler: AsyncSocketModeHandler | None = None
+        self._transport: Transport = (
+            HttpMode(settings.port)
+            if settings.app_token is None
+            else SocketMode(settings.app_token)
+        )
 
     async def open(self) -> None:
         """Check the tokens, read the groups, connect.
@@ -91,21 +97,22 @@ class SlackService:
             delivery=Delivery(client, session),
             tasks=self._tasks,
         )
-        app = AsyncApp(client=client)
+        app = AsyncApp(
+            client=client,
+            signing_secret=self._settings.signing_secret,
+            # In Socket Mode nothing is signed: the socket itself is authenticated.
+            request_verification_enabled=self._settings.app_token is None,
+        )
         commands.register(app, desk)
         actions.register(app, desk)
-        handler = AsyncSocketModeHandler(app, self._settings.app_token)
-        self._handler = handler
-        await handler.connect_async()  # type: ignore[no-untyped-call]
+        await self._transport.open(app)
         self._tasks.start(directory.keep_groups(), name="groups", optional=True)
         self._tasks.start(self._keep_recovering(desk), name="recovery", optional=True)
-        log.info("slack.connected", team=identity.team_id)
+        log.info("slack.connected", mode=type(self._transport).__name__, team=identity.team_id)
 
     async def close(self) -> None:
         """Take no more work, finish what is under way within 10 s, disconnect."""
-        if self._handler is not None:
-            # No new work from here on; answers still go by the Web API.
-            await self._handler.close_async()  # type: ignore[no-untyped-call]
+        await self._transport.close()
         ended = await self._tasks.drain(DRAIN_WITHIN)
         if ended:
             log.warning("slack.work_ended", tasks=ended)
@@ -113,9 +120,9 @@ class SlackService:
 
     async def _identify(self, client: AsyncWebClient) -> Identity:
         me = await self._first_call("SLACK_BOT_TOKEN", client.auth_test())
-        await self._first_call(
-            "SLACK_APP_TOKEN", client.apps_connections_open(app_token=self._settings.app_token)
-        )
+        if (token := self._settings.app_token) is not None:
+            call = client.apps_connections_open(app_token=token)
+            await self._first_call("SLACK_APP_TOKEN", call)
         return Identity(
             team_id=str(me.get("team_id") or ""),
             enterprise_id=str(me.get("enterprise_id") or ""),

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -109,8 +110,23 @@ async def server() -> AsyncIterator[PostgresServer]:
 
 
 @pytest.fixture
-async def slack() -> AsyncIterator[Workspace]:
-    async with Workspace() as workspace:
+def mode() -> str:
+    """How Slack reaches the bot; a test asks for the other by parametrizing `mode`."""
+    return "socket"
+
+
+@pytest.fixture
+def port() -> int:
+    """A free port, for a bot in HTTP mode."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+@pytest.fixture
+async def slack(mode: str, port: int) -> AsyncIterator[Workspace]:
+    url = f"http://127.0.0.1:{port}/slack/events" if mode == "http" else None
+    async with Workspace(request_url=url) as workspace:
         yield workspace
 
 
@@ -122,10 +138,17 @@ async def sessions(server: PostgresServer) -> AsyncIterator[Sessions]:
 
 
 @pytest.fixture
-def environment(slack: Workspace, server: PostgresServer) -> dict[str, str]:
-    """What a bot is given: ana and the group of those on call may kill, vera may look."""
+def environment(slack: Workspace, server: PostgresServer, mode: str, port: int) -> dict[str, str]:
+    """What a bot is given: ben and the group of those on call may kill, vera may look."""
+    way_in = (
+        {"SLACK_APP_TOKEN": slack.app_token}
+        if mode == "socket"
+        else {"SLACK_SIGNING_SECRET": slack.signing_secret, "PORT": str(port)}
+    )
     return {
-        **slack.env,
+        "SLACK_API_URL": slack.api_url,
+        "SLACK_BOT_TOKEN": slack.bot_token,
+        **way_in,
         "DATABASE_URL": server.dsn(user=BOT, database="postgres"),
         "PG_KILL_ALLOWLIST": f"{slack.user('ben').id},{slack.group('oncall').id}",
         "PG_SESSIONS_ALLOWLIST": slack.user("vera").id,
@@ -148,7 +171,8 @@ async def start(
             stack.push_async_callback(bot.stop)
             if wait:
                 await bot.ready()
-                await slack.connected()
+                if "SLACK_APP_TOKEN" in bot.environment:
+                    await slack.connected()
             return bot
 
         yield start

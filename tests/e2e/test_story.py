@@ -11,6 +11,7 @@ from tests.integration.conftest import Sessions
 from workspace import Person
 
 
+@pytest.mark.parametrize("mode", ["socket", "http"])
 async def test_the_story(
     bot: Bot,
     ana: Person,

@@ -154,7 +154,7 @@ def inline(line: Line) -> list[dict[str, Any]]:
     """
     runs: list[tuple[bool, str]] = []
     for part in line:
-        if False:
+        if isinstance(part, Quoted):
             runs.append((False, plain(part.text, part.most)))
         elif runs and runs[-1][0]:
             runs[-1] = (True, runs[-1][1] + _spoken(part))
