@@ -217,8 +217,7 @@ class Interactions:
 
     async def _delivered(self, delivery: Delivery, envelope: Envelope) -> object:
         payload = await delivery.deliver(envelope)
-        if self._faults.ack_seconds:
-            await self._state.clock.sleep(self._faults.ack_seconds)
+        await self._state.clock.sleep(self._faults.ack_seconds)
         return payload
 
     def _late(self, envelope: Envelope, task: asyncio.Future[object]) -> None:

@@ -5,7 +5,7 @@ when it runs out, `NotSeen` quotes what the person does see.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, overload
 
 from workspace.blocks import Element, Json, elements
 from workspace.interactions import Interactions
@@ -97,6 +97,28 @@ class Person:
         )
 
     # Doing
+
+    @overload
+    async def command(
+        self,
+        text: str,
+        channel: str | None = None,
+        *,
+        thread_ts: str | None = None,
+        wait: Literal[True] = True,
+        seconds: float = PATIENCE,
+    ) -> Message: ...
+
+    @overload
+    async def command(
+        self,
+        text: str,
+        channel: str | None = None,
+        *,
+        thread_ts: str | None = None,
+        wait: Literal[False],
+        seconds: float = PATIENCE,
+    ) -> None: ...
 
     async def command(
         self,

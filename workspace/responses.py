@@ -59,7 +59,7 @@ class Responses:
         if not body:
             return
         if not isinstance(body, dict):
-            raise Refused("invalid_command_response")
+            raise Refused("invalid_payload")
         public = body.get("response_type") == "in_channel"
         says = any(body.get(name) for name in ("text", "blocks", "attachments"))
         if says:

@@ -9,6 +9,7 @@ import pytest
 from tests.e2e.conftest import Bot
 from tests.integration.conftest import Sessions
 from workspace import Person, Workspace
+from workspace.rules import TablesRefused
 
 
 async def dead(connection: asyncpg.Connection) -> bool:
@@ -162,7 +163,7 @@ async def test_a_private_look_stays_with_the_one_who_asked(
 
 @pytest.mark.parametrize("where", ["everywhere", "ephemeral"])
 async def test_where_slack_refuses_tables_the_same_comes_as_text(
-    bot: Bot, slack: Workspace, ana: Person, sessions: Sessions, where: str
+    bot: Bot, slack: Workspace, ana: Person, sessions: Sessions, where: TablesRefused
 ) -> None:
     held = await sessions.open("batch", app="as text")
     slack.faults.refuse_tables(where)

@@ -44,6 +44,7 @@ async def test_the_story(
 
     await ben.click("Terminate 1 session", channel="incidents")
     await vera.sees("Terminated 1 of 1 on main", "some_user 1 of 1 → 0 of 1")
+    assert ben.dialog is not None
     assert "main" in ben.dialog.title
     with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
         await holder.execute("commit")

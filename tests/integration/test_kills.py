@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from bot.grammar import KillRequest, SessionsRequest, Target, parse_kill
 from bot.kills import LEASE, Actor, Basis, Conclusion, Outcome, State
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
-from bot.ports import Guard, Reply
+from bot.ports import Entry, Guard, Reply
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import BOT, Sessions
 from workspace.postgres import PostgresServer
@@ -66,12 +66,28 @@ def bench(cluster: PostgresCluster, ledger: SqlLedger) -> Bench:
     return build
 
 
-async def preview(ops: Operations, text: str, *, actor: Actor = ANA) -> Preview:
+def typed(text: str) -> KillRequest:
     request = parse_kill(text)
     assert isinstance(request, KillRequest)
-    answer = await ops.propose(actor, CHANNEL, request)
+    return request
+
+
+async def preview(ops: Operations, text: str, *, actor: Actor = ANA) -> Preview:
+    answer = await ops.propose(actor, CHANNEL, typed(text))
     assert isinstance(answer, Preview), answer
     return answer
+
+
+async def recorded(ledger: SqlLedger, shown: Preview) -> Entry:
+    entry = await ledger.get(shown.proposal.id)
+    assert entry is not None
+    return entry
+
+
+async def later(ops: Operations, conclusion: Conclusion) -> Conclusion:
+    amended = await ops.follow_up(conclusion)
+    assert amended is not None
+    return amended
 
 
 async def confirm(ops: Operations, shown: Preview, *, actor: Actor = ANA) -> Conclusion:
@@ -108,11 +124,11 @@ async def test_the_story(bench: Bench, pg, admin, sessions: Sessions, ledger) ->
     assert await lives(await sessions.open("some_user"))
     before, after = conclusion.limits[0]
     assert (before.name, before.used, after.used) == ("some_user", 1, 0)
-    entry = await ledger.get(shown.proposal.id)
+    entry = await recorded(ledger, shown)
     assert entry.proposal.state is State.DONE
     assert (entry.proposal.asked_by, entry.proposal.confirmed_by) == (ANA, BEN)
     assert entry.proposal.reason == "blocks the deploy"
-    assert "balance = balance - ?" in entry.proposal.targets[0].seen.query
+    assert "balance = balance - ?" in (entry.proposal.targets[0].seen.query or "")
     assert [r.outcome for r in entry.results] == [Outcome.TERMINATED]
 
 
@@ -178,6 +194,7 @@ async def test_an_expired_preview_signals_nothing_and_can_be_renewed(
     assert answer.why == "expired"
     assert await lives(victim)
     again = await bench().preview_again(ANA, CHANNEL, shown.proposal.id)
+    assert isinstance(again, Preview)
     assert [t.id for t in again.proposal.targets] == [t.id for t in shown.proposal.targets]
 
 
@@ -191,6 +208,7 @@ async def test_a_dismissed_preview_can_not_be_confirmed(bench: Bench, sessions: 
     answer = await ops.confirm(ANA, CHANNEL, shown.proposal.id)
     assert isinstance(answer, NotClaimed)
     assert answer.why == "dismissed"
+    assert answer.entry is not None
     assert answer.entry.proposal.dismissed_by == BEN
     assert await lives(victim)
 
@@ -211,7 +229,7 @@ async def test_a_click_in_another_channel_is_not_this_preview(
 class Watched(PostgresCluster):
     """A cluster that runs something right before each signal."""
 
-    before_signal = None
+    before_signal: Callable[[Guard], Awaitable[None]] | None = None
 
     async def signal(self, guard: Guard) -> Reply:
         if self.before_signal is not None:
@@ -236,7 +254,7 @@ async def test_the_intent_is_in_the_ledger_before_the_first_signal(
     at_signal = []
 
     async def ask(_: Guard) -> None:
-        at_signal.append(await ledger.get(shown.proposal.id))
+        at_signal.append(await recorded(ledger, shown))
 
     watched.before_signal = ask
     await confirm(ops, shown, actor=BEN)
@@ -271,11 +289,11 @@ async def test_an_outcome_that_can_not_be_written_is_retried_and_marked(
     class Failing(SqlLedger):
         left = 2
 
-        async def conclude(self, *args: object, **kwargs: object):
+        async def conclude(self, conclusion: Conclusion, owner: str) -> bool:
             if self.left:
                 self.left -= 1
                 raise LedgerError("the disk is full")
-            return await super().conclude(*args, **kwargs)
+            return await super().conclude(conclusion, owner)
 
     ledger = Failing(f"sqlite:///{tmp_path / 'failing.db'}")
     await ledger.open()
@@ -322,8 +340,8 @@ async def test_terminated_is_said_only_of_what_is_seen_to_be_gone(
         assert outcomes(conclusion) == {pid: Outcome.STILL_RUNNING}
     finally:
         os.kill(pid, signal.SIGCONT)
-    later = await ops.follow_up(conclusion)
-    assert outcomes(later) == {pid: Outcome.TERMINATED}
+    amended = await later(ops, conclusion)
+    assert outcomes(amended) == {pid: Outcome.TERMINATED}
 
 
 async def test_a_signal_that_hangs_past_its_deadline_spares_the_session(
@@ -351,9 +369,9 @@ async def test_a_signal_that_hangs_past_its_deadline_spares_the_session(
     finally:
         for pid in own_pids:
             os.kill(pid, signal.SIGCONT)
-    later = await ops.follow_up(conclusion)
-    assert outcomes(later) == {victim.get_server_pid(): Outcome.UNKNOWN}
-    assert "still there after the deadline" in later.results[0].detail
+    amended = await later(ops, conclusion)
+    assert outcomes(amended) == {victim.get_server_pid(): Outcome.UNKNOWN}
+    assert "still there after the deadline" in amended.results[0].detail
     assert await lives(victim)
 
 
@@ -409,7 +427,7 @@ async def test_only_the_lapsed_claim_of_a_dead_process_is_concluded_for_it(
     assert [c.proposal.id for c in concluded] == [orphan.proposal.id]
     assert outcomes(concluded[0]) == {victim.get_server_pid(): Outcome.INTERRUPTED}
     assert "still there" in concluded[0].results[0].detail
-    assert (await ledger.get(held.proposal.id)).proposal.state is State.CLAIMED
+    assert (await recorded(ledger, held)).proposal.state is State.CLAIMED
     assert await lives(victim)
 
 
@@ -453,7 +471,7 @@ async def test_more_than_a_hundred_ask_for_a_narrower_filter(ledger: SqlLedger) 
         crowd = [await asyncpg.connect(own.dsn(user="web")) for _ in range(101)]
         ops = Operations({"main": cluster}, ledger, QuickClock(), rules=Rules(), owner="me")
         try:
-            answer = await ops.propose(ANA, CHANNEL, parse_kill("user=web"))
+            answer = await ops.propose(ANA, CHANNEL, typed("user=web"))
             assert isinstance(answer, TooMany)
             assert answer.total == 101
             crowd.pop().terminate()
@@ -499,7 +517,7 @@ async def test_a_database_on_two_clusters_is_a_choice(
         Target("main", "some_db"),
         Target("prod", "some_db"),
     ]
-    kill = await ops.propose(ANA, CHANNEL, parse_kill("app=both"))
+    kill = await ops.propose(ANA, CHANNEL, typed("app=both"))
     assert isinstance(kill, Choice)
     assert len(kill.requests) == 2
 
@@ -509,7 +527,7 @@ async def test_an_unknown_name_brings_the_nearest(bench: Bench) -> None:
         await bench().look(ANA, CHANNEL, SessionsRequest(target=Target(database="some_bd")))
     assert unknown.value.nearest[0] == "some_db"
     with pytest.raises(TargetError) as role:
-        await bench().propose(ANA, CHANNEL, parse_kill("user!=some_usr"))
+        await bench().propose(ANA, CHANNEL, typed("user!=some_usr"))
     assert role.value.nearest[0] == "some_user"
 
 

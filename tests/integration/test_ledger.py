@@ -545,8 +545,9 @@ class TestLeases:
         assert not await ledger.renew(claim.id, "one", LONG)
         assert [p.id for p in await ledger.lapsed("two", LONG)] == [claim.id]
 
-    async def test_what_is_done_has_no_lease(self, ledger: SqlLedger):
-        claim = await claimed(ledger, "one", OVER)
+    @pytest.mark.parametrize("lease", [OVER, LONG])
+    async def test_what_is_done_has_no_lease(self, ledger: SqlLedger, lease: timedelta):
+        claim = await claimed(ledger, "one", lease)
         assert await ledger.conclude(conclusion(claim), "one")
         assert await ledger.lapsed("two", LONG) == ()
         assert not await ledger.renew(claim.id, "one", LONG)
@@ -920,28 +921,55 @@ class TestOnAServerInTrouble:
         )
         return [row["pid"] for row in held]
 
+    @pytest.mark.parametrize("at_work", [False, True])
     async def test_what_is_held_goes_on_where_the_server_is_full(
-        self, small: PostgresServer, opened: Opened
+        self, small: PostgresServer, opened: Opened, at_work: bool
     ):
         ledger = await opened(small.dsn())
         crowd = await self.fill(small)
-        assert len(await self.pids(crowd[0])) == 2
+        held = await self.pids(crowd[0])
+        assert len(held) == 2
         await asyncio.gather(*(claimed(ledger, "one") for _ in range(5)))
 
         # One is lost, and its slot with it: the other still works, every time.
-        lost, left = await self.pids(crowd[0])
-        await crowd[0].execute("SELECT pg_terminate_backend($1, 5000)", lost)
+        lost = held[0]
+        if at_work:
+            lost = await self.lose_one_at_work(ledger, crowd[0])
+        else:
+            await self.end(crowd[0], lost)
         crowd += await self.fill(small)
         for _ in range(4):
             await claimed(ledger, "one")
-        assert await self.pids(crowd[0]) == [left]
+        assert await self.pids(crowd[0]) == [pid for pid in held if pid != lost]
 
         # A slot is free again: it is taken without anyone asking for the ledger.
         await crowd.pop().close()
-        while len(await self.pids(crowd[0])) < 2:  # noqa: ASYNC110  no event tells
+        while len(await self.pids(crowd[0])) < 2:
             await asyncio.sleep(0.05)
         for connection in crowd:
             await connection.close()
+
+    async def end(self, one: Session, pid: int) -> None:
+        """End a session, and see it gone."""
+        assert await one.fetchval("SELECT pg_terminate_backend($1, 5000)", pid)
+
+    async def lose_one_at_work(self, ledger: SqlLedger, one: Session) -> int:
+        """End the session of a transaction that has begun."""
+        pids: list[int] = []
+
+        async def lose() -> None:
+            async with ledger._transaction(ledger._writer) as connection:
+                pids.append(
+                    (
+                        await connection.execute(sqlalchemy.text("SELECT pg_backend_pid()"))
+                    ).scalar_one()
+                )
+                await self.end(one, pids[0])
+                await connection.scalar(sqlalchemy.text("SELECT 1"))
+
+        with pytest.raises(LedgerError, match="ended the session"):
+            await lose()
+        return pids[0]
 
     async def test_its_connections_outlive_the_servers_idle_session_timeout(
         self, small: PostgresServer, monkeypatch: pytest.MonkeyPatch, opened: Opened
@@ -949,7 +977,7 @@ class TestOnAServerInTrouble:
         monkeypatch.setattr(sql, "KEEP_EVERY", 60)
         await opened(small.dsn())
         other = await asyncpg.connect(small.dsn())
-        while not other.is_closed():  # noqa: ASYNC110  no event tells
+        while not other.is_closed():
             await asyncio.sleep(0.01)
         one = await asyncpg.connect(small.dsn())
         assert len(await self.pids(one)) == 2

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 import asyncpg
 import pytest
@@ -40,7 +41,7 @@ class Scene:
         look = await self.cluster.look((), names=await self.cluster.names(), everything=True)
         return next(row for row in look.rows if row.pid == pid)
 
-    async def guard(self, backend: Backend, **changes: object) -> Guard:
+    async def guard(self, backend: Backend, **changes: Any) -> Guard:
         look = await self.cluster.look((), names=await self.cluster.names(), limit=0)
         assert backend.id is not None
         guard = Guard(
@@ -79,6 +80,7 @@ Scenario = Callable[[Scene], Awaitable[tuple[Backend, Guard]]]
 
 async def another_backend_under_that_pid(scene: Scene) -> tuple[Backend, Guard]:
     backend = await scene.row(await scene.sessions.open())
+    assert backend.backend_start is not None
     shown = replace(backend, backend_start=backend.backend_start - timedelta(microseconds=1))
     return backend, await scene.guard(shown)
 
@@ -188,6 +190,7 @@ async def another_query_to_cancel(scene: Scene) -> tuple[Backend, Guard]:
     scene.sessions.stack.callback(task.cancel)
     while (backend := await scene.row(connection)).state != "active":
         await asyncio.sleep(0.01)
+    assert backend.query_start is not None
     earlier = backend.query_start - timedelta(seconds=1)
     guard = await scene.guard(
         backend, action=Action.CANCEL, basis=Basis.IDENTITY, query_start=earlier
@@ -352,7 +355,7 @@ async def test_whatever_it_runs_asks_for_identity_alone(scene: Scene) -> None:
 async def test_a_filter_that_still_holds_lets_the_signal_through(scene: Scene) -> None:
     backend = await scene.row(await scene.sessions.open())
     conditions = (
-        OidIn("usesysid", (backend.usesysid,)),
+        OidIn("usesysid", (backend.usesysid or 0,)),
         TextLike("application_name", ("ps", "l")),
         Before(AgeOf.AGE, await scene.now()),
     )

@@ -1,6 +1,7 @@
 """Who waits for whom, what is full, and which backend is which."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,8 +12,8 @@ from bot.backends import Backend, BackendId, Limit, Server, ServerId, Waits
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def server(**changes: object) -> Server:
-    values: dict[str, object] = {
+def server(**changes: Any) -> Server:
+    values: dict[str, Any] = {
         "cluster": "main",
         "host": "db-1",
         "id": ServerId(1, NOW),

@@ -19,7 +19,7 @@ from bot.conditions import (
     to_json,
 )
 from bot.errors import TargetError
-from bot.grammar import AgeOf, Word, parse_kill
+from bot.grammar import AgeOf, KillRequest, Word, parse_kill
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 NAMES = Names(
@@ -34,8 +34,14 @@ NAMES = Names(
 )
 
 
+def read_kill_request(text: str) -> KillRequest:
+    request = parse_kill(text)
+    assert isinstance(request, KillRequest)
+    return request
+
+
 def frozen(text: str, *, datid: int | None = None):
-    return freeze(parse_kill(text).terms, NAMES, NOW, datid=datid)
+    return freeze(read_kill_request(text).terms, NAMES, NOW, datid=datid)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Who may, and what is never killed."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -10,8 +11,8 @@ from bot.policy import Allowlist, Person, Protection, Right, may
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def person(**changes: object) -> Person:
-    values: dict[str, object] = {"user_id": "U1", "is_own": True, "is_guest": False}
+def person(**changes: Any) -> Person:
+    values: dict[str, Any] = {"user_id": "U1", "is_own": True, "is_guest": False}
     return Person(**{**values, **changes})
 
 
@@ -59,8 +60,8 @@ class TestMay:
             assert not may(right, stranger, lists(look=each, kill=each))
 
 
-def backend(**changes: object) -> Backend:
-    values: dict[str, object] = {
+def backend(**changes: Any) -> Backend:
+    values: dict[str, Any] = {
         "pid": 7,
         "backend_start": NOW,
         "backend_type": "client backend",
@@ -105,9 +106,7 @@ class TestProtection:
         assert Protection().why(backend(usename=None)) is None
 
     def test_the_statement_is_given_the_oids_as_the_names_are_now(self) -> None:
-        names = Names(
-            {20: Role(20, "web", False, -1), 21: Role(21, "admin", False, -1)}, {}, NOW
-        )
+        names = Names({20: Role(20, "web", False, -1), 21: Role(21, "admin", False, -1)}, {}, NOW)
         nameless = backend(usesysid=77, usename=None)
         assert self.protection.role_oids(names, [backend(), nameless]) == {21, 77, 99}
         assert Protection(own_roles=frozenset({99})).role_oids(names, [nameless]) == {99}

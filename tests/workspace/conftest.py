@@ -23,5 +23,5 @@ def client(slack: Workspace) -> AsyncWebClient:
 async def eventually(holds: Callable[[], object]) -> None:
     """Wait until `holds()` is true, 15 s at most."""
     async with asyncio.timeout(15):
-        while not holds():  # noqa: ASYNC110 - what it waits for sets no event
+        while not holds():
             await asyncio.sleep(0.01)

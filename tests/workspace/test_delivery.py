@@ -278,6 +278,29 @@ async def test_a_ticket_opens_one_connection(slack):
             await session.ws_connect(opened["url"])
 
 
+async def test_a_warning_ends_nothing_and_stray_acknowledgements_do_no_harm(slack):
+    client = AsyncWebClient(base_url=slack.api_url)
+    opened = await client.apps_connections_open(app_token=slack.app_token)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(opened["url"]) as socket,
+    ):
+        await socket.receive_json()
+        await slack.server.sockets.disconnect("warning")
+        warning = await socket.receive_json()
+        assert (warning["type"], warning["reason"]) == ("disconnect", "warning")
+        await socket.send_json(["stray"])
+        await socket.send_json({"envelope_id": "stray"})
+        waiting = asyncio.create_task(slack.person("ana").command("/pg-kill", channel="incidents"))
+        envelope = await socket.receive_json()
+        await socket.send_json({"envelope_id": envelope["envelope_id"], "payload": "text alone"})
+        assert (await waiting).text == "text alone"
+        waiting = asyncio.create_task(slack.person("ana").command("/pg-kill"))
+        envelope = await socket.receive_json()
+        await socket.send_json({"envelope_id": envelope["envelope_id"], "payload": ["x"]})
+        assert "invalid_command_response" in (await waiting).text
+
+
 @pytest.mark.parametrize("how", ["warning", "refresh_requested", "cut"])
 async def test_the_client_comes_back_when_its_connection_ends(slack, listeners, how):
     listener = await listeners()

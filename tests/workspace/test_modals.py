@@ -9,6 +9,7 @@ from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.socket_mode.response import SocketModeResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
+from tests.workspace.conftest import eventually
 from workspace import NotSeen, Workspace
 
 
@@ -181,12 +182,32 @@ async def test_a_submission_nobody_acknowledges_leaves_the_modal_open(slack, app
     ana = slack.person("ana")
     app.silent = True
     submitting = asyncio.create_task(ana.submit({"Why": "x"}))
-    await slack.state.log.until(
-        lambda: any(change.kind == "interaction_sent" for change in slack.state.log), 5
-    )
+    await eventually(lambda: app.payloads)
     slack.clock.advance(3.1)
     await submitting
     assert "We had some trouble connecting" in ana.modal_text()
+
+
+async def test_a_click_in_a_modal_nobody_acknowledges_is_marked(slack, app):
+    ana = slack.person("ana")
+    app.silent = True
+    clicking = asyncio.create_task(ana.click("More"))
+    await eventually(lambda: app.payloads)
+    assert "trouble" not in ana.modal_text()
+    slack.clock.advance(3.1)
+    await clicking
+    assert "We had some trouble connecting" in ana.modal_text()
+
+
+async def test_a_modal_closed_meanwhile_takes_no_answer(slack, app):
+    ana = slack.person("ana")
+    app.silent = True
+    submitting = asyncio.create_task(ana.submit({"Why": "x"}))
+    await eventually(lambda: app.payloads)
+    slack.state.close_view(ana.modal)
+    slack.clock.advance(3.1)
+    await submitting
+    assert ana.modal is None
 
 
 async def test_a_click_in_a_modal_can_push_another(slack, client, app):

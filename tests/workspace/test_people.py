@@ -2,6 +2,7 @@
 
 import asyncio
 
+import aiohttp
 import pytest
 
 from workspace import NotSeen, Workspace
@@ -45,6 +46,77 @@ async def test_what_is_not_seen_is_reported_with_what_is(slack, client):
         await slack.person("ana").click("Terminate")
     with pytest.raises(NotSeen, match="no modal"):
         await slack.person("ana").sees_modal("x", seconds=0.05)
+
+
+async def test_a_command_without_an_answer_is_reported(slack, client):
+    opened = await client.apps_connections_open(app_token=slack.app_token)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(opened["url"]) as socket,
+    ):
+        await slack.connected()
+        ana = slack.person("ana")
+        typing = asyncio.create_task(ana.command("/pg-kill", channel="incidents", seconds=0.05))
+        await socket.receive_json()
+        envelope = await socket.receive_json()
+        await socket.send_json({"envelope_id": envelope["envelope_id"]})
+        with pytest.raises(NotSeen, match="no answer to '/pg-kill'"):
+            await typing
+
+
+async def test_a_channel_has_to_be_named_once(slack):
+    with pytest.raises(LookupError):
+        slack.person("ana").messages()
+    assert slack.person("ana").messages("random") == []
+    assert slack.person("ana").messages() == []
+
+
+async def test_a_direct_message_with_the_bot_is_opened_once(slack, client):
+    first = await client.chat_postMessage(channel="U0VERA", text="one")
+    second = await client.chat_postMessage(channel="U0VERA", text="two")
+    assert first["channel"] == second["channel"]
+    assert [each.text for each in slack.person("vera").messages("bot")] == ["one", "two"]
+
+
+async def test_a_choice_stays_in_its_own_message_until_its_ids_change(slack, client):
+    def blocks(block_id: str) -> list[dict[str, object]]:
+        select = {
+            "type": "static_select",
+            "action_id": "which",
+            "placeholder": plain("Choose…"),
+            "options": [{"text": plain(text), "value": text} for text in ("one", "two")],
+        }
+        button = {"type": "button", "text": plain("one button"), "action_id": "b"}
+        return [{"type": "actions", "block_id": block_id, "elements": [button, select]}]
+
+    def sent() -> list[str]:
+        return [
+            each.subject.payload["actions"][0]["selected_option"]["value"]
+            for each in slack.state.log
+            if each.kind == "interaction_sent"
+        ]
+
+    for text in ("first", "second"):
+        await client.chat_postMessage(channel="C0INCIDENTS", text=text, blocks=blocks("a"))
+    ana = slack.person("ana")
+    first, second = ana.messages("incidents")
+    await ana.choose("Choose", "one", in_message=first)
+    await ana.choose("Choose", "two", in_message=second)
+    await client.chat_update(
+        channel="C0INCIDENTS", ts=second.ts, text="x", blocks=[{"type": "divider"}]
+    )
+    await ana.choose("Choose", "one", in_message=first)
+    assert sent() == ["one", "two"]
+    await client.chat_update(channel="C0INCIDENTS", ts=first.ts, text="x", blocks=blocks("a"))
+    await ana.choose("Choose", "one", in_message=first)
+    assert sent() == ["one", "two"]
+    await client.chat_update(channel="C0INCIDENTS", ts=first.ts, text="x", blocks=blocks("b"))
+    await ana.choose("Choose", "one", in_message=first)
+    assert sent() == ["one", "two", "one"]
+    with pytest.raises(NotSeen, match="'one', 'two'"):
+        await ana.choose("Choose", "three", in_message=first)
+    with pytest.raises(NotSeen, match="nothing to press"):
+        await ana.choose("one button", "one", in_message=first)
 
 
 async def test_a_person_sees_what_comes_later(slack, client):
@@ -146,7 +218,9 @@ async def test_the_newest_button_is_pressed_unless_a_message_is_named(slack, cli
     assert [each.payload["actions"][0]["value"] for each in sent] == ["new", "old"]
 
 
-async def test_timestamps_are_unique_and_grow(slack):
+async def test_timestamps_are_unique_and_grow_even_at_one_instant(slack):
+    instant = slack.clock.now()
+    slack.state.clock.now = lambda: instant
     stamps = [slack.state.new_ts() for _ in range(1000)]
     assert stamps == sorted(stamps)
     assert len(set(stamps)) == 1000

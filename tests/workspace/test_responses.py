@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import aiohttp
 import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
@@ -46,6 +47,16 @@ async def test_thirty_minutes_and_no_longer(slack, hook):
 async def test_an_unknown_url_is_no_better_than_an_old_one(slack):
     client = AsyncWebhookClient(f"{slack.server.base_url}/commands/T0ACME/unknown")
     assert (await client.send(text="x")).status_code == 404
+
+
+async def test_a_body_that_is_no_object_is_refused(slack):
+    url = slack.state.new_response_url("C0SECRET", "U0ANA", None)
+    address = f"{slack.server.base_url}/commands/T0ACME/{url.secret}"
+    async with aiohttp.ClientSession() as session:
+        for body in (b"[]", b"{", b""):
+            async with session.post(address, data=body) as answer:
+                assert answer.status == 400
+                assert "invalid_payload" in await answer.text()
 
 
 async def test_it_works_where_the_bot_is_no_member(slack, hook):

@@ -1,5 +1,6 @@
 """The Web API as slack_sdk's client meets it: what works, and each refusal by Slack's own code."""
 
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -55,6 +56,14 @@ async def test_a_token_has_to_be_there_known_and_of_the_right_kind(slack):
     assert await error_of(refused) == "not_allowed_token_type"
     answer = await bot_client.apps_connections_open(app_token=slack.app_token)
     assert answer["url"].startswith("ws://127.0.0.1:")
+
+
+async def test_api_test_takes_no_token_and_echoes(slack):
+    client = AsyncWebClient(base_url=slack.api_url)
+    assert (await client.api_test(foo="bar"))["args"] == {"foo": "bar"}
+    assert await error_of(client.api_test(error="my_error")) == "my_error"
+    answer = await client.apps_connections_open(app_token=slack.app_token)
+    assert answer.headers["x-oauth-scopes"] == "connections:write"
 
 
 async def test_a_missing_scope_is_named(slack, client):
@@ -161,6 +170,37 @@ async def test_wrong_blocks_are_refused_with_a_pointer(client):
     assert await error_of(call) == "msg_blocks_too_long"
 
 
+async def test_fields_that_are_null_are_as_good_as_absent(client):
+    block = section(accessory=None, fields=None, block_id=None)
+    answer = await client.chat_postMessage(channel="C0INCIDENTS", text="x", blocks=[block])
+    assert set(answer["message"]["blocks"][0]) == {"type", "text", "block_id"}
+
+
+async def test_attachments_are_checked_with_their_blocks(slack, client):
+    where = {"channel": "C0INCIDENTS", "text": "x"}
+    good = {"fallback": "x", "blocks": [section("inside")]}
+    await client.chat_postMessage(**where, attachments=[good] * 100)
+    assert "inside" in slack.person("ana").screen("incidents")
+    for attachments, error in (
+        ([good] * 101, "too_many_attachments"),
+        ([{"fallback": "x", "blocks": [{"type": "x"}]}], "invalid_blocks"),
+        ("{", "invalid_attachments"),
+        ('["x"]', "invalid_attachments"),
+    ):
+        call = client.api_call("chat.postMessage", json={**where, "attachments": attachments})
+        assert await error_of(call) == error
+
+
+async def test_an_archived_channel_takes_nothing(slack, client):
+    slack.state.put_channel(replace(slack.channel("incidents"), is_archived=True))
+    call = client.chat_postMessage(channel="C0INCIDENTS", text="x")
+    assert await error_of(call) == "is_archived"
+    call = client.chat_postEphemeral(channel="C0INCIDENTS", user="U0ANA", text="x")
+    assert await error_of(call) == "is_archived"
+    listed = await client.conversations_list(exclude_archived=True)
+    assert "incidents" not in {each["name"] for each in listed["channels"]}
+
+
 async def test_text_is_cut_at_40000_when_posted_and_refused_over_4000_when_updated(client):
     posted = await client.chat_postMessage(channel="C0INCIDENTS", text="x" * 40_001)
     assert len(posted["message"]["text"]) == 40_000
@@ -247,7 +287,11 @@ async def test_lists_come_in_pages(client):
     assert "secret" not in {each["name"] for each in both["channels"]}
     members = await client.conversations_members(channel="C0SHARED")
     assert "U0OLGA" in members["members"]
+    counted = await client.conversations_info(channel="C0SHARED", include_num_members=True)
+    assert counted["channel"]["num_members"] == len(members["members"])
     assert await error_of(client.conversations_list(cursor="x")) == "invalid_cursor"
+    assert await error_of(client.conversations_list(limit=1001)) == "invalid_limit"
+    assert await error_of(client.conversations_list(types="mpims")) == "invalid_types"
 
 
 async def test_people_are_described(client):
@@ -314,6 +358,14 @@ async def test_an_update_of_a_modal_has_to_know_its_last_version(slack, client):
     assert await error_of(client.views_update(view_id="V0", view=modal())) == "not_found"
     await slack.person("ana").close_modal()
     assert await error_of(client.views_update(view_id=view["id"], view=modal())) == "not_found"
+
+
+async def test_an_external_id_names_one_modal(slack, client):
+    trigger = slack.state.new_trigger("U0ANA")
+    await client.views_open(trigger_id=trigger.id, view=modal(external_id="one"))
+    other = slack.state.new_trigger("U0BEN")
+    call = client.views_open(trigger_id=other.id, view=modal(external_id="one"))
+    assert await error_of(call) == "duplicate_external_id"
 
 
 async def test_three_modals_stack_and_no_more(slack, client):
