@@ -3,10 +3,12 @@
 Pure. Each is an expected result; what can't go on raises one of `bot.errors`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bot.backends import Look, Server
+from bot.backends import Backend, BackendId, Look, Names, Server
+from bot.blocking import Branch, HeldLock, Locks
 from bot.errors import ClusterError
 from bot.grammar import HistoryRequest, KillRequest, SessionsRequest
 from bot.kills import Actor, Conclusion, Proposal, Spared
@@ -28,6 +30,46 @@ class Sessions:
     offset: int
     matched: int
     asked_by: Actor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """The tree of blockers of one server, roots first.
+
+    `rows` are the backends in it; `spared` says why a root is not to be ended here.
+    `more` counts the backends of the tree that were not fetched.
+    """
+
+    look: Look
+    branches: tuple[Branch, ...]
+    rows: Mapping[int, Backend]
+    locks: Locks
+    spared: Mapping[int, str]
+    more: int
+    asked_by: Actor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """Everything about one backend. `backend.query` is in full where `full`, else redacted."""
+
+    cluster: str
+    server: Server
+    names: Names
+    backend: Backend
+    full: bool
+    locks: tuple[HeldLock, ...]
+    blocked_by: tuple[int, ...]
+    waiting_behind: tuple[int, ...]
+    why_spared: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gone:
+    """The backend that was asked for is no longer there."""
+
+    cluster: str
+    id: BackendId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -227,6 +227,10 @@ class Waits:
                 waiters.setdefault(blocker, []).append(waiter)
         return waiters
 
+    def waiters_of(self, pid: int) -> tuple[int, ...]:
+        """Those who wait for this one directly."""
+        return tuple(self._waiters.get(pid, ()))
+
     def behind(self, pids: Iterable[int]) -> frozenset[int]:
         """Everyone who waits for one of these, or for one who waits for one; not these."""
         start = frozenset(pids)

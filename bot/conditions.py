@@ -69,7 +69,12 @@ class PidIn:
     pids: tuple[int, ...]
 
 
-Condition = OidIn | TextLike | AddressIn | Before | InLock | PidIn
+@dataclass(frozen=True, slots=True)
+class InTree:
+    """It waits for a lock or another waits for it. Only ever for a look."""
+
+
+Condition = OidIn | TextLike | AddressIn | Before | InLock | PidIn | InTree
 
 
 def freeze(
@@ -132,6 +137,8 @@ def _dump(condition: Condition) -> dict[str, Any]:
             return {"is": "in_lock", "word": word.value}
         case PidIn(pids):
             return {"is": "pid_in", "pids": list(pids)}
+        case InTree():
+            return {"is": "in_tree"}
 
 
 def from_json(dumped: Iterable[dict[str, Any]]) -> tuple[Condition, ...]:
@@ -156,5 +163,7 @@ def _load(item: dict[str, Any]) -> Condition:
             return InLock(Word(word))
         case {"is": "pid_in", "pids": pids}:
             return PidIn(tuple(pids))
+        case {"is": "in_tree"}:
+            return InTree()
         case _:
             raise ValueError(f"a condition of another version: {sorted(item)}")

@@ -19,7 +19,9 @@ from bot.answers import (
     Choice,
     ClusterCard,
     Confirmed,
+    Gone,
     History,
+    Inspection,
     Looked,
     NeedsSecondPerson,
     NotClaimed,
@@ -29,9 +31,11 @@ from bot.answers import (
     Proposed,
     Sessions,
     TooMany,
+    Tree,
 )
 from bot.backends import CLIENT_BACKEND, Backend, BackendId, Limit, Look, Names
-from bot.conditions import Before, Condition, OidIn, PidIn, TextLike, freeze
+from bot.blocking import tree, under_leaders
+from bot.conditions import Before, Condition, InTree, OidIn, PidIn, TextLike, freeze
 from bot.errors import ClusterError, LedgerError, NotSent, TargetError
 from bot.grammar import (
     AgeOf,
@@ -77,6 +81,12 @@ from bot.redaction import redact
 log = structlog.get_logger(__name__)
 
 HISTORY_PAGE = 20
+TREE_ROWS = 200
+"""Backends of a tree that are fetched; the table shows fewer."""
+
+INSPECTED_LOCKS = 50
+"""Locks that are shown of one backend."""
+
 FOLLOW_UP_AFTER = 10.0
 """Seconds from the outcome to the look at who came back."""
 
@@ -216,12 +226,67 @@ class Operations:
                 await self._remember(actor, channel_id, answer.look)
         return Overview(request=request, cards=cards, asked_by=actor, now=self._clock.now())
 
-    async def _remember(self, actor: Actor, channel_id: str, look: Look) -> None:
+    async def tree(self, actor: Actor, channel_id: str, cluster_name: str) -> Tree:
+        """Who blocks whom on a cluster, roots first."""
+        cluster = self._cluster(cluster_name)
+        names = await cluster.names()
+        look = await cluster.look((InTree(),), names=names, everything=True, limit=TREE_ROWS)
+        locks = await cluster.locks(names)
+        await self._remember(actor, channel_id, look)
+        protection = await self._protection(cluster, look)
+        spared = {row.pid: protection.why(row) for row in look.rows}
+        return Tree(
+            look=_redacted(look),
+            branches=tree(under_leaders(look.waits, look.rows)),
+            rows={row.pid: row for row in _redacted(look).rows},
+            locks=locks,
+            spared={pid: why for pid, why in spared.items() if why is not None},
+            more=look.counts.total - len(look.rows),
+            asked_by=actor,
+        )
+
+    async def inspect(
+        self,
+        actor: Actor,
+        channel_id: str,
+        *,
+        cluster_name: str,
+        backend_id: BackendId,
+        full: bool,
+    ) -> Inspection | Gone:
+        """Everything about one backend; its query in full for those who may kill.
+
+        The look at a full query is recorded first: without the record it is redacted.
+        """
+        cluster = self._cluster(cluster_name)
+        names = await cluster.names()
+        look = await cluster.look((PidIn((backend_id.pid,)),), names=names, everything=True)
+        row = next((row for row in look.rows if row.id == backend_id), None)
+        if row is None:
+            return Gone(cluster=cluster_name, id=backend_id)
+        recorded = await self._remember(actor, channel_id, look)
+        full = full and recorded
+        protection = await self._protection(cluster, look)
+        return Inspection(
+            cluster=cluster_name,
+            server=look.server,
+            names=names,
+            backend=row if full else replace(row, query=redact(row.query)),
+            full=full,
+            locks=await cluster.locks_of(row.pid, limit=INSPECTED_LOCKS),
+            blocked_by=look.waits.blocked_by.get(row.pid, ()),
+            waiting_behind=tuple(sorted(look.waits.behind([row.pid]))),
+            why_spared=protection.why(row),
+        )
+
+    async def _remember(self, actor: Actor, channel_id: str, look: Look) -> bool:
         """Note the look; a ledger in trouble must not keep anyone from looking."""
         try:
             await self._ledger.looked(actor, channel_id, look.server.cluster, look.server.now)
         except LedgerError:
             log.warning("ledger.look_not_recorded", cluster=look.server.cluster, exc_info=True)
+            return False
+        return True
 
     # --- proposing a kill ----------------------------------------------------------
 

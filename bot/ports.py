@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from bot.backends import BackendId, Limit, Look, Names, ServerId
+from bot.blocking import HeldLock, Locks
 from bot.conditions import Condition
 from bot.grammar import SortKey, Target
 from bot.kills import (
@@ -140,8 +141,11 @@ class Cluster(Protocol):
     async def sight(self, ids: Iterable[BackendId]) -> Sighting:
         """Which of these backends are still there."""
 
-    async def server_of(self) -> ServerId:
-        """The server as it is now."""
+    async def locks(self, names: Names) -> Locks:
+        """Who waits for which lock since when, and the prepared transactions in the way."""
+
+    async def locks_of(self, pid: int, *, limit: int) -> tuple[HeldLock, ...]:
+        """The locks that one backend holds and waits for, those it waits for first."""
 
 
 @dataclass(frozen=True, slots=True)

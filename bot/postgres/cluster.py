@@ -22,6 +22,7 @@ from bot.backends import (
     ServerId,
     Waits,
 )
+from bot.blocking import HeldLock, Locks, LockWait, Prepared
 from bot.conditions import Condition
 from bot.errors import NotSent
 from bot.grammar import SortKey
@@ -247,9 +248,37 @@ class PostgresCluster:
             },
         )
 
-    async def server_of(self) -> ServerId:
-        """The server as it is now."""
-        return (await self.sight(())).server
+    async def locks(self, names: Names) -> Locks:
+        """Who waits for which lock since when, and the prepared transactions in the way."""
+        async with self._reading() as connection:
+            rows = await connection.fetch(queries.get("locks"))
+        waits, prepared = {}, dict[int, tuple[Prepared, ...]]()
+        for row in rows:
+            pid = row["pid"]
+            waits[pid] = LockWait(row["locktype"], row["mode"], row["waitstart"])
+            if row["gid"] is not None:
+                owner = names.roles.get(row["ownerid"])
+                one = Prepared(
+                    _text(row["gid"]) or "", row["prepared"], owner.rolname if owner else None
+                )
+                prepared[pid] = (*prepared.get(pid, ()), one)
+        return Locks(waits, prepared)
+
+    async def locks_of(self, pid: int, *, limit: int) -> tuple[HeldLock, ...]:
+        """The locks that one backend holds and waits for, those it waits for first."""
+        async with self._reading() as connection:
+            rows = await connection.fetch(queries.get("locks_of"), pid, limit)
+        return tuple(
+            HeldLock(
+                row["locktype"],
+                row["mode"],
+                row["granted"],
+                row["database"],
+                row["relation"],
+                row["waitstart"],
+            )
+            for row in rows
+        )
 
     def _seen(self) -> None:
         self._last_seen = datetime.now(UTC)

@@ -7,7 +7,7 @@ every name, is a parameter.
 from typing import Any, assert_never
 
 from bot.backends import Names
-from bot.conditions import AddressIn, Before, Condition, InLock, OidIn, PidIn, TextLike
+from bot.conditions import AddressIn, Before, Condition, InLock, InTree, OidIn, PidIn, TextLike
 from bot.grammar import AgeOf, SortKey, Word
 
 HURTS_MOST = """
@@ -126,6 +126,9 @@ def _one(condition: Condition, parameters: Parameters, *, strict: bool) -> str:
             negated = False
             end = {Word.BLOCKED: "waiter", Word.BLOCKING: "blocker"}[word]
             holds = f"exists (select from edges where edges.{end} = a.pid)"
+        case InTree():
+            negated = False
+            holds = "exists (select from edges where a.pid in (edges.waiter, edges.blocker))"
         case PidIn(pids):
             negated = False
             holds = f"a.pid = any({parameters.add(list(pids), 'int[]')})"

@@ -1,0 +1,277 @@
+"""Looks at a real PostgreSQL: filters, order, blockers, and locked catalogs."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import replace
+
+import asyncpg
+import pytest
+
+from bot.backends import Look
+from bot.blocking import tree
+from bot.conditions import InTree, freeze
+from bot.grammar import SessionsRequest, SortKey, parse_sessions
+from bot.postgres.cluster import PostgresCluster
+from tests.integration.conftest import Sessions
+from workspace.postgres import PostgresServer
+
+
+async def look(cluster: PostgresCluster, text: str, *, strict: bool = False) -> Look:
+    request = parse_sessions(text)
+    assert isinstance(request, SessionsRequest)
+    names = await cluster.names()
+    return await cluster.look(
+        freeze(request.terms, names, names.read_at),
+        names=names,
+        everything=request.all,
+        strict=strict,
+        sort=request.sort,
+    )
+
+
+def pids(found: Look) -> set[int]:
+    return {row.pid for row in found.rows}
+
+
+async def settle(cluster: PostgresCluster, text: str, pid: int) -> Look:
+    """Look until a session that was just told to do something is seen to do it."""
+    async with asyncio.timeout(10):
+        while pid not in pids(found := await look(cluster, text)):
+            await asyncio.sleep(0.01)
+    return found
+
+
+@pytest.fixture
+async def chain(sessions: Sessions, cluster: PostgresCluster) -> AsyncIterator[list[int]]:
+    """A holder, one who waits for it, and one who waits for that one."""
+    holder, first, second = [await sessions.open(app=f"chain {n}") for n in range(3)]
+    await holder.execute("begin; lock table accounts in access exclusive mode")
+    tasks = []
+    for waiter in (first, second):
+        await waiter.execute("begin")
+        tasks.append(
+            asyncio.ensure_future(waiter.execute("lock table accounts in access exclusive mode"))
+        )
+        await settle(cluster, "blocked", waiter.get_server_pid())
+    yield [c.get_server_pid() for c in (holder, first, second)]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("app=filters", True),
+        ("app=filt*", True),
+        ("app=Filters", False),
+        ("app!=filters", False),
+        ("user=batch app=filters", True),
+        ("user!=batch app=filters", False),
+        ("user=ba* app=filters", True),
+        ("db=some_db app=filters", True),
+        ("db!=some_db app=filters", False),
+        ("client=127.0.0.1 app=filters", True),
+        ("client=127.0.0.0/8 app=filters", True),
+        ("client=10.0.0.0/8 app=filters", False),
+        ("client=127.* app=filters", True),
+        ("state=idle_tx app=filters", True),
+        ("state=idle* app=filters", True),
+        ("state=idle app=filters", False),
+        ("type=client app=filters", True),
+        ("type!=client app=filters", False),
+        ("wait=Client app=filters", True),
+        ("wait=ClientRead app=filters", True),
+        ("wait!=ClientRead app=filters", False),
+        ("age>0s app=filters", True),
+        ("age>1h app=filters", False),
+        ("age<1h app=filters", True),
+        ("xact>0s app=filters", True),
+        ("xact<1h app=filters", True),
+        ("query>0s app=filters", False),  # it runs nothing now
+        ("idle>0s app=filters", True),
+        ("idle>1h app=filters", False),
+        ("blocked app=filters", False),
+        ("blocking app=filters", False),
+    ],
+)
+async def test_each_filter_finds_what_it_says(
+    cluster: PostgresCluster, sessions: Sessions, text: str, found: bool
+) -> None:
+    session = await sessions.open("batch", app="filters")
+    await session.execute("begin; select 1")
+
+    answer = await look(cluster, text)
+
+    assert (session.get_server_pid() in pids(answer)) is found
+
+
+async def test_names_with_the_wildcards_of_like_are_taken_literally(
+    cluster: PostgresCluster, sessions: Sessions
+) -> None:
+    percent = await sessions.open(app=r"50%_of\all")
+    other = await sessions.open(app="50x_of-all")
+    found = pids(await look(cluster, r"app=50%_of\*"))
+    assert percent.get_server_pid() in found
+    assert other.get_server_pid() not in found
+
+
+async def test_an_unknown_value_satisfies_a_lookers_negation_and_no_kills(
+    cluster: PostgresCluster,
+) -> None:
+    background = {row.pid for row in (await look(cluster, "all")).rows if row.usename is None}
+    assert background
+    assert background <= pids(await look(cluster, "user!=batch all"))
+    assert not background & pids(await look(cluster, "user!=batch all", strict=True))
+
+
+async def test_background_processes_and_the_bots_own_connections_take_the_word_all(
+    cluster: PostgresCluster, sessions: Sessions
+) -> None:
+    usual = await look(cluster, "")
+    assert all(row.application_name != "pg-sessions-bot" for row in usual.rows)
+    assert all(row.backend_type == "client backend" for row in usual.rows)
+    everything = await look(cluster, "all")
+    assert "checkpointer" in {row.backend_type for row in everything.rows}
+    assert "pg-sessions-bot" in {row.application_name for row in everything.rows}
+
+
+async def test_counts_are_of_all_that_match_and_rows_of_the_page(
+    cluster: PostgresCluster, sessions: Sessions
+) -> None:
+    opened = [await sessions.open("batch", app="counted") for _ in range(5)]
+    await opened[0].execute("begin; select 1")
+    names = await cluster.names()
+    terms = parse_sessions("app=counted sort=pid")
+    assert isinstance(terms, SessionsRequest)
+    conditions = freeze(terms.terms, names, names.read_at)
+
+    page = await cluster.look(conditions, names=names, sort=(SortKey("pid"),), limit=2, offset=1)
+    beyond = await cluster.look(conditions, names=names, limit=2, offset=99)
+
+    wanted = sorted(c.get_server_pid() for c in opened)
+    assert [row.pid for row in page.rows] == wanted[1:3]
+    assert page.counts.total == beyond.counts.total == 5
+    assert page.counts.by_state == beyond.counts.by_state == {"idle": 4, "idle in transaction": 1}
+    assert beyond.rows == ()
+
+
+@pytest.mark.parametrize("column", [
+    "pid", "usename", "datname", "application_name", "client_addr", "client_port", "state",
+    "backend_xid", "age", "xact_age", "query_age", "state_age", "blocked_by", "query",
+])  # fmt: skip
+@pytest.mark.parametrize("sign", ["", "-"])
+async def test_every_column_sorts(
+    cluster: PostgresCluster, sessions: Sessions, column: str, sign: str
+) -> None:
+    await sessions.open()
+    assert (await look(cluster, f"sort={sign}{column}")).rows
+
+
+async def test_what_hurts_most_stands_first(
+    cluster: PostgresCluster, sessions: Sessions, chain: list[int]
+) -> None:
+    await sessions.open("some_user")
+    rows = (await look(cluster, "")).rows
+    assert rows[0].pid == chain[0]
+    order = [row.usename for row in rows]
+    assert order.index("some_user") < max(at for at, name in enumerate(order) if name == "web") + 2
+
+
+async def test_the_chain_is_a_tree(cluster: PostgresCluster, chain: list[int]) -> None:
+    names = await cluster.names()
+    found = await cluster.look((InTree(),), names=names, everything=True)
+    branches = tree(found.waits)
+    assert branches[0].pid == chain[0]
+    assert branches[0].behind == 2
+    assert pids(found) == set(chain)
+    locks = await cluster.locks(names)
+    assert set(locks.waits) == set(chain[1:])
+    assert {wait.mode for wait in locks.waits.values()} == {"AccessExclusiveLock"}
+    assert pids(await look(cluster, "blocking")) == set(chain[:2])
+    assert pids(await look(cluster, "blocked")) == set(chain[1:])
+
+
+async def test_a_prepared_transaction_in_the_way_is_named(
+    cluster: PostgresCluster, sessions: Sessions
+) -> None:
+    session, waiter = await sessions.open(), await sessions.open()
+    await session.execute(
+        "begin; update accounts set balance = 1 where id = 5; prepare transaction 'it''s stuck'"
+    )
+    task = asyncio.ensure_future(waiter.execute("update accounts set balance = 2 where id = 5"))
+    try:
+        found = await settle(cluster, "blocked", waiter.get_server_pid())
+        assert found.waits.blocked_by[waiter.get_server_pid()] == (0,)
+        locks = await cluster.locks(await cluster.names())
+        assert [p.gid for p in locks.prepared[waiter.get_server_pid()]] == ["it's stuck"]
+        assert locks.all_prepared[0].owner == "web"
+    finally:
+        await session.execute("rollback prepared 'it''s stuck'")
+        await task
+
+
+async def test_the_locks_of_one_backend(cluster: PostgresCluster, chain: list[int]) -> None:
+    holder = await cluster.locks_of(chain[0], limit=50)
+    assert "AccessExclusiveLock" in {lock.mode for lock in holder if lock.granted}
+    waiter = await cluster.locks_of(chain[1], limit=50)
+    assert not waiter[0].granted
+
+
+@pytest.mark.parametrize("catalog", ["pg_database", "pg_authid", "pg_class"])
+async def test_a_look_does_not_hang_behind_a_lock_on_a_catalog(
+    pg: PostgresServer, cluster: PostgresCluster, sessions: Sessions, catalog: str
+) -> None:
+    session = await sessions.open(app="in the dark")
+    before = await cluster.names()
+    ddl = await asyncpg.connect(pg.dsn())
+    await ddl.execute(f"begin; lock table {catalog} in access exclusive mode")
+    try:
+        async with asyncio.timeout(10):
+            found = await look(cluster, 'app="in the dark"')
+        assert pids(found) == {session.get_server_pid()}
+        assert found.rows[0].usename == "web"
+        assert found.names.stale is (catalog != "pg_class")
+        assert replace(found.names, stale=False, read_at=before.read_at) == before
+    finally:
+        await ddl.execute("rollback")
+        await ddl.close()
+
+
+async def test_a_query_in_another_encoding_is_shown_and_breaks_nothing(
+    pg: PostgresServer, cluster: PostgresCluster, admin: asyncpg.Connection
+) -> None:
+    """A database in SQL_ASCII lets in bytes that are no UTF-8."""
+    await admin.execute(
+        "create database ascii_db encoding 'SQL_ASCII' template template0 locale 'C'"
+    )
+    writer = await raw_query(pg, b"select pg_sleep(600) as caf\xe9")
+    try:
+        found = await settle_on(cluster, "db=ascii_db state=active")
+        assert r"caf\xe9" in (found.rows[0].query or "")
+    finally:
+        await admin.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'ascii_db'"
+        )
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+async def settle_on(cluster: PostgresCluster, text: str) -> Look:
+    async with asyncio.timeout(10):
+        while not (found := await look(cluster, text)).rows:
+            await asyncio.sleep(0.01)
+    return found
+
+
+async def raw_query(pg: PostgresServer, query: bytes) -> asyncio.StreamWriter:
+    """Send a query whose bytes no driver would let through, and leave it running."""
+    _, writer = await asyncio.open_connection(pg.host, pg.port)
+    startup = b"user\0web\0database\0ascii_db\0client_encoding\0SQL_ASCII\0\0"
+    writer.write((len(startup) + 8).to_bytes(4) + (196608).to_bytes(4) + startup)
+    message = query + b"\0"
+    writer.write(b"Q" + (len(message) + 4).to_bytes(4) + message)
+    await writer.drain()
+    return writer

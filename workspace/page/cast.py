@@ -1,0 +1,48 @@
+"""Who can be somebody on the page, and what Slack says about the app's commands.
+
+Slack takes the commands' words from the app's manifest; a test holds these to `manifest.yml`.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """Somebody to be: the user's name, and what to expect of them."""
+
+    name: str
+    title: str
+    may: str
+
+
+ROLES = (
+    Role("ana", "operator", "may look and terminate"),
+    Role("ben", "second operator", "may look and terminate"),
+    Role("vera", "viewer", "may look, not terminate"),
+    Role("sam", "stranger", "on no allowlist"),
+    Role("gus", "guest", "a guest of this workspace"),
+    Role("olga", "outsider", "of another workspace, in #shared only"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A slash command, as the composer offers it."""
+
+    name: str
+    description: str
+    usage_hint: str
+
+
+COMMANDS = (
+    Command(
+        "/pg-sessions",
+        "Show who is connected to PostgreSQL",
+        "[some_db | prod/some_db | prod/] [state=idle_tx xact>5m …] | help",
+    ),
+    Command(
+        "/pg-kill",
+        "Show what would end, to be confirmed",
+        "[some_db] pid… | user=some_user … [-- reason] | history | help",
+    ),
+)
