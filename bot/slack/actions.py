@@ -5,6 +5,7 @@ carries is no authority.
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from slack_bolt.async_app import AsyncAck, AsyncApp
@@ -13,12 +14,13 @@ from bot.answers import conclusion_of
 from bot.errors import UsageError
 from bot.grammar import HistoryRequest, KillRequest, SessionsRequest, read_kill, read_sessions
 from bot.policy import Right
-from bot.slack import answers, payloads
+from bot.slack import answers, modals, payloads
 from bot.slack.desk import Desk
 from bot.slack.gate import Admitted, Denied
 from bot.slack.payloads import Click
 from bot.slack.views import kill as kill_view
 from bot.slack.views.actions import ActionId, OlderThan, OutcomePage, PageOf, RowRef, proposal_id
+from bot.slack.views.session import Opened
 
 Listener = Callable[[Desk, Click, Admitted], Awaitable[None]]
 T = TypeVar("T")
@@ -34,9 +36,20 @@ def _handler(desk: Desk, right: Right, listener: Listener) -> Callable[..., Awai
     async def handle(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
         click = payloads.click(body)
+        if click.view is not None:
+            # A modal has no channel of its own: it acts where it was opened, which the
+            # gate is asked about like any other place.
+            click = replace(click, channel_id=_channel_of(click.view))
         desk.start(click, _authorized(desk, click, right, listener))
 
     return handle
+
+
+def _channel_of(view: payloads.View) -> str:
+    try:
+        return Opened.decode(view.private_metadata).channel_id
+    except ValueError:
+        return ""
 
 
 async def _authorized(desk: Desk, click: Click, right: Right, listener: Listener) -> None:
@@ -80,6 +93,47 @@ async def page(desk: Desk, click: Click, admitted: Admitted) -> None:
     else:
         # The channel has come to be shared since the message was posted.
         await desk.whisper(click, answers.for_them(message, admitted))
+
+
+async def show_tree(desk: Desk, click: Click, admitted: Admitted) -> None:
+    """The tree of blockers, as a message of its own."""
+    message = await answers.drawn_tree(desk, click)
+    if admitted.public and not click.ephemeral:
+        await desk.delivery.post(click.channel_id, message, response_url=click.response_url)
+    else:
+        await desk.whisper(click, answers.for_them(message, admitted))
+
+
+async def refresh_tree(desk: Desk, click: Click, admitted: Admitted) -> None:
+    """The tree drawn anew, in place."""
+    message = await answers.drawn_tree(desk, click)
+    if admitted.public or click.ephemeral:
+        await answers.replace_message(desk, click, message)
+    else:
+        await desk.whisper(click, answers.for_them(message, admitted))
+
+
+async def inspect(desk: Desk, click: Click, _: Admitted) -> None:
+    """A row's menu: a modal with everything about that very backend."""
+    opened = Opened(_read(RowRef.decode, click.value), click.channel_id)
+    await modals.show(desk, click, opened)
+
+
+async def refresh_modal(desk: Desk, click: Click, _: Admitted) -> None:
+    """The modal read anew."""
+    await modals.refresh(desk, click, _opened(click))
+
+
+async def kill_from_modal(desk: Desk, click: Click, _: Admitted) -> None:
+    """The modal's button: a preview, in the channel that the modal was opened from."""
+    row = _opened(click).row
+    await answers.proposal_of(desk, click, row.cluster, row.id)
+    await modals.says(desk, click, _opened(click), "Its preview stands in the channel.")
+
+
+def _opened(click: Click) -> Opened:
+    """What the modal carries. Raises `UsageError`: it comes from outside."""
+    return _read(Opened.decode, click.view.private_metadata if click.view else "")
 
 
 async def kill_row(desk: Desk, click: Click, _: Admitted) -> None:
@@ -144,6 +198,11 @@ LISTENERS: dict[ActionId, tuple[Right, Listener]] = {
     ActionId.SESSIONS_NEXT: (Right.LOOK, page),
     ActionId.SESSIONS_CHOOSE: (Right.LOOK, page),
     ActionId.SESSIONS_KILL_ROW: (Right.KILL, kill_row),
+    ActionId.SESSIONS_INSPECT: (Right.LOOK, inspect),
+    ActionId.SESSIONS_TREE: (Right.LOOK, show_tree),
+    ActionId.TREE_REFRESH: (Right.LOOK, refresh_tree),
+    ActionId.SESSION_REFRESH: (Right.LOOK, refresh_modal),
+    ActionId.SESSION_KILL: (Right.KILL, kill_from_modal),
     ActionId.KILL_TERMINATE: (Right.KILL, terminate),
     ActionId.KILL_DISMISS: (Right.KILL, dismiss),
     ActionId.KILL_PREVIEW_AGAIN: (Right.KILL, preview_again),

@@ -26,6 +26,7 @@ from bot.slack.payloads import Click, Command
 from bot.slack.views import history as history_view
 from bot.slack.views import kill as kill_view
 from bot.slack.views import sessions as sessions_view
+from bot.slack.views import tree as tree_view
 from bot.slack.views.choice import choice
 from bot.slack.views.errors import for_you_alone
 from bot.slack.views.message import Message
@@ -73,6 +74,11 @@ async def looked(
             return sessions_view.overview(answer)
         case Choice():
             return choice(answer)
+
+
+async def drawn_tree(desk: Desk, click: Click) -> Message:
+    """The tree of blockers on the cluster that a button names, drawn."""
+    return tree_view.tree(await desk.operations.tree(click.actor, click.channel_id, click.value))
 
 
 def check(request: KillRequest) -> None:

@@ -95,6 +95,7 @@ class SlackService:
             operations=self._operations,
             gate=Gate(directory, self._settings.allowed_channels),
             delivery=Delivery(client, session),
+            client=client,
             tasks=self._tasks,
         )
         app = AsyncApp(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.errors import BotError, ClusterError, LedgerError, TargetError, UsageError
 from bot.operations import Operations
@@ -26,6 +27,7 @@ class Desk:
     operations: Operations
     gate: Gate
     delivery: Delivery
+    client: AsyncWebClient
     tasks: Tasks
 
     def start(

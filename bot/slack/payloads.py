@@ -28,6 +28,15 @@ class Command:
         return self.channel_id.startswith("D") or self.channel_name == "directmessage"
 
 
+@dataclass(frozen=True, slots=True)
+class View:
+    """The modal in which a button was pressed; `hash` guards an update against a newer one."""
+
+    id: str
+    hash: str
+    private_metadata: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Click:
     """One pressed button or chosen menu entry of a message.
@@ -45,11 +54,12 @@ class Click:
     ephemeral: bool
     response_url: str
     trigger_id: str
+    view: View | None = None
 
     @property
     def command(self) -> str:
         """The command whose help speaks of this."""
-        return "/pg-sessions" if self.action_id.startswith("sessions.") else "/pg-kill"
+        return "/pg-kill" if self.action_id.startswith(("kill.", "history.")) else "/pg-sessions"
 
     @property
     def direct(self) -> bool:
@@ -86,7 +96,14 @@ def click(body: Mapping[str, Any]) -> Click:
         ephemeral=ephemeral,
         response_url=_text(body, "response_url"),
         trigger_id=_text(body, "trigger_id"),
+        view=_view(_map(body, "view")),
     )
+
+
+def _view(view: Mapping[str, Any]) -> View | None:
+    if not view:
+        return None
+    return View(_text(view, "id"), _text(view, "hash"), _text(view, "private_metadata"))
 
 
 def _text(payload: Mapping[str, Any], key: str) -> str:

@@ -1,4 +1,4 @@
-"""What one person sees of the workspace, as JSON for the page. Changes nothing."""
+"""What one person sees of the workspace, as JSON for the page."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -71,11 +71,14 @@ class Sight:
             case "interaction_sent", Envelope() as envelope:
                 yield _wire(change, _kind(envelope), "sent to the app")
             case "interaction_settled", Settled() as settled:
-                said = settled.failure or "acknowledged"
-                yield _wire(change, _kind(settled.envelope), said, bad=settled.failure is not None)
+                failed = settled.failure is not None
+                said = str(settled.failure or "acknowledged")
+                yield _wire(change, _kind(settled.envelope), said, bad=failed)
             case "api_called", ApiCall() as call:
                 said = f"{call.status or 'cut'} {call.error or 'ok'}"
                 yield _wire(change, call.method, said, bad=call.error is not None)
+            case _:
+                pass
 
     def _after_message(self, message: Message) -> Iterator[Json]:
         if message.receiver not in {None, self._viewer.id}:
@@ -94,7 +97,7 @@ class Sight:
                 yield from self._after_message(message)
 
     def _channels(self) -> list[Channel]:
-        """Those that the person may see, conversations with people and the bot last."""
+        """Those that the person may see, conversations last; that with the bot is always there."""
         state, viewer = self._state, self._viewer
         if viewer.team_id == state.team.id and not _is_guest(viewer):
             state.direct_message(viewer.id)

@@ -24,6 +24,11 @@ class ActionId(StrEnum):
     SESSIONS_NEXT = "sessions.next"  # PageOf
     SESSIONS_CHOOSE = "sessions.choose"  # PageOf, numbered
     SESSIONS_KILL_ROW = "sessions.kill_row"  # a menu; RowRef
+    SESSIONS_INSPECT = "sessions.inspect"  # a menu; RowRef
+    SESSIONS_TREE = "sessions.tree"  # a cluster's name; a new message
+    TREE_REFRESH = "tree.refresh"  # a cluster's name; in place
+    SESSION_REFRESH = "session.refresh"  # in a modal; RowRef
+    SESSION_KILL = "session.kill"  # in a modal; RowRef
     KILL_TERMINATE = "kill.terminate"  # a proposal's id
     KILL_CANCEL = "kill.cancel"  # a proposal's id
     KILL_DISMISS = "kill.dismiss"  # a proposal's id

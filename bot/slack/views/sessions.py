@@ -178,13 +178,21 @@ def _controls(answer: Sessions, shown: Sequence[Backend]) -> Iterable[Block]:
         value = PageOf(text, start).encode()
         if blocks.fits_button(value):
             yield blocks.button(label, action_id, value)
-    if options := list(_rows_to_end(answer.cluster, shown)):
+    if answer.look.waits.blocked_by:
+        yield blocks.button("Blocking tree", ActionId.SESSIONS_TREE, answer.cluster)
+    if options := list(_options(answer.cluster, shown)):
+        yield blocks.menu("Show a session…", ActionId.SESSIONS_INSPECT, options)
+    if options := list(_options(answer.cluster, filter(_may_end, shown))):
         yield blocks.menu("Terminate a session…", ActionId.SESSIONS_KILL_ROW, options)
 
 
-def _rows_to_end(cluster_name: str, shown: Iterable[Backend]) -> Iterable[Block]:
+def _may_end(backend: Backend) -> bool:
+    return backend.state is not None and backend.backend_type == CLIENT_BACKEND
+
+
+def _options(cluster_name: str, shown: Iterable[Backend]) -> Iterable[Block]:
     for backend in shown:
-        if backend.id is None or backend.state is None or backend.backend_type != CLIENT_BACKEND:
+        if backend.id is None:
             continue
         value = RowRef(cluster_name, backend.id).encode()
         if blocks.fits_option(value):

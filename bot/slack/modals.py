@@ -1,0 +1,73 @@
+"""One session whole, in a modal.
+
+A modal must be opened within 3 s of the click, once: a placeholder goes up first and is
+filled when PostgreSQL has answered.
+"""
+
+from typing import Any
+
+import structlog
+from slack_sdk.errors import SlackApiError
+
+from bot.answers import Gone
+from bot.errors import BotError
+from bot.policy import Right
+from bot.slack.desk import Desk
+from bot.slack.payloads import Click
+from bot.slack.views import session as session_view
+from bot.slack.views.session import Opened
+
+log = structlog.get_logger(__name__)
+
+
+async def show(desk: Desk, click: Click, opened: Opened) -> None:
+    """Open the modal and fill it."""
+    answer = await desk.client.views_open(
+        trigger_id=click.trigger_id, view=session_view.placeholder(opened)
+    )
+    view: dict[str, Any] = answer["view"]
+    await _fill(desk, click, opened, view_id=str(view["id"]), view_hash=str(view["hash"]))
+
+
+async def refresh(desk: Desk, click: Click, opened: Opened) -> None:
+    """Read the session anew, in the modal that is open."""
+    if click.view is not None:
+        await _fill(desk, click, opened, view_id=click.view.id, view_hash=click.view.hash)
+
+
+async def says(desk: Desk, click: Click, opened: Opened, words: str) -> None:
+    """Put one line in the modal's place."""
+    if click.view is not None:
+        view = session_view.trouble(opened, [(words,)])
+        await _update(desk, view, click.view.id, click.view.hash)
+
+
+async def _fill(desk: Desk, click: Click, opened: Opened, *, view_id: str, view_hash: str) -> None:
+    try:
+        answer = await desk.operations.inspect(
+            click.actor,
+            opened.channel_id,
+            cluster_name=opened.row.cluster,
+            backend_id=opened.row.id,
+            full=await desk.gate.may(Right.KILL, click.actor),
+        )
+    except BotError as error:
+        lines = [(str(error),)]
+        await _update(desk, session_view.trouble(opened, lines), view_id, view_hash)
+        return
+    if isinstance(answer, Gone):
+        view = session_view.gone(opened, answer)
+    else:
+        view = session_view.session(opened, answer)
+    await _update(desk, view, view_id, view_hash)
+
+
+async def _update(desk: Desk, view: dict[str, Any], view_id: str, view_hash: str) -> None:
+    try:
+        await desk.client.views_update(view_id=view_id, hash=view_hash, view=view)
+    except SlackApiError as error:
+        code = error.response.get("error", "")
+        if code not in {"hash_conflict", "not_found"}:
+            raise
+        # Somebody closed it, or a newer refresh was faster: nothing is owed any more.
+        log.info("modal.not_updated", error=code)

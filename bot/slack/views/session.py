@@ -1,0 +1,183 @@
+"""One session whole, in a modal: opened at once with a placeholder, then filled.
+
+Pure. A modal takes no table; it takes 100 blocks. This is the one place where a query may
+stand with its literals: to those who may kill, to them alone.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from bot.answers import Gone, Inspection
+from bot.backends import PREPARED_TRANSACTION
+from bot.blocking import HeldLock
+from bot.grammar import ACTIVITY_COLUMNS
+from bot.slack.views import blocks, cluster
+from bot.slack.views.actions import ActionId, RowRef
+from bot.slack.views.blocks import Block
+from bot.slack.views.lines import Line, Quoted, strong
+from bot.slack.views.text import age, clock, count, some, timestamp, visible
+
+View = dict[str, Any]
+
+CALLBACK_ID = "session"
+_TITLE = 24
+_QUERY = 3000
+_LOCKS = 2500
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a modal carries: the session it shows, and the channel it was opened from."""
+
+    row: RowRef
+    channel_id: str
+
+    def encode(self) -> str:
+        """As `private_metadata`."""
+        return json.dumps({"row": self.row.encode(), "channel": self.channel_id})
+
+    @classmethod
+    def decode(cls, text: str) -> "Opened":
+        """The inverse. Raises `ValueError`."""
+        try:
+            item = json.loads(text)
+            return cls(RowRef.decode(str(item["row"])), str(item["channel"]))
+        except (KeyError, TypeError) as error:
+            raise ValueError("no session that a modal of ours carries") from error
+
+
+def placeholder(opened: Opened) -> View:
+    """Shown at once: a modal must be opened within 3 s of the click."""
+    return _modal(opened, [blocks.paragraph((f"Looking at pid {opened.row.id.pid}…",))])
+
+
+def trouble(opened: Opened, lines: Iterable[Line]) -> View:
+    """In the placeholder's place, where nothing could be read."""
+    return _modal(opened, [blocks.paragraph(*lines), *_refresh(opened)])
+
+
+def gone(opened: Opened, answer: Gone) -> View:
+    """The session is no longer there; another one under its pid is not shown for it."""
+    line: Line = (f"pid {answer.id.pid} is already gone from ", Quoted(answer.cluster), ".")
+    return _modal(opened, [blocks.paragraph(line)])
+
+
+def session(opened: Opened, answer: Inspection) -> View:
+    """Everything about one backend."""
+    return _modal(opened, [block for block in _contents(opened, answer) if block is not None])
+
+
+def _modal(opened: Opened, contents: list[Block]) -> View:
+    title = f"pid {opened.row.id.pid}"[:_TITLE]
+    return {
+        "type": "modal",
+        "callback_id": CALLBACK_ID,
+        "private_metadata": opened.encode(),
+        "title": {"type": "plain_text", "text": title, "emoji": False},
+        "close": {"type": "plain_text", "text": "Close", "emoji": False},
+        "blocks": contents[:100],
+    }
+
+
+def _contents(opened: Opened, answer: Inspection) -> Iterable[Block | None]:
+    server = answer.server
+    yield blocks.paragraph(
+        (*strong(Quoted(answer.cluster)), " · ", *cluster.introduction(server)),
+        *_standing(answer),
+    )
+    pairs = list(_pairs(answer))
+    for start in range(0, len(pairs), 10):
+        yield blocks.fields(pairs[start : start + 10])
+    said = "query, in full: for you alone, and this look is on record"
+    yield blocks.paragraph(strong(said if answer.full else "query, without its literals"))
+    query = _cut(_lines(answer.backend.query or ""), _QUERY)
+    yield blocks.preformatted(query if query.strip() else " ")
+    yield from _locks(answer)
+    yield blocks.actions([*_buttons(opened, answer)])
+    yield blocks.foot((f"as of {clock(server.now)}",))
+
+
+def _standing(answer: Inspection) -> Iterable[Line]:
+    if answer.blocked_by:
+        pids = [
+            "a prepared transaction" if pid == PREPARED_TRANSACTION else str(pid)
+            for pid in answer.blocked_by
+        ]
+        yield (f"waits for {some(pids, 10)}",)
+    if answer.waiting_behind:
+        behind = [str(pid) for pid in answer.waiting_behind]
+        yield (f"{count(len(behind), 'session')} wait behind it: {some(behind, 10)}",)
+    if answer.why_spared is not None:
+        yield ("The bot does not end it: ", Quoted(answer.why_spared))
+
+
+def _pairs(answer: Inspection) -> Iterable[tuple[str, str]]:
+    """All columns but the query, those without a value left out; ages beside instants."""
+    backend, now = answer.backend, answer.server.now
+    ages = {
+        "backend_start": backend.age(now),
+        "xact_start": backend.xact_age(now),
+        "query_start": backend.query_age(now),
+        "state_change": backend.state_age(now),
+    }
+    for name in ACTIVITY_COLUMNS:
+        value = getattr(backend, name)
+        if name == "query" or value is None or value == "":
+            continue
+        if name in ages:
+            length = ages[name]
+            since = f" · {age(length)} ago" if length is not None else ""
+            yield name, f"{timestamp(value)}{since}"
+        else:
+            yield name, str(value)
+
+
+def _locks(answer: Inspection) -> Iterable[Block]:
+    if not answer.locks:
+        return
+    yield blocks.paragraph(strong("locks, those it waits for first"))
+    lines = [_lock(answer, lock) for lock in answer.locks]
+    yield blocks.preformatted(_cut("\n".join(lines), _LOCKS))
+
+
+def _lock(answer: Inspection, lock: HeldLock) -> str:
+    how = "holds " if lock.granted else "waits "
+    what = lock.locktype
+    if lock.relation is not None:
+        what = f"{'' if what == 'relation' else f'{what} of '}relation {lock.relation}"
+    database = answer.names.databases.get(lock.database) if lock.database else None
+    within = f" in {visible(database.datname)}" if database is not None else ""
+    since = (
+        f" for {age(answer.server.now - lock.since)}"
+        if lock.since is not None and not lock.granted
+        else ""
+    )
+    return f"{how}{lock.mode} on {what}{within}{since}"
+
+
+def _buttons(opened: Opened, answer: Inspection) -> Iterable[Block]:
+    yield from _refresh_button(opened)
+    if answer.why_spared is None:
+        yield blocks.button(
+            "Terminate…", ActionId.SESSION_KILL, opened.row.encode(), style="danger"
+        )
+
+
+def _refresh(opened: Opened) -> Iterable[Block]:
+    if (made := blocks.actions(_refresh_button(opened))) is not None:
+        yield made
+
+
+def _refresh_button(opened: Opened) -> Iterable[Block]:
+    yield blocks.button("Refresh", ActionId.SESSION_REFRESH, opened.row.encode())
+
+
+def _lines(query: str) -> str:
+    """A query with its own line ends, and nothing else that is not to be seen."""
+    return "\n".join(visible(line) for line in query.splitlines())
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

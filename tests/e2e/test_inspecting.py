@@ -1,0 +1,106 @@
+"""The tree of blockers, and one session whole."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from tests.e2e.conftest import Bot
+from tests.integration.conftest import Sessions
+from workspace import Person, Workspace
+
+
+@pytest.fixture
+async def queue(sessions: Sessions) -> AsyncIterator[list[asyncpg.Connection]]:
+    """One who holds a row, and two who queue for it."""
+    holder, first, second = [await sessions.open("web", app=f"queue {n}") for n in range(3)]
+    asking = await sessions.open("web", "other_db")
+    statement = "update accounts set balance = 4711 where id = 7"
+    await holder.execute(f"begin; {statement}")
+    tasks = []
+    for waiter in (first, second):
+        tasks.append(asyncio.ensure_future(waiter.execute(statement)))
+        while not await asking.fetchval(
+            "select cardinality(pg_blocking_pids($1)) > 0", waiter.get_server_pid()
+        ):
+            await asyncio.sleep(0.01)
+    yield [holder, first, second]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_the_tree_shows_the_root_and_ends_it(
+    bot: Bot, ana: Person, vera: Person, queue: list[asyncpg.Connection]
+) -> None:
+    root, first, _ = (connection.get_server_pid() for connection in queue)
+    await vera.command("/pg-sessions some_db", channel="incidents")
+    await vera.click("Blocking tree")
+    shown = await ana.sees("Who waits for whom on main", f"└ {first}", channel="incidents")
+    assert "2 sessions wait behind 1 root" in ana.text_of(shown)
+
+    await ana.choose("Terminate a root", str(root), channel="incidents")
+    await ana.sees("Terminate 1 session on main?", "2 waiting sessions go on")
+    await ana.click("Terminate 1 session")
+    await ana.sees("Terminated 1 of 1 on main", "waiting 2 → 0")
+
+    await vera.click("Refresh", in_message=shown)
+    await vera.sees("Who waits for whom", "Nobody waits for a lock")
+
+
+async def test_a_prepared_transaction_at_the_root_gets_its_rollback(
+    bot: Bot, ana: Person, sessions: Sessions
+) -> None:
+    holder, waiter = await sessions.open("web"), await sessions.open("web")
+    await holder.execute(
+        "begin; update accounts set balance = 1 where id = 8; prepare transaction 'it''s me'"
+    )
+    task = asyncio.ensure_future(waiter.execute("update accounts set balance = 2 where id = 8"))
+    try:
+        while not await holder.fetchval(
+            "select cardinality(pg_blocking_pids($1)) > 0", waiter.get_server_pid()
+        ):
+            await asyncio.sleep(0.01)
+        await ana.command("/pg-sessions some_db", channel="incidents")
+        await ana.click("Blocking tree")
+        await ana.sees("ROLLBACK PREPARED 'it''s me';")
+    finally:
+        await holder.execute("rollback prepared 'it''s me'")
+        await task
+
+
+async def test_a_session_whole_in_a_modal(
+    bot: Bot, slack: Workspace, ana: Person, vera: Person, queue: list[asyncpg.Connection]
+) -> None:
+    root = str(queue[0].get_server_pid())
+    await ana.command("/pg-sessions some_db", channel="incidents")
+
+    await vera.choose("Show a session", root, channel="incidents")
+    await vera.sees_modal("balance = ?", "2 sessions wait behind it", "RowExclusiveLock")
+    assert "4711" not in vera.modal_text()
+    await ana.choose("Show a session", root, channel="incidents")
+    await ana.sees_modal("balance = 4711", "for you alone")
+    await ana.click("Refresh")
+    await ana.sees_modal("balance = 4711")
+
+    await vera.click("Terminate…")
+    await vera.sees("You may not end sessions here", channel="incidents")
+    await ana.click("Terminate…")
+    await ana.sees_modal("preview stands in the channel")
+    await ana.close_modal()
+    await ana.click("Terminate 1 session", channel="incidents")
+    await ana.sees("Terminated 1 of 1 on main", root)
+    for message in slack.messages("incidents"):
+        assert "4711" not in str(message.blocks) + message.text
+
+
+async def test_a_session_that_is_gone_is_said_to_be_gone(
+    bot: Bot, ana: Person, sessions: Sessions
+) -> None:
+    session = await sessions.open("web", "other_db")
+    pid = str(session.get_server_pid())
+    await ana.command("/pg-sessions other_db", channel="incidents")
+    await session.close()
+    await ana.choose("Show a session", pid)
+    await ana.sees_modal("already gone")

@@ -1,0 +1,5 @@
+"""The story, alive on PostgreSQL: who is connected, the login that fails, the faults, the guide."""
+
+from workspace.scenario.scenario import Scenario
+
+__all__ = ["Scenario"]

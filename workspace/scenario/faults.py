@@ -1,0 +1,128 @@
+"""What can be broken by a button: Slack, by the workspace's knobs, and PostgreSQL, for real."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from workspace.postgres import PostgresServer
+from workspace.slack import Workspace
+
+Where: TypeAlias = Literal["slack", "postgres"]
+
+HANG_SECONDS = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """A fault as the page offers it."""
+
+    id: str
+    label: str
+    where: Where
+
+
+BUTTONS = (
+    Button("rate_limit", "Answer 429 to the next 3 calls", "slack"),
+    Button("refuse_tables", "Refuse tables", "slack"),
+    Button("cut", "Cut the socket", "slack"),
+    Button("twice", "Deliver the next click twice", "slack"),
+    Button("late", "Lose acknowledgements for 4 s", "slack"),
+    Button("fill", "Fill up every connection", "postgres"),
+    Button("restart", "Restart", "postgres"),
+    Button("hang", f"Hang for {HANG_SECONDS} s", "postgres"),
+)
+
+
+class SlackFaults:
+    """The buttons of the workspace. Each is pressed again to take it back."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._faults = workspace.faults
+        self._sockets = workspace.server.sockets
+        self._press: dict[str, Callable[[], object]] = {
+            "rate_limit": lambda: self._faults.rate_limit("*", times=3, retry_after=2),
+            "refuse_tables": self._faults.refuse_tables,
+            "cut": self._sockets.cut,
+            "twice": self._faults.deliver_twice,
+            "late": lambda: self._faults.delay_acks(4.0),
+        }
+
+    @property
+    def active(self) -> set[str]:
+        """Those in force. A cut lasts until the app has connected again."""
+        lines = self._faults.in_force()
+        found = {
+            "rate_limit": any("rate_limit" in line for line in lines),
+            "refuse_tables": self._faults.tables != "nowhere",
+            "cut": len(self._sockets) == 0,
+            "twice": any("twice" in line for line in lines),
+            "late": self._faults.ack_seconds > 0,
+        }
+        return {name for name, in_force in found.items() if in_force}
+
+    def toggle(self, name: str) -> None:
+        """Press one. The knobs are taken back all together, so the others are pressed again."""
+        active = self.active
+        if name not in active:
+            self._press[name]()
+        elif name != "cut":
+            self._faults.clear()
+            for other in active - {name, "cut"}:
+                self._press[other]()
+
+    def clear(self) -> None:
+        """Take them all back."""
+        self._faults.clear()
+
+
+# $1 is the postmaster, stopped first so that it makes no more children. `cat` ends when the
+# starting process closes the pipe or dies, and after $2 seconds it is ended: nothing stays stopped.
+_HANG = """
+kill -STOP "$1"
+children=$(cat "/proc/$1/task/$1/children")
+kill -STOP $children
+echo stopped
+timeout "$2" cat >/dev/null
+kill -CONT $children "$1"
+"""
+
+
+class Hang:
+    """All of a server's processes stopped for a while. Its clients get no answer, and no error."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+        self._process: asyncio.subprocess.Process | None = None
+        self._end: asyncio.Task[None] | None = None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the server is stopped."""
+        return self._process is not None
+
+    async def begin(self, server: PostgresServer) -> None:
+        """Stop it; returns once it is stopped."""
+        self._process = await asyncio.create_subprocess_exec(
+            *("sh", "-c", _HANG, "hang", str(server.pid), str(HANG_SECONDS)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None
+        await self._process.stdout.readline()
+        self._end = asyncio.create_task(self._watch(self._process))
+        self._changed()
+
+    async def end(self) -> None:
+        """Let it go on now; harmless where nothing is stopped."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+        if self._end is not None:
+            await self._end
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        await process.wait()
+        self._process = None
+        self._changed()
