@@ -39,10 +39,13 @@ async def says(desk: Desk, click: Click, opened: Opened, words: str) -> None:
     """Put one line in the modal's place."""
     if click.view is not None:
         view = session_view.trouble(opened, [(words,)])
-        await _update(desk, view, click.view.id, click.view.hash)
+        # Without a hash: this is the last word, whatever refresh is still under way.
+        await _update(desk, view, click.view.id, None)
 
 
-async def _fill(desk: Desk, click: Click, opened: Opened, *, view_id: str, view_hash: str) -> None:
+async def _fill(
+    desk: Desk, click: Click, opened: Opened, *, view_id: str, view_hash: str | None
+) -> None:
     try:
         answer = await desk.operations.inspect(
             click.actor,
@@ -62,7 +65,7 @@ async def _fill(desk: Desk, click: Click, opened: Opened, *, view_id: str, view_
     await _update(desk, view, view_id, view_hash)
 
 
-async def _update(desk: Desk, view: dict[str, Any], view_id: str, view_hash: str) -> None:
+async def _update(desk: Desk, view: dict[str, Any], view_id: str, view_hash: str | None) -> None:
     try:
         await desk.client.views_update(view_id=view_id, hash=view_hash, view=view)
     except SlackApiError as error:
