@@ -33,6 +33,10 @@ lint: .venv/dev ## the checks that run nothing: style, types, imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+.PHONY: demo
+demo: .venv/dev ## try it in a browser: a Slack and a PostgreSQL of its own (PORT=… to choose the page's)
+	@exec $(BIN)/python -m workspace
+
 .PHONY: run
 run: .venv/run ## start the bot with the settings in .env
 	@exec $(BIN)/python -m bot

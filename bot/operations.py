@@ -232,7 +232,7 @@ class Operations:
         names = await cluster.names()
         look = await cluster.look((InTree(),), names=names, everything=True, limit=TREE_ROWS)
         locks = await cluster.locks(names)
-        await self._remember(actor, channel_id, look)
+        await self._remember(actor, channel_id, look, "tree")
         protection = await self._protection(cluster, look)
         spared = {row.pid: protection.why(row) for row in look.rows}
         return Tree(
@@ -264,7 +264,8 @@ class Operations:
         row = next((row for row in look.rows if row.id == backend_id), None)
         if row is None:
             return Gone(cluster=cluster_name, id=backend_id)
-        recorded = await self._remember(actor, channel_id, look)
+        what = f"pid {row.pid}, {'with its full query' if full else 'redacted'}"
+        recorded = await self._remember(actor, channel_id, look, what)
         full = full and recorded
         protection = await self._protection(cluster, look)
         return Inspection(
@@ -279,10 +280,13 @@ class Operations:
             why_spared=protection.why(row),
         )
 
-    async def _remember(self, actor: Actor, channel_id: str, look: Look) -> bool:
+    async def _remember(
+        self, actor: Actor, channel_id: str, look: Look, what: str = "sessions"
+    ) -> bool:
         """Note the look; a ledger in trouble must not keep anyone from looking."""
+        server = look.server
         try:
-            await self._ledger.looked(actor, channel_id, look.server.cluster, look.server.now)
+            await self._ledger.looked(actor, channel_id, server.cluster, server.now, what)
         except LedgerError:
             log.warning("ledger.look_not_recorded", cluster=look.server.cluster, exc_info=True)
             return False
@@ -369,7 +373,7 @@ class Operations:
         return await self._freeze(actor, channel_id, gathered, request, basis=basis)
 
     async def preview_again(self, actor: Actor, channel_id: str, proposal_id: int) -> Proposed:
-        """A new preview of a proposal that expired, or of its targets that had changed.
+        """A new preview: of one that expired, of what had changed, or after a cancel.
 
         What had changed is offered whatever it runs now: identity and protection only.
         """
@@ -459,8 +463,18 @@ class Operations:
 
     # --- confirming ----------------------------------------------------------------
 
-    async def confirm(self, actor: Actor, channel_id: str, proposal_id: int) -> Confirmed:
+    async def confirm(
+        self,
+        actor: Actor,
+        channel_id: str,
+        proposal_id: int,
+        *,
+        action: Action = Action.TERMINATE,
+    ) -> Confirmed:
         """Do what a preview showed, to exactly what it showed; the click is authorized.
+
+        To cancel is another thing to do to the same targets: those that ran a query are
+        asked to end that very query.
 
         Raises `ClusterError` where the cluster could not be asked, in which case nothing
         was claimed and the preview still stands, and `LedgerError` where the intent could
@@ -481,14 +495,15 @@ class Operations:
             return NeedsSecondPerson(proposal=proposal)
         cluster = self._cluster(proposal.cluster)
         before = await cluster.look((), names=await cluster.names(), limit=0)
-        guards = await self._guards(cluster, proposal, before)
+        guards = await self._guards(cluster, replace(proposal, action=action), before)
 
-        claimed = await self._ledger.claim(proposal_id, actor, self._owner, LEASE)
+        claimed = await self._ledger.claim(proposal_id, actor, self._owner, LEASE, action=action)
         if claimed is None:
             entry = await self._ledger.get(proposal_id)
             return NotClaimed(why=(entry and _closed(entry)) or "missing", entry=entry)
         log.info("kill.claimed", kill=claimed.id, cluster=cluster.name, targets=len(guards))
-        results: dict[BackendId, Result] = {}
+        results = _without_a_query(claimed)
+        guards = [guard for guard in guards if guard.target not in results]
         async with self._renewing(claimed):
             started = self._clock.monotonic()
             try:
@@ -662,7 +677,7 @@ class Operations:
         open_ends = [
             r for r in conclusion.results if r.outcome in (Outcome.UNKNOWN, Outcome.STILL_RUNNING)
         ]
-        amendments = await self._look_again(cluster, open_ends) if open_ends else ()
+        amendments = await self._look_again(cluster, proposal, open_ends) if open_ends else ()
         notes = await self._who_came_back(cluster, conclusion)
         if not amendments and not notes:
             return None
@@ -676,7 +691,9 @@ class Operations:
             notes=(*conclusion.notes, *notes),
         )
 
-    async def _look_again(self, cluster: Cluster, open_ends: list[Result]) -> tuple[Result, ...]:
+    async def _look_again(
+        self, cluster: Cluster, proposal: Proposal, open_ends: list[Result]
+    ) -> tuple[Result, ...]:
         until = self._clock.monotonic() + UNKNOWN_WATCH
         while True:
             try:
@@ -684,7 +701,7 @@ class Operations:
             except ClusterError as error:
                 problem = error.problem
             else:
-                return tuple(_later(result, seen) for result in open_ends)
+                return tuple(_later(result, seen, proposal) for result in open_ends)
             if self._clock.monotonic() >= until:
                 return tuple(
                     replace(result, detail=f"{result.detail}; looked at again: {problem}")
@@ -981,6 +998,17 @@ def _broken_off(
     )
 
 
+def _without_a_query(claimed: Proposal) -> dict[BackendId, Result]:
+    """The targets of a cancel that ran nothing: to these it would do nothing."""
+    if claimed.action is Action.TERMINATE:
+        return {}
+    return {
+        target.id: Result(target.id, Outcome.ALREADY_FINISHED, "no query was running")
+        for target in claimed.targets
+        if target.seen.state != "active"
+    }
+
+
 def _not_sent(guard: Guard, error: NotSent | None) -> Result:
     problem = error.problem if error else "the server stopped answering"
     return Result(guard.target, Outcome.INTERRUPTED, f"not signalled: {problem}")
@@ -1040,14 +1068,15 @@ def _ended(guard: Guard, seen: Sighting) -> bool:
     """Whether what was signalled has had its effect."""
     if seen.server != guard.server:
         return True
-    found = seen.there.get(guard.target)
+    return _has_ended(seen.there.get(guard.target), guard.action, guard.query_start)
+
+
+def _has_ended(found: Whereabouts | None, action: Action, query_start: datetime | None) -> bool:
     if found is None:
         return True
-    if guard.action is Action.TERMINATE:
+    if action is Action.TERMINATE or found.state is None:
         return False
-    return found.state is not None and (
-        found.state != "active" or found.query_start != guard.query_start
-    )
+    return found.state != "active" or found.query_start != query_start
 
 
 def _still(backend_id: BackendId, found: Whereabouts) -> Result:
@@ -1066,21 +1095,21 @@ def _is_there(backend_id: BackendId, proposal: Proposal, seen: Sighting) -> bool
     return seen.server == proposal.server and backend_id in seen.there
 
 
-def _later(result: Result, seen: Sighting) -> Result:
+def _later(result: Result, seen: Sighting, proposal: Proposal) -> Result:
     """What a second look says of a target that was unknown or still running."""
     found = seen.there.get(result.id)
-    match result.outcome:
-        case Outcome.STILL_RUNNING if found is None:
-            return Result(result.id, Outcome.TERMINATED, "gone at the second look")
-        case Outcome.STILL_RUNNING:
-            assert found is not None  # noqa: S101
-            return Result(result.id, Outcome.STILL_RUNNING, f"{_waits_on(found)}, 10 s later too")
-        case _ if found is None:
-            detail = "gone now; whether by this signal is not known"
-            return Result(result.id, Outcome.UNKNOWN, detail)
-        case _:
-            detail = "still there after the deadline: nothing will be signalled any more"
-            return Result(result.id, Outcome.UNKNOWN, detail)
+    if result.outcome is Outcome.STILL_RUNNING:
+        target = next(t for t in proposal.targets if t.id == result.id)
+        if _has_ended(found, proposal.action, target.seen.query_start):
+            return Result(result.id, _success(proposal.action), "seen at the second look")
+        detail = _waits_on(found) if found is not None else ""
+        return Result(result.id, Outcome.STILL_RUNNING, f"{detail}, 10 s later too")
+    detail = (
+        "gone now; whether by this signal is not known"
+        if found is None
+        else "still there after the deadline: nothing will be signalled any more"
+    )
+    return Result(result.id, Outcome.UNKNOWN, detail)
 
 
 def _came_back(rolname: str, rows: list[Backend]) -> str:

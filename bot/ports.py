@@ -209,12 +209,19 @@ class Ledger(Protocol):
         """A proposal and what is known of it, or None where there is none of that id."""
 
     async def claim(
-        self, proposal_id: int, actor: Actor, owner: str, lease: timedelta
+        self,
+        proposal_id: int,
+        actor: Actor,
+        owner: str,
+        lease: timedelta,
+        *,
+        action: Action = Action.TERMINATE,
     ) -> Proposal | None:
         """Claim a proposal, once: by one guarded update that also checks its expiry.
 
-        The claim is the intent: once this returns, who confirmed what is on record. None:
-        it is not there to be claimed (`get` says why).
+        `action` is what was confirmed, of what the preview gave the choice. The claim is
+        the intent: once this returns, who confirmed what is on record. None: it is not
+        there to be claimed (`get` says why).
         """
 
     async def renew(self, proposal_id: int, owner: str, lease: timedelta) -> bool:
@@ -237,8 +244,10 @@ class Ledger(Protocol):
     async def refused(self, actor: Actor, channel_id: str, what: str, why: str) -> None:
         """Record an attempt that was refused."""
 
-    async def looked(self, actor: Actor, channel_id: str, cluster: str, at: datetime) -> None:
-        """Record a look; `at` is the cluster's clock."""
+    async def looked(
+        self, actor: Actor, channel_id: str, cluster: str, at: datetime, what: str
+    ) -> None:
+        """Record a look; `at` is the cluster's clock, `what` what was looked at."""
 
     async def last_look(self, channel_id: str, cluster: str) -> datetime | None:
         """The cluster's clock at this channel's last look at it."""

@@ -138,7 +138,7 @@ def _to_proposal(kill: Row[Any], targets: Iterable[Row[Any]]) -> Proposal:
         cluster=kill.cluster,
         host=kill.host,
         server=ServerId(kill.system_identifier, kill.postmaster_start_time),
-        action=Action(kill.action),
+        action=Action(kill.confirmed_action or kill.action),
         basis=Basis(kill.basis),
         wording=kill.wording,
         conditions=from_json(kill.conditions),

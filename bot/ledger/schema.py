@@ -129,7 +129,8 @@ kills = Table(
     Column("host", Text, nullable=False),
     Column("system_identifier", BigInteger, nullable=False),
     Column("postmaster_start_time", Instant, nullable=False),
-    Column("action", Text, nullable=False),
+    Column("action", Text, nullable=False),  # as proposed
+    Column("confirmed_action", Text),  # as confirmed: a preview may offer to cancel, too
     Column("basis", Text, nullable=False),
     Column("wording", Text, nullable=False),
     Column("conditions", Json, nullable=False),
@@ -236,6 +237,7 @@ looks = Table(
     Column("channel_id", Text, nullable=False),
     Column("cluster", Text, nullable=False),
     Column("cluster_at", Instant, nullable=False),  # the cluster's clock
+    Column("what", Text, nullable=False),
     Column("at", Instant, nullable=False),
 )
 
@@ -251,6 +253,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             system_identifier BIGINT NOT NULL,
             postmaster_start_time BIGINT NOT NULL,
             action TEXT NOT NULL,
+            confirmed_action TEXT,
             basis TEXT NOT NULL,
             wording TEXT NOT NULL,
             conditions TEXT NOT NULL,
@@ -355,6 +358,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             channel_id TEXT NOT NULL,
             cluster TEXT NOT NULL,
             cluster_at BIGINT NOT NULL,
+            what TEXT NOT NULL,
             at BIGINT NOT NULL
         )
         """,

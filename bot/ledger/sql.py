@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.errors import LedgerError
-from bot.kills import Actor, Conclusion, Draft, Proposal, Result, State
+from bot.kills import Action, Actor, Conclusion, Draft, Proposal, Result, State
 from bot.ledger import schema
 from bot.ledger.rows import (
     conclusion_values,
@@ -130,7 +130,13 @@ class SqlLedger:
         return entries[0] if entries else None
 
     async def claim(
-        self, proposal_id: int, actor: Actor, owner: str, lease: timedelta
+        self,
+        proposal_id: int,
+        actor: Actor,
+        owner: str,
+        lease: timedelta,
+        *,
+        action: Action = Action.TERMINATE,
     ) -> Proposal | None:
         """Claim a proposal, once: by one guarded update that also checks its expiry."""
         claim = _kill(
@@ -139,6 +145,7 @@ class SqlLedger:
             kills.c.expires_at > self._store.clock,
         ).values(
             state=State.CLAIMED,
+            confirmed_action=action,
             confirmed_by=actor.user_id,
             confirmed_by_team=actor.team_id,
             claimed_at=self._store.clock,
@@ -257,8 +264,10 @@ class SqlLedger:
                 )
             )
 
-    async def looked(self, actor: Actor, channel_id: str, cluster: str, at: datetime) -> None:
-        """Record a look; `at` is the cluster's clock."""
+    async def looked(
+        self, actor: Actor, channel_id: str, cluster: str, at: datetime, what: str
+    ) -> None:
+        """Record a look; `at` is the cluster's clock, `what` what was looked at."""
         async with self._transaction(self._writer) as connection:
             await connection.execute(
                 insert(looks).values(
@@ -267,6 +276,7 @@ class SqlLedger:
                     channel_id=channel_id,
                     cluster=cluster,
                     cluster_at=at,
+                    what=what,
                     at=self._store.clock,
                 )
             )

@@ -13,6 +13,7 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 from bot.answers import conclusion_of
 from bot.errors import UsageError
 from bot.grammar import HistoryRequest, KillRequest, SessionsRequest, read_kill, read_sessions
+from bot.kills import Action
 from bot.policy import Right
 from bot.slack import answers, modals, payloads
 from bot.slack.desk import Desk
@@ -150,6 +151,11 @@ async def terminate(desk: Desk, click: Click, _: Admitted) -> None:
     await answers.confirmed(desk, click, _read(proposal_id, click.value))
 
 
+async def cancel(desk: Desk, click: Click, _: Admitted) -> None:
+    """`Cancel query`: end what the targets ran, and leave the sessions."""
+    await answers.confirmed(desk, click, _read(proposal_id, click.value), action=Action.CANCEL)
+
+
 async def dismiss(desk: Desk, click: Click, _: Admitted) -> None:
     """Close a preview: for the one who asked, and for those who may kill."""
     await answers.dismissed(desk, click, _read(proposal_id, click.value))
@@ -204,6 +210,7 @@ LISTENERS: dict[ActionId, tuple[Right, Listener]] = {
     ActionId.SESSION_REFRESH: (Right.LOOK, refresh_modal),
     ActionId.SESSION_KILL: (Right.KILL, kill_from_modal),
     ActionId.KILL_TERMINATE: (Right.KILL, terminate),
+    ActionId.KILL_CANCEL: (Right.KILL, cancel),
     ActionId.KILL_DISMISS: (Right.KILL, dismiss),
     ActionId.KILL_PREVIEW_AGAIN: (Right.KILL, preview_again),
     ActionId.KILL_CHOOSE: (Right.KILL, choose),

@@ -19,7 +19,7 @@ from bot.answers import (
 from bot.backends import BackendId
 from bot.errors import UsageError
 from bot.grammar import Field, HistoryRequest, KillRequest, Match, SessionsRequest
-from bot.kills import Conclusion, Place, Proposal
+from bot.kills import Action, Conclusion, Place, Proposal
 from bot.slack.desk import Desk
 from bot.slack.gate import Admitted
 from bot.slack.payloads import Click, Command
@@ -164,10 +164,12 @@ async def history(
     await desk.whisper(request_from, history_view.history(answer))
 
 
-async def confirmed(desk: Desk, click: Click, proposal_id: int) -> None:
+async def confirmed(
+    desk: Desk, click: Click, proposal_id: int, *, action: Action = Action.TERMINATE
+) -> None:
     """Carry out what a preview showed; its message becomes the outcome."""
     work = asyncio.ensure_future(
-        desk.operations.confirm(click.actor, click.channel_id, proposal_id)
+        desk.operations.confirm(click.actor, click.channel_id, proposal_id, action=action)
     )
     try:
         done, _ = await asyncio.wait({work}, timeout=PROGRESS_AFTER)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.conftest import Bot
 from tests.integration.conftest import Sessions
-from workspace import Person, Workspace
+from workspace import NotSeen, Person, Workspace
 from workspace.rules import TablesRefused
 
 
@@ -186,3 +186,25 @@ async def test_the_same_database_on_two_clusters_is_a_choice_by_button(
     await ana.command('/pg-kill app="on both"', channel="incidents")
     await ana.click("main/")
     await ana.sees("Terminate 1 session on main?")
+
+
+async def test_a_query_is_cancelled_and_its_session_then_terminated(
+    bot: Bot, ana: Person, sessions: Sessions
+) -> None:
+    busy = await sessions.open("batch", "other_db", app="long query")
+    query = asyncio.ensure_future(busy.execute("select pg_sleep(600)"))
+    await ana.command("/pg-sessions other_db", channel="incidents")
+    await ana.command('/pg-kill app="long query" state=active', channel="incidents")
+    await ana.click("Cancel query")
+    await ana.sees("Cancelled 1 of 1 on main", "cancelled")
+    with pytest.raises(asyncpg.QueryCanceledError):
+        await query
+    assert not await dead(busy)
+
+    await ana.command('/pg-kill app="long query"', channel="incidents")
+    await ana.sees("Terminate 1 session on main?", "good until")
+    with pytest.raises(NotSeen):
+        await ana.click("Cancel query")
+    await ana.click("Terminate 1 session")
+    await ana.sees("Terminated 1 of 1 on main")
+    assert await dead(busy)

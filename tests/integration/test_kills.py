@@ -15,7 +15,7 @@ from bot.answers import Choice, NeedsSecondPerson, NotClaimed, NothingToKill, Pr
 from bot.backends import BackendId
 from bot.errors import ClusterError, LedgerError, TargetError
 from bot.grammar import KillRequest, SessionsRequest, Target, parse_kill
-from bot.kills import LEASE, Actor, Basis, Conclusion, Outcome, State
+from bot.kills import LEASE, Action, Actor, Basis, Conclusion, Outcome, State
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
 from bot.ports import Entry, Guard, Reply
@@ -543,3 +543,71 @@ async def test_what_started_after_the_channels_last_look_is_marked(
 
     marks = {t.id.pid: t.is_new for t in shown.proposal.targets}
     assert marks == {old.get_server_pid(): False, new.get_server_pid(): True}
+
+
+async def run(connection: asyncpg.Connection, cluster: PostgresCluster) -> asyncio.Task[str]:
+    """Let a session run a long query, and return when it is seen to run."""
+    task = asyncio.ensure_future(connection.execute("select pg_sleep(600)"))
+    names = await cluster.names()
+    while not any(
+        row.pid == connection.get_server_pid() and row.state == "active"
+        for row in (await cluster.look((), names=names)).rows
+    ):
+        await asyncio.sleep(0.01)
+    return task
+
+
+async def test_cancel_ends_the_query_that_was_shown_and_keeps_the_session(
+    bench: Bench, cluster: PostgresCluster, sessions: Sessions
+) -> None:
+    busy, idle = await sessions.open("batch", app="cancel"), await sessions.open(app="cancel")
+    query = await run(busy, cluster)
+    ops = bench()
+    shown = await preview(ops, "app=cancel")
+
+    answer = await ops.confirm(ANA, CHANNEL, shown.proposal.id, action=Action.CANCEL)
+
+    assert isinstance(answer, Conclusion)
+    assert outcomes(answer) == {
+        busy.get_server_pid(): Outcome.CANCELLED,
+        idle.get_server_pid(): Outcome.ALREADY_FINISHED,
+    }
+    with pytest.raises(asyncpg.QueryCanceledError):
+        await query
+    assert await lives(busy)
+    assert await lives(idle)
+    again = await ops.preview_again(ANA, CHANNEL, shown.proposal.id)
+    assert isinstance(again, Preview)
+    assert again.proposal.action is Action.TERMINATE
+
+
+async def test_cancel_spares_the_query_that_came_after(
+    bench: Bench, cluster: PostgresCluster, sessions: Sessions, admin: asyncpg.Connection
+) -> None:
+    busy = await sessions.open("batch", app="next query")
+    query = await run(busy, cluster)
+    ops = bench()
+    shown = await preview(ops, 'app="next query"')
+    await admin.execute("select pg_cancel_backend($1)", busy.get_server_pid())
+    with pytest.raises(asyncpg.QueryCanceledError):
+        await query
+    query = await run(busy, cluster)
+
+    answer = await ops.confirm(ANA, CHANNEL, shown.proposal.id, action=Action.CANCEL)
+
+    assert isinstance(answer, Conclusion)
+    assert outcomes(answer) == {busy.get_server_pid(): Outcome.ALREADY_FINISHED}
+    assert not query.done()
+    query.cancel()
+
+
+async def test_who_comes_back_is_said_ten_seconds_later(bench: Bench, sessions: Sessions) -> None:
+    await sessions.open("some_user")
+    ops = bench()
+    conclusion = await confirm(ops, await preview(ops, "user=some_user"))
+    assert "still free" in (await later(ops, conclusion)).notes[0]
+
+    again = await sessions.open("some_user")
+    amended = await later(ops, conclusion)
+    assert "some_user is back with 1 session" in amended.notes[0]
+    assert str(again.get_server_pid()) in amended.notes[0]

@@ -403,10 +403,12 @@ class TestTheRecord:
 
     async def test_the_last_look_is_the_channels_own_and_the_last_recorded(self, ledger: SqlLedger):
         assert await ledger.last_look("C1", "main") is None
-        await ledger.looked(ANA, "C1", "main", THEN + LONG)
-        await ledger.looked(BEN, "C1", "main", THEN)  # after a failover its clock went back
-        await ledger.looked(BEN, "C2", "main", THEN + LONG)
-        await ledger.looked(BEN, "C1", "prod", THEN + LONG)
+        await ledger.looked(ANA, "C1", "main", THEN + LONG, "sessions")
+        await ledger.looked(
+            BEN, "C1", "main", THEN, "sessions"
+        )  # after a failover its clock went back
+        await ledger.looked(BEN, "C2", "main", THEN + LONG, "sessions")
+        await ledger.looked(BEN, "C1", "prod", THEN + LONG, "tree")
         assert await ledger.last_look("C1", "main") == THEN
         assert len(await rows(ledger, schema.looks)) == 4
 

@@ -173,7 +173,9 @@ def proposal(*targets: Target, **values: Any) -> Proposal:
 
 def preview(*targets: Target, **values: Any) -> Preview:
     """That proposal, ready to be shown; what isn't the answer's own goes to the proposal."""
-    own = {name: values.pop(name) for name in ("server", "second_person", "gone") if name in values}
+    own: dict[str, Any] = {
+        name: values.pop(name) for name in ("server", "second_person", "gone") if name in values
+    }
     story: dict[str, Any] = {"server": server(), "second_person": False, **own}
     return Preview(proposal=proposal(*targets, **values), **story)
 

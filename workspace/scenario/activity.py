@@ -3,6 +3,8 @@
 It comes from outside the bot, over a connection of its own, so that a visitor can check the bot.
 """
 
+import asyncio
+
 from workspace.postgres import PostgresServer
 from workspace.scenario.connections import TROUBLE, Connection, connect, within
 
@@ -21,9 +23,9 @@ _QUERY = r"""
         wait_event_type,
         wait_event,
         backend_type,
-        left(regexp_replace(query, '\s+', ' ', 'g'), 120) as query
+        left(trim(regexp_replace(query, '\s+', ' ', 'g')), 120) as query
     from pg_stat_activity
-    where backend_type in ('client backend', 'walsender')
+    where backend_type in ('client backend', 'walsender') and pid <> pg_backend_pid()
     order by pg_stat_activity.xact_start nulls last, pid
 """
 
@@ -45,9 +47,14 @@ class Activity:
         self.is_full = False
         self._server = server
         self._connection: Connection | None = None
+        self._reading = asyncio.Lock()
 
     async def read(self) -> None:
         """Read it now; over a new connection if the last one is lost."""
+        async with self._reading:
+            await self._try_to_read()
+
+    async def _try_to_read(self) -> None:
         try:
             if self._connection is None or self._connection.is_closed():
                 self._connection = await connect(

@@ -72,6 +72,11 @@ class Scenario:
     ) -> None:
         await self._close()
 
+    @property
+    def sessions(self) -> int:
+        """How many sessions it has on both servers now."""
+        return len(self._main.there) + len(self._prod.there)
+
     # What the page asks for
 
     def view(self) -> ScenarioView:

@@ -61,7 +61,6 @@ def preview(
     *,
     may_confirm: Mapping[Right, Allowlist],
     group_names: Mapping[str, str] | None = None,
-    offer_cancel: bool = False,
 ) -> Message:
     """What would end, what that costs and gives, and the button that does it.
 
@@ -77,7 +76,7 @@ def preview(
         essence,
         *targets.details(proposal),
         blocks.paragraph(*consequences),
-        blocks.actions(_choices(answer, offer_cancel=offer_cancel)),
+        blocks.actions(_choices(answer)),
         blocks.foot(_preview_foot(answer, may_confirm, group_names or {})),
         also=[*targets.spoken(proposal), *consequences],
     )
@@ -163,7 +162,26 @@ def _gone(pids: Sequence[int]) -> Iterable[Line]:
         yield (f"No backend has pid {some([str(pid) for pid in pids], _LISTED, 'or')}.",)
 
 
-def _choices(answer: Preview, *, offer_cancel: bool) -> Iterable[Block]:
+def _cancel(proposal: Proposal, running: int) -> Block:
+    """Offered where a query runs: to a session that waits for its client it does nothing."""
+    queries = count(running, "query", "queries")
+    return blocks.button(
+        "Cancel query" if running == 1 else f"Cancel {queries}",
+        ActionId.KILL_CANCEL,
+        str(proposal.id),
+        confirm=blocks.confirm(
+            f"Cancel {queries} on {plain(proposal.cluster, 50)}?",
+            "What it ran fails, and its transaction with it. The session stays."
+            if running == 1
+            else "What they ran fails, and their transactions with it. The sessions stay.",
+            yes="Cancel query" if running == 1 else "Cancel queries",
+            no="Keep it" if running == 1 else "Keep them",
+            style="primary",
+        ),
+    )
+
+
+def _choices(answer: Preview) -> Iterable[Block]:
     proposal = answer.proposal
     value = str(proposal.id)
     yield blocks.button(
@@ -179,8 +197,8 @@ def _choices(answer: Preview, *, offer_cancel: bool) -> Iterable[Block]:
             style="danger",
         ),
     )
-    if offer_cancel and any(target.seen.state == "active" for target in proposal.targets):
-        yield blocks.button("Cancel query", ActionId.KILL_CANCEL, value)
+    if running := sum(target.seen.state == "active" for target in proposal.targets):
+        yield _cancel(proposal, running)
     yield blocks.button("Dismiss", ActionId.KILL_DISMISS, value)
 
 
@@ -328,6 +346,8 @@ def _afterwards(conclusion: Conclusion, page: int, pages: int) -> Iterable[Block
             yield blocks.button(label, ActionId.KILL_PAGE.numbered(number), value)
     if conclusion.counts[Outcome.CHANGED]:
         yield blocks.button("Preview again", ActionId.KILL_PREVIEW_AGAIN, str(proposal_id))
+    elif conclusion.proposal.action is Action.CANCEL:
+        yield blocks.button("Terminate…", ActionId.KILL_PREVIEW_AGAIN, str(proposal_id))
 
 
 def _outcome_foot(conclusion: Conclusion) -> Line:

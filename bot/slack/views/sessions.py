@@ -196,8 +196,8 @@ def _options(cluster_name: str, shown: Iterable[Backend]) -> Iterable[Block]:
             continue
         value = RowRef(cluster_name, backend.id).encode()
         if blocks.fits_option(value):
-            user = plain(backend.usename, 28).strip()
-            label = dotted((str(backend.pid), user, plain(backend.state, 30)))
+            names = (plain(backend.usename, 28), plain(backend.state, 30))
+            label = dotted((str(backend.pid), *map(str.strip, names)))
             yield blocks.option(label, value)
 
 

@@ -44,7 +44,6 @@ function section(block, place) {
   );
 }
 
-
 function small(each) {
   if (each.type === "image") return h("span", { class: "picture" }, each.alt_text);
   return h("span", {}, text(each));

@@ -66,9 +66,7 @@ function plain(each) {
     case "broadcast":
       return broadcast(each.range);
     case "emoji":
-      return each.unicode
-        ? String.fromCodePoint(...each.unicode.split("-").map((code) => Number.parseInt(code, 16)))
-        : emoji(each.name);
+      return emoji(each.name);
     case "date":
       return date(each.timestamp, each.fallback);
     case "color":

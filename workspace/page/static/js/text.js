@@ -5,7 +5,7 @@ import { withEmoji } from "./entities.js";
 import { mrkdwn } from "./mrkdwn.js";
 
 export function text(object) {
-  return object.type === "mrkdwn" ? mrkdwn(object.text) : broken(plain(object));
+  return object.type === "mrkdwn" ? mrkdwn(object.text, { verbatim: object.verbatim }) : broken(plain(object));
 }
 
 /** A plain_text as a string; its emoji are drawn unless the app said not to. */
