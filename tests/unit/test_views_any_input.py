@@ -216,7 +216,6 @@ def test_a_preview_of_any_targets_shows_them_all(names, number, some, second, ba
         ),
         may_confirm=LISTS,
         group_names={"S0ONCALL": names[0]},
-        offer_cancel=True,
     )
     assert holds(message)
     pids = [str(each.id.pid) for each in targets]

@@ -197,7 +197,8 @@ def _choices(answer: Preview) -> Iterable[Block]:
             style="danger",
         ),
     )
-    if running := sum(target.seen.state == "active" for target in proposal.targets):
+    running = sum(target.seen.state == "active" for target in proposal.targets)
+    if running and proposal.action is Action.TERMINATE:
         yield _cancel(proposal, running)
     yield blocks.button("Dismiss", ActionId.KILL_DISMISS, value)
 
@@ -310,7 +311,7 @@ def _result_line(conclusion: Conclusion, result: Result) -> Line:
 
 def _aftermath(conclusion: Conclusion) -> Iterable[Line]:
     changes = [_change(before, after) for before, after in conclusion.limits]
-    if conclusion.waiting is not None:
+    if conclusion.waiting is not None and any(conclusion.waiting):
         before, after = conclusion.waiting
         changes.append((f"waiting {before} → {after}",))
     if changes:
@@ -358,7 +359,7 @@ def _outcome_foot(conclusion: Conclusion) -> Line:
         line += (f" at {clock(at)}",)
     line += (f" · kill {proposal.id}",)
     if proposal.reason:
-        line += (" · ", Quoted(proposal.reason, _REASON))
+        line += (" · reason: ", Quoted(proposal.reason, _REASON))
     return line
 
 

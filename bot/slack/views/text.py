@@ -22,7 +22,12 @@ WORD_JOINER = "\u2060"
 
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _ORDINARY = re.compile(r"(?!_)[A-Za-z0-9_-]+(?<!_)")
-_MARKUP = re.compile(r"[.:/@#*_~`]")
+_MARKUP = re.compile(
+    r"[@#*~`]"  # mentions and styles
+    r"|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])"  # italics begin and end at a word's edge
+    r"|\.(?=[^\W\d_])"  # a domain: `18.6` and an address are none
+    r"|:(?=/|[^\s:]+:)"  # a scheme, an emoji
+)
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 """Characters of other categories that show as nothing, or as a space that is none."""
 

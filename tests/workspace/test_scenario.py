@@ -1,0 +1,417 @@
+"""The scenario on two real servers: what it says is asked from PostgreSQL itself."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import asyncpg
+import pytest
+from slack_sdk.web.async_client import AsyncWebClient
+
+import workspace.demo
+from workspace import Workspace
+from workspace.page.contract import Scenario as Contract
+from workspace.page.contract import ScenarioView
+from workspace.postgres import PostgresServer
+from workspace.scenario import Scenario, cast, faults
+
+REFUSED = 'FATAL:  too many connections for role "some_user"'
+
+FACTS = """
+    select usename, datname, application_name, state, wait_event_type = 'Lock' as waits
+    from pg_stat_activity
+    where usename = any($1)
+"""
+
+
+@dataclass
+class Stage:
+    """Everything that the tests of this module share."""
+
+    slack: Workspace
+    main: PostgresServer
+    prod: PostgresServer
+    scenario: Scenario
+
+
+@pytest.fixture(scope="module")
+async def stage() -> AsyncIterator[Stage]:
+    async with AsyncExitStack() as stack:
+        main, prod = (PostgresServer(settings=cast.SETTINGS) for _ in range(2))
+        await asyncio.gather(*map(stack.enter_async_context, (main, prod)))
+        slack = await stack.enter_async_context(Workspace())
+        scenario = Scenario(slack, main=main, prod=prod)
+        yield Stage(slack, main, prod, await stack.enter_async_context(scenario))
+
+
+@pytest.fixture
+async def scenario(stage: Stage) -> AsyncIterator[Scenario]:
+    """The scenario at its beginning; a test may do with it what it likes."""
+    yield stage.scenario
+    await stage.scenario.reset()
+
+
+@pytest.fixture
+async def admin(stage: Stage) -> AsyncIterator[asyncpg.Connection]:
+    """A superuser's own look at main, to see what is true."""
+    connection = await asyncpg.connect(stage.main.dsn(database="some_db"))
+    yield connection
+    connection.terminate()
+
+
+@pytest.fixture
+async def watched(scenario: Scenario) -> AsyncIterator[list]:
+    """Every view that a visitor gets, while one watches."""
+    views: list = []
+
+    async def watch() -> None:
+        async for view in scenario.subscribe():
+            views.append(view)  # noqa: PERF401 - it goes on for ever
+
+    watching = asyncio.create_task(watch())
+    yield views
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+
+
+async def until(holds: Callable[[], Awaitable[object]]) -> None:
+    async with asyncio.timeout(15):
+        while not await holds():
+            await asyncio.sleep(0.02)
+
+
+async def until_view(scenario: Scenario, holds: Callable[[ScenarioView], object]) -> None:
+    async def holds_now() -> object:
+        return holds(scenario.view())
+
+    await until(holds_now)
+
+
+async def terminate(admin: asyncpg.Connection, condition: str) -> None:
+    await admin.fetch(f"select pg_terminate_backend(pid) from pg_stat_activity where {condition}")
+
+
+async def facts(admin: asyncpg.Connection) -> Counter:
+    return Counter(map(tuple, await admin.fetch(FACTS, list(cast.CAST_ROLES))))
+
+
+def active(scenario: Scenario) -> set[str]:
+    """The faults in force. Without an app there is no socket, so `cut` always is."""
+    return {each["id"] for each in scenario.view()["faults"] if each["active"]} - {"cut"}
+
+
+def state(scenario: Scenario) -> str:
+    return scenario.view()["database"]["state"]
+
+
+def done(scenario: Scenario) -> list[str]:
+    return [step["id"] for step in scenario.view()["guide"] if step["done"]]
+
+
+# The beginning
+
+
+async def test_some_user_s_one_connection_is_held_by_an_idle_transaction_that_has_written(
+    scenario: Scenario, admin: asyncpg.Connection
+) -> None:
+    rows = await admin.fetch("""
+        select rolconnlimit, application_name, state, backend_xid is not null as has_written
+        from pg_stat_activity join pg_roles on rolname = usename where usename = 'some_user'
+    """)
+    assert list(map(tuple, rows)) == [(1, "psql", "idle in transaction", True)]
+
+
+async def test_three_wait_behind_it_one_behind_the_other(
+    scenario: Scenario, admin: asyncpg.Connection
+) -> None:
+    rows = await admin.fetch("""
+        select pid, pg_blocking_pids(pid) as blockers from pg_stat_activity
+        where wait_event_type = 'Lock'
+    """)
+    behind = {blocker: row["pid"] for row in rows for blocker in row["blockers"]}
+    chain = [await admin.fetchval("select pid from pg_stat_activity where usename = 'some_user'")]
+    while chain[-1] in behind:
+        chain.append(behind[chain[-1]])
+    assert len(chain) == 4
+
+
+async def test_the_login_fails_in_postgresql_s_own_words(stage: Stage, scenario: Scenario) -> None:
+    login = scenario.view()["login"]
+    assert (login["ok"], login["text"]) == (False, REFUSED)
+    with pytest.raises(asyncpg.TooManyConnectionsError) as caught:
+        await asyncpg.connect(stage.main.dsn(user="some_user", database="some_db"))
+    assert f"{caught.value.severity}:  {caught.value}" == REFUSED
+
+
+async def test_there_is_who_is_met_in_real_life(
+    scenario: Scenario, admin: asyncpg.Connection
+) -> None:
+    rows = await admin.fetch("""
+        select * from pg_stat_activity join pg_roles on rolname = usename
+        where usename is not null and pid <> pg_backend_pid()
+    """)
+    by_role = Counter(row["usename"] for row in rows)
+    assert by_role["batch"] == 14
+    assert {row["rolconnlimit"] for row in rows if row["usename"] == "batch"} == {20}
+    assert sum(row["datname"] == "some_db" for row in rows) > 20  # more than a page
+    assert {row["state"] for row in rows} == {
+        *("active", "idle", "idle in transaction", "idle in transaction (aborted)")
+    }
+    assert {row["backend_type"] for row in rows if row["rolreplication"]} >= {
+        *("client backend", "walsender")
+    }
+    assert any("<!channel>" in row["application_name"] for row in rows)
+    assert any(row["wait_event"] == "PgSleep" for row in rows)
+    assert {str(row["client_addr"]) for row in rows} == {"127.0.0.1/32"}
+
+
+async def test_both_servers_have_a_some_db_and_one_has_shop(
+    stage: Stage, scenario: Scenario
+) -> None:
+    found = {}
+    for server in (stage.main, stage.prod):
+        connection = await asyncpg.connect(server.dsn())
+        rows = await connection.fetch("select datname from pg_database where oid > 16383")
+        found[server] = sorted(row["datname"] for row in rows)
+        await connection.close()
+    assert found == {stage.main: ["shop", "some_db"], stage.prod: ["some_db"]}
+
+
+async def test_a_view_is_json_as_the_page_reads_it(scenario: Scenario) -> None:
+    story: Contract = scenario
+    view = json.loads(json.dumps(story.view()))
+    assert view.keys() == {"login", "activity", "guide", "database", "faults"}
+    columns, rows = view["activity"]["columns"], view["activity"]["rows"]
+    assert columns[:4] == ["pid", "usename", "datname", "application_name"]
+    assert len(rows) > 30
+    assert all(len(row) == len(columns) for row in rows)
+    assert {type(cell) for row in rows for cell in row} == {str, type(None)}
+
+
+# What happens then
+
+
+async def test_once_the_holder_is_gone_the_login_turns_green_and_those_who_waited_go_on(
+    scenario: Scenario, admin: asyncpg.Connection
+) -> None:
+    await terminate(admin, "usename = 'some_user'")
+    await until_view(scenario, lambda view: view["login"]["ok"])
+    assert "some_user" in scenario.view()["login"]["text"]
+    attempts = scenario.view()["login"]["attempts"]
+    await until_view(scenario, lambda view: view["login"]["attempts"] > attempts)
+    assert scenario.view()["login"]["ok"]
+    waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
+    assert await admin.fetchval(waiting) == 0
+    balances = "select array_agg(balance::float order by id) from accounts where id < 4"
+    assert await admin.fetchval(balances) == [60.0, 141.4, 105.0]
+
+
+async def test_one_client_comes_back_when_it_is_killed_and_the_others_do_not(
+    scenario: Scenario, admin: asyncpg.Connection
+) -> None:
+    find = "select pid from pg_stat_activity where application_name = 'cron-report'"
+    pid = await admin.fetchval(find)
+    await terminate(admin, "application_name like any('{cron-report,celery%}')")
+
+    async def is_back() -> bool:
+        return await admin.fetchval(find) not in {None, pid}
+
+    await until(is_back)
+    celery = "select count(*) from pg_stat_activity where application_name like 'celery%'"
+    assert await admin.fetchval(celery) == 0
+
+
+async def test_a_visitor_sees_a_kill_in_pg_stat_activity_within_a_reading(
+    scenario: Scenario, admin: asyncpg.Connection, watched: list
+) -> None:
+    await terminate(admin, "application_name = 'cron-report'")
+
+    async def is_seen() -> bool:
+        return any(
+            "cron-report" not in {row[3] for row in view["activity"]["rows"]} for view in watched
+        )
+
+    await until(is_seen)
+
+
+async def test_reset_brings_everything_back(
+    stage: Stage, scenario: Scenario, admin: asyncpg.Connection
+) -> None:
+    before = await facts(admin)
+    balances = await admin.fetch("select * from accounts order by id")
+    await terminate(admin, "usename = any('{some_user,batch,web}')")
+    await until_view(scenario, lambda view: view["login"]["ok"])
+    stranger = await asyncpg.connect(stage.main.dsn(user="report", database="some_db"))
+    await scenario.fault("fill")
+    await scenario.fault("rate_limit")
+    stage.slack.person("ana").say("is it me?", "incidents")
+
+    await scenario.reset()
+    assert await facts(admin) == before
+    assert await admin.fetch("select * from accounts order by id") == balances
+    assert stage.slack.messages("incidents") == []
+    assert active(scenario) == set()
+    assert (scenario.view()["login"]["ok"], scenario.view()["login"]["attempts"]) == (False, 1)
+    assert stranger.is_closed()
+
+
+# Faults of PostgreSQL
+
+
+async def test_full_means_that_an_ordinary_role_is_refused_and_the_bot_s_is_not(
+    stage: Stage, scenario: Scenario
+) -> None:
+    web, bot = (stage.main.dsn(user=role, database="shop") for role in ("web", cast.BOT))
+    await scenario.fault("fill")
+    assert (state(scenario), active(scenario)) == ("full", {"fill"})
+    with pytest.raises(asyncpg.TooManyConnectionsError, match="slots"):
+        await asyncpg.connect(web)
+    (await asyncpg.connect(bot)).terminate()
+
+    await scenario.fault("fill")
+    assert (state(scenario), active(scenario)) == ("up", set())
+    (await asyncpg.connect(web)).terminate()
+
+
+async def test_after_a_restart_the_pools_are_back_and_the_holder_is_not(
+    stage: Stage, scenario: Scenario, watched: list
+) -> None:
+    postmaster = stage.main.pid
+    await scenario.fault("restart")
+    assert stage.main.pid != postmaster
+    assert "restarting" in {view["database"]["state"] for view in watched}
+    assert (state(scenario), active(scenario)) == ("up", set())
+    admin = await asyncpg.connect(stage.main.dsn())
+    there = {row[2] for row in await facts(admin)}
+    admin.terminate()
+    assert {"celery@worker-1", "PostgreSQL JDBC Driver"} <= there
+    assert "psql" not in there
+    await until_view(scenario, lambda view: view["login"]["ok"])
+
+
+async def test_a_server_that_hangs_answers_nobody_and_goes_on_by_itself(
+    stage: Stage,
+    scenario: Scenario,
+    admin: asyncpg.Connection,
+    watched: list,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(faults, "HANG_SECONDS", 1)
+    await scenario.fault("hang")
+    assert (state(scenario), active(scenario)) == ("hung", {"hang"})
+    with pytest.raises(TimeoutError):
+        await asyncpg.connect(stage.main.dsn(), timeout=0.5)
+    answer = asyncio.create_task(admin.fetchval("select 6 * 7"))
+    await until_view(scenario, lambda view: view["database"]["state"] == "up")
+    assert await answer == 42
+    assert active(scenario) == set()
+
+
+async def test_a_hang_ends_at_once_when_its_button_is_pressed_again(
+    scenario: Scenario, admin: asyncpg.Connection
+) -> None:
+    await scenario.fault("hang")
+    answer = asyncio.create_task(admin.fetchval("select 6 * 7"))
+    assert not (await asyncio.wait({answer}, timeout=0.2))[0]
+    await scenario.fault("hang")
+    assert state(scenario) == "up"
+    assert await asyncio.wait_for(answer, 5) == 42
+
+
+async def test_a_hung_server_can_be_reset_and_restarted(
+    scenario: Scenario, admin: asyncpg.Connection
+) -> None:
+    before = await facts(admin)
+    await scenario.fault("hang")
+    await scenario.fault("restart")
+    assert state(scenario) == "up"
+    await scenario.fault("hang")
+    await scenario.reset()
+    assert state(scenario) == "up"
+    assert len(scenario.view()["activity"]["rows"]) > before.total()
+
+
+# Faults of Slack
+
+SLACK = [button.id for button in faults.BUTTONS if button.where == "slack" and button.id != "cut"]
+
+
+@pytest.mark.parametrize("name", SLACK)
+async def test_a_fault_of_slack_s_is_in_force_until_it_is_pressed_again_and_alone_then(
+    stage: Stage, scenario: Scenario, name: str
+) -> None:
+    for other in SLACK:
+        await scenario.fault(other)
+    assert active(scenario) == set(SLACK)
+    await scenario.fault(name)
+    assert active(scenario) == set(SLACK) - {name}
+    assert len(stage.slack.faults.in_force()) == len(SLACK) - 1
+
+
+async def test_429_is_answered_three_times_and_the_button_goes_out_by_itself(
+    stage: Stage, scenario: Scenario
+) -> None:
+    client = AsyncWebClient(
+        token=stage.slack.bot_token, base_url=stage.slack.api_url, retry_handlers=[]
+    )
+    await scenario.fault("rate_limit")
+    for _ in range(3):
+        assert "rate_limit" in active(scenario)
+        with pytest.raises(Exception, match="ratelimited"):
+            await client.auth_test()
+    await client.auth_test()
+    assert active(scenario) == set()
+
+
+async def test_what_is_no_fault_is_refused(scenario: Scenario) -> None:
+    with pytest.raises(KeyError):
+        await scenario.fault("fire")
+
+
+# The guide
+
+
+async def test_a_login_that_nobody_has_seen_fail_is_no_step_done(scenario: Scenario) -> None:
+    await scenario._login.attempt()
+    assert not scenario.view()["login"]["ok"]
+    assert done(scenario) == []
+
+
+async def test_the_guide_s_steps_are_ticked_off_by_what_really_happens(
+    stage: Stage, scenario: Scenario, watched: list
+) -> None:
+    slack = stage.slack
+    ana, ben, vera = slack.people("ana", "ben", "vera")
+
+    def environment(folder):
+        return workspace.demo._environment(slack, stage.main, stage.prod, folder)
+
+    async with workspace.demo.Bot(environment):
+        await until_view(scenario, lambda _: done(scenario) == ["login"])
+
+        await ana.command("/pg-sessions some_db", channel="incidents")
+        await ana.click("main/some_db")
+        await ana.sees("some_user 1 of 1", "psql", "<!channel>")
+        await until_view(scenario, lambda _: done(scenario) == ["login", "look"])
+
+        await ana.command("/pg-kill main/some_db user=some_user -- blocks the deploy", "incidents")
+        await ana.sees("Terminate 1 session on main?")
+        await until_view(scenario, lambda _: done(scenario)[-1] == "preview")
+
+        await vera.click("Terminate 1 session", channel="incidents")
+        await vera.sees("You may not end sessions here")
+        await until_view(scenario, lambda _: done(scenario)[-1] == "refused")
+
+        await ben.click("Terminate 1 session", channel="incidents")
+        await ben.sees("Terminated 1 of 1 on main", "waiting 3 → 0")
+        await until_view(scenario, lambda _: done(scenario)[-1] == "green")
+        assert done(scenario) == [step["id"] for step in scenario.view()["guide"]]
+
+        await scenario.fault("cut")
+        assert "cut" in {each["id"] for each in scenario.view()["faults"] if each["active"]}
+        await slack.connected()
+        await ana.command("/pg-kill main/some_db all", channel="incidents")
+        await ana.sees("replicator", "protected")
