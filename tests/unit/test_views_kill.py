@@ -236,7 +236,7 @@ def test_an_outcome_of_one_is_a_line_and_has_nothing_to_press():
         "some_user 1 of 1 → 0 of 1 · connections 62 → 61 of 97 · waiting 2 → 0",
         (
             "asked by <@U0ALICE> · confirmed by <@U0CAROL> at 12:01:40 UTC · kill 41 ·"
-            " blocks the deploy"
+            " reason: blocks the deploy"
         ),
     ]
     assert spoken(message) == lines(message)[:3]

@@ -135,6 +135,8 @@ def test_an_ordinary_name_stays_as_it_is_in_the_text(name):
         ("a&lt;b", "a&amp;lt;b"),
         ("@here", "@~here"),
         ("`x`", "`~x`~"),
+        ("18.6 on 10.0.0.1:5432", "18.6 on 10.0.0.1:5432"),
+        ("user=some_user", "user=some_user"),
         ("", " "),
     ],
 )
@@ -147,7 +149,9 @@ def test_no_name_in_the_text_can_begin_markup(name):
     shown = name_in_text(name)
     assert re.fullmatch("(?:[^&<>]|&amp;|&lt;|&gt;)*", shown)
     if shown != name:
-        assert not re.search(f"[.:/@#*_~`](?!{WORD_JOINER})", shown)
+        assert not re.search(f"[@#*~`](?!{WORD_JOINER})", shown)
+        assert not re.search(r"\.[^\W\d_]|:/|:[a-z0-9+-]+:", shown)
+        assert not re.search(f"(?<![A-Za-z0-9])_(?!{WORD_JOINER})", shown)
 
 
 def test_only_a_users_id_becomes_a_mention():
