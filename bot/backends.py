@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
 
@@ -145,6 +146,14 @@ class Names:
         return next((d for d in self.databases.values() if d.datname == datname), None)
 
 
+class LimitOf(StrEnum):
+    """Whose limit it is. A role and a database may have the same name."""
+
+    ROLE = "role"
+    DATABASE = "database"
+    SERVER = "server"
+
+
 @dataclass(frozen=True, slots=True)
 class Limit:
     """How many connections count against a limit, and the limit."""
@@ -152,6 +161,7 @@ class Limit:
     name: str
     used: int
     limit: int
+    of: LimitOf = LimitOf.ROLE
 
     @property
     def reached(self) -> bool:
@@ -188,6 +198,7 @@ class Server:
             "connections",
             self.client_backends,
             self.max_connections - self.superuser_reserved_connections - self.reserved_connections,
+            LimitOf.SERVER,
         )
 
     def role_limit(self, rolname: str | None) -> Limit | None:

@@ -33,7 +33,7 @@ from bot.answers import (
     TooMany,
     Tree,
 )
-from bot.backends import CLIENT_BACKEND, Backend, BackendId, Limit, Look, Names
+from bot.backends import CLIENT_BACKEND, Backend, BackendId, Limit, LimitOf, Look, Names
 from bot.blocking import tree, under_leaders
 from bot.conditions import Before, Condition, InTree, OidIn, PidIn, TextLike, freeze
 from bot.errors import ClusterError, LedgerError, NotSent, TargetError
@@ -944,15 +944,15 @@ def _limits_of(look: Look, rows: Iterable[Backend]) -> tuple[Limit, ...]:
 
 
 def _paired(shown: tuple[Limit, ...], before: Look, after: Look) -> tuple[tuple[Limit, Limit], ...]:
-    def of(look: Look) -> dict[str, Limit]:
+    def of(look: Look) -> dict[tuple[LimitOf, str], Limit]:
         limits = (*look.server.databases, *look.server.roles, look.server.ordinary)
-        return {limit.name: limit for limit in limits}
+        return {(limit.of, limit.name): limit for limit in limits}
 
     earlier, later = of(before), of(after)
     return tuple(
-        (earlier[limit.name], later[limit.name])
-        for limit in shown
-        if limit.name in earlier and limit.name in later
+        (earlier[key], later[key])
+        for key in ((limit.of, limit.name) for limit in shown)
+        if key in earlier and key in later
     )
 
 

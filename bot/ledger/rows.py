@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from bot.backends import Backend, BackendId, Limit, ServerId
+from bot.backends import Backend, BackendId, Limit, LimitOf, ServerId
 from bot.conditions import from_json, to_json
 from bot.instants import from_us, to_us
 from bot.kills import (
@@ -178,12 +178,12 @@ def _to_result(row: Row[Any]) -> Result:
 
 
 def _dump_limit(limit: Limit) -> list[Any]:
-    return [limit.name, limit.used, limit.limit]
+    return [limit.name, limit.used, limit.limit, limit.of.value]
 
 
 def _load_limit(dumped: list[Any]) -> Limit:
-    name, used, limit = dumped
-    return Limit(name, used, limit)
+    name, used, limit, of = dumped
+    return Limit(name, used, limit, LimitOf(of))
 
 
 def _dump_backend(backend: Backend) -> Values:

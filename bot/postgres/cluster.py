@@ -15,6 +15,7 @@ from bot.backends import (
     Counts,
     Database,
     Limit,
+    LimitOf,
     Look,
     Names,
     Role,
@@ -410,7 +411,12 @@ def _server(cluster: str, host: str, names: Names, row: asyncpg.Record) -> Serve
         if role.rolconnlimit >= 0 and not role.rolsuper
     ]
     databases = [
-        Limit(database.datname, by_database.get(database.oid, 0), database.datconnlimit)
+        Limit(
+            database.datname,
+            by_database.get(database.oid, 0),
+            database.datconnlimit,
+            LimitOf.DATABASE,
+        )
         for database in names.databases.values()
         if database.datconnlimit >= 0
     ]

@@ -20,7 +20,15 @@ from bot.slack.desk import Desk
 from bot.slack.gate import Admitted, Denied
 from bot.slack.payloads import Click
 from bot.slack.views import kill as kill_view
-from bot.slack.views.actions import ActionId, OlderThan, OutcomePage, PageOf, RowRef, proposal_id
+from bot.slack.views.actions import (
+    ActionId,
+    OlderThan,
+    OutcomePage,
+    PageOf,
+    RowRef,
+    proposal_id,
+    unseal,
+)
 from bot.slack.views.session import Opened
 
 Listener = Callable[[Desk, Click, Admitted], Awaitable[None]]
@@ -171,7 +179,7 @@ async def preview_again(desk: Desk, click: Click, _: Admitted) -> None:
 
 async def choose(desk: Desk, click: Click, _: Admitted) -> None:
     """One of several clusters for a kill: its preview."""
-    request = read_kill(click.value)
+    request = read_kill(unseal(click.value))
     if not isinstance(request, KillRequest):
         raise UsageError(click.value, "no kill")
     answers.check(request)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.backends import Backend, BackendId, Limit, Server, ServerId, Waits
+from bot.backends import Backend, BackendId, Limit, LimitOf, Server, ServerId, Waits
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -75,7 +75,7 @@ class TestLimits:
         assert Limit("x", used, limit).reached is reached
 
     def test_ordinary_roles_have_what_is_not_reserved(self) -> None:
-        assert server(reserved_connections=2).ordinary == Limit("connections", 62, 95)
+        assert server(reserved_connections=2).ordinary == Limit("connections", 62, 95, LimitOf.SERVER)
 
     def test_pressing_are_roles_and_databases_from_eighty_percent(self) -> None:
         roles = (Limit("some_user", 1, 1), Limit("batch", 14, 20))

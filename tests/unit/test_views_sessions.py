@@ -15,7 +15,7 @@ from bot.grammar import (
     read_kill,
     read_sessions,
 )
-from bot.slack.views.actions import ActionId, PageOf, RowRef
+from bot.slack.views.actions import ActionId, PageOf, RowRef, unseal
 from bot.slack.views.choice import choice
 from bot.slack.views.sessions import CELLS, overview, page_size, sessions
 from tests.unit.builders import ALICE, NOW, ago, backend, identity, look, server, waiter
@@ -406,8 +406,9 @@ def test_a_choice_of_a_kill_carries_the_whole_kill():
     request = KillRequest(target=Target("main"), pids=(33507,), reason="blocks & <the> deploy")
     elsewhere = replace(request, target=Target("prod"))
     pressed = pressable(choice(Choice(what="33507", requests=(request, elsewhere))))
-    assert read_kill(pressed["main/"]["value"]) == request
-    assert read_kill(pressed["prod/"]["value"]) == elsewhere
+    assert read_kill(unseal(pressed["main/"]["value"])) == request
+    assert read_kill(unseal(pressed["prod/"]["value"])) == elsewhere
+    assert not {"&", "<", ">"} & set(pressed["main/"]["value"])
 
 
 def test_a_choice_of_more_than_fit_says_so():

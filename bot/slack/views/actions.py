@@ -34,7 +34,7 @@ class ActionId(StrEnum):
     KILL_DISMISS = "kill.dismiss"  # a proposal's id
     KILL_PREVIEW_AGAIN = "kill.preview_again"  # a proposal's id
     KILL_PAGE = "kill.page"  # OutcomePage, numbered
-    KILL_CHOOSE = "kill.choose"  # a KillRequest's canonical text, numbered
+    KILL_CHOOSE = "kill.choose"  # a KillRequest's canonical text, sealed; numbered
     HISTORY_OLDER = "history.older"  # OlderThan
 
     def numbered(self, number: int) -> str:
@@ -56,7 +56,7 @@ class PageOf:
 
     def encode(self) -> str:
         """`20 some_db user=web`."""
-        return f"{self.offset} {self.text}"
+        return f"{self.offset} {seal(self.text)}"
 
     @classmethod
     def decode(cls, value: str) -> "PageOf":
@@ -64,7 +64,7 @@ class PageOf:
         offset, space, text = value.partition(" ")
         if not space:
             raise ValueError("no page")
-        return cls(text, _number(offset, 2**31))
+        return cls(unseal(text), _number(offset, 2**31))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class OlderThan:
 
     def encode(self) -> str:
         """`41 history prod/`."""
-        return f"{self.before_id} {self.text}"
+        return f"{self.before_id} {seal(self.text)}"
 
     @classmethod
     def decode(cls, value: str) -> "OlderThan":
@@ -122,7 +122,22 @@ class OlderThan:
         before, space, text = value.partition(" ")
         if not space:
             raise ValueError("no history")
-        return cls(text, proposal_id(before))
+        return cls(unseal(text), proposal_id(before))
+
+
+_SEALED = {"%": "%25", "&": "%26", "<": "%3C", ">": "%3E"}
+
+
+def seal(text: str) -> str:
+    """A text without the characters that Slack escapes on its way, in either direction."""
+    return "".join(_SEALED.get(character, character) for character in text)
+
+
+def unseal(sealed: str) -> str:
+    """The inverse of `seal`."""
+    for character, code in reversed(_SEALED.items()):
+        sealed = sealed.replace(code, character)
+    return sealed
 
 
 def proposal_id(value: str) -> int:

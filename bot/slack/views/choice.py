@@ -9,7 +9,7 @@ from bot.answers import Choice
 from bot.errors import ClusterError
 from bot.grammar import KillRequest, SessionsRequest
 from bot.slack.views import blocks, lines
-from bot.slack.views.actions import ActionId, PageOf
+from bot.slack.views.actions import ActionId, PageOf, seal
 from bot.slack.views.blocks import Block
 from bot.slack.views.lines import Line, Quoted, strong, worded
 from bot.slack.views.message import Message, message
@@ -49,7 +49,7 @@ def _label(request: SessionsRequest | KillRequest) -> str:
 
 def _choose(at: int, request: SessionsRequest | KillRequest) -> Block | None:
     if isinstance(request, KillRequest):
-        action, value = ActionId.KILL_CHOOSE, str(request)
+        action, value = ActionId.KILL_CHOOSE, seal(str(request))
     else:
         action, value = ActionId.SESSIONS_CHOOSE, PageOf(str(request)).encode()
     if not blocks.fits_button(value):
