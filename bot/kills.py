@@ -90,6 +90,10 @@ NEEDS_SOMEONE: tuple[Outcome, ...] = (
 
 SUCCEEDED = frozenset({Outcome.TERMINATED, Outcome.CANCELLED})
 
+OTHER_WORK = "had begun other work since the preview"
+"""The detail of a target that was named by a filter, still matched it, and was in another
+transaction than shown: that is within what was confirmed, and said."""
+
 
 @dataclass(frozen=True, slots=True)
 class Actor:
@@ -184,7 +188,8 @@ class Conclusion:
     """What a confirmed kill did.
 
     `took` is the time from the first signal to the last target seen gone. `limits` pairs
-    each limit before the first signal with itself after the last.
+    each limit before the first signal with itself after the last. `began_at` is the
+    server's clock right before the claim, `concluded_at` the bot's clock at the end.
     """
 
     proposal: Proposal
@@ -194,6 +199,7 @@ class Conclusion:
     waiting: tuple[int, int] | None = None
     arrivals: int = 0  # sessions that match the filter now and came after the preview
     recorded: bool = True  # whether the ledger has the outcome
+    began_at: datetime | None = None
     concluded_at: datetime | None = None
     notes: tuple[str, ...] = field(default=())  # lines added later: who came back
 
@@ -201,6 +207,11 @@ class Conclusion:
     def counts(self) -> Counter[Outcome]:
         """How many targets met each outcome."""
         return Counter(result.outcome for result in self.results)
+
+    @property
+    def other_work(self) -> int:
+        """How many were ended in another transaction than the preview showed."""
+        return sum(result.detail == OTHER_WORK for result in self.results)
 
     @property
     def in_order(self) -> tuple[Result, ...]:

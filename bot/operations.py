@@ -11,10 +11,10 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from difflib import get_close_matches
-from typing import assert_never
 
 import structlog
 
+from bot import verdicts
 from bot.answers import (
     Choice,
     ClusterCard,
@@ -50,6 +50,7 @@ from bot.kills import (
     GONE_WITHIN,
     LEASE,
     MAX_TARGETS,
+    OTHER_WORK,
     SIGNAL_WINDOW,
     Action,
     Actor,
@@ -71,10 +72,8 @@ from bot.ports import (
     Guard,
     HistoryFilter,
     Ledger,
-    Reply,
     Sighting,
     Verdict,
-    Whereabouts,
 )
 from bot.redaction import redact
 
@@ -502,7 +501,7 @@ class Operations:
             entry = await self._ledger.get(proposal_id)
             return NotClaimed(why=(entry and _closed(entry)) or "missing", entry=entry)
         log.info("kill.claimed", kill=claimed.id, cluster=cluster.name, targets=len(guards))
-        results = _without_a_query(claimed)
+        results = verdicts.without_a_query(claimed)
         guards = [guard for guard in guards if guard.target not in results]
         async with self._renewing(claimed):
             started = self._clock.monotonic()
@@ -510,7 +509,7 @@ class Operations:
                 await self._execute(cluster, guards, results)
             except BaseException:
                 # A defect, or the process is told to stop: what is known is recorded.
-                await self._record(_broken_off(claimed, results, self._clock.now()))
+                await self._record(verdicts.broken_off(claimed, results, self._clock.now()))
                 raise
             took = timedelta(seconds=self._clock.monotonic() - started)
             conclusion = await self._conclusion(cluster, claimed, before, results, took)
@@ -542,30 +541,33 @@ class Operations:
         self, cluster: Cluster, guards: list[Guard], results: dict[BackendId, Result]
     ) -> None:
         """Signal all, back to back; then watch until they are gone. Fills `results`."""
-        signalled: list[Guard] = []
+        signalled: dict[Guard, str] = {}
         for guard in guards:
             try:
                 reply = await cluster.signal(guard)
             except NotSent as error:
-                results[guard.target] = _not_sent(guard, error)
+                results[guard.target] = verdicts.not_sent(guard, error)
                 break
             except ClusterError as error:
                 log.warning("kill.no_reply", cluster=cluster.name, pid=guard.target.pid)
                 results[guard.target] = Result(guard.target, Outcome.UNKNOWN, error.problem)
                 break
             if reply.verdict is Verdict.SIGNALLED:
-                signalled.append(guard)
-                results[guard.target] = _signalled(guard.target)
+                signalled[guard] = OTHER_WORK if reply.xact_start != guard.xact_start else ""
+                results[guard.target] = verdicts.signalled(guard.target)
             else:
-                results[guard.target] = _refused(guard, reply)
+                results[guard.target] = verdicts.refused(guard, reply)
         for guard in guards:
             if guard.target not in results:
-                results[guard.target] = _not_sent(guard, None)
+                results[guard.target] = verdicts.not_sent(guard, None)
         for result in await self._watch(cluster, signalled):
             results[result.id] = result
 
-    async def _watch(self, cluster: Cluster, signalled: list[Guard]) -> list[Result]:
-        """What became of the backends that were signalled, within `GONE_WITHIN`."""
+    async def _watch(self, cluster: Cluster, signalled: Mapping[Guard, str]) -> list[Result]:
+        """What became of the backends that were signalled, within `GONE_WITHIN`.
+
+        With each guard comes what to tell of a target that ended.
+        """
         pending = {guard.target: guard for guard in signalled}
         results: list[Result] = []
         until = self._clock.monotonic() + GONE_WITHIN.total_seconds()
@@ -579,8 +581,9 @@ class Operations:
                 trouble = error
             else:
                 for backend_id, guard in list(pending.items()):
-                    if _ended(guard, seen):
-                        results.append(Result(backend_id, _success(guard.action)))
+                    if verdicts.ended(guard, seen):
+                        ended = Result(backend_id, verdicts.success(guard.action), signalled[guard])
+                        results.append(ended)
                         del pending[backend_id]
             if not pending or self._clock.monotonic() >= until:
                 break
@@ -591,7 +594,7 @@ class Operations:
                 detail = f"signalled, and then: {problem}"
                 results.append(Result(backend_id, Outcome.UNKNOWN, detail))
             else:
-                results.append(_still(backend_id, seen.there[backend_id]))
+                results.append(verdicts.still_running(backend_id, seen.there[backend_id]))
         return results
 
     async def _conclusion(
@@ -606,6 +609,7 @@ class Operations:
             proposal=claimed,
             results=tuple(results[target.id] for target in claimed.targets),
             took=took,
+            began_at=before.server.now,
             concluded_at=self._clock.now(),
         )
         arrived: tuple[Condition, ...] = ()
@@ -678,18 +682,18 @@ class Operations:
             r for r in conclusion.results if r.outcome in (Outcome.UNKNOWN, Outcome.STILL_RUNNING)
         ]
         amendments = await self._look_again(cluster, proposal, open_ends) if open_ends else ()
-        notes = await self._who_came_back(cluster, conclusion)
+        amended = replace(conclusion, results=conclusion.amended(amendments))
+        notes = await self._who_came_back(cluster, amended)
         if not amendments and not notes:
             return None
         try:
             await self._ledger.amend(proposal.id, amendments, notes)
         except LedgerError:
             log.warning("kill.amendment_not_recorded", kill=proposal.id, exc_info=True)
-        return replace(
-            conclusion,
-            results=conclusion.amended(amendments),
-            notes=(*conclusion.notes, *notes),
-        )
+        if amendments:
+            # What was measured while they were still there says nothing any more.
+            amended = replace(amended, limits=(), waiting=None)
+        return replace(amended, notes=(*conclusion.notes, *notes))
 
     async def _look_again(
         self, cluster: Cluster, proposal: Proposal, open_ends: list[Result]
@@ -701,7 +705,7 @@ class Operations:
             except ClusterError as error:
                 problem = error.problem
             else:
-                return tuple(_later(result, seen, proposal) for result in open_ends)
+                return tuple(verdicts.later(result, seen, proposal) for result in open_ends)
             if self._clock.monotonic() >= until:
                 return tuple(
                     replace(result, detail=f"{result.detail}; looked at again: {problem}")
@@ -722,7 +726,7 @@ class Operations:
             look = await cluster.look(
                 (
                     OidIn("usesysid", tuple(sorted(roles))),
-                    *_arrived_since(conclusion.proposal.seen_at),
+                    *_arrived_since(conclusion.began_at or conclusion.proposal.seen_at),
                 ),
                 names=await cluster.names(),
                 strict=True,
@@ -734,7 +738,7 @@ class Operations:
             who = roles[next(iter(roles))] if len(roles) == 1 else "the same roles"
             return (f"10 s later: no new session of {who}; what was freed is still free.",)
         return tuple(
-            _came_back(name, [row for row in look.rows if row.usesysid == oid])
+            verdicts.came_back(name, [row for row in look.rows if row.usesysid == oid])
             for oid, name in roles.items()
             if any(row.usesysid == oid for row in look.rows)
         )
@@ -770,7 +774,7 @@ class Operations:
                 i,
                 Outcome.INTERRUPTED,
                 "the bot stopped while it was at work; the session is "
-                + ("still there" if _is_there(i, proposal, seen) else "gone"),
+                + ("still there" if verdicts.is_there(i, proposal, seen) else "gone"),
             )
             for i in ids
         )
@@ -974,151 +978,6 @@ def _closed(entry: Entry) -> str | None:
             return "done"
         case State.DISMISSED:
             return "dismissed"
-
-
-def _signalled(backend_id: BackendId) -> Result:
-    return Result(backend_id, Outcome.INTERRUPTED, "signalled, and not watched to its end")
-
-
-def _broken_off(
-    claimed: Proposal, results: Mapping[BackendId, Result], now: datetime
-) -> Conclusion:
-    """The outcome of a kill that could not be brought to its end."""
-    return Conclusion(
-        proposal=claimed,
-        results=tuple(
-            results.get(
-                target.id,
-                Result(target.id, Outcome.INTERRUPTED, "the bot stopped before it was known"),
-            )
-            for target in claimed.targets
-        ),
-        took=timedelta(0),
-        concluded_at=now,
-    )
-
-
-def _without_a_query(claimed: Proposal) -> dict[BackendId, Result]:
-    """The targets of a cancel that ran nothing: to these it would do nothing."""
-    if claimed.action is Action.TERMINATE:
-        return {}
-    return {
-        target.id: Result(target.id, Outcome.ALREADY_FINISHED, "no query was running")
-        for target in claimed.targets
-        if target.seen.state != "active"
-    }
-
-
-def _not_sent(guard: Guard, error: NotSent | None) -> Result:
-    problem = error.problem if error else "the server stopped answering"
-    return Result(guard.target, Outcome.INTERRUPTED, f"not signalled: {problem}")
-
-
-def _refused(guard: Guard, reply: Reply) -> Result:  # noqa: C901  one case a verdict
-    """The outcome of a target that was left alone, by the statement's own verdict."""
-    match reply.verdict:
-        case Verdict.GONE:
-            return Result(guard.target, Outcome.ALREADY_GONE)
-        case Verdict.NOT_VISIBLE:
-            detail = "the bot may no longer see it: grant pg_read_all_stats"
-            return Result(guard.target, Outcome.NOT_PERMITTED, detail)
-        case Verdict.NOT_CLIENT:
-            return Result(guard.target, Outcome.PROTECTED, "not a client backend")
-        case Verdict.PROTECTED:
-            detail = "the bot's own role, PROTECTED_ROLES or PROTECTED_APPLICATIONS"
-            return Result(guard.target, Outcome.PROTECTED, detail)
-        case Verdict.CHANGED if guard.action is Action.CANCEL:
-            return Result(guard.target, Outcome.ALREADY_FINISHED)
-        case Verdict.CHANGED:
-            return Result(guard.target, Outcome.CHANGED, _what_now(reply))
-        case Verdict.NO_LONGER_MATCHES:
-            return Result(guard.target, Outcome.NO_LONGER_MATCHES, _what_now(reply))
-        case Verdict.SERVER_CHANGED:
-            detail = "restarted or failed over since the preview"
-            return Result(guard.target, Outcome.SERVER_CHANGED, detail)
-        case Verdict.LATE:
-            detail = "not signalled: its 5 s had passed"
-            return Result(guard.target, Outcome.INTERRUPTED, detail)
-        case Verdict.NOT_PERMITTED:
-            return Result(guard.target, Outcome.NOT_PERMITTED, reply.detail)
-        case Verdict.SIGNALLED:
-            raise AssertionError("a signalled target is watched, not refused")
-        case _:
-            assert_never(reply.verdict)
-
-
-def _what_now(reply: Reply) -> str:
-    if reply.state == "disabled":
-        return "track_activities is off there: its transaction can't be seen"
-    if reply.xact_start is None or reply.now is None:
-        return "its transaction has ended"
-    seconds = max(0, int((reply.now - reply.xact_start).total_seconds()))
-    return f"{reply.state}; in a transaction that began {seconds} s ago"
-
-
-def _success(action: Action) -> Outcome:
-    match action:
-        case Action.TERMINATE:
-            return Outcome.TERMINATED
-        case Action.CANCEL:
-            return Outcome.CANCELLED
-
-
-def _ended(guard: Guard, seen: Sighting) -> bool:
-    """Whether what was signalled has had its effect."""
-    if seen.server != guard.server:
-        return True
-    return _has_ended(seen.there.get(guard.target), guard.action, guard.query_start)
-
-
-def _has_ended(found: Whereabouts | None, action: Action, query_start: datetime | None) -> bool:
-    if found is None:
-        return True
-    if action is Action.TERMINATE or found.state is None:
-        return False
-    return found.state != "active" or found.query_start != query_start
-
-
-def _still(backend_id: BackendId, found: Whereabouts) -> Result:
-    return Result(backend_id, Outcome.STILL_RUNNING, _waits_on(found))
-
-
-def _waits_on(found: Whereabouts) -> str:
-    if found.wait_event is not None:
-        return f"signalled; {found.state}, waits on {found.wait_event_type}/{found.wait_event}"
-    if found.state is not None:
-        return f"signalled; {found.state}, waits on nothing"
-    return "signalled; the bot may no longer see what it does"
-
-
-def _is_there(backend_id: BackendId, proposal: Proposal, seen: Sighting) -> bool:
-    return seen.server == proposal.server and backend_id in seen.there
-
-
-def _later(result: Result, seen: Sighting, proposal: Proposal) -> Result:
-    """What a second look says of a target that was unknown or still running."""
-    found = seen.there.get(result.id)
-    if result.outcome is Outcome.STILL_RUNNING:
-        target = next(t for t in proposal.targets if t.id == result.id)
-        if _has_ended(found, proposal.action, target.seen.query_start):
-            return Result(result.id, _success(proposal.action), "seen at the second look")
-        detail = _waits_on(found) if found is not None else ""
-        return Result(result.id, Outcome.STILL_RUNNING, f"{detail}, 10 s later too")
-    detail = (
-        "gone now; whether by this signal is not known"
-        if found is None
-        else "still there after the deadline: nothing will be signalled any more"
-    )
-    return Result(result.id, Outcome.UNKNOWN, detail)
-
-
-def _came_back(rolname: str, rows: list[Backend]) -> str:
-    pids = ", ".join(str(row.pid) for row in rows[:3]) + (", …" if len(rows) > 3 else "")
-    sessions = "1 session" if len(rows) == 1 else f"{len(rows)} sessions"
-    return (
-        f"10 s later: {rolname} is back with {sessions} (pid {pids}). "
-        "Stop the client, or use its pool's own switch, or it will go on coming."
-    )
 
 
 def _history_filter(request: HistoryRequest) -> HistoryFilter:

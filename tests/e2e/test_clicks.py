@@ -1,6 +1,8 @@
 """Everything that can be pressed."""
 
 import asyncio
+import os
+import signal
 from collections.abc import Callable
 
 import asyncpg
@@ -208,3 +210,20 @@ async def test_a_query_is_cancelled_and_its_session_then_terminated(
     await ana.click("Terminate 1 session")
     await ana.sees("Terminated 1 of 1 on main")
     assert await dead(busy)
+
+
+async def test_a_kill_that_takes_long_shows_its_progress_and_is_amended(
+    bot: Bot, ana: Person, sessions: Sessions
+) -> None:
+    """A stopped process takes no signal: it is still running until it goes on."""
+    victim = await sessions.open("batch", app="stubborn")
+    pid = victim.get_server_pid()
+    await ana.command("/pg-kill app=stubborn", channel="incidents")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        await ana.click("Terminate 1 session")
+        await ana.sees("Terminating 1 session")
+        await ana.sees("still running", str(pid))
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    await ana.sees("Terminated 1 of 1 on main", "10 s later", seconds=30)

@@ -611,3 +611,57 @@ async def test_who_comes_back_is_said_ten_seconds_later(bench: Bench, sessions: 
     amended = await later(ops, conclusion)
     assert "some_user is back with 1 session" in amended.notes[0]
     assert str(again.get_server_pid()) in amended.notes[0]
+
+
+async def test_a_target_of_a_filter_that_began_other_work_is_counted(
+    bench: Bench, sessions: Sessions
+) -> None:
+    busy = await sessions.open("batch", app="other work")
+    calm = await sessions.open("batch", app="other work")
+    for session in (busy, calm):
+        await session.execute("begin; select 1")
+    ops = bench()
+    shown = await preview(ops, 'app="other work"')
+    await busy.execute("commit")
+    await busy.execute("begin; select 1")
+
+    conclusion = await confirm(ops, shown)
+
+    assert conclusion.counts == {Outcome.TERMINATED: 2}
+    assert conclusion.other_work == 1
+
+
+LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
+
+
+async def test_a_pid_that_the_system_gave_to_another_backend_is_left_alone(
+    bench: Bench, sessions: Sessions
+) -> None:
+    """The kernel is told to hand out the victim's pid again; only root may tell it so."""
+    victim = await sessions.open("batch", app="recycled")
+    pid = victim.get_server_pid()
+    ops = bench()
+    shown = await preview(ops, f"{pid}")
+    await victim.close()
+    successor = await recycle(pid, sessions)
+    if successor is None:
+        pytest.skip("this system does not let a test choose the next pid")
+
+    conclusion = await confirm(ops, shown)
+
+    assert outcomes(conclusion) == {pid: Outcome.ALREADY_GONE}
+    assert await lives(successor)
+
+
+async def recycle(pid: int, sessions: Sessions) -> asyncpg.Connection | None:
+    """A new session whose backend has this pid; None where that can't be had."""
+    for _ in range(50):
+        try:
+            await asyncio.to_thread(LAST_PID.write_text, str(pid - 1))
+        except OSError:
+            return None
+        session = await sessions.open("batch", app="recycled")
+        if session.get_server_pid() == pid:
+            return session
+        await session.close()
+    return None

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import shutil
 import signal
 import socket
@@ -65,12 +64,13 @@ class Demo:
 
     @property
     def url(self) -> str:
-        return next(found[0] for line in self.lines if (found := re.search("http://.*/", line)))
+        line = next(line for line in self.lines if line.startswith("Page"))
+        return line.rpartition(" ")[2]
 
     @property
     def bot(self) -> int:
         line = next(line for line in self.lines if line.startswith("Bot"))
-        return int(line.rpartition(" ")[2])
+        return int(line.partition("process ")[2].partition(",")[0])
 
     @property
     def processes(self) -> list[str]:
@@ -137,8 +137,8 @@ async def test_two_demos_run_side_by_side_and_each_ends_alone_and_leaves_nothing
     one, other = new_demo(), new_demo()
     await asyncio.gather(one.start(), other.start())
     await asyncio.gather(one.says(LAST), other.says(LAST))
-    assert [line.split()[0] for line in one.lines[:4]] == [
-        *("PostgreSQL", "Scenario", "Bot", "Workspace")
+    assert [line.split()[:2] for line in one.lines[:5]] == [
+        [part, "ready:"] for part in ("PostgreSQL", "Workspace", "Scenario", "Bot", "Page")
     ]
     assert one.url != other.url
     assert any("-m bot" in command for command in one.processes)

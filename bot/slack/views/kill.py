@@ -12,6 +12,7 @@ from bot.backends import Limit, Server
 from bot.kills import (
     MAX_TARGETS,
     NEEDS_SOMEONE,
+    OTHER_WORK,
     SUCCEEDED,
     Action,
     Actor,
@@ -316,6 +317,8 @@ def _aftermath(conclusion: Conclusion) -> Iterable[Line]:
         changes.append((f"waiting {before} → {after}",))
     if changes:
         yield _parted(changes[:_LISTED], " · ")
+    if conclusion.other_work and len(conclusion.results) > 1:
+        yield (f"{conclusion.other_work} of them {OTHER_WORK}.",)
     if conclusion.arrivals:
         matching = count(conclusion.arrivals, "session that matches", "sessions that match")
         yield (f"{matching} came after the preview: left alone",)

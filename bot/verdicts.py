@@ -1,0 +1,163 @@
+"""From what PostgreSQL answered to what is said of each target.
+
+Pure. An outcome says what was seen, never what is likely: `terminated` is a backend that
+is gone, `unknown` one whose statement got no reply.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from bot.backends import Backend, BackendId
+from bot.errors import NotSent
+from bot.kills import Action, Conclusion, Outcome, Proposal, Result
+from bot.ports import Guard, Reply, Sighting, Verdict, Whereabouts
+
+
+def signalled(backend_id: BackendId) -> Result:
+    """What is known between the signal and its effect: kept where nothing more is learned."""
+    return Result(backend_id, Outcome.INTERRUPTED, "signalled, and not watched to its end")
+
+
+def broken_off(claimed: Proposal, results: Mapping[BackendId, Result], now: datetime) -> Conclusion:
+    """The outcome of a kill that could not be brought to its end."""
+    return Conclusion(
+        proposal=claimed,
+        results=tuple(
+            results.get(
+                target.id,
+                Result(target.id, Outcome.INTERRUPTED, "the bot stopped before it was known"),
+            )
+            for target in claimed.targets
+        ),
+        took=timedelta(0),
+        concluded_at=now,
+    )
+
+
+def without_a_query(claimed: Proposal) -> dict[BackendId, Result]:
+    """The targets of a cancel that ran nothing: to these it would do nothing."""
+    if claimed.action is Action.TERMINATE:
+        return {}
+    return {
+        target.id: Result(target.id, Outcome.ALREADY_FINISHED, "no query was running")
+        for target in claimed.targets
+        if target.seen.state != "active"
+    }
+
+
+def not_sent(guard: Guard, error: NotSent | None) -> Result:
+    """No statement reached the server for this target; without an error, after another's."""
+    problem = error.problem if error else "the server stopped answering"
+    return Result(guard.target, Outcome.INTERRUPTED, f"not signalled: {problem}")
+
+
+def refused(guard: Guard, reply: Reply) -> Result:  # noqa: C901  one case a verdict
+    """The outcome of a target that was left alone, by the statement's own verdict."""
+    match reply.verdict:
+        case Verdict.GONE:
+            return Result(guard.target, Outcome.ALREADY_GONE)
+        case Verdict.NOT_VISIBLE:
+            detail = "the bot may no longer see it: grant pg_read_all_stats"
+            return Result(guard.target, Outcome.NOT_PERMITTED, detail)
+        case Verdict.NOT_CLIENT:
+            return Result(guard.target, Outcome.PROTECTED, "not a client backend")
+        case Verdict.PROTECTED:
+            detail = "the bot's own role, PROTECTED_ROLES or PROTECTED_APPLICATIONS"
+            return Result(guard.target, Outcome.PROTECTED, detail)
+        case Verdict.CHANGED if guard.action is Action.CANCEL:
+            return Result(guard.target, Outcome.ALREADY_FINISHED)
+        case Verdict.CHANGED:
+            return Result(guard.target, Outcome.CHANGED, _what_now(reply))
+        case Verdict.NO_LONGER_MATCHES:
+            return Result(guard.target, Outcome.NO_LONGER_MATCHES, _what_now(reply))
+        case Verdict.SERVER_CHANGED:
+            detail = "restarted or failed over since the preview"
+            return Result(guard.target, Outcome.SERVER_CHANGED, detail)
+        case Verdict.LATE:
+            detail = "not signalled: its 5 s had passed"
+            return Result(guard.target, Outcome.INTERRUPTED, detail)
+        case Verdict.NOT_PERMITTED:
+            return Result(guard.target, Outcome.NOT_PERMITTED, reply.detail)
+        case Verdict.SIGNALLED:
+            raise AssertionError("a signalled target is watched, not refused")
+        case _:
+            assert_never(reply.verdict)
+
+
+def _what_now(reply: Reply) -> str:
+    if reply.state == "disabled":
+        return "track_activities is off there: its transaction can't be seen"
+    if reply.xact_start is None or reply.now is None:
+        return "its transaction has ended"
+    seconds = max(0, int((reply.now - reply.xact_start).total_seconds()))
+    return f"{reply.state}; in a transaction that began {seconds} s ago"
+
+
+def success(action: Action) -> Outcome:
+    """The outcome where the signal had its effect."""
+    match action:
+        case Action.TERMINATE:
+            return Outcome.TERMINATED
+        case Action.CANCEL:
+            return Outcome.CANCELLED
+
+
+def ended(guard: Guard, seen: Sighting) -> bool:
+    """Whether what was signalled has had its effect."""
+    if seen.server != guard.server:
+        return True
+    return _has_ended(seen.there.get(guard.target), guard.action, guard.query_start)
+
+
+def _has_ended(found: Whereabouts | None, action: Action, query_start: datetime | None) -> bool:
+    if found is None:
+        return True
+    if action is Action.TERMINATE or found.state is None:
+        return False
+    return found.state != "active" or found.query_start != query_start
+
+
+def still_running(backend_id: BackendId, found: Whereabouts) -> Result:
+    """It was signalled and has not ended in time; with what it waits on."""
+    return Result(backend_id, Outcome.STILL_RUNNING, _waits_on(found))
+
+
+def _waits_on(found: Whereabouts) -> str:
+    if found.wait_event is not None:
+        return f"signalled; {found.state}, waits on {found.wait_event_type}/{found.wait_event}"
+    if found.state is not None:
+        return f"signalled; {found.state}, waits on nothing"
+    return "signalled; the bot may no longer see what it does"
+
+
+def is_there(backend_id: BackendId, proposal: Proposal, seen: Sighting) -> bool:
+    """Whether a target is still there, on the server that it was shown on."""
+    return seen.server == proposal.server and backend_id in seen.there
+
+
+def later(result: Result, seen: Sighting, proposal: Proposal) -> Result:
+    """What a second look says of a target that was unknown or still running."""
+    found = seen.there.get(result.id)
+    if result.outcome is Outcome.STILL_RUNNING:
+        target = next(t for t in proposal.targets if t.id == result.id)
+        if _has_ended(found, proposal.action, target.seen.query_start):
+            return Result(result.id, success(proposal.action), "seen at the second look")
+        detail = _waits_on(found) if found is not None else ""
+        return Result(result.id, Outcome.STILL_RUNNING, f"{detail}, 10 s later too")
+    detail = (
+        "gone now; whether by this signal is not known"
+        if found is None
+        else "still there after the deadline: nothing will be signalled any more"
+    )
+    return Result(result.id, Outcome.UNKNOWN, detail)
+
+
+def came_back(rolname: str, rows: list[Backend]) -> str:
+    """The line on a role whose sessions are back; `rows` are the new ones."""
+    pids = ", ".join(str(row.pid) for row in rows[:3]) + (", …" if len(rows) > 3 else "")
+    sessions = "1 session" if len(rows) == 1 else f"{len(rows)} sessions"
+    return (
+        f"10 s later: {rolname} is back with {sessions} (pid {pids}). "
+        "Stop the client, or use its pool's own switch, or it will go on coming."
+    )
