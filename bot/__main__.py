@@ -1,5 +1,6 @@
 """`python -m bot`: the one place where the parts meet."""
 
+import argparse
 import asyncio
 import os
 import secrets
@@ -7,16 +8,18 @@ import signal
 import socket
 import sys
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 
 import structlog
 from dotenv import dotenv_values
 from pydantic import SecretStr
 
-from bot import __version__, config
+from bot import __version__, config, report
 from bot.errors import LedgerError, SettingsError
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
 from bot.policy import Right
+from bot.ports import Entry, HistoryFilter
 from bot.postgres.fleet import open_fleet
 from bot.service import logs
 from bot.service.clock import SystemClock
@@ -25,16 +28,17 @@ from bot.slack.app import SlackService, SlackSettings
 log = structlog.get_logger("bot")
 
 EX_OK, EX_FAILED, EX_SETTINGS = 0, 1, 2
+HISTORY_CHUNK = 200
 
 
 def main(arguments: list[str]) -> int:
-    """Run the bot; the exit status."""
-    if arguments not in ([], ["run"]):
-        print(f"usage: python -m bot [run]   (not: {' '.join(arguments)})", file=sys.stderr)  # noqa: T201
-        return EX_SETTINGS
+    """Run the bot, or print its record; the exit status."""
+    options = _options(arguments)
     try:
         settings = config.load(_environment())
         logs.configure(settings.log_level, settings.log_format)
+        if options.command == "history":
+            return asyncio.run(history(settings, options.since, options.format))
         return asyncio.run(run(settings))
     except SettingsError as error:
         for problem in error.problems:
@@ -43,6 +47,20 @@ def main(arguments: list[str]) -> int:
     except LedgerError as error:
         print(f"LEDGER_URL: {error}", file=sys.stderr)  # noqa: T201
         return EX_FAILED
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bot", description="/pg-sessions and /pg-kill")
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    commands.add_parser("run", help="connect to Slack and serve; what it does without a command")
+    record = commands.add_parser("history", help="print the record of kills")
+    record.add_argument(
+        "--since",
+        type=lambda text: report.since(text, datetime.now(UTC)),
+        help="a date, an ISO instant (UTC unless it says), or an age: 12h, 7d, 2w",
+    )
+    record.add_argument("--format", choices=("json", "csv"), default="json")
+    return parser.parse_args(arguments)
 
 
 def _environment() -> dict[str, str]:
@@ -59,9 +77,7 @@ async def run(settings: config.Settings) -> int:
         loop.add_signal_handler(number, stop.set)
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        ledger = SqlLedger(settings.ledger_url.get_secret_value())
-        stack.push_async_callback(ledger.close)
-        await ledger.open()
+        ledger = await _ledger(settings, stack)
         clusters = await open_fleet(
             {name: url.get_secret_value() for name, url in settings.clusters.items()}, stack
         )
@@ -85,6 +101,37 @@ async def run(settings: config.Settings) -> int:
         log.info("bot.stopping")
     log.info("bot.stopped")
     return EX_OK
+
+
+async def history(settings: config.Settings, since: datetime | None, form: str) -> int:
+    """Print the record, newest first."""
+    async with AsyncExitStack() as stack:
+        ledger = await _ledger(settings, stack)
+        entries = await _all_since(ledger, since)
+    write = report.as_csv if form == "csv" else report.as_json
+    for line in write(entries):
+        print(line)  # noqa: T201  this is the command's answer
+    return EX_OK
+
+
+async def _all_since(ledger: SqlLedger, since: datetime | None) -> list[Entry]:
+    entries: list[Entry] = []
+    before: int | None = None
+    while True:
+        chunk = await ledger.history(
+            HistoryFilter(since=since), limit=HISTORY_CHUNK, before_id=before
+        )
+        entries += chunk
+        if len(chunk) < HISTORY_CHUNK:
+            return entries
+        before = chunk[-1].proposal.id
+
+
+async def _ledger(settings: config.Settings, stack: AsyncExitStack) -> SqlLedger:
+    ledger = SqlLedger(settings.ledger_url.get_secret_value())
+    stack.push_async_callback(ledger.close)
+    await ledger.open()
+    return ledger
 
 
 def _slack(settings: config.Settings) -> SlackSettings:

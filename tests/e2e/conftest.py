@@ -44,6 +44,21 @@ class Bot:
         )
         self._reader = asyncio.create_task(self._read())
 
+    async def run(self, *arguments: str) -> str:
+        """Run another command of the bot in the same folder; what it prints."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "bot",
+            *arguments,
+            cwd=self.folder,
+            env={**_inherited(), **self.environment, "PYTHONPATH": str(ROOT)},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        printed, _ = await process.communicate()
+        assert process.returncode == 0
+        return printed.decode()
+
     async def ready(self) -> None:
         await self.says("bot.ready", within=START_WITHIN)
 

@@ -1,5 +1,6 @@
 """The story, from the login that fails to the login that works."""
 
+import json
 import sqlite3
 from pathlib import Path
 
@@ -59,3 +60,8 @@ async def test_the_story(
     ledger.close()
     assert rows == [(ana.id, ben.id, "blocks the deploy", "done")]
     assert await bot.stop() == 0
+
+    printed = await bot.run("history", "--since", "1h")
+    (kill,) = (json.loads(line) for line in printed.splitlines())
+    assert kill["confirmed_by"] == ben.id
+    assert [target["outcome"] for target in kill["targets"]] == ["terminated"]

@@ -75,7 +75,9 @@ class TestLimits:
         assert Limit("x", used, limit).reached is reached
 
     def test_ordinary_roles_have_what_is_not_reserved(self) -> None:
-        assert server(reserved_connections=2).ordinary == Limit("connections", 62, 95, LimitOf.SERVER)
+        assert server(reserved_connections=2).ordinary == Limit(
+            "connections", 62, 95, LimitOf.SERVER
+        )
 
     def test_pressing_are_roles_and_databases_from_eighty_percent(self) -> None:
         roles = (Limit("some_user", 1, 1), Limit("batch", 14, 20))

@@ -68,7 +68,7 @@ def status(pid: int) -> str:
 
 async def eventually(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110 - processes and files set no event
+        while not condition():
             await asyncio.sleep(0.02)
 
 

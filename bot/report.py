@@ -1,0 +1,133 @@
+"""The record of kills for other programs: `python -m bot history --format json|csv`.
+
+Pure. JSON is one object a line, a kill each; CSV one line a target, for spreadsheets, in
+which no cell may be taken for a formula.
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bot.backends import Backend
+from bot.kills import Target
+from bot.ports import Entry
+
+CSV_COLUMNS = (
+    "kill",
+    "state",
+    "cluster",
+    "asked_at",
+    "asked_by",
+    "confirmed_at",
+    "confirmed_by",
+    "channel",
+    "request",
+    "reason",
+    "action",
+    "pid",
+    "backend_start",
+    "usename",
+    "datname",
+    "application_name",
+    "query",
+    "outcome",
+    "detail",
+)
+
+_AGO = re.compile(r"(\d{1,6})([hdw])")
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def since(text: str, now: datetime) -> datetime:
+    """`2026-11-01`, an ISO instant, or an age: `12h`, `7d`, `2w`. Raises `ValueError`."""
+    if found := _AGO.fullmatch(text):
+        return now - timedelta(**{_UNITS[found[2]]: int(found[1])})
+    instant = datetime.fromisoformat(text)
+    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
+
+
+def as_json(entries: Iterable[Entry]) -> Iterable[str]:
+    """A line for each kill."""
+    for entry in entries:
+        yield json.dumps(_kill(entry), ensure_ascii=False)
+
+
+def as_csv(entries: Iterable[Entry]) -> Iterable[str]:
+    """The header's line, then one for each target."""
+    yield _line(CSV_COLUMNS)
+    for entry in entries:
+        kill = _kill(entry)
+        for target in kill["targets"]:
+            row = {**kill, **target}
+            yield _line(tuple(_cell(row.get(name)) for name in CSV_COLUMNS))
+
+
+def _kill(entry: Entry) -> dict[str, Any]:
+    proposal = entry.proposal
+    confirmed, dismissed = proposal.confirmed_by, proposal.dismissed_by
+    return {
+        "kill": proposal.id,
+        "state": "expired" if entry.expired else proposal.state.value,
+        "cluster": proposal.cluster,
+        "host": proposal.host,
+        "asked_at": _instant(proposal.created_at),
+        "asked_by": proposal.asked_by.user_id,
+        "confirmed_at": _instant(proposal.claimed_at),
+        "confirmed_by": confirmed.user_id if confirmed else None,
+        "dismissed_by": dismissed.user_id if dismissed else None,
+        "concluded_at": _instant(entry.concluded_at),
+        "channel": proposal.channel_id,
+        "message_ts": proposal.message_ts or None,
+        "request": proposal.wording,
+        "reason": proposal.reason,
+        "action": proposal.action.value,
+        "basis": proposal.basis.value,
+        "arrivals": entry.arrivals,
+        "notes": list(entry.notes),
+        "targets": [_target(entry, target) for target in proposal.targets],
+        "spared": [{**_backend(one.seen), "why": one.why} for one in proposal.spared],
+    }
+
+
+def _target(entry: Entry, target: Target) -> dict[str, Any]:
+    result = next((each for each in entry.latest if each.id == target.id), None)
+    return {
+        **_backend(target.seen),
+        "outcome": result.outcome.value if result else None,
+        "detail": (result.detail or None) if result else None,
+    }
+
+
+def _backend(seen: Backend) -> dict[str, Any]:
+    return {
+        "pid": seen.pid,
+        "backend_start": _instant(seen.backend_start),
+        "usename": seen.usename,
+        "datname": seen.datname,
+        "application_name": seen.application_name,
+        "client_addr": str(seen.client_addr) if seen.client_addr else None,
+        "state": seen.state,
+        "xact_start": _instant(seen.xact_start),
+        "query": seen.query,
+    }
+
+
+def _instant(instant: datetime | None) -> str | None:
+    return instant.isoformat() if instant is not None else None
+
+
+def _cell(value: object) -> str:
+    text = "" if value is None else str(value)
+    # A spreadsheet takes such a cell for a formula; the names in it are others' choice.
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _line(cells: tuple[str, ...]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="").writerow(cells)
+    return out.getvalue()
