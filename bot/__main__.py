@@ -23,6 +23,8 @@ from bot.ports import Entry, HistoryFilter
 from bot.postgres.fleet import open_fleet
 from bot.service import logs
 from bot.service.clock import SystemClock
+from bot.service.health import HealthServer
+from bot.service.metrics import Metrics
 from bot.slack.app import SlackService, SlackSettings
 
 log = structlog.get_logger("bot")
@@ -93,9 +95,18 @@ async def run(settings: config.Settings) -> int:
             ),
             owner=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
         )
-        slack = SlackService(_slack(settings), operations, clock)
+        metrics = Metrics(lambda: {name: one.connections for name, one in clusters.items()})
+        slack = SlackService(_slack(settings), operations, clock, metrics)
         stack.push_async_callback(slack.close)
         await slack.open()
+        if settings.health_port is not None:
+            checks = {"slack": slack.connected, "ledger": lambda: _writable(ledger)}
+            health = HealthServer(settings.health_port, checks, metrics.exposed)
+            stack.push_async_callback(health.close)
+            try:
+                await health.open()
+            except OSError as error:
+                raise SettingsError((f"HEALTH_PORT: can't listen ({error.strerror})",)) from None
         log.info("bot.ready", version=__version__, clusters=list(clusters))
         await stop.wait()
         log.info("bot.stopping")
@@ -132,6 +143,15 @@ async def _ledger(settings: config.Settings, stack: AsyncExitStack) -> SqlLedger
     stack.push_async_callback(ledger.close)
     await ledger.open()
     return ledger
+
+
+async def _writable(ledger: SqlLedger) -> bool:
+    try:
+        await ledger.ready()
+    except LedgerError:
+        log.warning("ledger.not_writable", exc_info=True)
+        return False
+    return True
 
 
 def _slack(settings: config.Settings) -> SlackSettings:

@@ -264,6 +264,22 @@ class Ledger(Protocol):
         """Raise `LedgerError` unless it can be written."""
 
 
+class Meter(Protocol):
+    """Where the bot counts and times what it does. `what` is a command or an action's id."""
+
+    def acknowledged(self, what: str, seconds: float) -> None:
+        """A command or click was acknowledged, after so long."""
+
+    def answered(self, what: str, seconds: float) -> None:
+        """A command or click was answered, after so long."""
+
+    def refused(self, what: str) -> None:
+        """An attempt was refused."""
+
+    def concluded(self, outcomes: Mapping[str, int], seconds: float) -> None:
+        """A kill was carried out: how many targets met each outcome, after so long."""
+
+
 class Clock(Protocol):
     """The bot's own clock, for what is not a matter of a server's or the ledger's."""
 

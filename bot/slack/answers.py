@@ -197,6 +197,8 @@ async def _show_progress(desk: Desk, click: Click, proposal_id: int) -> None:
 
 async def concluded(desk: Desk, click: Click, conclusion: Conclusion) -> None:
     """Show an outcome, and later what was learned after it."""
+    counts = {outcome.value: targets for outcome, targets in conclusion.counts.items()}
+    desk.meter.concluded(counts, conclusion.took.total_seconds())
     place = _place(click)
     await desk.delivery.update(
         place, kill_view.outcome(conclusion), response_url=click.response_url

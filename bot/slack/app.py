@@ -15,7 +15,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.errors import LedgerError, SettingsError
 from bot.operations import Operations
 from bot.policy import Allowlist, Right
-from bot.ports import Clock
+from bot.ports import Clock, Meter
 from bot.slack import actions, answers, commands
 from bot.slack.access import Directory, Identity
 from bot.slack.delivery import Delivery
@@ -61,8 +61,11 @@ class SlackSettings:
 class SlackService:
     """The bot in Slack, from the first `auth.test` to the last answer."""
 
-    def __init__(self, settings: SlackSettings, operations: Operations, clock: Clock) -> None:
+    def __init__(
+        self, settings: SlackSettings, operations: Operations, clock: Clock, meter: Meter
+    ) -> None:
         self._settings = settings
+        self._meter = meter
         self._operations = operations
         self._clock = clock
         self._tasks = Tasks()
@@ -97,6 +100,7 @@ class SlackService:
             delivery=Delivery(client, session),
             client=client,
             tasks=self._tasks,
+            meter=self._meter,
         )
         app = AsyncApp(
             client=client,
@@ -106,10 +110,17 @@ class SlackService:
         )
         commands.register(app, desk)
         actions.register(app, desk)
-        await self._transport.open(app)
+        try:
+            await self._transport.open(app)
+        except OSError as error:
+            raise SettingsError((f"PORT: can't listen ({error.strerror})",)) from None
         self._tasks.start(directory.keep_groups(), name="groups", optional=True)
         self._tasks.start(self._keep_recovering(desk), name="recovery", optional=True)
         log.info("slack.connected", mode=type(self._transport).__name__, team=identity.team_id)
+
+    async def connected(self) -> bool:
+        """Whether requests of Slack's can come in."""
+        return await self._transport.connected()
 
     async def close(self) -> None:
         """Take no more work, finish what is under way within 10 s, disconnect."""

@@ -1,6 +1,7 @@
 """What the listeners share: acknowledge, then work; and every way that work can end."""
 
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.errors import BotError, ClusterError, LedgerError, TargetError, UsageError
 from bot.operations import Operations
+from bot.ports import Meter
 from bot.slack.delivery import Delivery
 from bot.slack.gate import Denied, Gate
 from bot.slack.payloads import Click, Command
@@ -29,6 +31,7 @@ class Desk:
     delivery: Delivery
     client: AsyncWebClient
     tasks: Tasks
+    meter: Meter
 
     def start(
         self,
@@ -60,8 +63,10 @@ class Desk:
     ) -> None:
         with structlog.contextvars.bound_contextvars(reference=reference, **_of(request)):
             log.info("request.started")
+            started = time.monotonic()
             try:
                 await work
+                self.meter.answered(_what(request), time.monotonic() - started)
             except ClusterError as error:
                 log.warning("request.cluster_trouble", cluster=error.cluster, why=error.problem)
                 message = self.explain(request, error)
@@ -82,8 +87,10 @@ class Desk:
         self, request: Command | Click, listener: Callable[[], Awaitable[None]]
     ) -> Message | None:
         """Run what comes before the acknowledgement; its failure is a message to send."""
+        started = time.monotonic()
         try:
             await listener()
+            self.meter.acknowledged(_what(request), time.monotonic() - started)
         except BotError as error:
             return self.explain(request, error)
         except Exception:
@@ -117,6 +124,7 @@ class Desk:
     async def record(self, request: Command | Click, denied: Denied, what: str) -> None:
         """Record a refused attempt."""
         log.info("request.denied", why=denied.why, **_of(request))
+        self.meter.refused(_what(request))
         await self.operations.refused(request.actor, request.channel_id, what, denied.why)
 
     async def whisper(self, request: Command | Click, message: Message) -> None:
@@ -129,7 +137,13 @@ class Desk:
         )
 
 
+def _what(request: Command | Click) -> str:
+    """The command, or the action's id without its number."""
+    if isinstance(request, Command):
+        return request.command
+    return ".".join(request.action_id.split(".")[:2])
+
+
 def _of(request: Command | Click) -> dict[str, str]:
     """What a log line says of a request: never its text, which may hold literals."""
-    what = request.command if isinstance(request, Command) else request.action_id
-    return {"what": what, "user": request.actor.user_id, "channel": request.channel_id}
+    return {"what": _what(request), "user": request.actor.user_id, "channel": request.channel_id}

@@ -18,6 +18,9 @@ class Transport(Protocol):
     async def open(self, app: AsyncApp) -> None:
         """Start taking requests."""
 
+    async def connected(self) -> bool:
+        """Whether requests can come in."""
+
     async def close(self) -> None:
         """Take no more."""
 
@@ -33,6 +36,10 @@ class SocketMode:
         """Connect. The token was tried before: with a bad one this would try for ever."""
         self._handler = AsyncSocketModeHandler(app, self._app_token)
         await self._handler.connect_async()  # type: ignore[no-untyped-call]
+
+    async def connected(self) -> bool:
+        """Whether the socket is up."""
+        return self._handler is not None and bool(await self._handler.client.is_connected())
 
     async def close(self) -> None:
         """Close the socket."""
@@ -64,10 +71,15 @@ class HttpMode:
         await web.TCPSite(self._runner, self._host, self._port).start()
         log.info("http.listening", port=self._port, path=PATH)
 
+    async def connected(self) -> bool:
+        """Whether it listens."""
+        return self._runner is not None
+
     async def close(self) -> None:
         """Answer what is being received, and listen no more."""
         if self._runner is not None:
             await self._runner.cleanup()
+            self._runner = None
 
 
 async def _dispatch(app: AsyncApp, request: web.Request) -> web.Response:

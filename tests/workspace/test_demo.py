@@ -37,6 +37,7 @@ class Demo:
             env=os.environ | {"TMPDIR": str(self.temp)} | environment,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
         )
 
     async def says(self, words: str) -> str:
@@ -58,9 +59,14 @@ class Demo:
             rest = (await self.process.stdout.read()).decode().splitlines()
             return await self.process.wait(), rest
 
-    def send(self, number: signal.Signals) -> None:
+    def press_ctrl_c(self) -> None:
+        """As a terminal does: every process of the group gets the signal."""
         assert self.process is not None
-        self.process.send_signal(number)
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
 
     @property
     def url(self) -> str:
@@ -101,7 +107,7 @@ async def new_demo(tmp_path: Path) -> AsyncIterator[Callable[..., Demo]]:
 
         async def kill(demo: Demo) -> None:
             if demo.process is not None and demo.process.returncode is None:
-                demo.process.kill()
+                demo.kill()
                 await demo.ended()
                 await gone(demo)
 
@@ -143,7 +149,7 @@ async def test_two_demos_run_side_by_side_and_each_ends_alone_and_leaves_nothing
     assert one.url != other.url
     assert any("-m bot" in command for command in one.processes)
 
-    one.send(signal.SIGINT)
+    one.press_ctrl_c()
     status, said = await one.ended()
     assert (status, said[-1].strip()) == (0, "Everything is stopped.")
     assert (one.processes, one.files) == ([], [])
@@ -169,7 +175,7 @@ async def test_when_the_demo_is_killed_while_postgresql_hangs_nothing_is_left(
     ):
         assert answer.status < 300
     assert any("postgres" in command for command in demo.processes)
-    demo.send(signal.SIGKILL)
+    demo.kill()
     await demo.ended()
     await gone(demo)
 
@@ -178,7 +184,7 @@ async def test_ctrl_c_during_the_start_leaves_nothing_either(new_demo: Callable[
     demo = new_demo()
     await demo.start()
     await demo.says("Scenario")
-    demo.send(signal.SIGINT)
+    demo.press_ctrl_c()
     status, said = await demo.ended()
     assert (status, said[-1].strip()) == (0, "Everything is stopped.")
     assert (demo.processes, demo.files) == ([], [])

@@ -246,8 +246,10 @@ async def test_reset_brings_everything_back(
 ) -> None:
     before = await facts(admin)
     balances = await admin.fetch("select * from accounts order by id")
-    await terminate(admin, "usename = any('{some_user,batch,web}')")
+    await terminate(admin, "usename = 'some_user'")
     await until_view(scenario, lambda view: view["login"]["ok"])
+    assert await admin.fetch("select * from accounts order by id") != balances
+    await terminate(admin, "usename = any('{batch,web}')")
     stranger = await asyncpg.connect(stage.main.dsn(user="report", database="some_db"))
     await scenario.fault("fill")
     await scenario.fault("rate_limit")

@@ -1,0 +1,226 @@
+"""The page in a real browser: Debian's chromium, driven by Playwright.
+
+Where chromium is missing these tests skip; with `CI` set they fail.
+"""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import pytest
+from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright, expect
+
+from tests.e2e.conftest import (  # noqa: F401 - the fixtures of the real process
+    bot,
+    environment,
+    mode,
+    port,
+    server,
+    sessions,
+    slack,
+    start,
+)
+from workspace import Workspace
+from workspace.blocks import Json, complete, problems_of_message
+from workspace.page import Page as Site
+from workspace.page import Scenario, ScenarioView
+from workspace.page.contract import FaultButton, Login, Step
+from workspace.state import Message
+
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+WIDE = (1440, 900)
+PHONE = (390, 844)
+
+expect.set_options(timeout=15_000)
+
+Look = Callable[..., Awaitable[Page]]
+
+
+@pytest.fixture(scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    """One browser for all tests."""
+    path = shutil.which("chromium")
+    if path is None:
+        if os.environ.get("CI"):
+            pytest.fail("chromium is missing (apt-get install chromium)")
+        pytest.skip("chromium is missing (apt-get install chromium)")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+@pytest.fixture
+def scenario() -> Scenario | None:
+    """What stands beside the channel; a test that needs it has a fixture of its own."""
+    return None
+
+
+@pytest.fixture
+async def site(slack: Workspace, scenario: Scenario | None) -> AsyncIterator[Site]:  # noqa: F811
+    async with Site(slack, scenario) as served:
+        yield served
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What a browser complained of: none, unless a test takes out what it has caused itself."""
+    return []
+
+
+@pytest.fixture
+async def look(chromium: Browser, site: Site, complaints: list[str]) -> AsyncIterator[Look]:
+    """Open the page as somebody: `await look("ana")`. It asks nothing of any other server."""
+    contexts = []
+
+    def heard(message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            complaints.append(message.text)
+
+    def asked(request: Request) -> None:
+        if not request.url.startswith(site.url):
+            complaints.append(f"asked {request.url}")
+
+    async def look(
+        name: str = "ana",
+        channel: str = "incidents",
+        *,
+        scheme: Literal["light", "dark"] = "light",
+        size: tuple[int, int] = WIDE,
+    ) -> Page:
+        context = await chromium.new_context(
+            viewport={"width": size[0], "height": size[1]},
+            color_scheme=scheme,
+            reduced_motion="reduce",
+        )
+        contexts.append(context)
+        tab = await context.new_page()
+        tab.on("console", heard)
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.on("request", asked)
+        await tab.goto(f"{site.url}?as={name}&in={channel}")
+        await expect(tab.locator(".channel-title h2")).to_be_visible()
+        return tab
+
+    yield look
+    for context in contexts:
+        await context.close()
+    assert complaints == []
+
+
+Say = Callable[..., Message]
+
+
+@pytest.fixture
+def say(slack: Workspace) -> Say:  # noqa: F811
+    """Post a message of the app's straight into the workspace, if Slack would take it."""
+
+    def say(
+        *blocks: Json, text: str = "", channel: str = "incidents", receiver: str | None = None
+    ) -> Message:
+        assert problems_of_message(list(blocks)) == [] or not blocks
+        message = Message(
+            channel=slack.channel(channel).id,
+            ts=slack.state.new_ts(),
+            user=slack.state.app.user_id,
+            text=text,
+            blocks=tuple(complete(list(blocks))),
+            receiver=receiver,
+        )
+        return slack.state.post(message)
+
+    return say
+
+
+class Story:
+    """A scenario that says what a test has it say."""
+
+    def __init__(self) -> None:
+        self.pressed: list[str] = []
+        self._news = asyncio.Condition()
+        self._view: ScenarioView = {
+            "login": _login(ok=False),
+            "activity": {"columns": ["pid", "usename", "state"], "rows": []},
+            "guide": _steps(done=0),
+            "database": {"state": "up"},
+            "faults": _faults(),
+        }
+
+    def view(self) -> ScenarioView:
+        return self._view
+
+    async def fault(self, fault_id: str, /) -> None:
+        self.pressed.append(fault_id)
+        await self.show(faults=_faults(active=fault_id))
+
+    async def reset(self) -> None:
+        self.pressed.append("reset")
+        await self.show(faults=_faults(), guide=_steps(done=0))
+
+    async def subscribe(self) -> AsyncIterator[ScenarioView]:
+        while True:
+            async with self._news:
+                await self._news.wait()
+            yield self._view
+
+    # What a test has it say
+
+    async def show(self, **changes: Any) -> None:
+        self._view = {**self._view, **changes}  # type: ignore[typeddict-item]
+        async with self._news:
+            self._news.notify_all()
+
+    async def let_in(self) -> None:
+        await self.show(login=_login(ok=True), guide=_steps(done=2))
+
+    async def print(self, *rows: Sequence[str | None]) -> None:
+        columns = ["pid", "usename", "state"]
+        await self.show(activity={"columns": columns, "rows": [list(row) for row in rows]})
+
+
+def _login(*, ok: bool) -> Login:
+    text = 'FATAL:  too many connections for role "some_user"'
+    return {
+        "ok": ok,
+        "text": 'You are connected to database "some_db" as user "some_user".' if ok else text,
+        "at": datetime.now(UTC).isoformat(),
+        "attempts": 12 if ok else 11,
+    }
+
+
+def _steps(*, done: int) -> list[Step]:
+    return [
+        {
+            "id": "look",
+            "title": "See who is connected",
+            "text": "`some_user` stands at 1 of 1.",
+            "command": "/pg-sessions some_db",
+            "done": done > 0,
+        },
+        {
+            "id": "refused",
+            "title": "Press the button as Vera",
+            "text": "She is refused.",
+            "command": None,
+            "done": done > 1,
+            "person": "vera",
+        },
+    ]
+
+
+def _faults(active: str | None = None) -> list[FaultButton]:
+    return [
+        {"id": "cut", "label": "Cut the socket", "where": "slack", "active": active == "cut"},
+        {"id": "hang", "label": "Hang for 15 s", "where": "postgres", "active": active == "hang"},
+    ]
