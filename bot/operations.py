@@ -815,6 +815,18 @@ class Operations:
             return False
         return True
 
+    async def first_time(self, signature: str) -> bool:
+        """Whether no replica has seen this request before.
+
+        A ledger in trouble must not keep anyone from looking: then it counts as new, and
+        a kill, which needs the ledger, is claimed once in any case.
+        """
+        try:
+            return await self._ledger.first_time(signature)
+        except LedgerError:
+            log.warning("ledger.signature_not_kept", exc_info=True)
+            return True
+
     # --- names ---------------------------------------------------------------------
 
     def health(self, cluster_name: str) -> Health:

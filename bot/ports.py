@@ -244,6 +244,9 @@ class Ledger(Protocol):
     async def refused(self, actor: Actor, channel_id: str, what: str, why: str) -> None:
         """Record an attempt that was refused."""
 
+    async def first_time(self, signature: str) -> bool:
+        """Remember a request's signature; False where it was seen in the last minutes."""
+
     async def looked(
         self, actor: Actor, channel_id: str, cluster: str, at: datetime, what: str
     ) -> None:

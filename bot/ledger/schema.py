@@ -241,6 +241,13 @@ looks = Table(
     Column("at", Instant, nullable=False),
 )
 
+signatures = Table(
+    "signatures",
+    _metadata,
+    Column("signature", Text, primary_key=True),
+    Column("at", Instant, nullable=False),
+)
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         "CREATE TABLE ledger_version (version BIGINT PRIMARY KEY, at BIGINT NOT NULL)",
@@ -363,6 +370,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
         "CREATE INDEX looks_by_place ON looks (channel_id, cluster, id)",
+        "CREATE TABLE signatures (signature TEXT PRIMARY KEY, at BIGINT NOT NULL)",
     ),
 )
 """One step for each version, in SQL that SQLite and PostgreSQL share; `{identity}` is theirs.

@@ -17,15 +17,20 @@ from typing import Any, cast
 from sqlalchemy import (
     Column,
     ColumnElement,
+    Insert,
     Row,
     Select,
     Table,
     Update,
+    delete,
+    exists,
     insert,
+    literal,
     not_,
     select,
     update,
 )
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.errors import LedgerError
@@ -38,13 +43,24 @@ from bot.ledger.rows import (
     target_values,
     to_entry,
 )
-from bot.ledger.schema import kills, ledger_version, looks, migrate, outcomes, refusals, targets
+from bot.ledger.schema import (
+    kills,
+    ledger_version,
+    looks,
+    migrate,
+    outcomes,
+    refusals,
+    signatures,
+    targets,
+)
 from bot.ledger.stores import TROUBLE, store_of
 from bot.policy import Glob
 from bot.ports import Entry, HistoryFilter, LedgerHome
 
 TIME_LIMIT = 5.0
 """Seconds for one call: a kill must not wait for its record longer than people would."""
+
+SIGNATURES_KEPT = timedelta(minutes=10)
 
 KEEP_EVERY = 1.0
 """Seconds between two looks at the held connections, to replace one that was lost."""
@@ -264,6 +280,28 @@ class SqlLedger:
                 )
             )
 
+    async def first_time(self, signature: str) -> bool:
+        """Remember a request's signature; False where it was seen in the last ten minutes.
+
+        Slack's signatures are good for five. This is no record: old ones are dropped.
+        """
+        old = delete(signatures).where(signatures.c.at < self._store.after(-SIGNATURES_KEPT))
+        seen = insert(signatures).from_select(
+            ["signature", "at"],
+            select(literal(signature), self._store.clock).where(
+                ~exists().where(signatures.c.signature == signature)
+            ),
+        )
+        try:
+            async with self._transaction(self._writer) as connection:
+                await connection.execute(old)
+                return await _changed(connection, seen)
+        except LedgerError as error:
+            # Two replicas at the same moment: the second one's key is taken.
+            if isinstance(error.__cause__, IntegrityError):
+                return False
+            raise
+
     async def looked(
         self, actor: Actor, channel_id: str, cluster: str, at: datetime, what: str
     ) -> None:
@@ -424,7 +462,7 @@ def _kill(kill_id: int, *conditions: ColumnElement[bool]) -> Update:
     return update(kills).where(kills.c.id == kill_id, *conditions)
 
 
-async def _changed(connection: AsyncConnection, guarded: Update) -> bool:
+async def _changed(connection: AsyncConnection, guarded: Update | Insert) -> bool:
     return (await connection.execute(guarded)).rowcount == 1
 
 

@@ -71,7 +71,7 @@ class SlackService:
         self._tasks = Tasks()
         self._stack = AsyncExitStack()
         self._transport: Transport = (
-            HttpMode(settings.port)
+            HttpMode(settings.port, operations.first_time)
             if settings.app_token is None
             else SocketMode(settings.app_token)
         )

@@ -1,15 +1,20 @@
 """How Slack's requests reach the app: Socket Mode, or HTTP behind a balancer."""
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import structlog
 from aiohttp import web
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp, AsyncBoltRequest
+from slack_bolt.response import BoltResponse
 
 log = structlog.get_logger(__name__)
 
 PATH = "/slack/events"
+
+FirstTime = Callable[[str], Awaitable[bool]]
+Next = Callable[[], Awaitable[BoltResponse]]
 
 
 class Transport(Protocol):
@@ -51,15 +56,25 @@ class HttpMode:
     """Slack posts to `/slack/events`.
 
     Bolt checks the signature (HMAC-SHA256 of `v0:timestamp:body`) and that the timestamp
-    is at most 300 s off, before anything else sees the request.
+    is at most 300 s off, before anything else sees the request. A signature that was seen
+    before, by whichever replica, is a replay.
     """
 
-    def __init__(self, port: int, host: str = "0.0.0.0") -> None:  # noqa: S104  behind a balancer
+    def __init__(self, port: int, first_time: FirstTime, host: str = "0.0.0.0") -> None:  # noqa: S104  behind a balancer
         self._host, self._port = host, port
+        self._first_time = first_time
         self._runner: web.AppRunner | None = None
 
     async def open(self, app: AsyncApp) -> None:
         """Listen. Raises `OSError` where the port is taken."""
+
+        @app.middleware
+        async def refuse_replays(request: AsyncBoltRequest, next: Next) -> BoltResponse:  # noqa: A002  Bolt's word
+            signature = request.headers.get("x-slack-signature", [""])[0]
+            if not await self._first_time(signature):
+                log.warning("http.replayed")
+                return BoltResponse(status=401, body="")
+            return await next()
 
         async def receive(request: web.Request) -> web.Response:
             return await _dispatch(app, request)

@@ -1,5 +1,6 @@
 """What is posted to the bot in HTTP mode, and by whom."""
 
+import asyncio
 import hashlib
 import hmac
 import time
@@ -41,3 +42,27 @@ async def test_what_is_not_signed_by_slack_just_now_is_refused(
             ) as answer:
                 assert answer.status == 401
     assert slack.messages("incidents") == []
+
+
+async def test_a_request_that_comes_twice_is_answered_once(
+    start: Callable, slack: Workspace, port: int
+) -> None:
+    await start()
+    stamp = int(time.time())
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "X-Slack-Request-Timestamp": str(stamp),
+        "X-Slack-Signature": signature(slack.signing_secret, stamp, BODY),
+    }
+
+    async def post() -> int:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(
+                f"http://127.0.0.1:{port}/slack/events", data=BODY, headers=headers
+            ) as answer,
+        ):
+            return answer.status
+
+    assert sorted(await asyncio.gather(post(), post(), post())) == [200, 401, 401]
+    assert await post() == 401

@@ -1134,3 +1134,11 @@ FORGER = """
 
     asyncio.run(main())
 """
+
+
+async def test_a_request_is_new_once_for_all_replicas(ledger: SqlLedger) -> None:
+    assert await ledger.first_time("v0=one")
+    assert not await ledger.first_time("v0=one")
+    assert await ledger.first_time("v0=two")
+    answers = await asyncio.gather(*(ledger.first_time("v0=three") for _ in range(5)))
+    assert sorted(answers) == [False, False, False, False, True]
