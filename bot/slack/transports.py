@@ -44,7 +44,10 @@ class SocketMode:
 
     async def connected(self) -> bool:
         """Whether the socket is up."""
-        return self._handler is not None and bool(await self._handler.client.is_connected())
+        if self._handler is None:
+            return False
+        socket = self._handler.client
+        return bool(await socket.is_connected())
 
     async def close(self) -> None:
         """Close the socket."""
