@@ -1,0 +1,165 @@
+"""A server that is full, gone, silent, stopped or refuses: what is said, and what goes on."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from bot.answers import Overview, Preview
+from bot.errors import ClusterError, ClusterTimeout
+from bot.grammar import KillRequest, SessionsRequest, parse_kill
+from bot.kills import Actor, Conclusion, Outcome
+from bot.ledger.sql import SqlLedger
+from bot.operations import Operations, Rules
+from bot.postgres.cluster import APPLICATION_NAME, PostgresCluster
+from tests.integration.conftest import BOT, Sessions
+from tests.integration.test_kills import QuickClock
+from workspace.postgres import PostgresServer
+
+ANA = Actor("UANA", "T1")
+PATIENCE = 30.0
+
+
+@pytest.fixture
+async def own(pg: PostgresServer) -> AsyncIterator[PostgresCluster]:
+    cluster = PostgresCluster("main", pg.dsn(user=BOT), "db-1.internal")
+    await cluster.open()
+    yield cluster
+    await cluster.close()
+
+
+async def answers(cluster: PostgresCluster) -> None:
+    """Wait until the cluster answers by itself."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            with suppress(ClusterError):
+                await cluster.names()
+                return
+            await asyncio.sleep(0.05)
+
+
+async def test_with_every_slot_taken_both_commands_work(tmp_path: Path) -> None:
+    """Forty sessions die on a server that would let nobody in, superusers neither."""
+    async with PostgresServer(settings={"max_connections": 50}) as full:
+        admin = await asyncpg.connect(full.dsn())
+        await admin.execute(f"create role {BOT} login")
+        await admin.execute(f"grant pg_read_all_stats, pg_signal_backend to {BOT}")
+        await admin.execute("create role web login")
+        cluster = PostgresCluster("main", full.dsn(user=BOT), "db-1.internal")
+        await cluster.open()
+        ledger = SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
+        await ledger.open()
+        crowd = [await asyncpg.connect(full.dsn(user="web")) for _ in range(40)]
+        with suppress(asyncpg.TooManyConnectionsError):
+            while True:
+                crowd.append(await asyncpg.connect(full.dsn()))
+        with pytest.raises(asyncpg.TooManyConnectionsError):
+            await asyncpg.connect(full.dsn())
+        ops = Operations({"main": cluster}, ledger, QuickClock(), rules=Rules(), owner="me")
+        try:
+            shown = await ops.look(ANA, "C1", SessionsRequest())
+            assert not isinstance(shown, Overview)
+            request = parse_kill("user=web")
+            assert isinstance(request, KillRequest)
+            preview = await ops.propose(ANA, "C1", request)
+            assert isinstance(preview, Preview)
+            done = await ops.confirm(ANA, "C1", preview.proposal.id)
+            assert isinstance(done, Conclusion)
+            assert done.counts == {Outcome.TERMINATED: 40}
+        finally:
+            for connection in (*crowd, admin):
+                connection.terminate()
+            await ledger.close()
+            await cluster.close()
+
+
+async def test_connections_are_made_anew_after_they_are_cut(
+    own: PostgresCluster, admin: asyncpg.Connection
+) -> None:
+    assert own.connections == (4, 4)
+    await admin.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity"
+        " where usename = $1 and application_name = $2",
+        BOT,
+        APPLICATION_NAME,
+    )
+    await answers(own)
+    async with asyncio.timeout(PATIENCE):
+        while own.connections != (4, 4):
+            await asyncio.sleep(0.05)
+
+
+async def test_a_server_that_stands_still_is_said_to_and_goes_on_later(
+    own: PostgresCluster, admin: asyncpg.Connection
+) -> None:
+    rows = await admin.fetch(
+        "select pid from pg_stat_activity where usename = $1 and application_name = $2",
+        BOT,
+        APPLICATION_NAME,
+    )
+    for row in rows:
+        os.kill(row["pid"], signal.SIGSTOP)
+    try:
+        with pytest.raises(ClusterTimeout, match="did not answer within 5 s"):
+            await own.names()
+    finally:
+        for row in rows:
+            os.kill(row["pid"], signal.SIGCONT)
+    await answers(own)
+
+
+async def test_a_server_that_accepts_and_never_answers_costs_the_others_nothing(
+    own: PostgresCluster, tmp_path: Path
+) -> None:
+    connections: list[asyncio.StreamWriter] = []
+    silent = await asyncio.start_server(lambda _, writer: connections.append(writer), "127.0.0.1")
+    port = silent.sockets[0].getsockname()[1]
+    prod = PostgresCluster("prod", f"postgresql://bot@127.0.0.1:{port}/postgres", "db-2.internal")
+    opening = asyncio.ensure_future(prod.open())
+    ledger = SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    await ledger.open()
+    clusters = {"main": own, "prod": prod}
+    ops = Operations(clusters, ledger, QuickClock(), rules=Rules(), owner="me")
+    try:
+        answer = await ops.look(ANA, "C1", SessionsRequest())
+        assert isinstance(answer, Overview)
+        main, other = answer.cards
+        assert main.look is not None
+        assert other.trouble is not None
+    finally:
+        await opening
+        await prod.close()
+        silent.close()
+        for writer in connections:
+            writer.close()
+        await ledger.close()
+
+
+async def test_a_refused_password_is_said_without_showing_it() -> None:
+    async with PostgresServer(auth="scram-sha-256", password="right") as strict:
+        dsn = f"postgresql://postgres:wrong@{strict.host}:{strict.port}/postgres"
+        cluster = PostgresCluster("main", dsn, "db-1.internal")
+        await cluster.open()
+        try:
+            with pytest.raises(ClusterError, match="role or password") as refused:
+                await cluster.names()
+            assert "wrong" not in str(refused.value)
+        finally:
+            await cluster.close()
+
+
+async def test_a_cluster_that_is_restarted_is_found_again(sessions: Sessions) -> None:
+    async with PostgresServer() as server:
+        cluster = PostgresCluster("main", server.dsn(), "db-1.internal")
+        await cluster.open()
+        try:
+            await cluster.names()
+            await server.restart()
+            await answers(cluster)
+        finally:
+            await cluster.close()
