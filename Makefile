@@ -34,7 +34,7 @@ lint: .venv/dev ## the checks that run nothing: style, types, imports
 	$(BIN)/lint-imports --no-logo
 
 .PHONY: demo
-demo: .venv/dev ## try it in a browser: a Slack and a PostgreSQL of its own (PORT=… to choose the page's)
+demo: .venv/dev ## try it in a browser, with a Slack and a PostgreSQL of its own
 	@exec $(BIN)/python -m workspace
 
 .PHONY: run

@@ -1,0 +1,306 @@
+"""Confirming a kill: claim, signal, watch, record. The click was authorized right before."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
+
+import structlog
+
+from bot import verdicts
+from bot.answers import (
+    Confirmed,
+    NeedsSecondPerson,
+    NotClaimed,
+)
+from bot.backends import BackendId, Limit, LimitOf, Look
+from bot.conditions import Condition
+from bot.errors import ClusterError, LedgerError, NotSent, TargetError
+from bot.kills import (
+    GONE_WITHIN,
+    LEASE,
+    OTHER_WORK,
+    SIGNAL_WINDOW,
+    Action,
+    Actor,
+    Basis,
+    Conclusion,
+    Outcome,
+    Proposal,
+    Result,
+)
+from bot.operations.parts import Parts, arrived_since, closed
+from bot.ports import (
+    Cluster,
+    Guard,
+    Sighting,
+    Verdict,
+)
+
+log = structlog.get_logger(__name__)
+
+_WATCH_STEPS = (0.005, 0.01, 0.02, 0.03, 0.05)
+"""Seconds between two looks at what was signalled; the last one is repeated."""
+
+_RECORD_TRIES = (0.2, 0.5, 1.0, 2.0)
+"""Seconds before each further try to write an outcome."""
+
+
+class Confirming(Parts):
+    """From a click to the outcome in the ledger; and what a dead process left claimed."""
+
+    async def confirm(
+        self,
+        actor: Actor,
+        channel_id: str,
+        proposal_id: int,
+        *,
+        action: Action = Action.TERMINATE,
+    ) -> Confirmed:
+        """Do what a preview showed, to exactly what it showed; the click is authorized.
+
+        To cancel is another thing to do to the same targets: those that ran a query are
+        asked to end that very query.
+
+        Raises `ClusterError` where the cluster could not be asked, in which case nothing
+        was claimed and the preview still stands, and `LedgerError` where the intent could
+        not be written, in which case nothing was signalled.
+        """
+        entry = await self._ledger.get(proposal_id)
+        if entry is None:
+            return NotClaimed(why="missing", entry=None)
+        proposal = entry.proposal
+        if proposal.channel_id != channel_id:
+            return NotClaimed(why="another channel", entry=entry)
+        if (why := closed(entry)) is not None:
+            return NotClaimed(why=why, entry=entry)
+        if (
+            proposal.cluster in self._rules.second_person
+            and actor.user_id == proposal.asked_by.user_id
+        ):
+            return NeedsSecondPerson(proposal=proposal)
+        cluster = self._cluster(proposal.cluster)
+        before = await cluster.look((), names=await cluster.names(), limit=0)
+        guards = await self._guards(cluster, replace(proposal, action=action), before)
+
+        claimed = await self._ledger.claim(proposal_id, actor, self._owner, LEASE, action=action)
+        if claimed is None:
+            entry = await self._ledger.get(proposal_id)
+            return NotClaimed(why=(entry and closed(entry)) or "missing", entry=entry)
+        log.info("kill.claimed", kill=claimed.id, cluster=cluster.name, targets=len(guards))
+        results = verdicts.without_a_query(claimed)
+        guards = [guard for guard in guards if guard.target not in results]
+        async with self._renewing(claimed):
+            started = self._clock.monotonic()
+            try:
+                await self._execute(cluster, guards, results)
+            except BaseException:
+                # A defect, or the process is told to stop: what is known is recorded.
+                await self._record(verdicts.broken_off(claimed, results, self._clock.now()))
+                raise
+            took = timedelta(seconds=self._clock.monotonic() - started)
+            conclusion = await self._conclusion(cluster, claimed, before, results, took)
+            return await self._record(conclusion)
+
+    async def recover(self) -> tuple[Conclusion, ...]:
+        """Conclude what a process that died had claimed: nothing is signalled any more.
+
+        Only a claim whose lease has expired is taken. Its targets are looked at, and what
+        is seen is recorded as `interrupted`.
+        """
+        conclusions = []
+        for proposal in await self._ledger.lapsed(self._owner, LEASE):
+            log.warning("kill.lapsed", kill=proposal.id, cluster=proposal.cluster)
+            results = await self._interrupted(proposal)
+            conclusion = Conclusion(
+                proposal=proposal,
+                results=results,
+                took=timedelta(0),
+                concluded_at=self._clock.now(),
+            )
+            conclusions.append(await self._record(conclusion))
+        return tuple(conclusions)
+
+    async def _guards(self, cluster: Cluster, proposal: Proposal, before: Look) -> list[Guard]:
+        protection = await self._protection(cluster, before)
+        roles = protection.role_oids(before.names, (t.seen for t in proposal.targets))
+        return [
+            Guard(
+                server=proposal.server,
+                target=target.id,
+                action=proposal.action,
+                basis=proposal.basis,
+                xact_start=target.seen.xact_start,
+                backend_xid=target.seen.backend_xid,
+                query_start=target.seen.query_start,
+                conditions=proposal.conditions,
+                protected_roles=roles,
+                protected_applications=protection.applications,
+                # One deadline for all, fixed before the claim: a process that was stopped
+                # and goes on after its lease has been taken signals nothing.
+                deadline=before.server.now + SIGNAL_WINDOW,
+            )
+            for target in proposal.targets
+        ]
+
+    async def _execute(
+        self, cluster: Cluster, guards: list[Guard], results: dict[BackendId, Result]
+    ) -> None:
+        """Signal all, back to back; then watch until they are gone. Fills `results`."""
+        signalled: dict[Guard, str] = {}
+        for guard in guards:
+            try:
+                reply = await cluster.signal(guard)
+            except NotSent as error:
+                results[guard.target] = verdicts.not_sent(guard, error)
+                break
+            except ClusterError as error:
+                log.warning("kill.no_reply", cluster=cluster.name, pid=guard.target.pid)
+                results[guard.target] = Result(guard.target, Outcome.UNKNOWN, error.problem)
+                break
+            if reply.verdict is Verdict.SIGNALLED:
+                signalled[guard] = OTHER_WORK if reply.xact_start != guard.xact_start else ""
+                results[guard.target] = verdicts.signalled(guard.target)
+            else:
+                results[guard.target] = verdicts.refused(guard, reply)
+        for guard in guards:
+            if guard.target not in results:
+                results[guard.target] = verdicts.not_sent(guard, None)
+        for result in await self._watch(cluster, signalled):
+            results[result.id] = result
+
+    async def _watch(self, cluster: Cluster, signalled: Mapping[Guard, str]) -> list[Result]:
+        """What became of the backends that were signalled, within `GONE_WITHIN`.
+
+        With each guard comes what to tell of a target that ended.
+        """
+        pending = {guard.target: guard for guard in signalled}
+        results: list[Result] = []
+        until = self._clock.monotonic() + GONE_WITHIN.total_seconds()
+        seen: Sighting | None = None
+        trouble: ClusterError | None = None
+        steps = iter(_WATCH_STEPS)
+        while pending:
+            try:
+                seen, trouble = await cluster.sight(pending), None
+            except ClusterError as error:
+                trouble = error
+            else:
+                for backend_id, guard in list(pending.items()):
+                    if verdicts.ended(guard, seen):
+                        ended = Result(backend_id, verdicts.success(guard.action), signalled[guard])
+                        results.append(ended)
+                        del pending[backend_id]
+            if not pending or self._clock.monotonic() >= until:
+                break
+            await self._clock.sleep(next(steps, _WATCH_STEPS[-1]))
+        for backend_id in pending:
+            if trouble is not None or seen is None:
+                problem = trouble.problem if trouble else "not looked at"
+                detail = f"signalled, and then: {problem}"
+                results.append(Result(backend_id, Outcome.UNKNOWN, detail))
+            else:
+                results.append(verdicts.still_running(backend_id, seen.there[backend_id]))
+        return results
+
+    async def _conclusion(
+        self,
+        cluster: Cluster,
+        claimed: Proposal,
+        before: Look,
+        results: Mapping[BackendId, Result],
+        took: timedelta,
+    ) -> Conclusion:
+        conclusion = Conclusion(
+            proposal=claimed,
+            results=tuple(results[target.id] for target in claimed.targets),
+            took=took,
+            began_at=before.server.now,
+            concluded_at=self._clock.now(),
+        )
+        arrived: tuple[Condition, ...] = ()
+        if claimed.basis is Basis.FILTER:
+            arrived = (*claimed.conditions, *arrived_since(claimed.seen_at))
+        try:
+            after = await cluster.look(arrived, names=before.names, strict=True, limit=0)
+        except ClusterError as error:
+            log.warning("kill.no_look_after", kill=claimed.id, problem=error.problem)
+            return conclusion
+        return replace(
+            conclusion,
+            limits=_paired(claimed.before, before, after),
+            waiting=(len(before.waits.blocked_by), len(after.waits.blocked_by)),
+            arrivals=after.counts.total if arrived else 0,
+        )
+
+    async def _record(self, conclusion: Conclusion) -> Conclusion:
+        """Write the outcome, trying again; what can't be written is said in the message."""
+        for pause in (0.0, *_RECORD_TRIES):
+            await self._clock.sleep(pause)
+            try:
+                if await self._ledger.conclude(conclusion, self._owner):
+                    return conclusion
+            except LedgerError:
+                log.warning("kill.not_recorded", kill=conclusion.proposal.id, exc_info=True)
+            else:
+                log.error("kill.claim_lost", kill=conclusion.proposal.id)
+                break
+        log.error(
+            "kill.outcome_not_in_ledger",
+            kill=conclusion.proposal.id,
+            outcomes={r.id.pid: r.outcome.value for r in conclusion.results},
+        )
+        return replace(conclusion, recorded=False)
+
+    @asynccontextmanager
+    async def _renewing(self, claimed: Proposal) -> AsyncIterator[None]:
+        """Hold the claim's lease while its work goes on."""
+
+        async def renew() -> None:
+            while True:
+                await self._clock.sleep(LEASE.total_seconds() / 3)
+                try:
+                    if not await self._ledger.renew(claimed.id, self._owner, LEASE):
+                        log.error("kill.lease_lost", kill=claimed.id)
+                        return
+                except LedgerError:
+                    log.warning("kill.lease_not_renewed", kill=claimed.id, exc_info=True)
+
+        renewer = asyncio.create_task(renew(), name=f"lease-{claimed.id}")
+        try:
+            yield
+        finally:
+            renewer.cancel()
+            with suppress(asyncio.CancelledError):
+                await renewer
+
+    async def _interrupted(self, proposal: Proposal) -> tuple[Result, ...]:
+        ids = [target.id for target in proposal.targets]
+        try:
+            seen = await self._cluster(proposal.cluster).sight(ids)
+        except (ClusterError, TargetError) as error:
+            detail = f"the bot stopped while it was at work; looked at since: {error}"
+            return tuple(Result(i, Outcome.INTERRUPTED, detail) for i in ids)
+        return tuple(
+            Result(
+                i,
+                Outcome.INTERRUPTED,
+                "the bot stopped while it was at work; the session is "
+                + ("still there" if verdicts.is_there(i, proposal, seen) else "gone"),
+            )
+            for i in ids
+        )
+
+
+def _paired(shown: tuple[Limit, ...], before: Look, after: Look) -> tuple[tuple[Limit, Limit], ...]:
+    def of(look: Look) -> dict[tuple[LimitOf, str], Limit]:
+        limits = (*look.server.databases, *look.server.roles, look.server.ordinary)
+        return {(limit.of, limit.name): limit for limit in limits}
+
+    earlier, later = of(before), of(after)
+    return tuple(
+        (earlier[key], later[key])
+        for key in ((limit.of, limit.name) for limit in shown)
+        if key in earlier and key in later
+    )

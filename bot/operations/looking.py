@@ -1,0 +1,191 @@
+"""Looking: sessions, all clusters, the tree of blockers, one session whole."""
+
+import asyncio
+from dataclasses import replace
+
+import structlog
+
+from bot.answers import (
+    Choice,
+    ClusterCard,
+    Gone,
+    Inspection,
+    Looked,
+    Overview,
+    Sessions,
+    Tree,
+)
+from bot.backends import BackendId, Look
+from bot.blocking import tree, under_leaders
+from bot.conditions import InTree, PidIn
+from bot.errors import ClusterError, TargetError
+from bot.grammar import (
+    SessionsRequest,
+)
+from bot.grammar import Target as Named
+from bot.kills import (
+    Actor,
+)
+from bot.operations.parts import Parts, names_type
+from bot.ports import (
+    Cluster,
+)
+from bot.redaction import redact
+
+log = structlog.get_logger(__name__)
+
+TREE_ROWS = 200
+"""Backends of a tree that are fetched; the table shows fewer."""
+
+INSPECTED_LOCKS = 50
+"""Locks that are shown of one backend."""
+
+
+class Looking(Parts):
+    """What anyone who may look can ask for. Every query text is redacted, but one."""
+
+    async def look(
+        self,
+        actor: Actor,
+        channel_id: str,
+        request: SessionsRequest,
+        *,
+        offset: int = 0,
+        page_size: int = 20,
+    ) -> Looked:
+        """What `/pg-sessions` asks for.
+
+        Raises `TargetError` for an unknown name, `ClusterError` where the one cluster that
+        was asked is in trouble.
+        """
+        if request.target == Named() and len(self._clusters) > 1:
+            return await self._overview(actor, channel_id, request)
+        found = await self._resolve(request.target)
+        if len(found.clusters) > 1 or found.troubles:
+            return Choice(
+                what=request.target.database or "",
+                requests=tuple(
+                    replace(request, target=Named(c.name, request.target.database))
+                    for c in found.clusters
+                ),
+                troubles=found.troubles,
+            )
+        cluster = found.clusters[0]
+        names = await cluster.names()
+        conditions = self._conditions(request, names)
+        if request.limit is not None:
+            page_size = max(0, min(page_size, request.limit - offset))
+        look = await cluster.look(
+            conditions,
+            names=names,
+            everything=request.all or bool(request.pids) or names_type(request),
+            sort=request.sort,
+            limit=page_size,
+            offset=offset,
+        )
+        await self._remember(actor, channel_id, look)
+        matched = look.counts.total
+        return Sessions(
+            request=request,
+            cluster=cluster.name,
+            database=request.target.database,
+            look=_redacted(look),
+            offset=offset,
+            matched=matched if request.limit is None else min(matched, request.limit),
+            asked_by=actor,
+        )
+
+    async def _overview(self, actor: Actor, channel_id: str, request: SessionsRequest) -> Overview:
+        async def card(cluster: Cluster) -> ClusterCard:
+            look, trouble = None, None
+            try:
+                names = await cluster.names()
+                look = await cluster.look(
+                    self._conditions(request, names),
+                    names=names,
+                    everything=request.all or bool(request.pids) or names_type(request),
+                    limit=0,
+                )
+            except ClusterError as error:
+                trouble = error
+            return ClusterCard(
+                cluster=cluster.name,
+                host=cluster.host,
+                look=look,
+                trouble=trouble,
+                last_seen=cluster.last_seen,
+            )
+
+        asked = await asyncio.gather(
+            *(card(cluster) for cluster in self._clusters.values()), return_exceptions=True
+        )
+        unknown = [error for error in asked if isinstance(error, TargetError)]
+        cards = tuple(answer for answer in asked if isinstance(answer, ClusterCard))
+        for error in asked:
+            if isinstance(error, BaseException) and not isinstance(error, TargetError):
+                raise error
+        if not cards:
+            # A role or database that no cluster has: the first one's nearest names.
+            raise unknown[0]
+        for answer in cards:
+            if answer.look is not None:
+                await self._remember(actor, channel_id, answer.look)
+        return Overview(request=request, cards=cards, asked_by=actor, now=self._clock.now())
+
+    async def tree(self, actor: Actor, channel_id: str, cluster_name: str) -> Tree:
+        """Who blocks whom on a cluster, roots first."""
+        cluster = self._cluster(cluster_name)
+        names = await cluster.names()
+        look = await cluster.look((InTree(),), names=names, everything=True, limit=TREE_ROWS)
+        locks = await cluster.locks(names)
+        await self._remember(actor, channel_id, look, "tree")
+        protection = await self._protection(cluster, look)
+        spared = {row.pid: protection.why(row) for row in look.rows}
+        return Tree(
+            look=_redacted(look),
+            branches=tree(under_leaders(look.waits, look.rows)),
+            rows={row.pid: row for row in _redacted(look).rows},
+            locks=locks,
+            spared={pid: why for pid, why in spared.items() if why is not None},
+            more=look.counts.total - len(look.rows),
+            asked_by=actor,
+        )
+
+    async def inspect(
+        self,
+        actor: Actor,
+        channel_id: str,
+        *,
+        cluster_name: str,
+        backend_id: BackendId,
+        full: bool,
+    ) -> Inspection | Gone:
+        """Everything about one backend; its query in full for those who may kill.
+
+        The look at a full query is recorded first: without the record it is redacted.
+        """
+        cluster = self._cluster(cluster_name)
+        names = await cluster.names()
+        look = await cluster.look((PidIn((backend_id.pid,)),), names=names, everything=True)
+        row = next((row for row in look.rows if row.id == backend_id), None)
+        if row is None:
+            return Gone(cluster=cluster_name, id=backend_id)
+        what = f"pid {row.pid}, {'with its full query' if full else 'redacted'}"
+        recorded = await self._remember(actor, channel_id, look, what)
+        full = full and recorded
+        protection = await self._protection(cluster, look)
+        return Inspection(
+            cluster=cluster_name,
+            server=look.server,
+            names=names,
+            backend=row if full else replace(row, query=redact(row.query)),
+            full=full,
+            locks=await cluster.locks_of(row.pid, limit=INSPECTED_LOCKS),
+            blocked_by=look.waits.blocked_by.get(row.pid, ()),
+            waiting_behind=tuple(sorted(look.waits.behind([row.pid]))),
+            why_spared=protection.why(row),
+        )
+
+
+def _redacted(look: Look) -> Look:
+    return replace(look, rows=tuple(replace(row, query=redact(row.query)) for row in look.rows))

@@ -1,0 +1,205 @@
+"""What the use cases share: the clusters, the ledger, and how a name is resolved."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from difflib import get_close_matches
+
+import structlog
+
+from bot.backends import CLIENT_BACKEND, Look, Names
+from bot.conditions import Before, Condition, PidIn, TextLike, freeze
+from bot.errors import ClusterError, LedgerError, TargetError
+from bot.grammar import (
+    AgeOf,
+    Field,
+    KillRequest,
+    Match,
+    SessionsRequest,
+)
+from bot.grammar import Target as Named
+from bot.kills import (
+    Actor,
+    State,
+)
+from bot.policy import Glob, Protection
+from bot.ports import (
+    Clock,
+    Cluster,
+    Entry,
+    Ledger,
+)
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the settings say of kills."""
+
+    protected_roles: tuple[Glob, ...] = ()
+    protected_applications: tuple[Glob, ...] = ()
+    second_person: frozenset[str] = frozenset()
+    confirm_ttl: timedelta = timedelta(seconds=600)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What is known of a cluster in trouble, and of the others."""
+
+    last_seen_ago: timedelta | None
+    others: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The clusters that a target may mean, and those that could not be asked."""
+
+    clusters: tuple[Cluster, ...]
+    troubles: tuple[ClusterError, ...] = ()
+
+
+class Parts:
+    """The clusters, the ledger and the rules. `owner` names this process."""
+
+    def __init__(
+        self,
+        clusters: Mapping[str, Cluster],
+        ledger: Ledger,
+        clock: Clock,
+        *,
+        rules: Rules,
+        owner: str,
+    ) -> None:
+        self._clusters = clusters
+        self._ledger = ledger
+        self._clock = clock
+        self._rules = rules
+        self._owner = owner
+
+    def health(self, cluster_name: str) -> Health:
+        """When a cluster last answered, and which others have done so since."""
+        last_seen = {name: cluster.last_seen for name, cluster in self._clusters.items()}
+        mine, now = last_seen.get(cluster_name), self._clock.now()
+        return Health(
+            last_seen_ago=None if mine is None else now - mine,
+            others=tuple(
+                name
+                for name, seen in last_seen.items()
+                if name != cluster_name and seen is not None and (mine is None or seen > mine)
+            ),
+        )
+
+    def _cluster(self, name: str) -> Cluster:
+        try:
+            return self._clusters[name]
+        except KeyError:
+            nearest = get_close_matches(name, self._clusters, n=3)
+            raise TargetError(
+                f"{name}/", "no such cluster", tuple(f"{n}/" for n in nearest or self._clusters)
+            ) from None
+
+    async def _resolve(self, target: Named) -> Found:
+        """The clusters that a target may mean. Raises `TargetError` where none does."""
+        if target.cluster is not None:
+            cluster = self._cluster(target.cluster)
+            if target.database is not None:
+                database_of(await cluster.names(), target.database)
+            return Found((cluster,))
+        if target.database is None:
+            return Found(tuple(self._clusters.values()))
+
+        async def names(cluster: Cluster) -> Names | ClusterError:
+            try:
+                return await cluster.names()
+            except ClusterError as error:
+                return error
+
+        clusters = tuple(self._clusters.values())
+        answers = await asyncio.gather(*(names(cluster) for cluster in clusters))
+        known = [(c, a) for c, a in zip(clusters, answers, strict=True) if isinstance(a, Names)]
+        troubles = tuple(a for a in answers if isinstance(a, ClusterError))
+        having = tuple(c for c, a in known if a.database_named(target.database) is not None)
+        if having:
+            return Found(having, troubles)
+        if troubles:
+            raise troubles[0]
+        everywhere = {d.datname for _, a in known for d in a.databases.values()}
+        nearest = get_close_matches(target.database, sorted(everywhere), n=3)
+        if target.database in self._clusters:
+            nearest.insert(0, f"{target.database}/")
+        raise TargetError(target.database, "no such database", tuple(nearest))
+
+    def _conditions(
+        self, request: SessionsRequest | KillRequest, names: Names
+    ) -> tuple[Condition, ...]:
+        datid = None
+        if request.target.database is not None:
+            datid = database_of(names, request.target.database)
+        conditions = freeze(request.terms, names, names.read_at, datid=datid)
+        return (*conditions, PidIn(request.pids)) if request.pids else conditions
+
+    async def _protection(self, cluster: Cluster, look: Look) -> Protection:
+        own = set(await cluster.own_roles())
+        home = await self._ledger.home()
+        if home is not None and home.system_identifier == look.server.id.system_identifier:
+            role = look.names.role_named(home.rolname)
+            if role is not None:
+                own.add(role.oid)
+        return Protection(
+            roles=self._rules.protected_roles,
+            applications=self._rules.protected_applications,
+            own_roles=frozenset(own),
+        )
+
+    async def _remember(
+        self, actor: Actor, channel_id: str, look: Look, what: str = "sessions"
+    ) -> bool:
+        """Note the look; a ledger in trouble must not keep anyone from looking."""
+        server = look.server
+        try:
+            await self._ledger.looked(actor, channel_id, server.cluster, server.now, what)
+        except LedgerError:
+            log.warning("ledger.look_not_recorded", cluster=look.server.cluster, exc_info=True)
+            return False
+        return True
+
+
+def database_of(names: Names, datname: str) -> int:
+    """The oid of a database. Raises `TargetError` with the nearest names."""
+    database = names.database_named(datname)
+    if database is None:
+        every = sorted(d.datname for d in names.databases.values())
+        raise TargetError(
+            datname, "no such database", tuple(get_close_matches(datname, every, n=3))
+        )
+    return database.oid
+
+
+def names_type(request: SessionsRequest | KillRequest) -> bool:
+    """Whether a request speaks of `backend_type`, and so of background processes too."""
+    return any(
+        isinstance(term, Match) and term.field is Field.BACKEND_TYPE for term in request.terms
+    )
+
+
+def arrived_since(instant: datetime) -> tuple[Condition, ...]:
+    """Client backends that started after an instant of the server's clock."""
+    return (
+        Before(AgeOf.AGE, instant, older=False),
+        TextLike("backend_type", (CLIENT_BACKEND,)),
+    )
+
+
+def closed(entry: Entry) -> str | None:
+    """Why a proposal can't be claimed, or None where it is open."""
+    match entry.proposal.state:
+        case State.PROPOSED:
+            return "expired" if entry.expired else None
+        case State.CLAIMED:
+            return "claimed"
+        case State.DONE:
+            return "done"
+        case State.DISMISSED:
+            return "dismissed"

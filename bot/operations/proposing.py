@@ -1,0 +1,241 @@
+"""Proposing a kill: freeze what a request names, and keep it to be confirmed."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import structlog
+
+from bot.answers import (
+    Choice,
+    NothingToKill,
+    Preview,
+    Proposed,
+    TooMany,
+)
+from bot.backends import Backend, BackendId, Limit, Look
+from bot.conditions import Condition, PidIn
+from bot.errors import ClusterError, TargetError
+from bot.grammar import (
+    KillRequest,
+)
+from bot.grammar import Target as Named
+from bot.kills import (
+    MAX_TARGETS,
+    Action,
+    Actor,
+    Basis,
+    Draft,
+    Outcome,
+    Proposal,
+    Spared,
+    State,
+    Target,
+)
+from bot.operations.parts import Parts, names_type
+from bot.ports import (
+    Cluster,
+)
+from bot.redaction import redact
+
+log = structlog.get_logger(__name__)
+
+
+class Proposing(Parts):
+    """From a request, a row or an earlier preview to a proposal in the ledger."""
+
+    async def propose(self, actor: Actor, channel_id: str, request: KillRequest) -> Proposed:
+        """Freeze what `/pg-kill` names and keep it in the ledger, to be confirmed.
+
+        Raises `TargetError`, `ClusterError` (the one cluster asked is in trouble) and
+        `LedgerError` (what can't be recorded can't be confirmed).
+        """
+        found = await self._resolve(request.target)
+
+        async def gather(cluster: Cluster) -> _Gathered | ClusterError | TargetError:
+            try:
+                return await self._gather(cluster, request)
+            except (ClusterError, TargetError) as error:
+                return error
+
+        answers = await asyncio.gather(*(gather(cluster) for cluster in found.clusters))
+        gathered = [a for a in answers if isinstance(a, _Gathered)]
+        troubles = (*found.troubles, *(a for a in answers if isinstance(a, ClusterError)))
+        if not gathered:
+            raise next(a for a in (*answers, *troubles) if isinstance(a, Exception))
+        matching = [g for g in gathered if g.look.counts.total]
+        if not matching and troubles:
+            raise troubles[0]
+        if len(matching) > 1 or (matching and troubles):
+            # Where one cluster could not be asked, the one that did is chosen by a person.
+            return Choice(
+                what=str(replace(request, reason=None)),
+                requests=tuple(
+                    replace(request, target=Named(g.cluster.name, request.target.database))
+                    for g in matching
+                ),
+                troubles=troubles,
+            )
+        one = matching[0] if matching else gathered[0]
+        return await self._freeze(actor, channel_id, one, request)
+
+    async def propose_backends(  # noqa: PLR0913  keyword-only, each with its own meaning
+        self,
+        actor: Actor,
+        channel_id: str,
+        *,
+        cluster_name: str,
+        ids: Iterable[BackendId],
+        basis: Basis = Basis.PID,
+        conditions: tuple[Condition, ...] = (),
+        reason: str | None = None,
+    ) -> Proposed:
+        """A preview of exactly these backends: a row's menu, `Preview again`.
+
+        Another backend under one of the pids is not taken for it: the one asked for is
+        gone.
+        """
+        cluster = self._cluster(cluster_name)
+        wanted = {backend.pid: backend for backend in ids}
+        names = await cluster.names()
+        look = await cluster.look(
+            (*conditions, PidIn(tuple(wanted))),
+            names=names,
+            everything=True,
+            strict=True,
+            limit=MAX_TARGETS + 1,
+        )
+        same = tuple(row for row in look.rows if row.id == wanted[row.pid])
+        request = KillRequest(target=Named(cluster=cluster_name), pids=tuple(wanted), reason=reason)
+        gathered = _Gathered(cluster, replace(look, rows=same), conditions)
+        return await self._freeze(actor, channel_id, gathered, request, basis=basis)
+
+    async def preview_again(self, actor: Actor, channel_id: str, proposal_id: int) -> Proposed:
+        """A new preview: of one that expired, of what had changed, or after a cancel.
+
+        What had changed is offered whatever it runs now: identity and protection only.
+        """
+        entry = await self._ledger.get(proposal_id)
+        if entry is None:
+            raise TargetError(f"kill {proposal_id}", "there is no such preview on record")
+        old = entry.proposal
+        changed = [r.id for r in entry.latest if r.outcome is Outcome.CHANGED]
+        conditions: tuple[Condition, ...]
+        if old.state is State.DONE and changed:
+            basis, ids, conditions = Basis.IDENTITY, changed, ()
+        else:
+            basis, ids = old.basis, [target.id for target in old.targets]
+            conditions = old.conditions if basis is Basis.FILTER else ()
+        return await self.propose_backends(
+            actor,
+            channel_id,
+            cluster_name=old.cluster,
+            ids=ids,
+            basis=basis,
+            conditions=conditions,
+            reason=old.reason,
+        )
+
+    async def posted(self, proposal: Proposal, message_ts: str) -> None:
+        """Keep where a preview's message stands."""
+        await self._ledger.posted(proposal.id, message_ts)
+
+    async def _gather(self, cluster: Cluster, request: KillRequest) -> "_Gathered":
+        names = await cluster.names()
+        conditions = self._conditions(request, names)
+        look = await cluster.look(
+            conditions,
+            names=names,
+            everything=bool(request.pids) or names_type(request),
+            strict=True,
+            limit=MAX_TARGETS + 1,
+        )
+        return _Gathered(cluster, look, conditions)
+
+    async def _freeze(
+        self,
+        actor: Actor,
+        channel_id: str,
+        gathered: "_Gathered",
+        request: KillRequest,
+        *,
+        basis: Basis | None = None,
+    ) -> Proposed:
+        look, cluster = gathered.look, gathered.cluster
+        wording = str(replace(request, reason=None))
+        if len(look.rows) > MAX_TARGETS:
+            return TooMany(server=look.server, wording=wording, total=look.counts.total)
+        protection = await self._protection(cluster, look)
+        gone = tuple(sorted(set(request.pids) - {row.pid for row in look.rows}))
+        spared, rows = [], []
+        for row in look.rows:
+            why = protection.why(row)
+            shown = replace(row, query=redact(row.query))
+            if why is None:
+                rows.append(shown)
+            else:
+                spared.append(Spared(shown, why))
+        if not rows:
+            return NothingToKill(
+                request=request,
+                server=look.server,
+                wording=wording,
+                spared=tuple(spared),
+                gone=gone,
+            )
+        last_look = await self._ledger.last_look(channel_id, cluster.name)
+        pids = [row.pid for row in rows]
+        draft = Draft(
+            cluster=cluster.name,
+            host=cluster.host,
+            server=look.server.id,
+            action=Action.TERMINATE,
+            basis=basis or (Basis.PID if request.pids else Basis.FILTER),
+            wording=wording,
+            conditions=gathered.conditions,
+            targets=tuple(_target(row, look, last_look) for row in rows),
+            spared=tuple(spared),
+            reason=request.reason,
+            asked_by=actor,
+            channel_id=channel_id,
+            seen_at=look.server.now,
+            before=_limits_of(look, rows),
+            waiting=len(look.waits.blocked_by),
+            freed=len(look.waits.freed_by(pids)),
+        )
+        proposal = await self._ledger.propose(draft, self._rules.confirm_ttl)
+        return Preview(
+            proposal=proposal,
+            server=look.server,
+            second_person=cluster.name in self._rules.second_person,
+            gone=gone,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Gathered:
+    cluster: Cluster
+    look: Look
+    conditions: tuple[Condition, ...]
+
+
+def _target(row: Backend, look: Look, last_look: datetime | None) -> Target:
+    assert row.id is not None  # noqa: S101  what may not be seen is spared, not a target
+    return Target(
+        id=row.id,
+        seen=row,
+        waiting_behind=len(look.waits.behind([row.pid])),
+        is_new=last_look is not None and row.id.backend_start > last_look,
+    )
+
+
+def _limits_of(look: Look, rows: Iterable[Backend]) -> tuple[Limit, ...]:
+    """The limits that these rows count against, and the server's own."""
+    roles = {row.usename for row in rows}
+    databases = {row.datname for row in rows}
+    return (
+        *(limit for limit in look.server.roles if limit.name in roles),
+        *(limit for limit in look.server.databases if limit.name in databases),
+        look.server.ordinary,
+    )

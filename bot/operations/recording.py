@@ -1,0 +1,91 @@
+"""The record: dismissals, history, refusals."""
+
+import structlog
+
+from bot.answers import (
+    History,
+    NotClaimed,
+)
+from bot.errors import LedgerError
+from bot.grammar import (
+    Field,
+    HistoryRequest,
+    Match,
+)
+from bot.kills import (
+    Actor,
+    Proposal,
+)
+from bot.operations.parts import Parts, closed
+from bot.policy import Glob
+from bot.ports import (
+    Entry,
+    HistoryFilter,
+)
+
+log = structlog.get_logger(__name__)
+
+HISTORY_PAGE = 20
+
+
+class Recording(Parts):
+    """What goes into the ledger and comes out of it beside the kills themselves."""
+
+    async def dismiss(self, actor: Actor, proposal_id: int) -> Proposal | NotClaimed:
+        """Close an open preview, for the asker and for those who may kill."""
+        if await self._ledger.dismiss(proposal_id, actor):
+            entry = await self._ledger.get(proposal_id)
+            assert entry is not None  # noqa: S101  it was just closed
+            return entry.proposal
+        entry = await self._ledger.get(proposal_id)
+        return NotClaimed(why=(entry and closed(entry)) or "missing", entry=entry)
+
+    async def entry(self, proposal_id: int) -> Entry | None:
+        """A proposal as the ledger has it."""
+        return await self._ledger.get(proposal_id)
+
+    async def history(self, request: HistoryRequest, *, before_id: int | None = None) -> History:
+        """The last kills. Raises `LedgerError`."""
+        entries = await self._ledger.history(
+            _history_filter(request), limit=HISTORY_PAGE + 1, before_id=before_id
+        )
+        return History(
+            request=request,
+            entries=entries[:HISTORY_PAGE],
+            more=len(entries) > HISTORY_PAGE,
+            before_id=before_id,
+        )
+
+    async def refused(self, actor: Actor, channel_id: str, what: str, why: str) -> bool:
+        """Record an attempt that was refused; False where the ledger can't be written."""
+        try:
+            await self._ledger.refused(actor, channel_id, what, why)
+        except LedgerError:
+            log.warning("refusal.not_recorded", user=actor.user_id, exc_info=True)
+            return False
+        return True
+
+    async def first_time(self, signature: str) -> bool:
+        """Whether no replica has seen this request before.
+
+        A ledger in trouble must not keep anyone from looking: then it counts as new, and
+        a kill, which needs the ledger, is claimed once in any case.
+        """
+        try:
+            return await self._ledger.first_time(signature)
+        except LedgerError:
+            log.warning("ledger.signature_not_kept", exc_info=True)
+            return True
+
+
+def _history_filter(request: HistoryRequest) -> HistoryFilter:
+    def of(column: Field) -> tuple[tuple[Glob, bool], ...]:
+        return tuple(
+            (term.pattern.parts, term.negated)
+            for term in request.terms
+            if isinstance(term, Match) and term.field is column
+        )
+
+    return HistoryFilter(
+        target=request.target, roles=of(Field.USENAME), databases=of(Field.DATNAME)
+    )
