@@ -9,11 +9,7 @@ from datetime import timedelta
 import structlog
 
 from bot import verdicts
-from bot.answers import (
-    Confirmed,
-    NeedsSecondPerson,
-    NotClaimed,
-)
+from bot.answers import Confirmed, NeedsSecondPerson, NotClaimed
 from bot.backends import BackendId, Limit, LimitOf, Look
 from bot.conditions import Condition
 from bot.errors import ClusterError, LedgerError, NotSent, TargetError
@@ -31,12 +27,7 @@ from bot.kills import (
     Result,
 )
 from bot.operations.parts import Parts, arrived_since, closed
-from bot.ports import (
-    Cluster,
-    Guard,
-    Sighting,
-    Verdict,
-)
+from bot.ports import Cluster, Guard, Sighting, Verdict
 
 log = structlog.get_logger(__name__)
 

@@ -7,17 +7,9 @@ import structlog
 from bot import verdicts
 from bot.conditions import OidIn
 from bot.errors import ClusterError, LedgerError
-from bot.kills import (
-    MAX_TARGETS,
-    Conclusion,
-    Outcome,
-    Proposal,
-    Result,
-)
+from bot.kills import MAX_TARGETS, Conclusion, Outcome, Proposal, Result
 from bot.operations.parts import Parts, arrived_since
-from bot.ports import (
-    Cluster,
-)
+from bot.ports import Cluster
 
 log = structlog.get_logger(__name__)
 

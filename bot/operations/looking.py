@@ -5,31 +5,16 @@ from dataclasses import replace
 
 import structlog
 
-from bot.answers import (
-    Choice,
-    ClusterCard,
-    Gone,
-    Inspection,
-    Looked,
-    Overview,
-    Sessions,
-    Tree,
-)
+from bot.answers import Choice, ClusterCard, Gone, Inspection, Looked, Overview, Sessions, Tree
 from bot.backends import BackendId, Look
 from bot.blocking import tree, under_leaders
 from bot.conditions import InTree, PidIn
 from bot.errors import ClusterError, TargetError
-from bot.grammar import (
-    SessionsRequest,
-)
+from bot.grammar import SessionsRequest
 from bot.grammar import Target as Named
-from bot.kills import (
-    Actor,
-)
+from bot.kills import Actor
 from bot.operations.parts import Parts, names_type
-from bot.ports import (
-    Cluster,
-)
+from bot.ports import Cluster
 from bot.redaction import redact
 
 log = structlog.get_logger(__name__)

@@ -11,25 +11,11 @@ import structlog
 from bot.backends import CLIENT_BACKEND, Look, Names
 from bot.conditions import Before, Condition, PidIn, TextLike, freeze
 from bot.errors import ClusterError, LedgerError, TargetError
-from bot.grammar import (
-    AgeOf,
-    Field,
-    KillRequest,
-    Match,
-    SessionsRequest,
-)
+from bot.grammar import AgeOf, Field, KillRequest, Match, SessionsRequest
 from bot.grammar import Target as Named
-from bot.kills import (
-    Actor,
-    State,
-)
+from bot.kills import Actor, State
 from bot.policy import Glob, Protection
-from bot.ports import (
-    Clock,
-    Cluster,
-    Entry,
-    Ledger,
-)
+from bot.ports import Clock, Cluster, Entry, Ledger
 
 log = structlog.get_logger(__name__)
 

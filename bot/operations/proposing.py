@@ -7,19 +7,11 @@ from datetime import datetime
 
 import structlog
 
-from bot.answers import (
-    Choice,
-    NothingToKill,
-    Preview,
-    Proposed,
-    TooMany,
-)
+from bot.answers import Choice, NothingToKill, Preview, Proposed, TooMany
 from bot.backends import Backend, BackendId, Limit, Look
 from bot.conditions import Condition, PidIn
 from bot.errors import ClusterError, TargetError
-from bot.grammar import (
-    KillRequest,
-)
+from bot.grammar import KillRequest
 from bot.grammar import Target as Named
 from bot.kills import (
     MAX_TARGETS,
@@ -34,9 +26,7 @@ from bot.kills import (
     Target,
 )
 from bot.operations.parts import Parts, names_type
-from bot.ports import (
-    Cluster,
-)
+from bot.ports import Cluster
 from bot.redaction import redact
 
 log = structlog.get_logger(__name__)

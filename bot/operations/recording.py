@@ -2,26 +2,13 @@
 
 import structlog
 
-from bot.answers import (
-    History,
-    NotClaimed,
-)
+from bot.answers import History, NotClaimed
 from bot.errors import LedgerError
-from bot.grammar import (
-    Field,
-    HistoryRequest,
-    Match,
-)
-from bot.kills import (
-    Actor,
-    Proposal,
-)
+from bot.grammar import Field, HistoryRequest, Match
+from bot.kills import Actor, Proposal
 from bot.operations.parts import Parts, closed
 from bot.policy import Glob
-from bot.ports import (
-    Entry,
-    HistoryFilter,
-)
+from bot.ports import Entry, HistoryFilter
 
 log = structlog.get_logger(__name__)
 

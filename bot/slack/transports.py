@@ -13,6 +13,9 @@ log = structlog.get_logger(__name__)
 
 PATH = "/slack/events"
 
+PING_EVERY = 2.0
+"""Seconds between two looks at the socket: a lost one is found out about that soon."""
+
 FirstTime = Callable[[str], Awaitable[bool]]
 Next = Callable[[], Awaitable[BoltResponse]]
 
@@ -39,7 +42,7 @@ class SocketMode:
 
     async def open(self, app: AsyncApp) -> None:
         """Connect. The token was tried before: with a bad one this would try for ever."""
-        self._handler = AsyncSocketModeHandler(app, self._app_token)
+        self._handler = AsyncSocketModeHandler(app, self._app_token, ping_interval=PING_EVERY)
         await self._handler.connect_async()  # type: ignore[no-untyped-call]
 
     async def connected(self) -> bool:
