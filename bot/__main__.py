@@ -7,6 +7,7 @@ import secrets
 import signal
 import socket
 import sys
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
@@ -15,7 +16,7 @@ from dotenv import dotenv_values
 from pydantic import SecretStr
 
 from bot import __version__, config, report
-from bot.errors import LedgerError, SettingsError
+from bot.errors import LedgerError, SettingsError, SlackDown
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
 from bot.policy import Right
@@ -48,6 +49,9 @@ def main(arguments: list[str]) -> int:
         return EX_SETTINGS
     except LedgerError as error:
         print(f"LEDGER_URL: {error}", file=sys.stderr)  # noqa: T201
+        return EX_FAILED
+    except SlackDown as error:
+        print(error, file=sys.stderr)  # noqa: T201
         return EX_FAILED
 
 
@@ -98,7 +102,8 @@ async def run(settings: config.Settings) -> int:
         metrics = Metrics(lambda: {name: one.connections for name, one in clusters.items()})
         slack = SlackService(_slack(settings), operations, clock, metrics)
         stack.push_async_callback(slack.close)
-        await slack.open()
+        if not await _unless(stop, slack.open()):
+            return EX_OK
         if settings.health_port is not None:
             checks = {"slack": slack.connected, "ledger": lambda: _writable(ledger)}
             health = HealthServer(settings.health_port, checks, metrics.exposed)
@@ -112,6 +117,22 @@ async def run(settings: config.Settings) -> int:
         log.info("bot.stopping")
     log.info("bot.stopped")
     return EX_OK
+
+
+async def _unless(stop: asyncio.Event, opening: Coroutine[None, None, None]) -> bool:
+    """Finish opening, or leave it where the process is told to stop; whether it finished."""
+    work, stopped = asyncio.ensure_future(opening), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            log.info("bot.stopped_while_starting")
+            return False
+        await work
+        return True
+    finally:
+        for task in (work, stopped):
+            task.cancel()
+        await asyncio.gather(work, stopped, return_exceptions=True)
 
 
 async def history(settings: config.Settings, since: datetime | None, form: str) -> int:

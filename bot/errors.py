@@ -12,6 +12,7 @@ return value, not an error. These are for a request that can't go on::
     │   ├── ClusterTimeout  connected, and no reply in time
     │   └── ClusterRefused  it answered, with a refusal
     ├── LedgerError         the record can't be read or written
+    ├── SlackDown           Slack can't be reached when the bot starts
     └── SettingsError       the bot can't start as it is configured
 
 What is none of these is a defect: the person gets a reference id that the log has too.
@@ -86,6 +87,10 @@ class ClusterRefused(ClusterError):  # noqa: N818
 
 class LedgerError(BotError):
     """The record of kills can't be read or written."""
+
+
+class SlackDown(BotError):  # noqa: N818
+    """Slack can't be reached, or fails by itself; nothing is wrong with the settings."""
 
 
 class SettingsError(BotError):

@@ -439,6 +439,9 @@ def _read_history(tokens: Iterable[Token], reason: str | None) -> HistoryRequest
         raise fault("--", f"{HISTORY} takes no reason")
     parts = _Parts(HISTORY)
     parts.take(tokens)
+    for term, token in parts.terms.items():
+        if not (isinstance(term, Match) and term.field in {Field.USENAME, Field.DATNAME}):
+            raise fault(token, f"{HISTORY} is filtered by user= and db= alone")
     return _short_enough(HistoryRequest(target=parts.target or Target(), terms=tuple(parts.terms)))
 
 

@@ -5,11 +5,12 @@ known (a group that could not be read, a session that may not be seen) is refuse
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from bot.backends import CLIENT_BACKEND, Backend, Names
-from bot.grammar import Pattern
+from bot.errors import UsageError
+from bot.grammar import Aged, Field, KillRequest, Match, Pattern, Term
 
 Glob = tuple[str, ...]
 """Literal parts with anything between each two, as in `bot.grammar.Pattern`."""
@@ -123,3 +124,40 @@ def _unseen(backend: Backend) -> str:
     if backend.backend_type is not None and backend.backend_type != CLIENT_BACKEND:
         return f"{backend.backend_type}, not a client backend"
     return "the bot may not see it: grant pg_read_all_stats"
+
+
+def require_narrow(request: KillRequest) -> None:
+    """Refuse a kill that names no session, or a whole database without the word `all`.
+
+    A filter that every client backend satisfies narrows nothing. Raises `UsageError`.
+    """
+    if request.pids or any(_narrows(term) for term in request.terms):
+        return
+    typed = str(replace(request, reason=None))
+    databases = [t for t in request.terms if isinstance(t, Match) and t.field is Field.DATNAME]
+    one = request.target.database is not None or any(
+        term.pattern.exact is not None and not term.negated for term in databases
+    )
+    if request.all and one:
+        return
+    if request.all:
+        raise UsageError("all", "ends every session of one database: name the database too")
+    if one or databases:
+        raise UsageError(
+            typed, "ending every session of a database takes the word `all`; or add a filter"
+        )
+    raise UsageError(typed, "names no session: add a pid, or a filter that tells some from others")
+
+
+def _narrows(term: Term) -> bool:
+    match term:
+        case Aged(_, seconds, older):
+            return seconds > 0 or not older
+        case Match(Field.DATNAME, _, _):
+            return False
+        case Match(Field.BACKEND_TYPE, pattern, negated):
+            return negated or not pattern.matches(CLIENT_BACKEND)
+        case Match(_, pattern, negated):
+            return negated or any(pattern.parts)
+        case _:
+            return True

@@ -3,7 +3,7 @@
 The adapters (`bot.postgres`, `bot.ledger`) fulfil these and never meet each other.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -150,10 +150,10 @@ class Cluster(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LedgerHome:
-    """The server and role that a ledger in PostgreSQL connects as."""
+    """The server and the role (its oid) that a ledger in PostgreSQL connects as."""
 
     system_identifier: int
-    rolname: str
+    usesysid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +192,12 @@ class HistoryFilter:
     since: datetime | None = None
 
 
+SEEN = "sessions, in the channel"
+"""A look at sessions that the channel saw: who starts after it is new to the channel."""
+
+ALONE = "sessions, for one alone"
+
+
 class Ledger(Protocol):
     """The record of kills. Every method raises `LedgerError` when it can't do its work.
 
@@ -227,8 +233,13 @@ class Ledger(Protocol):
     async def renew(self, proposal_id: int, owner: str, lease: timedelta) -> bool:
         """Extend a lease; False where this owner no longer holds the claim."""
 
-    async def lapsed(self, owner: str, lease: timedelta) -> tuple[Proposal, ...]:
-        """Take over, one guarded update each, the claims whose lease has expired."""
+    async def lapsed(
+        self, owner: str, lease: timedelta, *, working: Collection[int]
+    ) -> tuple[Proposal, ...]:
+        """Take over, one guarded update each, the claims whose lease has expired.
+
+        But those of the owner's own that it is still at work on.
+        """
 
     async def conclude(self, conclusion: Conclusion, owner: str) -> bool:
         """Record the outcome; False where this owner no longer holds the claim."""
@@ -260,7 +271,8 @@ class Ledger(Protocol):
     ) -> tuple[Entry, ...]:
         """The last kills that were asked for, newest first."""
 
-    async def home(self) -> LedgerHome | None:
+    @property
+    def home(self) -> LedgerHome | None:
         """Where the ledger lives, if that is a PostgreSQL server."""
 
     async def ready(self) -> None:

@@ -46,7 +46,10 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def since(text: str, now: datetime) -> datetime:
     """`2026-11-01`, an ISO instant, or an age: `12h`, `7d`, `2w`. Raises `ValueError`."""
     if found := _AGO.fullmatch(text):
-        return now - timedelta(**{_UNITS[found[2]]: int(found[1])})
+        try:
+            return now - timedelta(**{_UNITS[found[2]]: int(found[1])})
+        except OverflowError:
+            raise ValueError(f"{text} is before all records") from None
     instant = datetime.fromisoformat(text)
     return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
 

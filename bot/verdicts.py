@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from bot.backends import Backend, BackendId
-from bot.errors import NotSent
+from bot.errors import ClusterError
 from bot.kills import Action, Conclusion, Outcome, Proposal, Result
 from bot.ports import Guard, Reply, Sighting, Verdict, Whereabouts
 
@@ -46,9 +46,9 @@ def without_a_query(claimed: Proposal) -> dict[BackendId, Result]:
     }
 
 
-def not_sent(guard: Guard, error: NotSent | None) -> Result:
-    """No statement reached the server for this target; without an error, after another's."""
-    problem = error.problem if error else "the server stopped answering"
+def not_sent(guard: Guard, error: ClusterError | None) -> Result:
+    """No statement was sent for this target, for what happened at it or at one before."""
+    problem = error.problem if error else "the one before it got no reply"
     return Result(guard.target, Outcome.INTERRUPTED, f"not signalled: {problem}")
 
 
@@ -104,9 +104,13 @@ def success(action: Action) -> Outcome:
 
 
 def ended(guard: Guard, seen: Sighting) -> bool:
-    """Whether what was signalled has had its effect."""
+    """Whether what was signalled is seen to have had its effect.
+
+    Where another server answers (a failover, an address that moved), or another run of
+    this one, nothing is seen: the old one may still live.
+    """
     if seen.server != guard.server:
-        return True
+        return False
     return _has_ended(seen.there.get(guard.target), guard.action, guard.query_start)
 
 
@@ -116,6 +120,19 @@ def _has_ended(found: Whereabouts | None, action: Action, query_start: datetime 
     if action is Action.TERMINATE or found.state is None:
         return False
     return found.state != "active" or found.query_start != query_start
+
+
+ELSEWHERE = "another server answers there now, or this one was restarted"
+
+
+def not_ended(guard: Guard, seen: Sighting | None, trouble: ClusterError | None) -> Result:
+    """What is said of a target that was signalled and not seen to end in time."""
+    if seen is None or trouble is not None:
+        problem = trouble.problem if trouble else "not looked at"
+        return Result(guard.target, Outcome.UNKNOWN, f"signalled, and then: {problem}")
+    if seen.server != guard.server:
+        return Result(guard.target, Outcome.UNKNOWN, f"signalled; {ELSEWHERE}")
+    return still_running(guard.target, seen.there[guard.target])
 
 
 def still_running(backend_id: BackendId, found: Whereabouts) -> Result:
@@ -131,13 +148,17 @@ def _waits_on(found: Whereabouts) -> str:
     return "signalled; the bot may no longer see what it does"
 
 
-def is_there(backend_id: BackendId, proposal: Proposal, seen: Sighting) -> bool:
-    """Whether a target is still there, on the server that it was shown on."""
-    return seen.server == proposal.server and backend_id in seen.there
+def since(backend_id: BackendId, proposal: Proposal, seen: Sighting) -> str:
+    """What is seen now of a target that a process left behind."""
+    if seen.server != proposal.server:
+        return ELSEWHERE
+    return f"the session is {'still there' if backend_id in seen.there else 'gone'}"
 
 
 def later(result: Result, seen: Sighting, proposal: Proposal) -> Result:
     """What a second look says of a target that was unknown or still running."""
+    if seen.server != proposal.server:
+        return Result(result.id, Outcome.UNKNOWN, f"looked at again: {ELSEWHERE}")
     found = seen.there.get(result.id)
     if result.outcome is Outcome.STILL_RUNNING:
         target = next(t for t in proposal.targets if t.id == result.id)

@@ -9,11 +9,12 @@ Expiry and leases go by the database's clock alone, in the statement that checks
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any, cast
 
+import structlog
 from sqlalchemy import (
     Column,
     ColumnElement,
@@ -27,6 +28,7 @@ from sqlalchemy import (
     insert,
     literal,
     not_,
+    or_,
     select,
     update,
 )
@@ -55,7 +57,9 @@ from bot.ledger.schema import (
 )
 from bot.ledger.stores import TROUBLE, store_of
 from bot.policy import Glob
-from bot.ports import Entry, HistoryFilter, LedgerHome
+from bot.ports import SEEN, Entry, HistoryFilter, LedgerHome
+
+log = structlog.get_logger(__name__)
 
 TIME_LIMIT = 5.0
 """Seconds for one call: a kill must not wait for its record longer than people would."""
@@ -84,6 +88,7 @@ class SqlLedger:
         self._writer = self._store.engine()
         self._reader = self._store.reader(self._writer)
         self._keeper: asyncio.Task[None] | None = None
+        self._home: LedgerHome | None = None
 
     def __repr__(self) -> str:
         return f"<SqlLedger on {self._store.kind}>"
@@ -102,7 +107,10 @@ class SqlLedger:
                 )
             async with AsyncExitStack() as all_at_once:
                 for _ in range(self._store.size):
-                    await all_at_once.enter_async_context(self._transaction(self._reader))
+                    connection = await all_at_once.enter_async_context(
+                        self._transaction(self._reader)
+                    )
+                self._home = await self._store.home(connection)
         except BaseException:
             await self._writer.dispose()
             raise
@@ -187,14 +195,17 @@ class SqlLedger:
         async with self._transaction(self._writer) as connection:
             return await _changed(connection, renewal)
 
-    async def lapsed(self, owner: str, lease: timedelta) -> tuple[Proposal, ...]:
+    async def lapsed(
+        self, owner: str, lease: timedelta, *, working: Collection[int]
+    ) -> tuple[Proposal, ...]:
         """Take over, one guarded update each, the claims whose lease has run out.
 
-        The owner's own are left to it: it lives, and can't lose a claim to itself.
+        Of the owner's own those in `working` are left to it: it lives, and is at work on
+        them. Another of its own is one whose claim was written and never reported.
         """
         has_lapsed = (
             kills.c.state == State.CLAIMED,
-            kills.c.owner != owner,
+            or_(kills.c.owner != owner, kills.c.id.not_in(working)),
             kills.c.lease_until <= self._store.clock,
         )
         async with self._transaction(self._writer) as connection:
@@ -211,7 +222,17 @@ class SqlLedger:
                     ),
                 )
             ]
-            return tuple([(await self._entry(connection, kill_id)).proposal for kill_id in taken])
+            return tuple([proposal async for proposal in self._proposals(connection, taken)])
+
+    async def _proposals(
+        self, connection: AsyncConnection, ids: Iterable[int]
+    ) -> AsyncIterator[Proposal]:
+        """These proposals; one that another version wrote is left, so that it holds up none."""
+        for kill_id in ids:
+            try:
+                yield (await self._entry(connection, kill_id)).proposal
+            except ValueError:
+                log.exception("ledger.not_understood", kill=kill_id)
 
     async def conclude(self, conclusion: Conclusion, owner: str) -> bool:
         """Record the outcome; False where this owner no longer holds the claim.
@@ -320,14 +341,18 @@ class SqlLedger:
             )
 
     async def last_look(self, channel_id: str, cluster: str) -> datetime | None:
-        """The cluster's clock at this channel's last look at it.
+        """The cluster's clock at the last look at it that this channel saw.
 
         The last by the order in which they were recorded: the clock of a cluster that
         failed over may have gone back.
         """
         last = (
             select(looks.c.cluster_at)
-            .where(looks.c.channel_id == channel_id, looks.c.cluster == cluster)
+            .where(
+                looks.c.channel_id == channel_id,
+                looks.c.cluster == cluster,
+                looks.c.what == SEEN,
+            )
             .order_by(looks.c.id.desc())
             .limit(1)
         )
@@ -348,10 +373,10 @@ class SqlLedger:
         async with self._transaction(self._reader) as connection:
             return await self._entries(connection, page)
 
-    async def home(self) -> LedgerHome | None:
-        """Where the ledger lives, if that is a PostgreSQL server."""
-        async with self._transaction(self._reader) as connection:
-            return await self._store.home(connection)
+    @property
+    def home(self) -> LedgerHome | None:
+        """Where the ledger lives, if that is a PostgreSQL server; known once it is open."""
+        return self._home
 
     async def ready(self) -> None:
         """Raise `LedgerError` unless it can be written: by a write that is rolled back."""

@@ -262,7 +262,7 @@ class PostgresStore(Store):
     async def home(self, connection: AsyncConnection) -> LedgerHome | None:
         """The role is the session's: `usesysid` in `pg_stat_activity`."""
         row = (await connection.execute(text(_HOME))).one()
-        return LedgerHome(row.system_identifier, row.rolname)
+        return LedgerHome(row.system_identifier, row.usesysid)
 
     def problem(self, error: Exception) -> str:
         """By SQLSTATE: PostgreSQL's own text may hold an address or a value."""
@@ -293,7 +293,10 @@ SELECT set_config('idle_session_timeout', '0', false),
 """
 """A held connection is idle, and a commit that was reported survives a crash."""
 
-_HOME = "SELECT system_identifier, session_user AS rolname FROM pg_control_system()"
+_HOME = """
+    SELECT system_identifier, usesysid
+    FROM pg_control_system(), pg_stat_get_activity(pg_backend_pid())
+"""
 
 _SQLSTATES = {
     "08": "the connection to the ledger's server broke",

@@ -80,28 +80,45 @@ class Confirming(Parts):
             entry = await self._ledger.get(proposal_id)
             return NotClaimed(why=(entry and closed(entry)) or "missing", entry=entry)
         log.info("kill.claimed", kill=claimed.id, cluster=cluster.name, targets=len(guards))
+        self._working.add(claimed.id)
+        try:
+            async with self._renewing(claimed):
+                return await self._carry_out(cluster, claimed, guards, before)
+        finally:
+            if claimed.id not in self._unwritten:
+                self._working.discard(claimed.id)
+
+    async def _carry_out(
+        self, cluster: Cluster, claimed: Proposal, guards: list[Guard], before: Look
+    ) -> Conclusion:
         results = verdicts.without_a_query(claimed)
         guards = [guard for guard in guards if guard.target not in results]
-        async with self._renewing(claimed):
-            started = self._clock.monotonic()
-            try:
-                await self._execute(cluster, guards, results)
-            except BaseException:
-                # A defect, or the process is told to stop: what is known is recorded.
-                await self._record(verdicts.broken_off(claimed, results, self._clock.now()))
-                raise
+        started = self._clock.monotonic()
+        try:
+            await self._execute(cluster, guards, results)
             took = timedelta(seconds=self._clock.monotonic() - started)
             conclusion = await self._conclusion(cluster, claimed, before, results, took)
-            return await self._record(conclusion)
+        except BaseException:
+            # A defect, or the process is told to stop: what is known is recorded.
+            await self._record(verdicts.broken_off(claimed, results, self._clock.now()))
+            raise
+        return await self._record(conclusion)
 
     async def recover(self) -> tuple[Conclusion, ...]:
         """Conclude what a process that died had claimed: nothing is signalled any more.
 
-        Only a claim whose lease has expired is taken. Its targets are looked at, and what
-        is seen is recorded as `interrupted`.
+        Only a claim whose lease has expired is taken, and none that this process is at
+        work on. Its targets are looked at, and what is seen is recorded as `interrupted`.
+        Outcomes of this process that could not be written are tried again first.
         """
-        conclusions = []
-        for proposal in await self._ledger.lapsed(self._owner, LEASE):
+        conclusions = await self._write_unwritten()
+        try:
+            lapsed = await self._ledger.lapsed(self._owner, LEASE, working=frozenset(self._working))
+        except LedgerError:
+            if not conclusions:
+                raise
+            lapsed = ()
+        for proposal in lapsed:
             log.warning("kill.lapsed", kill=proposal.id, cluster=proposal.cluster)
             results = await self._interrupted(proposal)
             conclusion = Conclusion(
@@ -140,15 +157,17 @@ class Confirming(Parts):
     ) -> None:
         """Signal all, back to back; then watch until they are gone. Fills `results`."""
         signalled: dict[Guard, str] = {}
+        stopped_by: ClusterError | None = None
         for guard in guards:
             try:
                 reply = await cluster.signal(guard)
             except NotSent as error:
-                results[guard.target] = verdicts.not_sent(guard, error)
+                stopped_by = error
                 break
             except ClusterError as error:
                 log.warning("kill.no_reply", cluster=cluster.name, pid=guard.target.pid)
                 results[guard.target] = Result(guard.target, Outcome.UNKNOWN, error.problem)
+                stopped_by = error
                 break
             if reply.verdict is Verdict.SIGNALLED:
                 signalled[guard] = OTHER_WORK if reply.xact_start != guard.xact_start else ""
@@ -157,7 +176,7 @@ class Confirming(Parts):
                 results[guard.target] = verdicts.refused(guard, reply)
         for guard in guards:
             if guard.target not in results:
-                results[guard.target] = verdicts.not_sent(guard, None)
+                results[guard.target] = verdicts.not_sent(guard, stopped_by)
         for result in await self._watch(cluster, signalled):
             results[result.id] = result
 
@@ -186,13 +205,10 @@ class Confirming(Parts):
             if not pending or self._clock.monotonic() >= until:
                 break
             await self._clock.sleep(next(steps, _WATCH_STEPS[-1]))
-        for backend_id in pending:
-            if trouble is not None or seen is None:
-                problem = trouble.problem if trouble else "not looked at"
-                detail = f"signalled, and then: {problem}"
-                results.append(Result(backend_id, Outcome.UNKNOWN, detail))
-            else:
-                results.append(verdicts.still_running(backend_id, seen.there[backend_id]))
+        results += (
+            verdicts.not_ended(guard, None if trouble else seen, trouble)
+            for guard in pending.values()
+        )
         return results
 
     async def _conclusion(
@@ -225,8 +241,32 @@ class Confirming(Parts):
             arrivals=after.counts.total if arrived else 0,
         )
 
+    async def settle(self) -> None:
+        """Before the end: write what the ledger has not taken, once more."""
+        await self._write_unwritten()
+
+    async def _write_unwritten(self) -> list[Conclusion]:
+        """Try again to write the outcomes that the ledger has not taken; those it took."""
+        written = []
+        for kill, conclusion in list(self._unwritten.items()):
+            try:
+                await self._ledger.renew(kill, self._owner, LEASE)
+                if await self._ledger.conclude(conclusion, self._owner):
+                    written.append(replace(conclusion, recorded=True))
+                else:
+                    log.error("kill.claim_lost", kill=kill)
+            except LedgerError:
+                log.warning("kill.not_recorded", kill=kill, exc_info=True)
+                break
+            del self._unwritten[kill]
+            self._working.discard(kill)
+        return written
+
     async def _record(self, conclusion: Conclusion) -> Conclusion:
-        """Write the outcome, trying again; what can't be written is said in the message."""
+        """Write the outcome, trying again; what can't be written is said in the message.
+
+        It goes on being tried with every `recover`, and the message is then amended.
+        """
         for pause in (0.0, *_RECORD_TRIES):
             await self._clock.sleep(pause)
             try:
@@ -236,7 +276,9 @@ class Confirming(Parts):
                 log.warning("kill.not_recorded", kill=conclusion.proposal.id, exc_info=True)
             else:
                 log.error("kill.claim_lost", kill=conclusion.proposal.id)
-                break
+                return replace(conclusion, recorded=False)
+        self._unwritten[conclusion.proposal.id] = conclusion
+        self._working.add(conclusion.proposal.id)
         log.error(
             "kill.outcome_not_in_ledger",
             kill=conclusion.proposal.id,
@@ -277,8 +319,7 @@ class Confirming(Parts):
             Result(
                 i,
                 Outcome.INTERRUPTED,
-                "the bot stopped while it was at work; the session is "
-                + ("still there" if verdicts.is_there(i, proposal, seen) else "gone"),
+                f"the bot stopped while it was at work; {verdicts.since(i, proposal, seen)}",
             )
             for i in ids
         )

@@ -14,7 +14,7 @@ from bot.grammar import SessionsRequest
 from bot.grammar import Target as Named
 from bot.kills import Actor
 from bot.operations.parts import Parts, names_type
-from bot.ports import Cluster
+from bot.ports import ALONE, SEEN, Cluster
 from bot.redaction import redact
 
 log = structlog.get_logger(__name__)
@@ -29,7 +29,7 @@ INSPECTED_LOCKS = 50
 class Looking(Parts):
     """What anyone who may look can ask for. Every query text is redacted, but one."""
 
-    async def look(
+    async def look(  # noqa: PLR0913  keyword-only, each with its own meaning
         self,
         actor: Actor,
         channel_id: str,
@@ -37,8 +37,9 @@ class Looking(Parts):
         *,
         offset: int = 0,
         page_size: int = 20,
+        alone: bool = False,
     ) -> Looked:
-        """What `/pg-sessions` asks for.
+        """What `/pg-sessions` asks for; `alone` where the channel does not see the answer.
 
         Raises `TargetError` for an unknown name, `ClusterError` where the one cluster that
         was asked is in trouble.
@@ -68,7 +69,7 @@ class Looking(Parts):
             limit=page_size,
             offset=offset,
         )
-        await self._remember(actor, channel_id, look)
+        await self._remember(actor, channel_id, look, ALONE if alone else SEEN)
         matched = look.counts.total
         return Sessions(
             request=request,
@@ -114,7 +115,7 @@ class Looking(Parts):
             raise unknown[0]
         for answer in cards:
             if answer.look is not None:
-                await self._remember(actor, channel_id, answer.look)
+                await self._remember(actor, channel_id, answer.look, ALONE)
         return Overview(request=request, cards=cards, asked_by=actor, now=self._clock.now())
 
     async def tree(self, actor: Actor, channel_id: str, cluster_name: str) -> Tree:
@@ -123,7 +124,7 @@ class Looking(Parts):
         names = await cluster.names()
         look = await cluster.look((InTree(),), names=names, everything=True, limit=TREE_ROWS)
         locks = await cluster.locks(names)
-        await self._remember(actor, channel_id, look, "tree")
+        await self._remember(actor, channel_id, look, ALONE)
         protection = await self._protection(cluster, look)
         spared = {row.pid: protection.why(row) for row in look.rows}
         return Tree(

@@ -13,7 +13,7 @@ from bot.conditions import Before, Condition, PidIn, TextLike, freeze
 from bot.errors import ClusterError, LedgerError, TargetError
 from bot.grammar import AgeOf, Field, KillRequest, Match, SessionsRequest
 from bot.grammar import Target as Named
-from bot.kills import Actor, State
+from bot.kills import Actor, Conclusion, State
 from bot.policy import Glob, Protection
 from bot.ports import Clock, Cluster, Entry, Ledger
 
@@ -63,6 +63,8 @@ class Parts:
         self._clock = clock
         self._rules = rules
         self._owner = owner
+        self._working: set[int] = set()  # claims that this process is at work on
+        self._unwritten: dict[int, Conclusion] = {}  # outcomes that the ledger has not taken
 
     def health(self, cluster_name: str) -> Health:
         """When a cluster last answered, and which others have done so since."""
@@ -128,20 +130,16 @@ class Parts:
 
     async def _protection(self, cluster: Cluster, look: Look) -> Protection:
         own = set(await cluster.own_roles())
-        home = await self._ledger.home()
+        home = self._ledger.home
         if home is not None and home.system_identifier == look.server.id.system_identifier:
-            role = look.names.role_named(home.rolname)
-            if role is not None:
-                own.add(role.oid)
+            own.add(home.usesysid)
         return Protection(
             roles=self._rules.protected_roles,
             applications=self._rules.protected_applications,
             own_roles=frozenset(own),
         )
 
-    async def _remember(
-        self, actor: Actor, channel_id: str, look: Look, what: str = "sessions"
-    ) -> bool:
+    async def _remember(self, actor: Actor, channel_id: str, look: Look, what: str) -> bool:
         """Note the look; a ledger in trouble must not keep anyone from looking."""
         server = look.server
         try:

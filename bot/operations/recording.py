@@ -1,5 +1,7 @@
 """The record: dismissals, history, refusals."""
 
+import asyncio
+
 import structlog
 
 from bot.answers import History, NotClaimed
@@ -13,6 +15,8 @@ from bot.ports import Entry, HistoryFilter
 log = structlog.get_logger(__name__)
 
 HISTORY_PAGE = 20
+SIGNATURE_WITHIN = 1.0
+"""Seconds: an acknowledgement is due in three."""
 
 
 class Recording(Parts):
@@ -59,9 +63,10 @@ class Recording(Parts):
         a kill, which needs the ledger, is claimed once in any case.
         """
         try:
-            return await self._ledger.first_time(signature)
-        except LedgerError:
-            log.warning("ledger.signature_not_kept", exc_info=True)
+            async with asyncio.timeout(SIGNATURE_WITHIN):
+                return await self._ledger.first_time(signature)
+        except (LedgerError, TimeoutError):
+            log.warning("ledger.signature_not_kept")
             return True
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -37,7 +37,8 @@ log = structlog.get_logger(__name__)
 
 APPLICATION_NAME = "pg-sessions-bot"
 WORK_CONNECTIONS = 3
-CHECK_CONNECTIONS = 1
+KEPT_CONNECTIONS = 1
+"""Kept back for the signals of a kill and its checks, so that none waits behind looks."""
 
 CONNECT_TIMEOUT = 5.0
 ACQUIRE_TIMEOUT = 1.5
@@ -68,7 +69,7 @@ class PostgresCluster:
         self._host = host
         self._dsn = dsn
         self._work = HeldConnections(name, WORK_CONNECTIONS, self._connect)
-        self._checks = HeldConnections(name, CHECK_CONNECTIONS, self._connect)
+        self._kept = HeldConnections(name, KEPT_CONNECTIONS, self._connect)
         self._names: Names | None = None
         self._own_roles: set[int] = set()
         self._last_seen: datetime | None = None
@@ -94,16 +95,16 @@ class PostgresCluster:
     @property
     def connections(self) -> tuple[int, int]:
         """How many of its held connections live, and how many there should be."""
-        return self._work.live + self._checks.live, self._work.size + self._checks.size
+        return self._work.live + self._kept.live, self._work.size + self._kept.size
 
     async def open(self) -> None:
         """Start holding connections. Returns when they stand, or after 5 s without them."""
         within = timedelta(seconds=CONNECT_TIMEOUT)
-        await asyncio.gather(self._work.open(within=within), self._checks.open(within=within))
+        await asyncio.gather(self._work.open(within=within), self._kept.open(within=within))
 
     async def close(self) -> None:
         """Drop the connections."""
-        await asyncio.gather(self._work.close(), self._checks.close())
+        await asyncio.gather(self._work.close(), self._kept.close())
 
     async def _connect(self) -> Connection:
         connection = await asyncpg.connect(
@@ -205,7 +206,7 @@ class PostgresCluster:
     async def signal(self, guard: Guard) -> Reply:
         """Verdict and signal in one statement; see `queries/signal.sql`."""
         statement, parameters = signal_statement(guard)
-        async with self._work.acquire(within=ACQUIRE_TIMEOUT) as connection:
+        async with self._lent(urgent=True) as connection:
             try:
                 async with asyncio.timeout(SIGNAL_TIMEOUT):
                     row = await connection.fetchrow(statement, *parameters)
@@ -230,7 +231,7 @@ class PostgresCluster:
     async def sight(self, ids: Iterable[BackendId]) -> Sighting:
         """Which of these backends are still there."""
         wanted = list(ids)
-        async with self._reading() as connection:
+        async with self._reading(urgent=True) as connection:
             rows = await connection.fetch(
                 queries.get("sight"),
                 [backend.pid for backend in wanted],
@@ -285,9 +286,18 @@ class PostgresCluster:
         self._last_seen = datetime.now(UTC)
 
     @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[Connection]:
+    async def _lent(self, *, urgent: bool) -> AsyncIterator[Connection]:
+        """A connection; for what is urgent the one that is kept back, if it is free."""
+        async with AsyncExitStack() as stack:
+            if urgent and self._kept.free:
+                yield await stack.enter_async_context(self._kept.acquire(within=ACQUIRE_TIMEOUT))
+            else:
+                yield await stack.enter_async_context(self._work.acquire(within=ACQUIRE_TIMEOUT))
+
+    @asynccontextmanager
+    async def _reading(self, *, urgent: bool = False) -> AsyncIterator[Connection]:
         """A connection for reading: its errors become the cluster's, in time."""
-        async with self._work.acquire(within=ACQUIRE_TIMEOUT) as connection:
+        async with self._lent(urgent=urgent) as connection:
             try:
                 async with asyncio.timeout(READ_TIMEOUT):
                     yield connection

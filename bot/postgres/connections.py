@@ -79,6 +79,11 @@ class HeldConnections:
         return sum(slot.live for slot in self._slots)
 
     @property
+    def free(self) -> bool:
+        """Whether one could be lent at once."""
+        return any(slot.free for slot in self._slots)
+
+    @property
     def size(self) -> int:
         """How many there should be."""
         return len(self._slots)
@@ -165,6 +170,8 @@ class HeldConnections:
             log.warning("cluster.connection_lost", cluster=self._cluster, slot=slot.number)
             self._trouble = "the connection was lost"
             lost_at, attempt = time.monotonic(), 0
+            # Also where each new one dies at once: no hot loop.
+            await asyncio.sleep(FIRST_RETRIES[0])
 
     async def _watch(self, slot: Slot) -> None:
         """Return when the slot's connection is dead."""
@@ -184,7 +191,8 @@ class HeldConnections:
         try:
             async with asyncio.timeout(PROBE_TIMEOUT):
                 await connection.fetchval("select 1")
-        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except Exception as error:  # noqa: BLE001  whatever it is, the connection is of no use
+            log.info("cluster.probe_failed", cluster=self._cluster, error=type(error).__name__)
             connection.terminate()
         finally:
             slot.busy = False

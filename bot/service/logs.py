@@ -21,6 +21,11 @@ _AT_LEAST = {
 }
 """Libraries whose lower lines hold payloads, tokens and statements."""
 
+# Without the frames' locals: these hold passwords, tokens and queries.
+_traces = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
+
 
 def configure(level: str, form: Literal["json", "console"]) -> None:
     """Send everything to standard error, in one form."""
@@ -32,9 +37,13 @@ def configure(level: str, form: Literal["json", "console"]) -> None:
         structlog.processors.StackInfoRenderer(),
     ]
     last: list[structlog.typing.Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [_traces, structlog.processors.JSONRenderer()]
         if form == "json"
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        else [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

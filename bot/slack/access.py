@@ -128,7 +128,11 @@ class Directory:
         """Refresh the groups for ever."""
         while True:
             await self._clock.sleep(GROUPS_EVERY)
-            await self.refresh_groups()
+            try:
+                await self.refresh_groups()
+            except Exception:
+                # A defect here must not end the loop: in 15 minutes all groups would deny.
+                log.exception("groups.failed")
 
     def _groups_of(self, user_id: str) -> frozenset[str]:
         now = self._clock.monotonic()
@@ -154,9 +158,10 @@ class Directory:
         return replace(person, is_guest=await self._is_guest(actor.user_id))
 
     async def _is_own(self, actor: Actor) -> bool:
-        if not actor.user_id or not actor.team_id:
+        if not actor.user_id:
             return False
-        if actor.team_id == self._identity.team_id:
+        team_id = actor.team_id or (await self._user(actor.user_id) or {}).get("team_id")
+        if team_id is not None and team_id == self._identity.team_id:
             return True
         if not self._identity.enterprise_id:
             return False

@@ -4,6 +4,7 @@ Each click is acknowledged at once and authorized afresh right after; what a but
 carries is no authority.
 """
 
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ from bot.answers import conclusion_of
 from bot.errors import UsageError
 from bot.grammar import HistoryRequest, KillRequest, SessionsRequest, read_kill, read_sessions
 from bot.kills import Action
-from bot.policy import Right
+from bot.policy import Right, require_narrow
 from bot.slack import answers, modals, payloads
 from bot.slack.desk import Desk
 from bot.slack.gate import Admitted, Denied
@@ -38,13 +39,17 @@ T = TypeVar("T")
 def register(app: AsyncApp, desk: Desk) -> None:
     """Give the app a listener for every action that the views use."""
     for action_id, (right, listener) in LISTENERS.items():
-        app.action(action_id.pattern)(_handler(desk, right, listener))
+        app.action(action_id.pattern)(_handler(desk, action_id, right, listener))
 
 
-def _handler(desk: Desk, right: Right, listener: Listener) -> Callable[..., Awaitable[None]]:
+def _handler(
+    desk: Desk, action_id: ActionId, right: Right, listener: Listener
+) -> Callable[..., Awaitable[None]]:
     async def handle(ack: AsyncAck, body: dict[str, Any]) -> None:
+        started = time.monotonic()
         await ack()
         click = payloads.click(body)
+        desk.meter.acknowledged(action_id, time.monotonic() - started)
         if click.view is not None:
             # A modal has no channel of its own: it acts where it was opened, which the
             # gate is asked about like any other place.
@@ -65,6 +70,10 @@ async def _authorized(desk: Desk, click: Click, right: Right, listener: Listener
     admitted = await desk.gate.admit(right, click)
     if isinstance(admitted, Denied) and not await _own_preview(desk, click):
         await desk.deny(click, admitted, f"{click.action_id} {click.value}")
+        if click.view is not None:
+            # A message to them alone may not reach the channel; the modal is before them.
+            words = f"You may not ({admitted.why}). Nothing was done; the attempt is on record."
+            await modals.says(desk, click, _opened(click), words)
     else:
         await listener(desk, click, admitted if isinstance(admitted, Admitted) else Admitted())
 
@@ -96,7 +105,8 @@ async def page(desk: Desk, click: Click, admitted: Admitted) -> None:
     request = read_sessions(wanted.text)
     if not isinstance(request, SessionsRequest):
         raise UsageError(wanted.text, "no look")
-    message = await answers.looked(desk, click, request, offset=wanted.offset)
+    alone = click.ephemeral or not admitted.public
+    message = await answers.looked(desk, click, request, alone=alone, offset=wanted.offset)
     if admitted.public or click.ephemeral:
         await answers.replace_message(desk, click, message)
     else:
@@ -136,8 +146,9 @@ async def refresh_modal(desk: Desk, click: Click, _: Admitted) -> None:
 async def kill_from_modal(desk: Desk, click: Click, _: Admitted) -> None:
     """The modal's button: a preview, in the channel that the modal was opened from."""
     row = _opened(click).row
-    await answers.proposal_of(desk, click, row.cluster, row.id)
-    await modals.says(desk, click, _opened(click), "Its preview stands in the channel.")
+    stands = await answers.proposal_of(desk, click, row.cluster, row.id)
+    words = "Its preview stands in the channel." if stands else "There is nothing to end any more."
+    await modals.says(desk, click, _opened(click), words)
 
 
 def _opened(click: Click) -> Opened:
@@ -182,19 +193,22 @@ async def choose(desk: Desk, click: Click, _: Admitted) -> None:
     request = read_kill(unseal(click.value))
     if not isinstance(request, KillRequest):
         raise UsageError(click.value, "no kill")
-    answers.check(request)
+    require_narrow(request)
     answer = await desk.operations.propose(click.actor, click.channel_id, request)
     await answers.post_proposed(desk, click, answer)
 
 
-async def outcome_page(desk: Desk, click: Click, _: Admitted) -> None:
+async def outcome_page(desk: Desk, click: Click, admitted: Admitted) -> None:
     """Another page of an outcome's table."""
     wanted = _read(OutcomePage.decode, click.value)
     entry = await desk.operations.entry(wanted.proposal_id)
     if entry is None or entry.proposal.channel_id != click.channel_id:
         raise UsageError("", "there is no such outcome in this channel")
     message = kill_view.outcome(conclusion_of(entry), wanted.page)
-    await answers.replace_message(desk, click, message)
+    if admitted.public:
+        await answers.replace_message(desk, click, message)
+    else:
+        await desk.whisper(click, answers.for_them(message, admitted))
 
 
 async def older(desk: Desk, click: Click, _: Admitted) -> None:

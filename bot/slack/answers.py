@@ -1,7 +1,7 @@
 """From a request to its answer in Slack: what commands and clicks have in common."""
 
 import asyncio
-from dataclasses import replace
+from contextlib import suppress
 
 import structlog
 
@@ -15,10 +15,11 @@ from bot.answers import (
     Proposed,
     Sessions,
     TooMany,
+    conclusion_of,
 )
 from bot.backends import BackendId
-from bot.errors import UsageError
-from bot.grammar import Field, HistoryRequest, KillRequest, Match, SessionsRequest
+from bot.errors import BotError, LedgerError
+from bot.grammar import HistoryRequest, KillRequest, SessionsRequest
 from bot.kills import Action, Conclusion, Place, Proposal
 from bot.slack.desk import Desk
 from bot.slack.gate import Admitted
@@ -41,8 +42,9 @@ async def sessions(
     desk: Desk, command: Command, request: SessionsRequest, admitted: Admitted
 ) -> None:
     """Answer `/pg-sessions`, in the channel or to the requester alone."""
-    message = await looked(desk, command, request)
-    if admitted.public and not request.private:
+    public = admitted.public and not request.private
+    message = await looked(desk, command, request, alone=not public)
+    if public:
         await desk.delivery.post(command.channel_id, message, response_url=command.response_url)
     else:
         await desk.whisper(command, for_them(message, admitted))
@@ -57,14 +59,20 @@ def for_them(message: Message, admitted: Admitted) -> Message:
 
 
 async def looked(
-    desk: Desk, request_from: Command | Click, request: SessionsRequest, *, offset: int = 0
+    desk: Desk,
+    request_from: Command | Click,
+    request: SessionsRequest,
+    *,
+    alone: bool,
+    offset: int = 0,
 ) -> Message:
-    """A look, drawn."""
+    """A look, drawn; `alone` where the channel does not see it."""
     answer = await desk.operations.look(
         request_from.actor,
         request_from.channel_id,
         request,
         offset=offset,
+        alone=alone,
         page_size=sessions_view.page_size(request),
     )
     match answer:
@@ -81,60 +89,28 @@ async def drawn_tree(desk: Desk, click: Click) -> Message:
     return tree_view.tree(await desk.operations.tree(click.actor, click.channel_id, click.value))
 
 
-def check(request: KillRequest) -> None:
-    """Refuse a kill that names no session, or a whole database without the word `all`.
-
-    Raises `UsageError`.
-    """
-    if request.pids:
-        return
-    narrowing = [term for term in request.terms if not _names_database(term)]
-    if narrowing:
-        return
-    databases = [term for term in request.terms if _names_database(term)]
-    one = request.target.database is not None or any(
-        isinstance(term, Match) and term.pattern.exact is not None and not term.negated
-        for term in databases
-    )
-    if request.all and one:
-        return
-    if request.all:
-        raise UsageError("all", "ends every session of one database: name the database too")
-    if one or databases:
-        raise UsageError(
-            str(replace(request, reason=None)),
-            "ending every session of a database takes the word `all`; or add a filter",
-        )
-    raise UsageError(str(replace(request, reason=None)), "names no session: add a pid or a filter")
-
-
-def _names_database(term: object) -> bool:
-    return isinstance(term, Match) and (
-        term.field is Field.DATNAME or term.pattern.parts in {("", ""), ("", "", "")}
-    )
-
-
 async def proposal(desk: Desk, command: Command, request: KillRequest) -> None:
     """Answer `/pg-kill` with a preview, in the channel."""
     answer = await desk.operations.propose(command.actor, command.channel_id, request)
     await post_proposed(desk, command, answer)
 
 
-async def proposal_of(desk: Desk, click: Click, cluster: str, backend: BackendId) -> None:
+async def proposal_of(desk: Desk, click: Click, cluster: str, backend: BackendId) -> bool:
     """Answer a row's menu with a preview of that very backend."""
     answer = await desk.operations.propose_backends(
         click.actor, click.channel_id, cluster_name=cluster, ids=(backend,)
     )
-    await post_proposed(desk, click, answer)
+    return await post_proposed(desk, click, answer)
 
 
-async def post_proposed(desk: Desk, request: Command | Click, answer: Proposed) -> None:
-    """Put what came of a proposal into the channel."""
+async def post_proposed(desk: Desk, request: Command | Click, answer: Proposed) -> bool:
+    """Put what came of a proposal into the channel; whether a preview stands there."""
     place = await desk.delivery.post(
         request.channel_id, drawn(desk, answer), response_url=request.response_url
     )
     if isinstance(answer, Preview) and place is not None and place.message_ts:
         await desk.operations.posted(answer.proposal, place.message_ts)
+    return isinstance(answer, Preview) and place is not None
 
 
 def drawn(desk: Desk, answer: Proposed) -> Message:
@@ -176,8 +152,13 @@ async def confirmed(
         if not done:
             await _show_progress(desk, click, proposal_id)
         answer = await work
+    except BotError:
+        await _show_conclusion(desk, click, proposal_id)
+        raise
     finally:
+        # Told to stop, it still writes down what it knows.
         work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
     match answer:
         case Conclusion():
             await concluded(desk, click, answer)
@@ -187,8 +168,22 @@ async def confirmed(
             await not_claimed(desk, click, answer)
 
 
+async def _show_conclusion(desk: Desk, click: Click, proposal_id: int) -> None:
+    """After an error: where something was done, the message says what is on record."""
+    with suppress(LedgerError):
+        entry = await desk.operations.entry(proposal_id)
+        if entry is not None and entry.results:
+            message = kill_view.outcome(conclusion_of(entry))
+            await desk.delivery.update(_place(click), message, response_url=click.response_url)
+
+
 async def _show_progress(desk: Desk, click: Click, proposal_id: int) -> None:
-    entry = await desk.operations.entry(proposal_id)
+    """A courtesy: no failure of it may touch the kill that goes on."""
+    try:
+        entry = await desk.operations.entry(proposal_id)
+    except LedgerError:
+        log.warning("kill.progress_not_shown", kill=proposal_id, exc_info=True)
+        return
     if entry is not None and entry.proposal.confirmed_by is not None:
         # Only a claim shows: while it is not written, nothing is under way.
         working = kill_view.working(entry.proposal)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 
 import aiohttp
@@ -12,7 +12,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.errors import LedgerError, SettingsError
+from bot.errors import LedgerError, SettingsError, SlackDown
 from bot.operations import Operations
 from bot.policy import Allowlist, Right
 from bot.ports import Clock, Meter
@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 
 RECOVER_EVERY = 5.0
 DRAIN_WITHIN = 10.0
+CLOSE_WITHIN = 2.0
 START_TIMEOUT = 20.0
 
 _BAD_TOKEN = frozenset(
@@ -39,6 +40,10 @@ _BAD_TOKEN = frozenset(
         "token_expired",
         "not_allowed_token_type",
     }
+)
+
+_SLACKS_OWN = frozenset(
+    {"internal_error", "fatal_error", "service_unavailable", "request_timeout", "ratelimited"}
 )
 
 
@@ -79,8 +84,8 @@ class SlackService:
     async def open(self) -> None:
         """Check the tokens, read the groups, connect.
 
-        Raises `SettingsError` for a token that Slack refuses: the SDK's socket would try
-        it for ever in silence.
+        Raises `SettingsError` for a token that Slack refuses (the SDK's socket would try
+        it for ever in silence), `SlackDown` where Slack can't be asked.
         """
         session = await self._stack.enter_async_context(aiohttp.ClientSession())
         client = AsyncWebClient(
@@ -124,10 +129,15 @@ class SlackService:
 
     async def close(self) -> None:
         """Take no more work, finish what is under way within 10 s, disconnect."""
-        await self._transport.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_WITHIN):
+                await self._transport.close()
         ended = await self._tasks.drain(DRAIN_WITHIN)
         if ended:
             log.warning("slack.work_ended", tasks=ended)
+        with suppress(LedgerError, TimeoutError):
+            async with asyncio.timeout(CLOSE_WITHIN):
+                await self._operations.settle()
         await self._stack.aclose()
 
     async def _identify(self, client: AsyncWebClient) -> Identity:
@@ -147,11 +157,15 @@ class SlackService:
                 answer = await call  # type: ignore[misc]
         except SlackApiError as error:
             code = error.response.get("error", "")
+            if code in _SLACKS_OWN or error.response.status_code >= 500:
+                raise SlackDown(
+                    f"Slack is in trouble: {code or error.response.status_code}"
+                ) from None
             means = "Slack refuses this token" if code in _BAD_TOKEN else "Slack refuses it"
             raise SettingsError((f"{variable}: {means} ({code})",)) from None
         except (SlackClientError, aiohttp.ClientError, OSError) as error:
-            problem = f"SLACK_API_URL: Slack can't be reached there ({type(error).__name__})"
-            raise SettingsError((problem,)) from None
+            problem = f"Slack can't be reached at SLACK_API_URL ({type(error).__name__})"
+            raise SlackDown(problem) from None
         return answer.data  # type: ignore[no-any-return]
 
     async def _keep_recovering(self, desk: Desk) -> None:
@@ -160,6 +174,9 @@ class SlackService:
             try:
                 for conclusion in await self._operations.recover():
                     await answers.recovered(desk, conclusion)
-            except LedgerError:
-                log.warning("recovery.no_ledger", exc_info=True)
+            except LedgerError as error:
+                log.warning("recovery.no_ledger", problem=str(error))
+            except Exception:
+                # A defect here must not end the loop: the next claim still wants it.
+                log.exception("recovery.failed")
             await self._clock.sleep(RECOVER_EVERY)

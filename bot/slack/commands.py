@@ -18,7 +18,7 @@ from bot.grammar import (
     parse_kill,
     parse_sessions,
 )
-from bot.policy import Right
+from bot.policy import Right, require_narrow
 from bot.slack import answers, payloads
 from bot.slack.desk import Desk
 from bot.slack.gate import Denied
@@ -82,7 +82,7 @@ async def _kill(desk: Desk, ack: AsyncAck, command: Command) -> None:
             await ack()
             desk.start(command, answers.history(desk, command, request))
         case KillRequest():
-            answers.check(request)
+            require_narrow(request)
             await _seen(ack, public=True)
             desk.start(command, answers.proposal(desk, command, request), public=True)
 

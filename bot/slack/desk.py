@@ -48,7 +48,7 @@ class Desk:
         """
         reference = secrets.token_hex(4)
         self.tasks.start(
-            self._answered(request, work, reference, public=public),
+            self._answered(request, work, reference, public=public, timed=not optional),
             name=f"request-{reference}",
             optional=optional,
         )
@@ -60,13 +60,15 @@ class Desk:
         reference: str,
         *,
         public: bool,
+        timed: bool,
     ) -> None:
         with structlog.contextvars.bound_contextvars(reference=reference, **_of(request)):
             log.info("request.started")
             started = time.monotonic()
             try:
                 await work
-                self.meter.answered(_what(request), time.monotonic() - started)
+                if timed:
+                    self.meter.answered(_what(request), time.monotonic() - started)
             except ClusterError as error:
                 log.warning("request.cluster_trouble", cluster=error.cluster, why=error.problem)
                 message = self.explain(request, error)

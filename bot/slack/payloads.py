@@ -83,13 +83,13 @@ def click(body: Mapping[str, Any]) -> Click:
     """Read a `block_actions` payload; Slack sends one action at a time."""
     action = _first(body.get("actions"))
     container, channel = _map(body, "container"), _map(body, "channel")
-    user, team = _map(body, "user"), _map(body, "team")
+    user = _map(body, "user")
     ephemeral = container.get("is_ephemeral") is True
-    # A person's own workspace is `user.team_id`; in a shared channel `team` is another's.
+    # A person's own workspace is `user.team_id`; `team` is the message's, and no stand-in.
     return Click(
         action_id=_text(action, "action_id"),
         value=_text(_map(action, "selected_option") or action, "value"),
-        actor=Actor(_text(user, "id"), _text(user, "team_id") or _text(team, "id")),
+        actor=Actor(_text(user, "id"), _text(user, "team_id")),
         channel_id=_text(container, "channel_id") or _text(channel, "id"),
         channel_name=_text(channel, "name"),
         message_ts="" if ephemeral else _text(container, "message_ts"),

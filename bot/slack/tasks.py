@@ -1,8 +1,16 @@
 """Work that goes on after the acknowledgement. Bolt keeps no handle on it; this does."""
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from typing import Any
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+LAST_WORDS = 2.0
+"""Seconds that work which is told to stop has to write down what it knows."""
 
 
 class Tasks:
@@ -13,17 +21,22 @@ class Tasks:
         self._optional: set[asyncio.Task[None]] = set()
 
     def start(self, work: Coroutine[Any, Any, None], *, name: str, optional: bool = False) -> None:
-        """Run `work` in the background. It deals with its own errors."""
+        """Run `work` in the background. It deals with its own errors; others are logged."""
         tasks = self._optional if optional else self._work
         task = asyncio.create_task(work, name=name)
         tasks.add(task)
         task.add_done_callback(tasks.discard)
+        task.add_done_callback(_log_failure)
 
     async def drain(self, within: float) -> int:
-        """Wait for the work at most `within` seconds, end the rest; how many were ended."""
+        """Wait for the work at most `within` seconds, end the rest; how many were ended.
+
+        What begins meanwhile is waited for too. Takes at most `LAST_WORDS` more.
+        """
+        until = time.monotonic() + within
         await _end(self._optional)
-        if self._work:
-            await asyncio.wait(self._work, timeout=within)
+        while self._work and (left := until - time.monotonic()) > 0:
+            await asyncio.wait(self._work, timeout=left)
         return await _end(self._work)
 
 
@@ -31,5 +44,11 @@ async def _end(tasks: set[asyncio.Task[None]]) -> int:
     left = [task for task in tasks if not task.done()]
     for task in left:
         task.cancel()
-    await asyncio.gather(*left, return_exceptions=True)
+    if left:
+        await asyncio.wait(left, timeout=LAST_WORDS)
     return len(left)
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("task.failed", task=task.get_name(), exc_info=error)

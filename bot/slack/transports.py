@@ -13,7 +13,7 @@ log = structlog.get_logger(__name__)
 
 PATH = "/slack/events"
 
-PING_EVERY = 2.0
+PING_EVERY = 5.0
 """Seconds between two looks at the socket: a lost one is found out about that soon."""
 
 FirstTime = Callable[[str], Awaitable[bool]]

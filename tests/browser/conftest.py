@@ -110,7 +110,7 @@ async def look(chromium: Browser, site: Site, complaints: list[str]) -> AsyncIte
         tab.on("pageerror", lambda error: complaints.append(str(error)))
         tab.on("request", asked)
         await tab.goto(f"{site.url}?as={name}&in={channel}")
-        await expect(tab.locator(".channel-title h2")).to_be_visible()
+        await expect(tab.locator(".channel-title h1")).to_be_visible()
         return tab
 
     yield look

@@ -96,9 +96,14 @@ async def test_each_sees_the_channels_that_slack_would_show(look: Look) -> None:
         "olga": ["shared"],
     }
     for name, channels in expected.items():
-        tab = await look(name, "incidents")
+        tab = await look(name)
         await expect(tab.locator(".channel-name")).to_have_text(channels)
-    await expect(tab.locator(".channel-title")).to_contain_text("shared with Acme")
+
+
+async def test_a_shared_channel_says_with_whom(look: Look) -> None:
+    for name, team in (("ana", "Globex"), ("olga", "Acme")):
+        tab = await look(name, "shared")
+        await expect(tab.locator(".channel-title")).to_contain_text(f"shared with {team}")
 
 
 async def test_a_channel_without_the_bot_says_so(look: Look) -> None:
@@ -120,7 +125,7 @@ async def test_what_comes_in_another_channel_is_counted_there(look: Look, say: S
     await expect(link.locator(".count")).to_have_count(0)
     assert "as=ana&in=incidents" in tab.url
     await tab.go_back()
-    await expect(tab.locator(".channel-title h2")).to_have_text("random")
+    await expect(tab.locator(".channel-title h1")).to_have_text("random")
 
 
 async def test_one_becomes_somebody_else_here_or_in_a_tab_beside(look: Look) -> None:

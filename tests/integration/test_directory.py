@@ -130,8 +130,10 @@ async def test_people_without_a_workspace_or_of_another_are_strangers(
     directory: Callable[..., Directory],
 ) -> None:
     known = directory(Allowlist(users=frozenset({"U0ANA", "U0OLGA"})))
-    assert not await allowed(known, Right.KILL, Actor("U0ANA", ""))
-    assert not await allowed(known, Right.KILL, Actor("U0OLGA", "T0OTHER"))
+    for stranger in (("U0OLGA", "T0OTHER"), ("U0OLGA", ""), ("U0NOBODY", ""), ("", "T0ACME")):
+        assert not await allowed(known, Right.KILL, Actor(*stranger))
+    # Where the payload does not say it, Slack is asked.
+    assert await allowed(known, Right.KILL, Actor("U0ANA", ""))
     assert await allowed(known, Right.KILL, ANA)
 
 

@@ -4,7 +4,8 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from bot.grammar import KillRequest, SessionsRequest, Target, parse_kill
 from bot.kills import LEASE, Action, Actor, Basis, Conclusion, Outcome, State
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
-from bot.ports import Entry, Guard, Reply
+from bot.ports import Entry, Guard, Reply, Sighting, Verdict
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import BOT, Sessions
 from workspace.postgres import PostgresServer
@@ -665,3 +666,114 @@ async def recycle(pid: int, sessions: Sessions) -> asyncpg.Connection | None:
             return session
         await session.close()
     return None
+
+
+async def test_where_another_server_answers_nothing_is_said_to_be_gone(
+    bench: Bench, sessions: Sessions, pg: PostgresServer
+) -> None:
+    """The address moved between the signal and the look: the old server may still live."""
+    victim = await sessions.open("batch", app="moved")
+    async with PostgresServer() as other:
+        elsewhere = PostgresCluster("main", other.dsn(), "db-1.internal")
+        await elsewhere.open()
+
+        class Moved(Watched):
+            async def signal(self, guard: Guard) -> Reply:
+                return Reply(Verdict.SIGNALLED, xact_start=guard.xact_start)
+
+            async def sight(self, ids: Iterable[BackendId]) -> Sighting:
+                return await elsewhere.sight(ids)
+
+        moved = Moved("main", pg.dsn(user=BOT), "db-1.internal")
+        await moved.open()
+        try:
+            ops = bench(clusters={"main": moved})
+            conclusion = await confirm(ops, await preview(ops, "app=moved"))
+            assert outcomes(conclusion) == {victim.get_server_pid(): Outcome.UNKNOWN}
+            amended = await later(ops, conclusion)
+            assert outcomes(amended) == {victim.get_server_pid(): Outcome.UNKNOWN}
+            assert "another server" in amended.results[0].detail
+        finally:
+            await moved.close()
+            await elsewhere.close()
+
+
+async def test_a_kill_that_is_stopped_records_what_it_knew(
+    bench: Bench, sessions: Sessions, ledger: SqlLedger
+) -> None:
+    victim = await sessions.open("batch", app="broken off")
+    ops = bench()
+    shown = await preview(ops, 'app="broken off"')
+    os.kill(victim.get_server_pid(), signal.SIGSTOP)
+    try:
+        work = asyncio.ensure_future(ops.confirm(ANA, CHANNEL, shown.proposal.id))
+        while (await recorded(ledger, shown)).proposal.state is State.PROPOSED:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+    finally:
+        os.kill(victim.get_server_pid(), signal.SIGCONT)
+    entry = await recorded(ledger, shown)
+    assert entry.proposal.state is State.DONE
+    assert [r.outcome for r in entry.results] == [Outcome.INTERRUPTED]
+
+
+async def test_an_outcome_that_was_not_written_is_written_when_the_ledger_is_back(
+    bench: Bench, sessions: Sessions, tmp_path: Path
+) -> None:
+    class Down(SqlLedger):
+        down = False
+
+        async def conclude(self, conclusion: Conclusion, owner: str) -> bool:
+            if self.down:
+                raise LedgerError("the disk is full")
+            return await super().conclude(conclusion, owner)
+
+    ledger = Down(f"sqlite:///{tmp_path / 'down.db'}")
+    await ledger.open()
+    try:
+        ops = bench(ledger=ledger)
+        await sessions.open("batch", app="written late")
+        shown = await preview(ops, 'app="written late"')
+        ledger.down = True
+        assert not (await confirm(ops, shown)).recorded
+        assert await ops.recover() == ()
+
+        ledger.down = False
+        (conclusion,) = await ops.recover()
+
+        assert conclusion.recorded
+        entry = await recorded(ledger, shown)
+        assert [r.outcome for r in entry.results] == [Outcome.TERMINATED]
+        assert await ops.recover() == ()
+    finally:
+        await ledger.close()
+
+
+async def test_a_kill_does_not_wait_behind_looks(
+    cluster: PostgresCluster, sessions: Sessions
+) -> None:
+    """Three looks may take all of the working connections; one is kept back for signals."""
+    victim = await sessions.open("batch", app="starved")
+    look = await cluster.look((), names=await cluster.names())
+    row = next(row for row in look.rows if row.pid == victim.get_server_pid())
+    assert row.id is not None
+    async with AsyncExitStack() as looks:
+        for _ in range(3):
+            await looks.enter_async_context(cluster._work.acquire(within=5))
+        guard = Guard(
+            server=look.server.id,
+            target=row.id,
+            action=Action.TERMINATE,
+            basis=Basis.PID,
+            xact_start=row.xact_start,
+            backend_xid=row.backend_xid,
+            query_start=row.query_start,
+            conditions=(),
+            protected_roles=frozenset(),
+            protected_applications=(),
+            deadline=look.server.now + timedelta(minutes=1),
+        )
+        assert (await cluster.signal(guard)).verdict is Verdict.SIGNALLED

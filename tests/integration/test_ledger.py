@@ -50,7 +50,7 @@ from bot.kills import (
 )
 from bot.ledger import schema, sql, stores
 from bot.ledger.sql import SqlLedger
-from bot.ports import HistoryFilter, LedgerHome
+from bot.ports import ALONE, SEEN, HistoryFilter, LedgerHome
 from workspace.postgres import PostgresServer
 
 ROOT = Path(__file__).parents[2]
@@ -403,14 +403,14 @@ class TestTheRecord:
 
     async def test_the_last_look_is_the_channels_own_and_the_last_recorded(self, ledger: SqlLedger):
         assert await ledger.last_look("C1", "main") is None
-        await ledger.looked(ANA, "C1", "main", THEN + LONG, "sessions")
-        await ledger.looked(
-            BEN, "C1", "main", THEN, "sessions"
-        )  # after a failover its clock went back
-        await ledger.looked(BEN, "C2", "main", THEN + LONG, "sessions")
-        await ledger.looked(BEN, "C1", "prod", THEN + LONG, "tree")
+        await ledger.looked(ANA, "C1", "main", THEN + LONG, SEEN)
+        # After a failover its clock went back.
+        await ledger.looked(BEN, "C1", "main", THEN, SEEN)
+        await ledger.looked(BEN, "C1", "main", THEN + LONG, ALONE)
+        await ledger.looked(BEN, "C2", "main", THEN + LONG, SEEN)
+        await ledger.looked(BEN, "C1", "prod", THEN + LONG, SEEN)
         assert await ledger.last_look("C1", "main") == THEN
-        assert len(await rows(ledger, schema.looks)) == 4
+        assert len(await rows(ledger, schema.looks)) == 5
 
 
 class TestClaims:
@@ -507,7 +507,7 @@ class TestLeases:
 
     async def test_a_live_lease_is_left_alone(self, ledger: SqlLedger, replica: SqlLedger):
         claim = await claimed(ledger, "one")
-        assert await replica.lapsed("two", LONG) == ()
+        assert await replica.lapsed("two", LONG, working=()) == ()
         assert not await replica.renew(claim.id, "two", LONG)
         assert not await replica.conclude(conclusion(claim), "two")
         assert await ledger.conclude(conclusion(claim), "one")
@@ -516,15 +516,17 @@ class TestLeases:
         claims = [await claimed(ledger, "dead", OVER) for _ in range(20)]
         live = await claimed(ledger, "live")
         open_one = await ledger.propose(draft(), LONG)
-        taken = await asyncio.gather(ledger.lapsed("one", LONG), replica.lapsed("two", LONG))
+        taken = await asyncio.gather(
+            ledger.lapsed("one", LONG, working=()), replica.lapsed("two", LONG, working=())
+        )
         assert sorted(p.id for each in taken for p in each) == [claim.id for claim in claims]
         assert live.id not in {p.id for each in taken for p in each}
         assert open_one.id not in {p.id for each in taken for p in each}
-        assert await ledger.lapsed("three", LONG) == ()
+        assert await ledger.lapsed("three", LONG, working=()) == ()
 
     async def test_what_was_taken_is_the_takers(self, ledger: SqlLedger, replica: SqlLedger):
         claim = await claimed(ledger, "dead", OVER)
-        (taken,) = await replica.lapsed("two", LONG)
+        (taken,) = await replica.lapsed("two", LONG, working=())
         assert taken == claim
         assert not await ledger.renew(claim.id, "dead", LONG)
         assert not await ledger.conclude(conclusion(claim), "dead")
@@ -534,24 +536,32 @@ class TestLeases:
         assert entry is not None
         assert [result.outcome for result in entry.results] == [Outcome.INTERRUPTED]
 
+    async def test_an_owners_own_claim_that_it_knows_nothing_of_is_taken_too(
+        self, ledger: SqlLedger
+    ):
+        """Its claim was written, and the reply was lost."""
+        claim = await claimed(ledger, "one", OVER)
+        (taken,) = await ledger.lapsed("one", LONG, working=())
+        assert taken.id == claim.id
+
     async def test_an_owner_does_not_lose_a_claim_to_itself(self, ledger: SqlLedger):
         claim = await claimed(ledger, "one", OVER)
-        assert await ledger.lapsed("one", LONG) == ()
+        assert await ledger.lapsed("one", LONG, working={claim.id}) == ()
         assert await ledger.conclude(conclusion(claim), "one")
 
     async def test_a_lease_is_renewed_while_it_lasts_and_not_after(self, ledger: SqlLedger):
         claim = await claimed(ledger, "one")
         assert await ledger.renew(claim.id, "one", LONG)
-        assert await ledger.lapsed("two", LONG) == ()
+        assert await ledger.lapsed("two", LONG, working=()) == ()
         assert await ledger.renew(claim.id, "one", OVER)
         assert not await ledger.renew(claim.id, "one", LONG)
-        assert [p.id for p in await ledger.lapsed("two", LONG)] == [claim.id]
+        assert [p.id for p in await ledger.lapsed("two", LONG, working=())] == [claim.id]
 
     @pytest.mark.parametrize("lease", [OVER, LONG])
     async def test_what_is_done_has_no_lease(self, ledger: SqlLedger, lease: timedelta):
         claim = await claimed(ledger, "one", lease)
         assert await ledger.conclude(conclusion(claim), "one")
-        assert await ledger.lapsed("two", LONG) == ()
+        assert await ledger.lapsed("two", LONG, working=()) == ()
         assert not await ledger.renew(claim.id, "one", LONG)
 
     async def test_a_conclusion_sent_again_changes_nothing(self, ledger: SqlLedger):
@@ -829,7 +839,7 @@ class TestTrouble:
         async with ledger._writer.connect() as connection:
             assert await connection.scalar(sqlalchemy.text("PRAGMA synchronous")) == 2
             assert await connection.scalar(sqlalchemy.text("PRAGMA foreign_keys")) == 1
-        assert await ledger.home() is None
+        assert ledger.home is None
 
     @pytest.mark.parametrize(
         ("change", "words"),
@@ -1017,7 +1027,8 @@ class TestOnAServerInTrouble:
         ledger = await opened(postgres_url)
         one = await asyncpg.connect(server.dsn())
         identifier = await one.fetchval("SELECT system_identifier FROM pg_control_system()")
-        assert await ledger.home() == LedgerHome(identifier, "postgres")
+        oid = await one.fetchval("SELECT oid FROM pg_roles WHERE rolname = 'postgres'")
+        assert ledger.home == LedgerHome(identifier, oid)
         await one.close()
 
     @pytest.mark.parametrize(
@@ -1122,7 +1133,7 @@ FORGER = """
         await ledger.open()
         hour = timedelta(hours=1)
         claims = [await ledger.claim(each, Actor("U0"), "two", hour) for each in (fresh, stale)]
-        lapsed = [proposal.id for proposal in await ledger.lapsed("two", hour)]
+        lapsed = [proposal.id for proposal in await ledger.lapsed("two", hour, working=())]
         seen = (await ledger.get(fresh)).proposal.targets[0].id.backend_start
         await ledger.close()
         print(json.dumps({

@@ -658,6 +658,8 @@ def test_a_kill_names_its_targets_or_describes_them(text: str, request_: Request
         ("history all", "all", "all kills of its target anyway"),
         ("history -- x", "--", "takes no reason"),
         ("history private", "private", "belongs to /pg-sessions"),
+        ("history app=psql", "app=psql", "filtered by user= and db= alone"),
+        ("history user=a blocked", "blocked", "filtered by user= and db= alone"),
         ("history help", "help", "stands alone"),
         (",", ",", "a `,` in it needs quotes"),
     ],
@@ -817,7 +819,20 @@ REASONS = st.none() | st.lists(
 KILL_REQUESTS: st.SearchStrategy[Request] = st.one_of(
     st.builds(KillRequest, target=TARGETS, pids=PIDS, reason=REASONS),
     st.builds(KillRequest, target=TARGETS, terms=TERMS, all=st.booleans(), reason=REASONS),
-    st.builds(HistoryRequest, target=TARGETS, terms=TERMS),
+    st.builds(
+        HistoryRequest,
+        target=TARGETS,
+        terms=st.lists(
+            st.builds(
+                Match,
+                st.sampled_from([Field.USENAME, Field.DATNAME]),
+                NAME.map(name) | GLOBS,
+                st.booleans(),
+            ),
+            max_size=3,
+            unique=True,
+        ).map(tuple),
+    ),
 ).filter(
     lambda r: isinstance(r, HistoryRequest) or str(KillRequest(r.target, r.pids, r.terms, r.all))
 )

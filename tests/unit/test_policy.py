@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from bot.backends import Backend, Names, Role
-from bot.policy import Allowlist, Person, Protection, Right, may
+from bot.errors import UsageError
+from bot.grammar import KillRequest, parse_kill
+from bot.policy import Allowlist, Person, Protection, Right, may, require_narrow
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -110,3 +112,51 @@ class TestProtection:
         nameless = backend(usesysid=77, usename=None)
         assert self.protection.role_oids(names, [backend(), nameless]) == {21, 77, 99}
         assert Protection(own_roles=frozenset({99})).role_oids(names, [nameless]) == {99}
+
+
+class TestNarrow:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "33507",
+            "user=web",
+            "some_db user=web",
+            "some_db all",
+            "db=some_db all",
+            "some_db state!=idle",
+            "xact>5m",
+            "age<1h",
+            "blocking",
+            "some_db user=web all",
+        ],
+    )
+    def test_a_kill_that_tells_some_from_others(self, text: str) -> None:
+        require_narrow(typed(text))
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "some_db",
+            "db=some_db",
+            "db=*",
+            "main/",
+            "main/ all",
+            "all",
+            "db=* all",
+            "db!=some_db all",
+            "user=*",
+            "some_db app=*",
+            "some_db type=client",
+            "some_db type=client*",
+            "age>0s",
+        ],
+    )
+    def test_a_kill_that_would_end_everyone(self, text: str) -> None:
+        with pytest.raises(UsageError):
+            require_narrow(typed(text))
+
+
+def typed(text: str) -> KillRequest:
+    request = parse_kill(text)
+    assert isinstance(request, KillRequest)
+    return request

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import signal
 import socket
@@ -188,6 +189,20 @@ async def test_ctrl_c_during_the_start_leaves_nothing_either(new_demo: Callable[
     status, said = await demo.ended()
     assert (status, said[-1].strip()) == (0, "Everything is stopped.")
     assert (demo.processes, demo.files) == ([], [])
+
+
+async def test_a_demo_whose_watchdog_was_killed_ends_the_bot_itself(
+    new_demo: Callable[..., Demo],
+) -> None:
+    demo = new_demo()
+    await demo.start()
+    await demo.says(LAST)
+    watchdogs = [pid for pid in running() if re.search("watchdog .*/bot-", demo._command(pid))]
+    assert len(watchdogs) == 1
+    os.kill(int(watchdogs[0]), signal.SIGKILL)
+    demo.press_ctrl_c()
+    status, _ = await demo.ended()
+    assert (status, demo.processes, demo.files) == (0, [], [])
 
 
 async def test_a_bot_that_does_not_start_is_shown_with_its_last_lines(

@@ -1,0 +1,156 @@
+"""Beside the channel: the login, the guide, what PostgreSQL says, and what can be broken."""
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.conftest import PHONE, Look, Story
+from workspace import Workspace
+
+TABLET = (900, 700)
+
+
+@pytest.fixture
+def scenario() -> Story:
+    return Story()
+
+
+async def test_the_login_turns_green_by_itself(look: Look, scenario: Story) -> None:
+    tab = await look("ana")
+    login = tab.get_by_role("region", name="The login")
+    await expect(login).to_contain_text('FATAL:  too many connections for role "some_user"')
+    await expect(login.get_by_role("status")).to_have_text("some_user can’t log in")
+    red = await login.evaluate("place => getComputedStyle(place).backgroundColor")
+    await scenario.let_in()
+    await expect(login.get_by_role("status")).to_have_text("some_user logs in")
+    await expect(login).not_to_contain_text("FATAL")
+    await expect(login).not_to_have_css("background-color", red)
+    pill = tab.get_by_role("button", name="Behind the scenes: login works")
+    await expect(pill).to_be_visible()
+
+
+async def test_the_guide_ticks_itself_off_and_types_for_a_visitor(
+    look: Look, scenario: Story
+) -> None:
+    tab = await look("ana")
+    guide = tab.get_by_role("region", name="Guide")
+    await expect(guide).to_contain_text("0 of 2")
+    await expect(guide.locator("code").first).to_have_text("some_user")
+    await guide.get_by_role("button", name="/pg-sessions some_db").click()
+    await expect(tab.get_by_role("textbox")).to_have_value("/pg-sessions some_db")
+    await expect(tab.get_by_role("textbox")).to_be_focused()
+    await scenario.let_in()
+    await expect(guide).to_contain_text("2 of 2")
+    await expect(guide.locator(".done")).to_have_count(2)
+
+
+async def test_the_guide_leads_to_another_person(look: Look, scenario: Story) -> None:
+    step = {**scenario.view()["guide"][1], "done": False}
+    await scenario.show(guide=[step])
+    tab = await look("ana")
+    async with tab.context.expect_page() as opened:
+        await tab.get_by_role("link", name="Be Vera Vogel in a new tab").click()
+    beside = await opened.value
+    await expect(beside.locator(".me .me-name")).to_have_text("Vera Vogel")
+    await expect(beside.get_by_role("link", name="Be Vera Vogel")).to_have_count(0)
+
+
+async def test_pg_stat_activity_is_printed_as_psql_does(look: Look, scenario: Story) -> None:
+    await scenario.print(("7", "some_user", "idle in transaction"), ("33507", "web", None))
+    tab = await look("ana")
+    print_out = tab.get_by_role("region", name="pg_stat_activity, as psql prints it")
+    assert await print_out.text_content() == (
+        "  pid  |  usename  |        state        \n"
+        "-------+-----------+---------------------\n"
+        "     7 | some_user | idle in transaction\n"
+        " 33507 | web       |\n"
+        "(2 rows)"
+    )
+
+
+async def test_a_row_that_goes_is_struck_out_and_then_gone(look: Look, scenario: Story) -> None:
+    await scenario.print(("7", "some_user", "idle"), ("8", "web", "active"))
+    tab = await look("ana")
+    rows = tab.locator(".psql-row")
+    await expect(rows).to_have_count(2)
+    await scenario.print(("8", "web", "active"), ("9", "<img src=x>", "active"))
+    await expect(tab.locator(".psql-row.gone")).to_contain_text("some_user")
+    await expect(tab.locator(".psql-row.new")).to_contain_text("<img src=x>")
+    await expect(tab.locator(".psql-row.gone")).to_have_count(0)
+    await expect(tab.locator(".truth")).to_contain_text("(2 rows)")
+
+
+async def test_faults_and_reset_are_buttons(look: Look, scenario: Story) -> None:
+    tab, other = await look("ana"), await look("ben")
+    await (
+        tab.get_by_role("group", name="Slack").get_by_role("button", name="Cut the socket").click()
+    )
+    for each in (tab, other):
+        button = each.get_by_role("button", name="Cut the socket", pressed=True)
+        await expect(button).to_be_visible()
+    await expect(
+        tab.get_by_role("group", name="PostgreSQL").get_by_role("button", pressed=False)
+    ).to_have_text("Hang for 15 s")
+    await tab.get_by_role("button", name="Reset").click()
+    await expect(tab.get_by_role("button", name="Cut the socket", pressed=False)).to_be_visible()
+    assert scenario.pressed == ["cut", "reset"]
+
+
+async def test_a_database_in_trouble_is_named(look: Look, scenario: Story) -> None:
+    tab = await look("ana")
+    await expect(tab.get_by_text("PostgreSQL answers")).to_be_visible()
+    await scenario.show(database={"state": "hung"})
+    await expect(tab.get_by_text("PostgreSQL hangs")).to_be_visible()
+
+
+async def test_what_goes_over_the_wire_is_listed_without_its_contents(
+    look: Look, slack: Workspace
+) -> None:
+    tab = await look("vera")
+    ana = slack.person("ana")
+    slack.faults.rate_limit("chat.postMessage")
+    await expect(tab.get_by_text("In force: chat.postMessage: rate_limit, 1 more")).to_be_visible()
+    await ana.command("/pg-kill 1 -- secret", channel="secret")
+    wire = tab.get_by_role("region", name="On the wire")
+    await expect(wire.get_by_role("listitem").nth(1)).to_contain_text("/pg-kill")
+    await expect(wire.locator(".bad")).to_contain_text("dispatch_failed")
+    await expect(wire).not_to_contain_text("secret")
+
+
+@pytest.mark.parametrize("size", [TABLET, PHONE])
+async def test_on_a_narrow_screen_the_panel_is_a_drawer(
+    look: Look, scenario: Story, size: tuple[int, int]
+) -> None:
+    tab = await look("ana", size=size)
+    guide = tab.get_by_role("region", name="Guide")
+    await expect(guide).to_be_hidden()
+    pill = tab.get_by_role("button", name="Behind the scenes: login fails")
+    await pill.click()
+    await expect(guide).to_be_visible()
+    await expect(pill).to_have_attribute("aria-expanded", "true")
+    await tab.keyboard.press("Escape")
+    await expect(guide).to_be_hidden()
+    await expect(pill).to_be_focused()
+    await pill.click()
+    await guide.get_by_role("button", name="/pg-sessions some_db").click()
+    await expect(guide).to_be_hidden()
+    await expect(tab.get_by_role("textbox")).to_be_focused()
+
+
+async def test_on_a_phone_the_channels_are_a_drawer(look: Look) -> None:
+    tab = await look("ana", size=PHONE)
+    await expect(tab.get_by_role("link", name="random")).to_be_hidden()
+    await tab.get_by_role("button", name="Channels and people").click()
+    await tab.get_by_role("link", name="random").click()
+    await expect(tab.locator(".channel-title h1")).to_have_text("random")
+    await expect(tab.get_by_role("link", name="random")).to_be_hidden()
+    assert await tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+async def test_on_a_wide_screen_the_panel_folds_away(look: Look) -> None:
+    tab = await look("ana")
+    pill = tab.get_by_role("button", name="Behind the scenes: login fails")
+    await expect(pill).to_have_attribute("aria-expanded", "true")
+    await pill.click()
+    await expect(tab.get_by_role("region", name="Guide")).to_be_hidden()
+    await pill.click()
+    await expect(tab.get_by_role("region", name="Guide")).to_be_visible()

@@ -1,0 +1,84 @@
+// A small app on @slack/bolt, configured by its environment alone: commands, buttons, a modal and
+// response_url, each as Bolt's documentation does it. It prints a line of JSON for each thing that it
+// heard.
+
+import bolt from "@slack/bolt";
+
+const app = new bolt.App({
+  token: process.env.SLACK_BOT_TOKEN,
+  appToken: process.env.SLACK_APP_TOKEN,
+  socketMode: true,
+  logLevel: "error",
+  clientOptions: { slackApiUrl: process.env.SLACK_API_URL },
+});
+
+function heard(what, more) {
+  console.log(JSON.stringify({ heard: what, ...more }));
+}
+
+function button(action, style) {
+  const text = { type: "plain_text", text: action };
+  return { type: "button", action_id: action.toLowerCase(), text, value: action, ...(style && { style }) };
+}
+
+app.command("/pg-kill", async ({ ack, command, client }) => {
+  await ack({ response_type: "in_channel" });
+  heard("command", { text: command.text, user: command.user_name });
+  await client.chat.postMessage({
+    channel: command.channel_id,
+    text: "Terminate?",
+    blocks: [
+      { type: "table", rows: [["pid", "usename"], ["33507", "some_user"]].map((row) => row.map((text) => ({ type: "raw_text", text }))) },
+      { type: "actions", elements: [button("Terminate", "danger"), button("Whisper"), button("Ask")] },
+    ],
+  });
+});
+
+app.command("/pg-sessions", async ({ ack, respond }) => {
+  await ack();
+  await respond({ response_type: "ephemeral", text: "for you alone" });
+});
+
+app.action("terminate", async ({ ack, respond, body }) => {
+  await ack();
+  await respond({ replace_original: true, text: `done by <@${body.user.id}>` });
+});
+
+app.action("whisper", async ({ ack, respond }) => {
+  await ack();
+  await respond({ replace_original: false, response_type: "ephemeral", text: "whispered" });
+});
+
+app.action("ask", async ({ ack, body, client }) => {
+  await ack();
+  const element = { type: "plain_text_input", action_id: "text" };
+  await client.views.open({
+    trigger_id: body.trigger_id,
+    view: {
+      type: "modal",
+      callback_id: "reason",
+      private_metadata: body.channel.id,
+      title: { type: "plain_text", text: "Reason" },
+      submit: { type: "plain_text", text: "Send" },
+      blocks: [{ type: "input", block_id: "why", label: { type: "plain_text", text: "Why" }, element }],
+    },
+  });
+});
+
+app.view("reason", async ({ ack, view, client }) => {
+  const why = view.state.values.why.text.value;
+  if (why === "none") {
+    await ack({ response_action: "errors", errors: { why: "That is no reason." } });
+    return;
+  }
+  await ack();
+  await client.chat.postMessage({ channel: view.private_metadata, text: `because ${why}` });
+});
+
+app.error(async (error) => heard("error", { message: error.message }));
+
+await app.start();
+process.on("SIGTERM", async () => {
+  await app.stop();
+  process.exit(0);
+});
