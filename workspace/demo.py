@@ -112,17 +112,18 @@ async def _play(port: int) -> None:
     async with AsyncExitStack() as stack:
         main, prod = (PostgresServer(settings=cast.SETTINGS) for _ in range(2))
         await _start(stack, main, prod)
-        _say("PostgreSQL", f"main on {HOST}:{main.port}, prod on {HOST}:{prod.port}")
+        _say("PostgreSQL", f"ready: main on {HOST}:{main.port}, prod on {HOST}:{prod.port}")
         slack = await stack.enter_async_context(Workspace())
+        _say("Workspace", f"ready: its Web API is {slack.api_url}")
         scenario = await stack.enter_async_context(Scenario(slack, main=main, prod=prod))
-        _say("Scenario", f"{scenario.sessions} sessions, and a login that fails")
+        _say("Scenario", f"ready: {scenario.sessions} sessions, and a login that fails")
         bot = await stack.enter_async_context(
             Bot(lambda folder: _environment(slack, main, prod, folder))
         )
-        _say("Bot", f"ready, as process {bot.pid}")
+        _say("Bot", f"ready: process {bot.pid}, configured by its environment alone")
         page = await _serve(stack, Page(slack, scenario, port=port), port)
-        _say("Workspace", f"open {page.url}")
-        _say("", f"psql {main.dsn(database='some_db')} asks PostgreSQL itself.")
+        _say("Page", f"ready: open {page.url}")
+        _say("", f"To ask PostgreSQL itself: psql {main.dsn(database='some_db')}")
         _say("", "Ctrl-C stops everything.")
         await bot.ended()
 
@@ -194,8 +195,8 @@ def _environment(
 class Bot:
     """`python -m bot` between `async with` and its end, in a temporary folder.
 
-    `environment` makes what it is told, given the folder. It runs in a session of its own: Ctrl-C
-    reaches the demo alone, which then stops it last but PostgreSQL.
+    `environment` makes what it is told, given the folder. It runs in a session of its own, so that
+    Ctrl-C reaches the demo alone, which stops the bot before what the bot is connected to.
     """
 
     def __init__(self, environment: Callable[[Path], Mapping[str, str]]) -> None:
@@ -244,6 +245,9 @@ class Bot:
 
     def _start_watchdog(self) -> None:
         read_end, self._pipe = os.pipe()
+        # A child belongs to our terminal's group until it has its own session: a Ctrl-C in that
+        # moment would end it. Blocked signals stay blocked in it.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
         try:
             self._watchdog = subprocess.Popen(
                 ["sh", "-c", _WATCHDOG, "watchdog", str(self._folder)],
@@ -258,6 +262,7 @@ class Bot:
             self._folder.rmdir()
             raise DemoError(f"can't run a shell: {error}") from error
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             os.close(read_end)
 
     async def _start(self) -> None:
@@ -296,14 +301,20 @@ class Bot:
         self._news.set()
 
     async def _stop(self) -> None:
-        """Let go of the pipe; the watchdog does the rest."""
+        """Let go of the pipe; the watchdog does the rest, unless somebody has killed it."""
         os.close(self._pipe)
-        if self._process is not None:
-            await self._process.wait()
-        if self._reader is not None:
-            await self._reader
         if self._watchdog is not None:
             await asyncio.to_thread(self._watchdog.wait)
+        if self._process is not None:
+            try:
+                async with asyncio.timeout(1):
+                    await self._process.wait()
+            except TimeoutError:
+                self._process.kill()
+                await self._process.wait()
+        if self._reader is not None:
+            await self._reader
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _failure(self, what: str) -> DemoError:
         return DemoError("\n".join((what, *(f"  {line}" for line in self._lines))))

@@ -300,6 +300,7 @@ MRKDWN = {
     "*a _b_ c*": "<b>a <i>b</i> c</b>",
     "snake_case_name and 2*3*4": "snake_case_name and 2*3*4",
     "* not bold * and *open": "* not bold * and *open",
+    "within a*word* and *a word*s": "within a*word* and *a word*s",
     "`*raw*`": "<code>*raw*</code>",
     "&lt;b&gt; &amp;amp; <b": "&lt;b&gt; &amp;amp; &lt;b",
     "a\nb": "a<br>b",

@@ -189,6 +189,19 @@ async def test_an_update_keeps_what_was_typed(
     assert values(heard[-1])["reason"]["value"] == "typed before"
 
 
+async def test_an_update_that_comes_while_one_types_keeps_it(
+    look: Look, app: AsyncWebClient, slack: Workspace
+) -> None:
+    tab = await opened(look)
+    await tab.get_by_label("Reason").fill("typed before")
+    (view,) = slack.state.views_of("U0ANA")
+    text = {"type": "section", "block_id": "news", "text": plain("News of the app's own")}
+    slack.state.change_view(view, {**view.body, "blocks": [text, *view.body["blocks"]]})
+    await expect(tab.get_by_text("News of the app's own")).to_be_visible()
+    await expect(tab.get_by_label("Reason")).to_have_value("typed before")
+    await expect(tab.get_by_label("Reason")).to_be_focused()
+
+
 async def test_a_second_modal_lies_on_the_first(look: Look, app: AsyncWebClient) -> None:
     tab = await opened(look)
     await tab.get_by_role("button", name="State Any").click()

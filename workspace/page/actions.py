@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from workspace.blocks import Element, Json, elements, options_of
+from workspace.page.cast import person
 from workspace.page.contract import Scenario
 from workspace.payloads import escaped, initial_value
 from workspace.screen import Screen
@@ -64,7 +65,9 @@ class Actions:
         user, channel = self._user(asked), self._channel(asked)
         self._need_member(user, channel)
         message = self._message(asked, user, channel)
-        element = _element(asked, list(message.blocks))
+        blocks = list(message.blocks)
+        self._keep(message.ts, user, blocks, asked)
+        element = _element(asked, blocks)
         chosen = _chosen(element, asked.any("given"))
         await self._interactions.click_in_message(user, message, element, chosen)
         return _done()
@@ -74,7 +77,7 @@ class Actions:
         asked = await _Asked.of(request)
         user = self._user(asked)
         view = self._view(asked, user)
-        self._keep(view, asked)
+        self._keep(view.id, user, view.body["blocks"], asked)
         element = _element(asked, view.body["blocks"])
         chosen = _chosen(element, asked.any("given"))
         await self._interactions.click_in_view(user, view, element, chosen)
@@ -85,7 +88,7 @@ class Actions:
         asked = await _Asked.of(request)
         user = self._user(asked)
         view = self._view(asked, user)
-        self._keep(view, asked)
+        self._keep(view.id, user, view.body["blocks"], asked)
         if missing := list(self._missing(view)):
             self._state.show_errors(view, dict.fromkeys(missing, REQUIRED))
         else:
@@ -103,7 +106,7 @@ class Actions:
         """Press the button of a fault."""
         asked = await _Asked.of(request)
         scenario, fault_id = self._story(), asked.text("id")
-        if fault_id not in _ids(scenario.view()["faults"]):
+        if fault_id not in {fault["id"] for fault in scenario.view()["faults"]}:
             raise web.HTTPNotFound(text=f"No fault is called {fault_id!r}.")
         await scenario.fault(fault_id)
         return _done()
@@ -122,10 +125,7 @@ class Actions:
         return self._scenario
 
     def _user(self, asked: "_Asked") -> User:
-        user = self._state.users.get(asked.text("person"))
-        if user is None or user.is_bot:
-            raise web.HTTPNotFound(text="No such person.")
-        return user
+        return person(self._state, asked.text("person"))
 
     def _channel(self, asked: "_Asked") -> Channel:
         channel = self._state.channels.get(asked.text("channel"))
@@ -150,19 +150,19 @@ class Actions:
             raise web.HTTPNotFound(text="This modal is gone.")
         return view
 
-    # Inputs of a modal
+    # Inputs
 
-    def _keep(self, view: View, asked: "_Asked") -> None:
+    def _keep(self, where: str, user: User, blocks: list[Json], asked: "_Asked") -> None:
         """Keep what stands in the inputs, where it is not what is known already."""
         values = asked.mapping("values")
-        known = self._state.inputs(view.id, view.user)
-        for element in elements(view.body["blocks"]):
+        known = self._state.inputs(where, user.id)
+        for element in elements(blocks):
             given = values.get(element.block_id, {})
             key = (element.block_id, element.action_id)
             if element.action_id in given:
                 value = {"type": element.type, **_chosen(element, given[element.action_id])}
                 if value != known.get(key, initial_value(element)):
-                    self._state.set_input(view.id, view.user, key, value)
+                    self._state.set_input(where, user.id, key, value)
 
     def _missing(self, view: View) -> Iterator[str]:
         known = self._state.inputs(view.id, view.user)
@@ -208,10 +208,6 @@ class _Asked:
 
 def _done() -> web.Response:
     return web.Response(status=204)
-
-
-def _ids(buttons: Any) -> set[str]:  # noqa: ANN401 - the scenario's JSON
-    return {button["id"] for button in buttons}
 
 
 def _element(asked: _Asked, blocks: list[Json]) -> Element:

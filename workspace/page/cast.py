@@ -5,6 +5,10 @@ Slack takes the commands' words from the app's manifest; a test holds these to `
 
 from dataclasses import dataclass
 
+from aiohttp import web
+
+from workspace.state import State, User
+
 
 @dataclass(frozen=True, slots=True)
 class Role:
@@ -46,3 +50,11 @@ COMMANDS = (
         "[some_db] pid… | user=some_user … [-- reason] | history | help",
     ),
 )
+
+
+def person(state: State, name: str) -> User:
+    """The person whom a request names. Raises 404 where there is none; the app is nobody to be."""
+    for user in state.users.values():
+        if user.name == name and not user.is_bot:
+            return user
+    raise web.HTTPNotFound(text="No such person.")

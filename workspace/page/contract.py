@@ -1,7 +1,7 @@
 """What the page asks of a scenario: the story behind the channel, as a visitor may see it."""
 
-from collections.abc import AsyncIterator, Mapping
-from typing import Literal, Protocol, TypedDict
+from collections.abc import AsyncIterator
+from typing import Literal, NotRequired, Protocol, TypedDict
 
 
 class Login(TypedDict):
@@ -21,13 +21,18 @@ class Activity(TypedDict):
 
 
 class Step(TypedDict):
-    """One step of the guide. `command` is what to type, where typing is what it takes."""
+    """One step of the guide, its text in mrkdwn.
+
+    `command` is what to type, where typing is what it takes; `person` is the name of who is to do
+    it, where that is not the one who is looking.
+    """
 
     id: str
     title: str
     text: str
     command: str | None
     done: bool
+    person: NotRequired[str]
 
 
 class Database(TypedDict):
@@ -56,9 +61,9 @@ class ScenarioView(TypedDict):
 
 
 class Scenario(Protocol):
-    """The story. Its views are JSON in the shape of `ScenarioView`."""
+    """The story."""
 
-    def view(self) -> Mapping[str, object]:
+    def view(self) -> ScenarioView:
         """How things stand now."""
         ...
 
@@ -70,6 +75,6 @@ class Scenario(Protocol):
         """Bring the story back to its beginning."""
         ...
 
-    def subscribe(self) -> AsyncIterator[Mapping[str, object]]:
+    def subscribe(self) -> AsyncIterator[ScenarioView]:
         """Yield a view whenever things have changed, for ever."""
         ...

@@ -15,7 +15,8 @@ from typing import TypeVar
 from aiohttp import WSCloseCode, web
 
 from workspace.blocks import Json
-from workspace.page.contract import Scenario
+from workspace.page.cast import person
+from workspace.page.contract import Scenario, ScenarioView
 from workspace.page.sight import Sight
 from workspace.slack import Workspace
 
@@ -34,9 +35,7 @@ class Live:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one tab, as the person that it names, until it leaves."""
-        user = self._workspace.state.users.get(request.query.get("person", ""))
-        if user is None or user.is_bot:
-            raise web.HTTPNotFound(text="No such person.")
+        user = person(self._workspace.state, request.query.get("person", ""))
         socket = web.WebSocketResponse(heartbeat=HEARTBEAT, compress=False)
         await socket.prepare(request)
         self._open.add(socket)
@@ -78,7 +77,7 @@ class Live:
                 await socket.send_json(_story(view))
 
 
-def _story(view: object) -> Json:
+def _story(view: ScenarioView) -> Json:
     return {"type": "scenario", "scenario": view}
 
 

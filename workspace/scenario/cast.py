@@ -182,7 +182,7 @@ _OTHERS = (
         usename="web",
         datname="some_db",
         application_name="<!channel> <@U0ANA> *look*",
-        opening=("select '<!channel>' as subject",),
+        opening=("begin", "select '<!channel>' as subject"),  # so it is on the first page
     ),
     Part(
         usename="report",

@@ -8,7 +8,7 @@ export async function act(what, body = {}) {
     const response = await fetch(`/act/${what}`, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ person: store.me, ...body }),
+      body: JSON.stringify({ person: store.role.name, ...body }),
     });
     if (response.ok) return true;
     toast(await response.text());

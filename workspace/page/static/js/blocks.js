@@ -14,7 +14,7 @@ const DRAWN = {
   alert: (block) => h("p", { class: `alert ${block.level ?? "default"}` }, text(block.text)),
   context: (block) => h("div", { class: "context" }, block.elements.map(small)),
   divider: () => h("hr"),
-  header: (block) => h("h3", { class: "header" }, plain(block.text)),
+  header: (block) => h("h2", { class: "header" }, plain(block.text)),
   image: (block) => h("p", { class: "picture" }, `Image: ${block.alt_text}`),
   input,
   rich_text: richText,

@@ -73,7 +73,7 @@ export function openMenu(anchor, items, { role, label, selected, pick }) {
     list.remove();
   });
   const scrolled = (event) => {
-    if (!list.contains(event.target)) list.hidePopover();
+    if (!list.contains(event.target)) put(list, anchor);
   };
 
   anchor.parentElement.append(list);

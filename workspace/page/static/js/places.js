@@ -39,6 +39,7 @@ export function messagePlace(message) {
         block_id: block.block_id,
         action_id: element.action_id,
         given,
+        values: inputs.all,
       }),
   };
 }

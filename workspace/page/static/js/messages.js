@@ -1,0 +1,217 @@
+// The messages of the open channel, kept as they change. A message that stayed the same keeps its
+// nodes, so that an update elsewhere takes neither focus nor an open menu.
+
+import { blocks } from "./blocks.js";
+import { h } from "./dom.js";
+import { icon } from "./icons.js";
+import { mrkdwn, spoken, unescaped } from "./mrkdwn.js";
+import { avatar, nameOf } from "./people.js";
+import { messagePlace } from "./places.js";
+import { store } from "./store.js";
+
+const TOGETHER = 5 * 60;
+const NEAR_END = 80;
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
+const day = new Intl.DateTimeFormat(undefined, { weekday: "long", month: "long", day: "numeric" });
+
+let scroller;
+let list;
+let pill;
+let shownChannel = null;
+let stick = true;
+const drawn = new Map();
+const days = new Map();
+
+export function startMessages() {
+  scroller = document.getElementById("messages");
+  list = h("ol", { class: "message-list" });
+  pill = h("button", { class: "pill", type: "button", hidden: true, on: { click: toEnd } }, "New messages", icon("down"));
+  scroller.append(list, pill);
+  scroller.addEventListener("scroll", () => {
+    stick = atEnd();
+    if (stick) pill.hidden = true;
+  });
+  new ResizeObserver(() => stick && toEnd()).observe(list);
+  store.on("snapshot", draw);
+  store.on("place", draw);
+  store.on("message", changed);
+  store.on("gone", ({ channel }) => channel === shownChannel && draw());
+}
+
+function draw() {
+  const id = store.channel?.id ?? null;
+  const isOther = id !== shownChannel;
+  if (isOther) drawn.clear();
+  shownChannel = id;
+  const messages = store.messages[id] ?? [];
+  const alive = new Set(messages.map((message) => message.ts));
+  for (const ts of drawn.keys()) {
+    if (!alive.has(ts)) drawn.delete(ts);
+  }
+  const nodes = messages.flatMap((message, at) => {
+    const before = messages[at - 1];
+    const node = nodeOf(message);
+    node.classList.toggle("continued", isContinued(message, before));
+    return isOtherDay(message, before) ? [dayOf(message), node] : [node];
+  });
+  patch(nodes.length ? nodes : [empty()]);
+  scroller.setAttribute("aria-label", store.channel ? `Messages in ${store.title(store.channel)}` : "Messages");
+  if (isOther || stick) toEnd();
+}
+
+function changed({ message, isNew }) {
+  if (message.channel !== shownChannel) return;
+  const wasAtEnd = atEnd();
+  draw();
+  if (isNew && message.user === store.me) toEnd();
+  else if (isNew && !wasAtEnd) pill.hidden = false;
+  if (isNew && message.user !== store.me) announce(message);
+}
+
+/** The node of a message: the one that is there, if the message is what it was. */
+function nodeOf(message) {
+  const version = JSON.stringify(message);
+  const known = drawn.get(message.ts);
+  if (known?.version === version) return known.node;
+  const node = item(message);
+  drawn.set(message.ts, { version, node });
+  return node;
+}
+
+/** Make these the nodes of the list. One that stays is not touched: moving it would scroll it back. */
+function patch(nodes) {
+  const focused = list.contains(document.activeElement) ? document.activeElement : null;
+  const staying = new Set(nodes);
+  const going = [...list.children].filter((node) => !staying.has(node));
+  const lefts = new Map(going.map((node) => [node.dataset.ts, tables(node).map((each) => each.scrollLeft)]));
+  const ts = focused?.closest("[data-ts]")?.dataset.ts;
+  for (const node of going) node.remove();
+  nodes.forEach((node, at) => {
+    if (list.children[at] === node) return;
+    list.insertBefore(node, list.children[at] ?? null);
+    tables(node).forEach((each, index) => {
+      each.scrollLeft = lefts.get(node.dataset.ts)?.[index] ?? 0;
+    });
+  });
+  if (focused && !list.contains(focused)) refocus(ts, focused.dataset.action);
+}
+
+function tables(node) {
+  return [...node.querySelectorAll(".table-scroller")];
+}
+
+/** The element with the same action in the message's new version, or else the message. */
+function refocus(ts, action) {
+  const message = list.querySelector(`[data-ts="${CSS.escape(ts)}"]`);
+  const element = action && message?.querySelector(`[data-action="${CSS.escape(action)}"]`);
+  (element || message || scroller).focus({ preventScroll: true });
+}
+
+function item(message) {
+  const author = message.user;
+  const when = new Date(Number(message.ts) * 1000);
+  const classes = ["message", message.kind];
+  if (message.ephemeral) classes.push("ephemeral");
+  return h(
+    "li",
+    { class: classes.join(" "), "data-ts": message.ts, tabindex: "-1" },
+    avatar(author),
+    h("span", { class: "short-time", "aria-hidden": "true" }, clock.format(when)),
+    h(
+      "div",
+      { class: "message-body" },
+      message.ephemeral && h("p", { class: "only-you" }, icon("eye"), "Only visible to you"),
+      h(
+        "p",
+        { class: "message-head" },
+        h("strong", { class: "author" }, nameOf(author)),
+        badge(author),
+        h("time", { datetime: when.toISOString(), title: exact.format(when) }, clock.format(when)),
+      ),
+      message.thread && h("p", { class: "in-thread" }, "in a thread"),
+      h("div", { class: "message-content" }, content(message)),
+    ),
+  );
+}
+
+function badge(author) {
+  const known = store.users[author];
+  if (known?.is_bot) return h("span", { class: "badge" }, "APP");
+  if (known?.foreign) return h("span", { class: "badge foreign" }, known.team);
+  return null;
+}
+
+function content(message) {
+  const place = messagePlace(message);
+  return [
+    message.kind === "command" && h("p", { class: "typed" }, unescaped(message.text)),
+    message.kind !== "command" && (message.blocks.length ? blocks(message.blocks, place) : words(message)),
+    message.attachments.map((each) => attachment(each, place)),
+    message.edited && h("span", { class: "edited" }, "(edited)"),
+  ];
+}
+
+function words(message) {
+  return message.text && h("div", { class: "words" }, mrkdwn(message.text));
+}
+
+function attachment(each, place) {
+  return h("div", { class: "attachment" }, each.text && mrkdwn(each.text), blocks(each.blocks ?? [], place));
+}
+
+function isContinued(message, before) {
+  return (
+    before !== undefined &&
+    before.user === message.user &&
+    before.ephemeral === message.ephemeral &&
+    !message.ephemeral &&
+    !isOtherDay(message, before) &&
+    Number(message.ts) - Number(before.ts) < TOGETHER
+  );
+}
+
+function isOtherDay(message, before) {
+  return !before || date(message).toDateString() !== date(before).toDateString();
+}
+
+function date(message) {
+  return new Date(Number(message.ts) * 1000);
+}
+
+/** The line above the first message of a day. */
+function dayOf(message) {
+  const key = date(message).toDateString();
+  if (!days.has(key)) {
+    const words = key === new Date().toDateString() ? "Today" : day.format(date(message));
+    days.set(key, h("li", { class: "day" }, h("span", {}, words)));
+  }
+  return days.get(key);
+}
+
+function empty() {
+  const channel = store.channel;
+  if (!channel) return h("li", { class: "empty" }, "There is no channel that you may see.");
+  const commands = store.commands.map((each) => each.name).join(" and ");
+  const text = channel.has_bot
+    ? `${store.app.name} is here: ${commands} answer in this channel.`
+    : `${store.app.name} is not in this conversation.`;
+  return h("li", { class: "empty" }, h("strong", {}, store.title(channel)), h("br"), text);
+}
+
+/** Screen readers get what notifications get: the top-level text. */
+function announce(message) {
+  const place = document.getElementById("announcer");
+  place.textContent = `${nameOf(message.user)}: ${spoken(message.text)}`;
+}
+
+function atEnd() {
+  return scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR_END;
+}
+
+function toEnd() {
+  scroller.scrollTop = scroller.scrollHeight;
+  stick = true;
+  pill.hidden = true;
+}

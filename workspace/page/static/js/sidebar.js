@@ -1,0 +1,76 @@
+// The sidebar: the workspace, its channels, conversations, and who one is.
+
+import { h } from "./dom.js";
+import { close } from "./drawers.js";
+import { icon } from "./icons.js";
+import { address, peopleSwitch } from "./people.js";
+import { store } from "./store.js";
+
+let lists;
+let who;
+
+export function startSidebar() {
+  lists = h("div", { class: "channel-lists" });
+  who = h("div", { class: "who" });
+  const team = h("p", { class: "team" });
+  document.querySelector("#sidebar nav").append(team, who, lists);
+  store.on("snapshot", () => {
+    team.textContent = store.team;
+    const wasOpen = who.firstChild?.open;
+    who.replaceChildren(peopleSwitch());
+    who.firstChild.open = Boolean(wasOpen);
+    draw();
+  });
+  store.on("place", draw);
+  store.on("unread", draw);
+  store.on("connections", draw);
+}
+
+function draw() {
+  if (!store.ready) return;
+  const channels = store.channels.filter((each) => each.kind !== "im");
+  const conversations = store.channels.filter((each) => each.kind === "im");
+  const focused = lists.contains(document.activeElement) ? document.activeElement.dataset.channel : null;
+  lists.replaceChildren(
+    ...section("Channels", channels),
+    ...section("Direct messages", conversations),
+  );
+  if (focused) lists.querySelector(`[data-channel="${focused}"]`)?.focus();
+}
+
+function section(title, channels) {
+  if (!channels.length) return [];
+  return [h("h2", {}, title), h("ul", {}, channels.map((each) => h("li", {}, link(each))))];
+}
+
+function link(channel) {
+  const open = channel.id === store.channel?.id;
+  const unread = store.unread[channel.id];
+  const enter = (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    store.enter(channel.id);
+    close();
+  };
+  return h(
+    "a",
+    {
+      class: ["channel-link", open && "open", unread && "unread"].filter(Boolean).join(" "),
+      href: address(store.role, channel),
+      "aria-current": open ? "page" : null,
+      "data-channel": channel.id,
+      on: { click: enter },
+    },
+    mark(channel),
+    h("span", { class: "channel-name" }, store.title(channel)),
+    channel.shared_with.length > 0 && h("span", { class: "chip" }, "shared"),
+    channel.kind !== "im" && !channel.has_bot && h("span", { class: "chip" }, "no bot"),
+    unread && h("span", { class: unread.mention ? "count mention-count" : "count" }, String(unread.count), h("span", { class: "unseen" }, " unread")),
+  );
+}
+
+function mark(channel) {
+  if (channel.kind !== "im") return icon(channel.kind === "private" ? "lock" : "hash");
+  if (channel.peer !== store.app.user) return h("span", { class: "presence on" });
+  return h("span", { class: store.connections ? "presence on" : "presence" });
+}
