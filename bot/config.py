@@ -200,7 +200,7 @@ def _names(text: str) -> frozenset[str]:
 
 
 def _seconds(text: str) -> timedelta:
-    return timedelta(seconds=_whole_number(10, 86_400, "a whole number of seconds")(text))
+    return timedelta(seconds=_whole_number(1, 86_400, "a whole number of seconds")(text))
 
 
 _PORT = BeforeValidator(_whole_number(1, 65_535, "a port"))

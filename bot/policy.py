@@ -6,6 +6,7 @@ known (a group that could not be read, a session that may not be seen) is refuse
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from enum import StrEnum
 
 from bot.backends import CLIENT_BACKEND, Backend, Names
@@ -126,6 +127,9 @@ def _unseen(backend: Backend) -> str:
     return "the bot may not see it: grant pg_read_all_stats"
 
 
+_WORDS = ("history", "help", "blocked", "blocking", "all")
+
+
 def require_narrow(request: KillRequest) -> None:
     """Refuse a kill that names no session, or a whole database without the word `all`.
 
@@ -143,8 +147,12 @@ def require_narrow(request: KillRequest) -> None:
     if request.all:
         raise UsageError("all", "ends every session of one database: name the database too")
     if one or databases:
+        # A word that was meant for the grammar and mistyped reads as a database.
+        nearest = get_close_matches((request.target.database or "").lower(), _WORDS, cutoff=0.7)
         raise UsageError(
-            typed, "ending every session of a database takes the word `all`; or add a filter"
+            typed,
+            "ending every session of a database takes the word `all`; or add a filter",
+            tuple(nearest),
         )
     raise UsageError(typed, "names no session: add a pid, or a filter that tells some from others")
 

@@ -127,7 +127,8 @@ class Cluster(Protocol):
 
         Without `everything`, background processes that belong to no database and the
         bot's own connections are left out. `strict` is a kill's reading: an unknown
-        (NULL) value satisfies nothing. The backend that runs the statement is never in it.
+        (NULL) value satisfies nothing, and the bot's own connections are in it, for the
+        preview to say that they are spared.
         """
 
     async def signal(self, guard: Guard) -> Reply:

@@ -70,7 +70,7 @@ def refused(guard: Guard, reply: Reply) -> Result:  # noqa: C901  one case a ver
         case Verdict.CHANGED:
             return Result(guard.target, Outcome.CHANGED, _what_now(reply))
         case Verdict.NO_LONGER_MATCHES:
-            return Result(guard.target, Outcome.NO_LONGER_MATCHES, _what_now(reply))
+            return Result(guard.target, Outcome.NO_LONGER_MATCHES, f"now {reply.state}")
         case Verdict.SERVER_CHANGED:
             detail = "restarted or failed over since the preview"
             return Result(guard.target, Outcome.SERVER_CHANGED, detail)

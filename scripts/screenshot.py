@@ -1,7 +1,8 @@
 """Take the README's pictures of the demo: `.venv/bin/python scripts/screenshot.py URL [FOLDER]`.
 
 URL is the page of a running `make demo`; the pictures go to `docs/`. It plays the story once in
-each theme: Ana looks and asks, Ben confirms. The scenario is reset before, and after.
+each theme: Ana looks and asks, Vera is refused, Ben confirms. The scenario is reset before and
+after.
 """
 
 # ruff: noqa: INP001 - a script
@@ -49,9 +50,8 @@ async def _play(browser: Browser, url: str, theme: Theme, folder: Path) -> None:
     await expect(ana.locator(".message .button.danger")).to_be_visible()
     await _picture(ana, folder / f"demo-preview-{theme}.png")
 
-    ben = await _open(context, url, "ben")
-    await ben.locator(".message .button.danger").click()
-    await ben.locator("dialog .button.danger").click()
+    for person in ("vera", "ben"):
+        await _press(await _open(context, url, person))
     await ana.bring_to_front()
     await expect(ana.locator(".message").last).to_contain_text("Terminated 1 of 1 on main")
     await expect(ana.locator(".login.good")).to_be_visible()
@@ -66,6 +66,12 @@ async def _open(context: BrowserContext, url: str, person: str) -> Page:
     await page.goto(f"{url.rstrip('/')}/?as={person}&in=incidents")
     await expect(page.locator(".login-head")).to_be_visible()
     return page
+
+
+async def _press(page: Page) -> None:
+    await page.locator(".message .button.danger").click()
+    await page.locator("dialog .button.danger").click()
+    await expect(page.locator(".message [aria-busy]")).to_have_count(0)
 
 
 async def _begin_anew(page: Page) -> None:

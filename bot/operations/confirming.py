@@ -12,7 +12,7 @@ from bot import verdicts
 from bot.answers import Confirmed, NeedsSecondPerson, NotClaimed
 from bot.backends import BackendId, Limit, LimitOf, Look
 from bot.conditions import Condition
-from bot.errors import ClusterError, LedgerError, NotSent, TargetError
+from bot.errors import ClusterError, ClusterRefused, LedgerError, NotSent, TargetError
 from bot.kills import (
     GONE_WITHIN,
     LEASE,
@@ -164,6 +164,10 @@ class Confirming(Parts):
             except NotSent as error:
                 stopped_by = error
                 break
+            except ClusterRefused as error:
+                # An error reply ends the statement before its signal, and no other's.
+                results[guard.target] = verdicts.not_sent(guard, error)
+                continue
             except ClusterError as error:
                 log.warning("kill.no_reply", cluster=cluster.name, pid=guard.target.pid)
                 results[guard.target] = Result(guard.target, Outcome.UNKNOWN, error.problem)

@@ -94,7 +94,7 @@ class Proposing(Parts):
             names=names,
             everything=True,
             strict=True,
-            limit=MAX_TARGETS + 1,
+            limit=2 * MAX_TARGETS,  # some may be spared
         )
         same = tuple(row for row in look.rows if row.id == wanted[row.pid])
         request = KillRequest(target=Named(cluster=cluster_name), pids=tuple(wanted), reason=reason)
@@ -139,7 +139,7 @@ class Proposing(Parts):
             names=names,
             everything=bool(request.pids) or names_type(request),
             strict=True,
-            limit=MAX_TARGETS + 1,
+            limit=2 * MAX_TARGETS,  # some may be spared
         )
         return _Gathered(cluster, look, conditions)
 
@@ -154,8 +154,6 @@ class Proposing(Parts):
     ) -> Proposed:
         look, cluster = gathered.look, gathered.cluster
         wording = str(replace(request, reason=None))
-        if len(look.rows) > MAX_TARGETS:
-            return TooMany(server=look.server, wording=wording, total=look.counts.total)
         protection = await self._protection(cluster, look)
         gone = tuple(sorted(set(request.pids) - {row.pid for row in look.rows}))
         spared, rows = [], []
@@ -166,6 +164,8 @@ class Proposing(Parts):
                 rows.append(shown)
             else:
                 spared.append(Spared(shown, why))
+        if len(rows) > MAX_TARGETS or look.counts.total > len(look.rows) + len(gone):
+            return TooMany(server=look.server, wording=wording, total=look.counts.total)
         if not rows:
             return NothingToKill(
                 request=request,

@@ -55,6 +55,8 @@ _SESSION = """
     set jit = off;
 """
 
+_BROKEN = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+
 _FUNCTIONS = {
     Action.TERMINATE: "pg_terminate_backend",
     Action.CANCEL: "pg_cancel_backend",
@@ -187,7 +189,10 @@ class PostgresCluster:
             ]
         )
         scope = [EVERYTHING, where(conditions, parameters, strict=strict)]
-        if not everything:
+        if strict:
+            # A kill's preview says of the bot's own sessions, too, why they are spared.
+            scope = [scope[1]] if everything else [scope[1], CONNECTED]
+        elif not everything:
             own = parameters.add(sorted(self._own_roles), "oid[]")
             name = parameters.add(APPLICATION_NAME, "text")
             scope += [
@@ -212,6 +217,8 @@ class PostgresCluster:
                     row = await connection.fetchrow(statement, *parameters)
             except asyncpg.InsufficientPrivilegeError as error:
                 return Reply(Verdict.NOT_PERMITTED, detail=_reason(error))
+            except asyncpg.PostgresError as error:
+                raise trouble.of_statement(self._name, error) from error
             except BaseException as error:
                 # No reply: whether it was carried out is not known. The connection is
                 # given up, so that nothing that comes later is taken for a reply.
@@ -306,7 +313,7 @@ class PostgresCluster:
             except BaseException as error:
                 # Whatever comes back on it later would answer another question.
                 connection.terminate()
-                if isinstance(error, (asyncpg.InterfaceError, OSError)):
+                if isinstance(error, _BROKEN):
                     raise trouble.of_statement(self._name, error) from error
                 raise
             self._seen()

@@ -180,9 +180,11 @@ class HeldConnections:
         lost = asyncio.Event()
         connection.add_termination_listener(lambda _: lost.set())
         while not connection.is_closed():
+            # Not wait_for: before Python 3.12 it may swallow a cancellation.
             with suppress(TimeoutError):
-                await asyncio.wait_for(lost.wait(), PROBE_EVERY)
-                return
+                async with asyncio.timeout(PROBE_EVERY):
+                    await lost.wait()
+                    return
             if slot.free and time.monotonic() - slot.used_at >= PROBE_EVERY:
                 await self._probe(slot, connection)
 

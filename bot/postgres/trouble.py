@@ -21,7 +21,7 @@ def of_connecting(error: BaseException) -> str:
         case TimeoutError():
             return "did not answer within 5 s"
         case ConnectionRefusedError():
-            return "nothing listens at its address: is PostgreSQL running?"
+            return "nothing listens at its address; PostgreSQL may not be running"
         case OSError():
             return "its address can't be reached"
         case _:
@@ -32,14 +32,17 @@ def of_statement(cluster: str, error: BaseException) -> ClusterError:
     """What a statement that failed means for the cluster."""
     match error:
         case TimeoutError() | asyncpg.QueryCanceledError():
-            return ClusterTimeout(cluster, "did not answer within 5 s (connected, no reply)")
+            return ClusterTimeout(cluster, "did not answer in time (connected, no reply)")
         case asyncpg.AdminShutdownError() | asyncpg.CrashShutdownError():
             return ClusterDown(cluster, "it shut the connection down")
         case asyncpg.InsufficientPrivilegeError():
             return ClusterRefused(cluster, "the bot's role may not read what it needs there")
+        case asyncpg.LockNotAvailableError():
+            return ClusterRefused(cluster, "somebody's lock on a catalog is in the way")
         case asyncpg.PostgresError():
             return ClusterRefused(cluster, f"it refused a statement (SQLSTATE {error.sqlstate})")
-        case asyncpg.InterfaceError() | OSError():
+        case asyncpg.InterfaceError() | asyncpg.InternalClientError() | OSError():
+            # The driver's own state is off where a connection breaks under a statement.
             return ClusterDown(cluster, "the connection was lost")
         case _:
             raise error

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-import aiohttp
 import structlog
-from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.kills import Actor
 from bot.policy import Allowlist, Person, Right, may
 from bot.ports import Clock
+from bot.slack.failures import FAILURES, code_of
 
 log = structlog.get_logger(__name__)
 
@@ -34,8 +34,6 @@ _NO_GROUP = frozenset({"no_such_subteam", "subteam_not_found", "usergroup_not_fo
 _NO_CHANNEL = frozenset({"channel_not_found", "not_in_channel", "missing_scope"})
 
 T = TypeVar("T")
-
-_FAILURES = (SlackClientError, aiohttp.ClientError, OSError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,36 +91,49 @@ class Directory:
 
     # --- groups --------------------------------------------------------------------
 
-    async def read_group_names(self) -> None:
-        """Ask Slack what the listed groups are called; without an answer their ids do."""
-        if not self._group_ids:
-            return
-        try:
-            answer = await self._client.usergroups_list()
-        except _FAILURES as error:
-            log.info("groups.names_not_read", error=_code(error))
-            return
-        groups = answer.get("usergroups") or ()
-        self._group_names = {str(group.get("id")): str(group.get("handle")) for group in groups}
-
     async def refresh_groups(self) -> None:
         """Ask Slack who is in each listed group; keeps the last answer where it fails."""
+        disabled = await self._disabled_groups()
         for group_id in self._group_ids:
             try:
                 answer = await self._client.usergroups_users_list(usergroup=group_id)
             except SlackApiError as error:
-                code = error.response.get("error", "")
+                code = code_of(error)
                 if code not in _NO_GROUP:
                     log.warning("groups.not_read", group=group_id, error=code)
                     continue
                 # Disabled or unknown: nobody is in it.
                 members: frozenset[str] = frozenset()
-            except _FAILURES as error:
+            except FAILURES as error:
                 log.warning("groups.not_read", group=group_id, error=type(error).__name__)
                 continue
             else:
-                members = frozenset(answer.get("users") or ())
+                members = (
+                    frozenset(answer.get("users") or ())
+                    if group_id not in disabled
+                    else frozenset()
+                )
             self._groups[group_id] = _Kept(members, self._clock.monotonic())
+
+    async def _disabled_groups(self) -> frozenset[str]:
+        """The groups that are switched off; the names of all are learned on the way.
+
+        Best effort: `usergroups.users.list` refuses a disabled group by itself.
+        """
+        if not self._group_ids:
+            return frozenset()
+        try:
+            answer = await self._client.usergroups_list(include_disabled=True)
+        except FAILURES as error:
+            log.info("groups.list_not_read", error=code_of(error))
+            return frozenset()
+        groups = [group for group in answer.get("usergroups") or () if isinstance(group, Mapping)]
+        self._group_names = {
+            str(group["id"]): str(group["handle"])
+            for group in groups
+            if group.get("id") and group.get("handle")
+        }
+        return frozenset(str(group.get("id")) for group in groups if group.get("date_delete"))
 
     async def keep_groups(self) -> None:
         """Refresh the groups for ever."""
@@ -185,8 +196,8 @@ class Directory:
         try:
             async with asyncio.timeout(ASK_TIMEOUT):
                 answer = await self._client.users_info(user=user_id)
-        except _FAILURES as error:
-            log.warning("person.not_read", user=user_id, error=_code(error))
+        except FAILURES as error:
+            log.warning("person.not_read", user=user_id, error=code_of(error))
             return None
         user: Mapping[str, Any] = answer.get("user") or {}
         self._people[user_id] = _Kept(user, self._clock.monotonic())
@@ -203,8 +214,8 @@ class Directory:
         try:
             async with asyncio.timeout(ASK_TIMEOUT):
                 answer = await self._client.conversations_info(channel=channel_id)
-        except _FAILURES as error:
-            code = _code(error)
+        except FAILURES as error:
+            code = code_of(error)
             log.warning("channel.not_read", channel=channel_id, error=code)
             if kept is not None and now - kept.at <= GOOD_FOR and code not in _NO_CHANNEL:
                 return kept.answer
@@ -213,9 +224,3 @@ class Directory:
         channel = Channel(channel_id, bool(shared))
         self._channels[channel_id] = _Kept(channel, now)
         return channel
-
-
-def _code(error: Exception) -> str:
-    if isinstance(error, SlackApiError):
-        return str(error.response.get("error", ""))
-    return type(error).__name__

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import aiohttp
 import structlog
 from slack_bolt.async_app import AsyncApp
-from slack_sdk.errors import SlackApiError, SlackClientError
-from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
+from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.errors import LedgerError, SettingsError, SlackDown
@@ -20,6 +19,7 @@ from bot.slack import actions, answers, commands
 from bot.slack.access import Directory, Identity
 from bot.slack.delivery import Delivery
 from bot.slack.desk import Desk
+from bot.slack.failures import FAILURES, ShortRateLimits, code_of, status_of
 from bot.slack.gate import Gate
 from bot.slack.tasks import Tasks
 from bot.slack.transports import HttpMode, SocketMode, Transport
@@ -93,12 +93,11 @@ class SlackService:
             base_url=self._settings.api_url,
             session=session,
             # A post is never sent again after a lost connection: it might stand twice.
-            retry_handlers=[AsyncRateLimitErrorRetryHandler(max_retry_count=2)],
+            retry_handlers=[ShortRateLimits(max_retry_count=2)],
         )
         identity = await self._identify(client)
         directory = Directory(client, identity, self._settings.lists, self._clock)
         await directory.refresh_groups()
-        self._tasks.start(directory.read_group_names(), name="names", optional=True)
         desk = Desk(
             operations=self._operations,
             gate=Gate(directory, self._settings.allowed_channels),
@@ -156,14 +155,13 @@ class SlackService:
             async with asyncio.timeout(START_TIMEOUT):
                 answer = await call  # type: ignore[misc]
         except SlackApiError as error:
-            code = error.response.get("error", "")
-            if code in _SLACKS_OWN or error.response.status_code >= 500:
-                raise SlackDown(
-                    f"Slack is in trouble: {code or error.response.status_code}"
-                ) from None
+            code = code_of(error)
+            if code in _SLACKS_OWN or status_of(error) >= 500:
+                problem = f"Slack is in trouble: {code}"
+                raise SlackDown(problem) from None
             means = "Slack refuses this token" if code in _BAD_TOKEN else "Slack refuses it"
             raise SettingsError((f"{variable}: {means} ({code})",)) from None
-        except (SlackClientError, aiohttp.ClientError, OSError) as error:
+        except FAILURES as error:
             problem = f"Slack can't be reached at SLACK_API_URL ({type(error).__name__})"
             raise SlackDown(problem) from None
         return answer.data  # type: ignore[no-any-return]

@@ -6,17 +6,17 @@ goes as text. What could not be delivered at all is in the log, with the referen
 the ledger has.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import aiohttp
 import structlog
-from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.kills import Place
+from bot.slack.failures import FAILURES, code_of
 from bot.slack.views.message import Message
 
 log = structlog.get_logger(__name__)
@@ -27,8 +27,6 @@ _BLOCKS_REFUSED = frozenset(
     {"invalid_blocks", "invalid_blocks_format", "only_one_table_allowed", "msg_blocks_too_long"}
 )
 Send = Callable[[str, Message], Awaitable[AsyncSlackResponse]]
-
-_FAILURES = (SlackClientError, aiohttp.ClientError, OSError, asyncio.TimeoutError)
 
 
 class Delivery:
@@ -45,8 +43,8 @@ class Delivery:
         """
         try:
             answer = await self._with_fallback(self._post_message, channel_id, message)
-        except _FAILURES as error:
-            log.info("delivery.by_response_url", channel=channel_id, error=_code(error))
+        except FAILURES as error:
+            log.info("delivery.by_response_url", channel=channel_id, error=code_of(error))
         else:
             return Place(channel_id, str(answer.get("ts") or ""))
         if await self.respond(response_url, message, response_type="in_channel"):
@@ -61,9 +59,9 @@ class Delivery:
                 await self._with_fallback(
                     lambda _, m: self._update_message(place, m), place.channel_id, message
                 )
-            except _FAILURES as error:
-                log.info("delivery.not_updated", channel=place.channel_id, error=_code(error))
-                deleted = _code(error) == "message_not_found"
+            except FAILURES as error:
+                log.info("delivery.not_updated", channel=place.channel_id, error=code_of(error))
+                deleted = code_of(error) == "message_not_found"
             else:
                 return True
         else:
@@ -86,9 +84,9 @@ class Delivery:
                 channel_id,
                 message,
             )
-        except _FAILURES as error:
+        except FAILURES as error:
             log.error(  # noqa: TRY400  Slack's code says all; a trace would hold the payload
-                "delivery.failed", channel=channel_id, user=user_id, error=_code(error)
+                "delivery.failed", channel=channel_id, user=user_id, error=code_of(error)
             )
             return False
         return True
@@ -121,7 +119,7 @@ class Delivery:
                     if response.status == 200 and not _refuses(await response.text()):
                         return True
                     log.info("delivery.response_url_refused", status=response.status)
-            except _FAILURES as error:
+            except FAILURES as error:
                 log.info("delivery.response_url_failed", error=type(error).__name__)
                 return False
         return False
@@ -132,9 +130,9 @@ class Delivery:
         try:
             return await send(channel_id, message)
         except SlackApiError as error:
-            if _code(error) not in _BLOCKS_REFUSED:
+            if code_of(error) not in _BLOCKS_REFUSED:
                 raise
-            log.warning("delivery.blocks_refused", error=_code(error), why=_why(error))
+            log.warning("delivery.blocks_refused", error=code_of(error), why=_why(error))
             return await send(channel_id, message.without_tables())
 
     async def _post_message(self, channel_id: str, message: Message) -> AsyncSlackResponse:
@@ -161,14 +159,9 @@ def _shapes(message: Message) -> tuple[Message, ...]:
     return (message,) if plain == message else (message, plain)
 
 
-def _code(error: BaseException) -> str:
-    if isinstance(error, SlackApiError):
-        return str(error.response.get("error", ""))
-    return type(error).__name__
-
-
 def _why(error: SlackApiError) -> object:
-    metadata = error.response.get("response_metadata")
+    data = getattr(error.response, "data", None)
+    metadata = data.get("response_metadata") if isinstance(data, Mapping) else None
     return metadata.get("messages") if isinstance(metadata, Mapping) else None
 
 

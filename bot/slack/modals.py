@@ -13,6 +13,7 @@ from bot.answers import Gone
 from bot.errors import BotError
 from bot.policy import Right
 from bot.slack.desk import Desk
+from bot.slack.failures import code_of
 from bot.slack.payloads import Click
 from bot.slack.views import session as session_view
 from bot.slack.views.session import Opened
@@ -69,7 +70,7 @@ async def _update(desk: Desk, view: dict[str, Any], view_id: str, view_hash: str
     try:
         await desk.client.views_update(view_id=view_id, hash=view_hash, view=view)
     except SlackApiError as error:
-        code = error.response.get("error", "")
+        code = code_of(error)
         if code not in {"hash_conflict", "not_found"}:
             raise
         # Somebody closed it, or a newer refresh was faster: nothing is owed any more.

@@ -126,9 +126,10 @@ async def test_on_a_narrow_screen_the_panel_is_a_drawer(
     pill = tab.get_by_role("button", name="Behind the scenes: login fails")
     await pill.click()
     await expect(guide).to_be_visible()
-    await expect(pill).to_have_count(0)  # what lies behind a drawer can't be reached
+    await expect(tab.locator("main")).to_have_js_property("inert", value=True)
     await tab.keyboard.press("Escape")
     await expect(guide).to_be_hidden()
+    await expect(tab.locator("main")).to_have_js_property("inert", value=False)
     await expect(pill).to_be_focused()
     await pill.click()
     await guide.get_by_role("button", name="/pg-sessions some_db").click()

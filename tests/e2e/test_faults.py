@@ -62,3 +62,25 @@ async def test_in_a_channel_without_the_bot_the_outcome_replaces_the_preview(
     await ana.click("Terminate 1 session", channel="random")
     await ana.sees("Terminated 1 of 1 on main", channel="random")
     assert ana.does_not_see("Terminate 1 session on main?", channel="random")
+
+
+async def test_a_proxys_page_in_slacks_place_is_a_failure_like_any_other(
+    bot: Bot, slack: Workspace, ana: Person, vera: Person, sessions: Sessions
+) -> None:
+    """A 503 with a text for a body: the SDK gives no code for it."""
+    await sessions.open("batch", app="proxy")
+    slack.faults.fail("chat.postMessage", times=1)
+    await ana.command("/pg-kill app=proxy", channel="incidents")
+    await vera.sees("Terminate 1 session on main?", channel="incidents")
+    slack.faults.fail("chat.update", times=100)
+    await ana.click("Terminate 1 session")
+    await vera.sees("Terminated 1 of 1 on main")
+    assert vera.does_not_see("Terminate 1 session on main?")
+
+
+async def test_a_long_rate_limit_is_not_waited_out(
+    bot: Bot, slack: Workspace, ana: Person, vera: Person
+) -> None:
+    slack.faults.rate_limit("chat.postMessage", times=100, retry_after=60)
+    await ana.command("/pg-sessions some_db", channel="incidents")
+    await vera.sees("some_db on main", channel="incidents")

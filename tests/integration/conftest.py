@@ -65,6 +65,8 @@ async def pg() -> AsyncIterator[PostgresServer]:
         settings={
             "max_connections": 60,
             "max_prepared_transactions": 5,
+            # A session whose test has ended must not go on by itself.
+            "client_connection_check_interval": "200ms",
             "wal_level": "logical",
         }
     ) as server:

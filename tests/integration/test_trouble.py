@@ -105,7 +105,7 @@ async def test_a_server_that_stands_still_is_said_to_and_goes_on_later(
     for row in rows:
         os.kill(row["pid"], signal.SIGSTOP)
     try:
-        with pytest.raises(ClusterTimeout, match="did not answer within 5 s"):
+        with pytest.raises(ClusterTimeout, match="did not answer in time"):
             await own.names()
     finally:
         for row in rows:

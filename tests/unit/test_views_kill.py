@@ -203,7 +203,7 @@ def test_what_is_left_alone_is_named_with_the_reason():
     spared = (Spared(backend(812, usename="postgres"), "PROTECTED_ROLES"),)
     message = drawn(preview(spared=spared, gone=(4711, 4712)))
     assert "Left alone: pid 812 · postgres, PROTECTED_ROLES" in lines(message)
-    assert "No backend has pid 4711 or 4712." in lines(message)
+    assert "Already gone, or never there: pid 4711 and 4712." in lines(message)
     many = drawn(preview(spared=spared * 30))
     assert "Left alone: 20 more that are protected" in lines(many)
 
@@ -409,7 +409,7 @@ def test_nothing_to_kill_says_who_is_protected_and_who_is_gone():
     assert lines(message) == [
         "Nothing to terminate on main · 812 4711",
         "Left alone: pid 812 · postgres, PROTECTED_ROLES",
-        "No backend has pid 4711.",
+        "Already gone, or never there: pid 4711.",
     ]
     assert problems(message) == []
     none = NothingToKill(request=None, server=server(), wording="user=web")

@@ -129,7 +129,6 @@ class Sight:
             "name": user.name,
             "real_name": user.real_name,
             "is_bot": user.is_bot,
-            "guest": _is_guest(user),
             "team": self._state.teams[user.team_id].name,
             "foreign": user.team_id != self._viewer.team_id,
         }

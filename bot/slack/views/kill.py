@@ -160,7 +160,8 @@ def _spared(spared: Sequence[Spared]) -> Iterable[Line]:
 
 def _gone(pids: Sequence[int]) -> Iterable[Line]:
     if pids:
-        yield (f"No backend has pid {some([str(pid) for pid in pids], _LISTED, 'or')}.",)
+        # Another backend may have the pid by now: it is not the one that was meant.
+        yield (f"Already gone, or never there: pid {some([str(pid) for pid in pids], _LISTED)}.",)
 
 
 def _cancel(proposal: Proposal, running: int) -> Block:
@@ -256,6 +257,8 @@ def _signed(proposal: Proposal, did: str, actor: Actor | None) -> Line:
     line: Line = ("asked by ", person(proposal.asked_by.user_id))
     if actor is not None:
         line += (f" · {did}", person(actor.user_id))
+    if proposal.basis is Basis.IDENTITY:
+        line += (" · whatever it ran",)
     return line
 
 

@@ -18,7 +18,13 @@ function heard(what, more) {
 
 function button(action, style) {
   const text = { type: "plain_text", text: action };
-  return { type: "button", action_id: action.toLowerCase(), text, value: action, ...(style && { style }) };
+  return {
+    type: "button",
+    action_id: action.toLowerCase(),
+    text,
+    value: action,
+    ...(style && { style }),
+  };
 }
 
 app.command("/pg-kill", async ({ ack, command, client }) => {
@@ -28,8 +34,17 @@ app.command("/pg-kill", async ({ ack, command, client }) => {
     channel: command.channel_id,
     text: "Terminate?",
     blocks: [
-      { type: "table", rows: [["pid", "usename"], ["33507", "some_user"]].map((row) => row.map((text) => ({ type: "raw_text", text }))) },
-      { type: "actions", elements: [button("Terminate", "danger"), button("Whisper"), button("Ask")] },
+      {
+        type: "table",
+        rows: [
+          ["pid", "usename"],
+          ["33507", "some_user"],
+        ].map((row) => row.map((text) => ({ type: "raw_text", text }))),
+      },
+      {
+        type: "actions",
+        elements: [button("Terminate", "danger"), button("Whisper"), button("Ask")],
+      },
     ],
   });
 });
@@ -60,7 +75,9 @@ app.action("ask", async ({ ack, body, client }) => {
       private_metadata: body.channel.id,
       title: { type: "plain_text", text: "Reason" },
       submit: { type: "plain_text", text: "Send" },
-      blocks: [{ type: "input", block_id: "why", label: { type: "plain_text", text: "Why" }, element }],
+      blocks: [
+        { type: "input", block_id: "why", label: { type: "plain_text", text: "Why" }, element },
+      ],
     },
   });
 });

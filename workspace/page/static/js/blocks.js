@@ -10,7 +10,11 @@ import { unknown } from "./unknown.js";
 
 const DRAWN = {
   actions: (block, place) =>
-    h("div", { class: "actions" }, block.elements.map((each) => control(block, each, place))),
+    h(
+      "div",
+      { class: "actions" },
+      block.elements.map((each) => control(block, each, place)),
+    ),
   alert: (block) => h("p", { class: `alert ${block.level ?? "default"}` }, text(block.text)),
   context: (block) => h("div", { class: "context" }, block.elements.map(small)),
   divider: () => h("hr"),
@@ -38,7 +42,12 @@ function section(block, place) {
       "div",
       { class: "section-text" },
       block.text && h("p", {}, text(block.text)),
-      block.fields && h("div", { class: "fields" }, block.fields.map((each) => h("p", {}, text(each)))),
+      block.fields &&
+        h(
+          "div",
+          { class: "fields" },
+          block.fields.map((each) => h("p", {}, text(each))),
+        ),
     ),
     block.accessory && h("div", { class: "accessory" }, control(block, block.accessory, place)),
   );

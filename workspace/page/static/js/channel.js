@@ -14,7 +14,9 @@ function draw() {
   if (!store.ready) return;
   const head = document.getElementById("channel-head");
   const { channel } = store;
-  document.title = channel ? `${store.title(channel)} · ${store.role?.name ?? ""} · ${store.team}` : store.team;
+  document.title = channel
+    ? `${store.title(channel)} · ${store.role?.name ?? ""} · ${store.team}`
+    : store.team;
   head.replaceChildren(
     opener("sidebar", "Channels and people", "icon-button only-narrow", icon("menu")),
     h(
@@ -23,7 +25,13 @@ function draw() {
       h("h1", {}, channel && mark(channel), channel ? store.title(channel) : "No channel"),
       channel && h("p", {}, about(channel)),
     ),
-    opener("panel", "Behind the scenes", "login-pill", h("span", { class: "dot" }), h("span", { class: "pill-words" })),
+    opener(
+      "panel",
+      "Behind the scenes",
+      "login-pill",
+      h("span", { class: "dot" }),
+      h("span", { class: "pill-words" }),
+    ),
   );
   pulse();
   settle();
@@ -45,7 +53,16 @@ function opener(name, label, style, ...children) {
   const press = (event) => toggle(name, event.currentTarget);
   return h(
     "button",
-    { class: style, type: "button", "aria-label": label, title: label, "aria-controls": name, "aria-expanded": "false", "data-opens": name, on: { click: press } },
+    {
+      class: style,
+      type: "button",
+      "aria-label": label,
+      title: label,
+      "aria-controls": name,
+      "aria-expanded": "false",
+      "data-opens": name,
+      on: { click: press },
+    },
     children,
   );
 }
@@ -56,8 +73,14 @@ function mark(channel) {
 }
 
 function about(channel) {
-  const people = channel.kind === "im" ? null : `${channel.members} ${channel.members === 1 ? "person" : "people"}`;
-  const bot = channel.has_bot || channel.kind === "im" ? null : `${store.app.name} is not in this channel`;
-  const shared = channel.shared_with.length ? `shared with ${channel.shared_with.join(", ")}` : null;
+  const people =
+    channel.kind === "im"
+      ? null
+      : `${channel.members} ${channel.members === 1 ? "person" : "people"}`;
+  const bot =
+    channel.has_bot || channel.kind === "im" ? null : `${store.app.name} is not in this channel`;
+  const shared = channel.shared_with.length
+    ? `shared with ${channel.shared_with.join(", ")}`
+    : null;
   return [people, shared, bot].filter(Boolean).join(" · ");
 }

@@ -18,7 +18,13 @@ let back = 0;
 let draft = "";
 
 export function startComposer() {
-  offers = h("div", { class: "offers", id: "offers", role: "listbox", "aria-label": "Commands", hidden: true });
+  offers = h("div", {
+    class: "offers",
+    id: "offers",
+    role: "listbox",
+    "aria-label": "Commands",
+    hidden: true,
+  });
   usage = h("p", { class: "usage", id: "usage", hidden: true });
   field = h("textarea", {
     id: "say",
@@ -37,7 +43,13 @@ export function startComposer() {
     { class: "send", type: "submit", "aria-label": "Send", title: "Send" },
     icon("send"),
   );
-  box = h("form", { class: "composer", on: { submit: (event) => (event.preventDefault(), say()) } }, offers, usage, h("div", { class: "composer-box" }, field, send));
+  box = h(
+    "form",
+    { class: "composer", on: { submit: (event) => (event.preventDefault(), say()) } },
+    offers,
+    usage,
+    h("div", { class: "composer-box" }, field, send),
+  );
   store.on("snapshot", place);
   store.on("place", place);
 }
@@ -60,11 +72,18 @@ function place() {
     field.setAttribute("aria-label", words);
     if (!foot.contains(box)) {
       foot.replaceChildren(box);
-      if (matchMedia("(hover: hover) and (min-width: 721px)").matches) field.focus({ preventScroll: true });
+      if (matchMedia("(hover: hover) and (min-width: 721px)").matches)
+        field.focus({ preventScroll: true });
     }
     changed();
   } else {
-    foot.replaceChildren(h("p", { class: "not-in" }, channel ? `You are not in #${channel.name}: you may read it.` : ""));
+    foot.replaceChildren(
+      h(
+        "p",
+        { class: "not-in" },
+        channel ? `You are not in #${channel.name}: you may read it.` : "",
+      ),
+    );
   }
 }
 
@@ -114,7 +133,13 @@ function offer(command, at) {
       "aria-selected": String(at === chosen),
       on: { mousedown: (event) => (event.preventDefault(), complete(command)) },
     },
-    h("span", { class: "offer-name" }, h("b", {}, command.name), " ", h("span", {}, command.usage_hint)),
+    h(
+      "span",
+      { class: "offer-name" },
+      h("b", {}, command.name),
+      " ",
+      h("span", {}, command.usage_hint),
+    ),
     h("span", { class: "offer-words" }, command.description),
   );
 }

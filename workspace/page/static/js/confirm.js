@@ -7,7 +7,11 @@ import { plain, text } from "./text.js";
 export function confirm(asked) {
   const title = newId("confirm-title");
   const words = newId("confirm-text");
-  const deny = h("button", { class: "button", type: "button" }, plain(asked.deny ?? said("Cancel")));
+  const deny = h(
+    "button",
+    { class: "button", type: "button" },
+    plain(asked.deny ?? said("Cancel")),
+  );
   const agree = h(
     "button",
     { class: `button ${asked.style ?? "primary"}`, type: "button" },

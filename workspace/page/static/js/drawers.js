@@ -1,15 +1,20 @@
 // On a narrow screen the sidebar and the panel are drawers over the channel; on a wide one they stand
 // beside it, and the panel can be folded away.
 
-const SIDE = { sidebar: matchMedia("(max-width: 720px)"), panel: matchMedia("(max-width: 1100px)") };
+const SIDE = {
+  sidebar: matchMedia("(max-width: 720px)"),
+  panel: matchMedia("(max-width: 1100px)"),
+};
 let opener = null;
 
 function app() {
   return document.getElementById("app");
 }
 
-export function isOpen(name) {
-  return SIDE[name].matches ? app().dataset.drawer === name : !app().classList.contains(`no-${name}`);
+function isOpen(name) {
+  return SIDE[name].matches
+    ? app().dataset.drawer === name
+    : !app().classList.contains(`no-${name}`);
 }
 
 /** Open or fold a drawer. `button` gets the focus back when it closes. */
@@ -36,7 +41,7 @@ export function close() {
 }
 
 /** An open drawer is a dialog: what lies behind it can't be reached. */
-function settle() {
+export function settle() {
   const drawer = app().dataset.drawer;
   for (const name of Object.keys(SIDE)) {
     const place = document.getElementById(name);
@@ -45,7 +50,8 @@ function settle() {
       place.setAttribute("aria-modal", "true");
       place.setAttribute("aria-label", place.dataset.label);
     } else {
-      for (const attribute of ["role", "aria-modal", "aria-label"]) place.removeAttribute(attribute);
+      for (const attribute of ["role", "aria-modal", "aria-label"])
+        place.removeAttribute(attribute);
     }
   }
   document.getElementById("channel").inert = Boolean(drawer);
@@ -62,12 +68,11 @@ export function startDrawers() {
     });
   }
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && !document.querySelector("dialog[open], [popover]:popover-open")) close();
+    if (event.key === "Escape" && !document.querySelector("dialog[open], [popover]:popover-open"))
+      close();
   });
   app().addEventListener("click", (event) => {
     if (event.target === app()) close();
   });
   settle();
 }
-
-export { settle };

@@ -12,7 +12,13 @@ import { openMenu } from "./menu.js";
 import { plain, text } from "./text.js";
 import { unknown } from "./unknown.js";
 
-const HOLDERS = { checkboxes: ticks, datepicker: picker, radio_buttons: ticks, static_select: select, timepicker: picker };
+const HOLDERS = {
+  checkboxes: ticks,
+  datepicker: picker,
+  radio_buttons: ticks,
+  static_select: select,
+  timepicker: picker,
+};
 const PICKERS = { datepicker: "date", timepicker: "time" };
 
 /** An element that acts as soon as it is used: in an actions block, or beside a section. */
@@ -71,7 +77,11 @@ function button(block, element, place) {
     on: { click: (event) => pressed(event.currentTarget, block, element, place) },
   };
   if (element.url && /^https?:/i.test(element.url)) {
-    return h("a", { ...props, href: element.url, target: "_blank", rel: "noopener noreferrer" }, plain(element.text));
+    return h(
+      "a",
+      { ...props, href: element.url, target: "_blank", rel: "noopener noreferrer" },
+      plain(element.text),
+    );
   }
   return h("button", { ...props, type: "button" }, plain(element.text));
 }
@@ -134,7 +144,12 @@ function select(element, value, changed, labels) {
       "data-action": element.action_id,
       on: {
         click: () =>
-          openMenu(anchor, all, { role: "listbox", label: labelOf(element), selected: current, pick }),
+          openMenu(anchor, all, {
+            role: "listbox",
+            label: labelOf(element),
+            selected: current,
+            pick,
+          }),
         keydown: (event) => {
           if (["ArrowDown", "ArrowUp"].includes(event.key)) {
             event.preventDefault();
@@ -146,7 +161,8 @@ function select(element, value, changed, labels) {
     shown,
     icon("down"),
   );
-  if (labels["aria-labelledby"]) anchor.setAttribute("aria-labelledby", `${labels["aria-labelledby"]} ${shown.id}`);
+  if (labels["aria-labelledby"])
+    anchor.setAttribute("aria-labelledby", `${labels["aria-labelledby"]} ${shown.id}`);
   else anchor.removeAttribute("aria-label");
   draw();
   return h("span", { class: "control" }, anchor);
@@ -157,7 +173,11 @@ function ticks(element, value, changed, labels) {
   const name = newId("ticks");
   const before = many ? (value ?? []) : [value];
   const boxes = options(element).map((option) => {
-    const input = h("input", { type: many ? "checkbox" : "radio", name, "data-action": element.action_id });
+    const input = h("input", {
+      type: many ? "checkbox" : "radio",
+      name,
+      "data-action": element.action_id,
+    });
     input.value = option.value;
     input.checked = before.includes(option.value);
     const label = h(

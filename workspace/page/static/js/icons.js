@@ -5,7 +5,6 @@ import { svg } from "./dom.js";
 const PATHS = {
   hash: "M8 3 6.5 17M13.5 3 12 17M3.5 7.5h13.5M3 12.5h13.5",
   lock: "M5.5 9h9v7.5h-9zM7.5 9V6.5a2.5 2.5 0 0 1 5 0V9",
-  shared: "M6.5 13.5a3 3 0 1 1 0-6 3 3 0 0 1 0 6zM13.5 13.5a3 3 0 1 1 0-6 3 3 0 0 1 0 6zM9.5 10.5h1",
   menu: "M3 5.5h14M3 10h14M3 14.5h14",
   close: "M5 5l10 10M15 5 5 15",
   down: "M5.5 8l4.5 4.5L14.5 8",
@@ -14,9 +13,7 @@ const PATHS = {
   send: "M3 10 17 3.5 12.5 17 9.5 11.5zM9.5 11.5 17 3.5",
   check: "M4.5 10.5l3.5 3.5 7.5-8",
   out: "M8 4H4v12h12v-4M11.5 4H16v4.5M16 4l-7 7",
-  right: "M8 5.5l4.5 4.5L8 14.5",
   reset: "M4 10a6 6 0 1 1 2 4.5M4 16v-3.5h3.5",
-  type: "M4 5h12v10H4zM7 12h6M7 8.5h.01M10 8.5h.01M13 8.5h.01",
 };
 
 export function icon(name) {

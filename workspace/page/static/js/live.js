@@ -8,7 +8,9 @@ export function follow(person, take, lost) {
   let wait = FIRST_WAIT;
 
   function open() {
-    const socket = new WebSocket(`ws://${location.host}/events?person=${encodeURIComponent(person)}`);
+    const socket = new WebSocket(
+      `ws://${location.host}/events?person=${encodeURIComponent(person)}`,
+    );
     socket.addEventListener("message", ({ data }) => {
       wait = FIRST_WAIT;
       lost(false);

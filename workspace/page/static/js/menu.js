@@ -26,7 +26,11 @@ export function openMenu(anchor, items, { role, label, selected, pick }) {
       item.description && h("span", { class: "menu-description" }, item.description),
     ),
   );
-  const list = h("div", { class: "menu", popover: "auto", role, "aria-label": label }, grouped(items, nodes));
+  const list = h(
+    "div",
+    { class: "menu", popover: "auto", role, "aria-label": label },
+    grouped(items, nodes),
+  );
   let typed = "";
   let typedAt = 0;
 
@@ -69,7 +73,8 @@ export function openMenu(anchor, items, { role, label, selected, pick }) {
     if (event.newState !== "closed") return;
     document.removeEventListener("scroll", scrolled, true);
     anchor.setAttribute("aria-expanded", "false");
-    if (list.contains(document.activeElement) || document.activeElement === document.body) anchor.focus();
+    if (list.contains(document.activeElement) || document.activeElement === document.body)
+      anchor.focus();
     list.remove();
   });
   const scrolled = (event) => {
@@ -81,13 +86,21 @@ export function openMenu(anchor, items, { role, label, selected, pick }) {
   list.showPopover();
   put(list, anchor);
   document.addEventListener("scroll", scrolled, true);
-  move(Math.max(0, items.findIndex((item) => item.value === selected)));
+  move(
+    Math.max(
+      0,
+      items.findIndex((item) => item.value === selected),
+    ),
+  );
 }
 
 function grouped(items, nodes) {
   return nodes.map((node, at) => {
     const heads = items[at].group && items[at].group !== items[at - 1]?.group;
-    return [heads && h("div", { class: "menu-group", role: "presentation" }, items[at].group), node];
+    return [
+      heads && h("div", { class: "menu-group", role: "presentation" }, items[at].group),
+      node,
+    ];
   });
 }
 

@@ -12,7 +12,11 @@ import { store } from "./store.js";
 const TOGETHER = 5 * 60;
 const NEAR_END = 80;
 
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const clock = new Intl.DateTimeFormat(undefined, {
+  hour: "2-digit",
+  minute: "2-digit",
+  hourCycle: "h23",
+});
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
 const day = new Intl.DateTimeFormat(undefined, { weekday: "long", month: "long", day: "numeric" });
 
@@ -27,7 +31,12 @@ const days = new Map();
 export function startMessages() {
   scroller = document.getElementById("messages");
   list = h("ol", { class: "message-list" });
-  pill = h("button", { class: "pill", type: "button", hidden: true, on: { click: toEnd } }, "New messages", icon("down"));
+  pill = h(
+    "button",
+    { class: "pill", type: "button", hidden: true, on: { click: toEnd } },
+    "New messages",
+    icon("down"),
+  );
   scroller.append(list, pill);
   scroller.addEventListener("scroll", () => {
     stick = atEnd();
@@ -57,7 +66,10 @@ function draw() {
     return isOtherDay(message, before) ? [dayOf(message), node] : [node];
   });
   patch(nodes.length ? nodes : [empty()]);
-  scroller.setAttribute("aria-label", store.channel ? `Messages in ${store.title(store.channel)}` : "Messages");
+  scroller.setAttribute(
+    "aria-label",
+    store.channel ? `Messages in ${store.title(store.channel)}` : "Messages",
+  );
   if (isOther || stick) toEnd();
 }
 
@@ -85,7 +97,9 @@ function patch(nodes) {
   const focused = list.contains(document.activeElement) ? document.activeElement : null;
   const staying = new Set(nodes);
   const going = [...list.children].filter((node) => !staying.has(node));
-  const lefts = new Map(going.map((node) => [node.dataset.ts, tables(node).map((each) => each.scrollLeft)]));
+  const lefts = new Map(
+    going.map((node) => [node.dataset.ts, tables(node).map((each) => each.scrollLeft)]),
+  );
   const ts = focused?.closest("[data-ts]")?.dataset.ts;
   for (const node of going) node.remove();
   nodes.forEach((node, at) => {
@@ -147,7 +161,8 @@ function content(message) {
   const place = messagePlace(message);
   return [
     message.kind === "command" && h("p", { class: "typed" }, unescaped(message.text)),
-    message.kind !== "command" && (message.blocks.length ? blocks(message.blocks, place) : words(message)),
+    message.kind !== "command" &&
+      (message.blocks.length ? blocks(message.blocks, place) : words(message)),
     message.attachments.map((each) => attachment(each, place)),
     message.edited && h("span", { class: "edited" }, "(edited)"),
   ];
@@ -158,7 +173,12 @@ function words(message) {
 }
 
 function attachment(each, place) {
-  return h("div", { class: "attachment" }, each.text && mrkdwn(each.text), blocks(each.blocks ?? [], place));
+  return h(
+    "div",
+    { class: "attachment" },
+    each.text && mrkdwn(each.text),
+    blocks(each.blocks ?? [], place),
+  );
 }
 
 function isContinued(message, before) {

@@ -34,7 +34,9 @@ function draw() {
   const place = places.get(view.id);
   place.update(view);
   open();
-  const focused = dialog.contains(document.activeElement) ? document.activeElement.dataset.action : null;
+  const focused = dialog.contains(document.activeElement)
+    ? document.activeElement.dataset.action
+    : null;
   dialog.replaceChildren(form(view, place));
   focus(isOther ? null : focused);
 }
@@ -69,20 +71,36 @@ function focus(action) {
 
 function form(view, place) {
   const { body } = view;
-  const busy = (button, what, more = {}) => async () => {
-    button.setAttribute("aria-busy", "true");
-    await act(what, { view: view.id, ...more });
-    button.removeAttribute("aria-busy");
-  };
-  const cross = h("button", { class: "icon-button", type: "button", "aria-label": "Close" }, icon("close"));
+  const busy =
+    (button, what, more = {}) =>
+    async () => {
+      button.setAttribute("aria-busy", "true");
+      await act(what, { view: view.id, ...more });
+      button.removeAttribute("aria-busy");
+    };
+  const cross = h(
+    "button",
+    { class: "icon-button", type: "button", "aria-label": "Close" },
+    icon("close"),
+  );
   cross.addEventListener("click", busy(cross, "modal/close"));
-  const leave = h("button", { class: "button", type: "button" }, body.close ? plain(body.close) : "Close");
+  const leave = h(
+    "button",
+    { class: "button", type: "button" },
+    body.close ? plain(body.close) : "Close",
+  );
   leave.addEventListener("click", busy(leave, "modal/close"));
-  const submit = body.submit && h("button", { class: "button primary", type: "submit" }, plain(body.submit));
+  const submit =
+    body.submit && h("button", { class: "button primary", type: "submit" }, plain(body.submit));
   const made = h(
     "form",
     { class: "modal-form", novalidate: true },
-    h("header", { class: "modal-head" }, h("h2", { id: "modal-title", tabindex: "-1" }, plain(body.title)), cross),
+    h(
+      "header",
+      { class: "modal-head" },
+      h("h2", { id: "modal-title", tabindex: "-1" }, plain(body.title)),
+      cross,
+    ),
     h(
       "div",
       { class: "modal-body", tabindex: "0", role: "region", "aria-labelledby": "modal-title" },

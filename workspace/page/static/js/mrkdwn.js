@@ -9,7 +9,8 @@ import { broadcast, channel, date, emoji, group, link, user } from "./entities.j
 const FENCE = "```";
 const STYLES = { "*": "b", _: "i", "~": "s" };
 const WORD = /[\p{L}\p{N}]/u;
-const ADDRESS = /^(?:https?:\/\/[^\s<>|]+|(?:[a-z0-9-]+\.)+(?:com|dev|io|net|org)(?![\w.-])(?:\/[^\s<>|]*)?)/i;
+const ADDRESS =
+  /^(?:https?:\/\/[^\s<>|]+|(?:[a-z0-9-]+\.)+(?:com|dev|io|net|org)(?![\w.-])(?:\/[^\s<>|]*)?)/i;
 
 export function unescaped(text) {
   return text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
@@ -105,7 +106,9 @@ function styled(text, at) {
 
 /** Inside code, links and mentions are shown by their words. */
 function entitiesAsText(text) {
-  return unescaped(text.replace(/<([^<>|\n]+)(?:\|([^<>\n]+))?>/g, (_, target, words) => words ?? target));
+  return unescaped(
+    text.replace(/<([^<>|\n]+)(?:\|([^<>\n]+))?>/g, (_, target, words) => words ?? target),
+  );
 }
 
 function entity(inside) {

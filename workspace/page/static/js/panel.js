@@ -12,7 +12,12 @@ import { psql } from "./psql.js";
 import { store } from "./store.js";
 
 const LINES = 12;
-const time = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const time = new Intl.DateTimeFormat(undefined, {
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+  hourCycle: "h23",
+});
 const WORDS = {
   up: "PostgreSQL answers",
   full: "PostgreSQL is full",
@@ -36,7 +41,16 @@ export function startPanel() {
       "header",
       { class: "panel-head" },
       h("h2", {}, "Behind the scenes"),
-      h("button", { class: "icon-button only-drawer", type: "button", "aria-label": "Back to the channel", on: { click: close } }, icon("close")),
+      h(
+        "button",
+        {
+          class: "icon-button only-drawer",
+          type: "button",
+          "aria-label": "Back to the channel",
+          on: { click: close },
+        },
+        icon("close"),
+      ),
     ),
     parts.login,
     section("Guide", parts.progress, parts.guide),
@@ -54,7 +68,12 @@ export function startPanel() {
 }
 
 function section(title, beside, body) {
-  return h("section", { class: "panel-section", "aria-label": title }, h("div", { class: "panel-title" }, h("h3", {}, title), beside), body);
+  return h(
+    "section",
+    { class: "panel-section", "aria-label": title },
+    h("div", { class: "panel-title" }, h("h3", {}, title), beside),
+    body,
+  );
 }
 
 function draw() {
@@ -73,14 +92,23 @@ function login() {
   const headline = ok ? "some_user logs in" : "some_user can’t log in";
   const known = parts.login.querySelector(".login-head");
   parts.login.className = ok ? "login good" : "login";
-  const when = h("p", { class: "login-when" }, `attempt ${attempts} at ${time.format(new Date(at))}`);
+  const when = h(
+    "p",
+    { class: "login-when" },
+    `attempt ${attempts} at ${time.format(new Date(at))}`,
+  );
   if (known?.dataset.words === headline) {
     parts.login.querySelector(".login-words").textContent = text;
     parts.login.querySelector(".login-when").replaceWith(when);
     return;
   }
   parts.login.replaceChildren(
-    h("p", { class: "login-head", role: "status", "data-words": headline }, h("span", { class: "dot" }), headline),
+    h(
+      "p",
+      { class: "login-head", role: "status", "data-words": headline },
+      h("span", { class: "dot" }),
+      headline,
+    ),
     h("code", { class: "login-words" }, text),
     when,
   );
@@ -99,13 +127,25 @@ function guide() {
 function guideStep(step, isNext) {
   return h(
     "li",
-    { class: ["step", step.done && "done", isNext && "next"].filter(Boolean).join(" "), "aria-current": isNext ? "step" : null },
+    {
+      class: ["step", step.done && "done", isNext && "next"].filter(Boolean).join(" "),
+      "aria-current": isNext ? "step" : null,
+    },
     h("span", { class: "tick-mark" }, step.done ? icon("check") : null),
     h(
       "div",
       {},
-      h("p", { class: "step-title" }, step.title, step.done && h("span", { class: "unseen" }, " (done)")),
-      isNext && [h("p", { class: "step-text" }, mrkdwn(step.text, { verbatim: true })), offerCommand(step), offerPerson(step)],
+      h(
+        "p",
+        { class: "step-title" },
+        step.title,
+        step.done && h("span", { class: "unseen" }, " (done)"),
+      ),
+      isNext && [
+        h("p", { class: "step-text" }, mrkdwn(step.text, { verbatim: true })),
+        offerCommand(step),
+        offerPerson(step),
+      ],
     ),
   );
 }
@@ -145,14 +185,22 @@ function faults() {
       "div",
       { class: "fault-group", role: "group", "aria-label": title },
       h("span", { class: "fault-title" }, title),
-      h("div", { class: "fault-buttons" }, store.scenario.faults.filter((each) => each.where === where).map(faultButton)),
+      h(
+        "div",
+        { class: "fault-buttons" },
+        store.scenario.faults.filter((each) => each.where === where).map(faultButton),
+      ),
     ),
   );
-  const lines = store.in_force.length ? h("p", { class: "in-force" }, `In force: ${store.in_force.join("; ")}`) : null;
+  const lines = store.in_force.length
+    ? h("p", { class: "in-force" }, `In force: ${store.in_force.join("; ")}`)
+    : null;
   const key = JSON.stringify([store.scenario.faults, store.in_force]);
   if (parts.faults.dataset.key === key) return;
   parts.faults.dataset.key = key;
-  const focused = parts.faults.contains(document.activeElement) ? document.activeElement.dataset.fault : null;
+  const focused = parts.faults.contains(document.activeElement)
+    ? document.activeElement.dataset.fault
+    : null;
   parts.faults.replaceChildren(...groups, ...(lines ? [lines] : []));
   if (focused) parts.faults.querySelector(`[data-fault="${CSS.escape(focused)}"]`)?.focus();
 }
@@ -161,14 +209,25 @@ function faultButton(fault) {
   const press = busy((id) => act("fault", { id }));
   return h(
     "button",
-    { class: "fault", type: "button", "aria-pressed": String(fault.active), "data-fault": fault.id, on: { click: (event) => press(event.currentTarget, fault.id) } },
+    {
+      class: "fault",
+      type: "button",
+      "aria-pressed": String(fault.active),
+      "data-fault": fault.id,
+      on: { click: (event) => press(event.currentTarget, fault.id) },
+    },
     fault.label,
   );
 }
 
 function resetButton() {
   const press = busy(() => act("reset"));
-  return h("button", { class: "reset", type: "button", on: { click: (event) => press(event.currentTarget) } }, icon("reset"), "Reset");
+  return h(
+    "button",
+    { class: "reset", type: "button", on: { click: (event) => press(event.currentTarget) } },
+    icon("reset"),
+    "Reset",
+  );
 }
 
 function busy(work) {

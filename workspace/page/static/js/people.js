@@ -14,7 +14,12 @@ export function nameOf(id) {
 /** Initials on a colour of their own: no picture is fetched from anywhere. */
 export function avatar(id) {
   const name = nameOf(id);
-  const letters = name.split(/[\s-]+/).map((word) => word[0]).slice(0, 2).join("").toUpperCase();
+  const letters = name
+    .split(/[\s-]+/)
+    .map((word) => word[0])
+    .slice(0, 2)
+    .join("")
+    .toUpperCase();
   const bot = store.users[id]?.is_bot ? " bot" : "";
   return h("span", { class: `avatar colour-${colour(id)}${bot}`, "aria-hidden": "true" }, letters);
 }

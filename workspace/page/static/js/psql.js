@@ -20,17 +20,30 @@ export function psql(place, { columns, rows }) {
   known = now;
 
   const all = [...texts, ...gone];
-  const widths = columns.map((name, at) => Math.max(name.length, ...all.map((row) => row[at].length)));
-  const right = columns.map((_, at) => texts.some((row) => row[at]) && texts.every((row) => !row[at] || NUMBER.test(row[at])));
-  const line = (row) => row.map((cell, at) => ` ${right[at] ? cell.padStart(widths[at]) : cell.padEnd(widths[at])} `).join("|").trimEnd();
+  const widths = columns.map((name, at) =>
+    Math.max(name.length, ...all.map((row) => row[at].length)),
+  );
+  const right = columns.map(
+    (_, at) =>
+      texts.some((row) => row[at]) && texts.every((row) => !row[at] || NUMBER.test(row[at])),
+  );
+  const line = (row) =>
+    row
+      .map((cell, at) => ` ${right[at] ? cell.padStart(widths[at]) : cell.padEnd(widths[at])} `)
+      .join("|")
+      .trimEnd();
   const head = columns.map((name, at) => ` ${centred(name, widths[at])} `).join("|");
   const rule = widths.map((width) => "-".repeat(width + 2)).join("+");
   const print = h(
     "pre",
     { tabindex: "0", role: "region", "aria-label": "pg_stat_activity, as psql prints it" },
     h("span", { class: "psql-head" }, `${head}\n${rule}\n`),
-    texts.map((row) => h("span", { class: isNew(row) ? "psql-row new" : "psql-row" }, `${line(row)}\n`)),
-    gone.map((row) => h("span", { class: "psql-row gone", "aria-hidden": "true" }, `${line(row)}\n`)),
+    texts.map((row) =>
+      h("span", { class: isNew(row) ? "psql-row new" : "psql-row" }, `${line(row)}\n`),
+    ),
+    gone.map((row) =>
+      h("span", { class: "psql-row gone", "aria-hidden": "true" }, `${line(row)}\n`),
+    ),
     `(${texts.length} ${texts.length === 1 ? "row" : "rows"})`,
   );
   const before = place.querySelector("pre");

@@ -4,7 +4,14 @@ import { fragment, h } from "./dom.js";
 import { broadcast, channel, date, emoji, group, link, user } from "./entities.js";
 import { unknown } from "./unknown.js";
 
-const TAGS = { bold: "b", italic: "i", strike: "s", underline: "u", code: "code", highlight: "mark" };
+const TAGS = {
+  bold: "b",
+  italic: "i",
+  strike: "s",
+  underline: "u",
+  code: "code",
+  highlight: "mark",
+};
 
 export function richText(block) {
   return h("div", { class: "rich-text" }, block.elements.map(part));

@@ -30,7 +30,9 @@ function draw() {
   if (!store.ready) return;
   const channels = store.channels.filter((each) => each.kind !== "im");
   const conversations = store.channels.filter((each) => each.kind === "im");
-  const focused = lists.contains(document.activeElement) ? document.activeElement.dataset.channel : null;
+  const focused = lists.contains(document.activeElement)
+    ? document.activeElement.dataset.channel
+    : null;
   lists.replaceChildren(
     ...section("Channels", channels),
     ...section("Direct messages", conversations),
@@ -40,7 +42,14 @@ function draw() {
 
 function section(title, channels) {
   if (!channels.length) return [];
-  return [h("h2", {}, title), h("ul", {}, channels.map((each) => h("li", {}, link(each))))];
+  return [
+    h("h2", {}, title),
+    h(
+      "ul",
+      {},
+      channels.map((each) => h("li", {}, link(each))),
+    ),
+  ];
 }
 
 function link(channel) {
@@ -65,7 +74,13 @@ function link(channel) {
     h("span", { class: "channel-name" }, store.title(channel)),
     channel.shared_with.length > 0 && h("span", { class: "chip" }, "shared"),
     channel.kind !== "im" && !channel.has_bot && h("span", { class: "chip" }, "no bot"),
-    unread && h("span", { class: unread.mention ? "count mention-count" : "count" }, String(unread.count), h("span", { class: "unseen" }, " unread")),
+    unread &&
+      h(
+        "span",
+        { class: unread.mention ? "count mention-count" : "count" },
+        String(unread.count),
+        h("span", { class: "unseen" }, " unread"),
+      ),
   );
 }
 

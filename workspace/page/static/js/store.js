@@ -100,7 +100,9 @@ export class Store {
 
   /** What a channel is called, to this person. */
   title(channel) {
-    return channel.kind === "im" ? (this.users[channel.peer]?.real_name ?? channel.name) : channel.name;
+    return channel.kind === "im"
+      ? (this.users[channel.peer]?.real_name ?? channel.name)
+      : channel.name;
   }
 }
 

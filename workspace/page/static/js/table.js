@@ -12,7 +12,11 @@ export function table(block) {
   const settings = block.column_settings ?? [];
   const [head, ...body] = block.rows;
   const rows = body.map((row) =>
-    h("tr", {}, row.map((each, at) => h("td", { class: look(settings[at]) }, cell(each)))),
+    h(
+      "tr",
+      {},
+      row.map((each, at) => h("td", { class: look(settings[at]) }, cell(each))),
+    ),
   );
   const scroller = h(
     "div",
@@ -26,7 +30,15 @@ export function table(block) {
     h(
       "table",
       {},
-      h("thead", {}, h("tr", {}, head.map((each, at) => heading(each, settings[at])))),
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          head.map((each, at) => heading(each, settings[at])),
+        ),
+      ),
       h("tbody", {}, rows),
     ),
   );
@@ -65,7 +77,10 @@ function look(settings) {
 function hint(scroller) {
   const { scrollLeft, scrollWidth, clientWidth } = scroller;
   scroller.parentElement?.classList.toggle("more-left", scrollLeft > 1);
-  scroller.parentElement?.classList.toggle("more-right", scrollLeft + clientWidth < scrollWidth - 1);
+  scroller.parentElement?.classList.toggle(
+    "more-right",
+    scrollLeft + clientWidth < scrollWidth - 1,
+  );
   scroller.parentElement?.classList.toggle("scrolls", scrollWidth > clientWidth + 1);
 }
 

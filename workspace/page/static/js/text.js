@@ -5,7 +5,9 @@ import { withEmoji } from "./entities.js";
 import { mrkdwn } from "./mrkdwn.js";
 
 export function text(object) {
-  return object.type === "mrkdwn" ? mrkdwn(object.text, { verbatim: object.verbatim }) : broken(plain(object));
+  return object.type === "mrkdwn"
+    ? mrkdwn(object.text, { verbatim: object.verbatim })
+    : broken(plain(object));
 }
 
 /** A plain_text as a string; its emoji are drawn unless the app said not to. */
@@ -15,5 +17,8 @@ export function plain(object) {
 
 function broken(words) {
   const [first, ...rest] = words.split("\n");
-  return fragment(first, rest.map((line) => [h("br"), line]));
+  return fragment(
+    first,
+    rest.map((line) => [h("br"), line]),
+  );
 }

@@ -1,0 +1,54 @@
+"""What Slack's refusals and failures are called."""
+
+import asyncio
+
+import aiohttp
+from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
+from slack_sdk.http_retry.request import HttpRequest
+from slack_sdk.http_retry.response import HttpResponse
+from slack_sdk.http_retry.state import RetryState
+
+FAILURES = (SlackClientError, aiohttp.ClientError, OSError, asyncio.TimeoutError)
+"""Every way in which a call of the Web API ends without its answer."""
+
+PATIENCE = 3
+"""Seconds that a call waits out a rate limit. What takes longer goes another way."""
+
+
+def code_of(error: BaseException) -> str:
+    """Slack's error code; for what has none (a proxy's page, a lost connection) a name."""
+    if not isinstance(error, SlackApiError):
+        return type(error).__name__
+    data = getattr(error.response, "data", None)
+    if isinstance(data, dict):
+        return str(data.get("error") or "")
+    return f"http_{status_of(error)}"
+
+
+def status_of(error: SlackApiError) -> int:
+    """The HTTP status of a refusal; 0 where there is none."""
+    status = getattr(error.response, "status_code", 0)
+    return status if isinstance(status, int) else 0
+
+
+class ShortRateLimits(AsyncRateLimitErrorRetryHandler):
+    """Waits out a short rate limit; a long one is left to the caller, who has other ways."""
+
+    async def _can_retry_async(
+        self,
+        *,
+        state: RetryState,
+        request: HttpRequest,
+        response: HttpResponse | None = None,
+        error: Exception | None = None,
+    ) -> bool:
+        if not await super()._can_retry_async(
+            state=state, request=request, response=response, error=error
+        ):
+            return False
+        headers = {
+            name.lower(): value for name, value in (response.headers if response else {}).items()
+        }
+        seconds = str((headers.get("retry-after") or ["0"])[0])
+        return seconds.isdigit() and int(seconds) <= PATIENCE
