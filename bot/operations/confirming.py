@@ -34,6 +34,9 @@ log = structlog.get_logger(__name__)
 _WATCH_STEPS = (0.005, 0.01, 0.02, 0.03, 0.05)
 """Seconds between two looks at what was signalled; the last one is repeated."""
 
+SETTLING = 0.05
+"""Seconds that those who waited have to take their locks and go on, before they are counted."""
+
 _RECORD_TRIES = (0.2, 0.5, 1.0, 2.0)
 """Seconds before each further try to write an outcome."""
 
@@ -233,6 +236,8 @@ class Confirming(Parts):
         arrived: tuple[Condition, ...] = ()
         if claimed.basis is Basis.FILTER:
             arrived = (*claimed.conditions, *arrived_since(claimed.seen_at))
+        if before.waits.blocked_by:
+            await self._clock.sleep(SETTLING)
         try:
             after = await cluster.look(arrived, names=before.names, strict=True, limit=0)
         except ClusterError as error:

@@ -112,9 +112,9 @@ async def test_an_old_button_says_expired_and_offers_a_fresh_preview(
     start: Callable, ana: Person, sessions: Sessions
 ) -> None:
     victim = await sessions.open("batch", app="old")
-    await start(CONFIRM_TTL="10")
+    await start(CONFIRM_TTL="1")
     await ana.command("/pg-kill app=old", channel="incidents")
-    await asyncio.sleep(10.1)  # by the ledger's own clock, which no test can move
+    await asyncio.sleep(1.1)  # by the ledger's own clock, which no test can move
     await ana.click("Terminate 1 session")
     await ana.sees("xpired")
     assert not await dead(victim)

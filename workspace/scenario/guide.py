@@ -15,12 +15,13 @@ from workspace.state import Message
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step; `command` is what to type, if anything."""
+    """One step; `command` is what to type, if anything, `person` who does it, if not anyone."""
 
     id: str
     title: str
     text: str
     command: str | None = None
+    person: str | None = None
 
 
 STEPS = (
@@ -49,12 +50,14 @@ STEPS = (
         "Press the button as Vera",
         "Switch to Vera, who may look and no more, and press Terminate. She is refused, she alone"
         " sees it, and it is on record.",
+        person="vera",
     ),
     Step(
         "confirmed",
         "Press it as Ben",
         "Switch to Ben, who is on call, press Terminate and say yes to Slack's question. The same"
         " message becomes the outcome.",
+        person="ben",
     ),
     Step(
         "green",

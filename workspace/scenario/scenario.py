@@ -13,7 +13,7 @@ from workspace.scenario.activity import Activity
 from workspace.scenario.clients import Clients, Crowd
 from workspace.scenario.connections import superuser
 from workspace.scenario.faults import BUTTONS, Hang, SlackFaults
-from workspace.scenario.guide import STEPS, Guide
+from workspace.scenario.guide import STEPS, Guide, Step
 from workspace.scenario.login import Login
 from workspace.slack import Workspace
 
@@ -89,19 +89,22 @@ class Scenario:
                 "attempts": self._login.attempts,
             },
             "activity": {"columns": self._activity.columns, "rows": self._activity.rows},
-            "guide": [
-                StepView(
-                    id=step.id,
-                    title=step.title,
-                    text=step.text,
-                    command=step.command,
-                    done=step.id in self._guide.done,
-                )
-                for step in STEPS
-            ],
+            "guide": [self._step(step) for step in STEPS],
             "database": {"state": self._state},
             "faults": self._buttons(),
         }
+
+    def _step(self, step: Step) -> StepView:
+        view = StepView(
+            id=step.id,
+            title=step.title,
+            text=step.text,
+            command=step.command,
+            done=step.id in self._guide.done,
+        )
+        if step.person is not None:
+            view["person"] = step.person
+        return view
 
     async def subscribe(self) -> AsyncIterator[ScenarioView]:
         """Yield a view whenever things have changed, for ever.
