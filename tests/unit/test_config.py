@@ -499,15 +499,15 @@ def test_a_cluster_whose_url_is_wrong_is_known_by_its_name_all_the_same():
 # The rest
 
 
-@pytest.mark.parametrize("seconds", [10, 86_400])
-def test_a_button_is_good_for_ten_seconds_to_a_day(seconds):
+@pytest.mark.parametrize("seconds", [1, 86_400])
+def test_a_button_is_good_for_a_second_to_a_day(seconds):
     assert load(CONFIRM_TTL=str(seconds)).confirm_ttl == timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize("text", ["9", "86401", "600.0", "1_000", "-600", "٦٠", "10m", "1" * 5000])
+@pytest.mark.parametrize("text", ["0", "86401", "600.0", "1_000", "-600", "٦٠", "10m", "1" * 5000])
 def test_the_time_of_a_button_is_a_whole_number_in_bounds(text):
     line = problem(CONFIRM_TTL=text)
-    assert line == "CONFIRM_TTL: must be a whole number of seconds from 10 to 86400"
+    assert line == "CONFIRM_TTL: must be a whole number of seconds from 1 to 86400"
 
 
 @pytest.mark.parametrize("variable", ["PORT", "HEALTH_PORT"])
