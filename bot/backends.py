@@ -137,10 +137,6 @@ class Names:
     read_at: datetime
     stale: bool = False
 
-    def role_named(self, rolname: str) -> Role | None:
-        """The role of that exact name."""
-        return next((r for r in self.roles.values() if r.rolname == rolname), None)
-
     def database_named(self, datname: str) -> Database | None:
         """The database of that exact name."""
         return next((d for d in self.databases.values() if d.datname == datname), None)

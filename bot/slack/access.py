@@ -42,7 +42,6 @@ class Identity:
 
     team_id: str
     enterprise_id: str
-    bot_user_id: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,6 @@ class SlackService:
         return Identity(
             team_id=str(me.get("team_id") or ""),
             enterprise_id=str(me.get("enterprise_id") or ""),
-            bot_user_id=str(me.get("user_id") or ""),
         )
 
     async def _first_call(self, variable: str, call: object) -> Mapping[str, object]:

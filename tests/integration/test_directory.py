@@ -53,7 +53,7 @@ def clock() -> HandClock:
 def directory(client: AsyncWebClient, clock: HandClock) -> Callable[..., Directory]:
     def build(kill: Allowlist = Allowlist(), look: Allowlist = Allowlist()) -> Directory:  # noqa: B008
         lists = {Right.KILL: kill, Right.LOOK: look}
-        return Directory(client, Identity("T0ACME", "", "U0BOT"), lists, clock)
+        return Directory(client, Identity("T0ACME", ""), lists, clock)
 
     return build
 

@@ -9,20 +9,7 @@
 -- Needs pg_signal_backend for other roles' sessions; PostgreSQL raises
 -- insufficient_privilege for a superuser's. Needs pg_read_all_stats to see the row.
 with
-everyone as materialized (
-    select * from pg_stat_get_activity(null)
-),
-edges as materialized (
-    select distinct waiter.pid as waiter, blocker.pid as blocker
-    from everyone as waiter
-    cross join lateral unnest(
-        case
-            when waiter.wait_event_type = 'Lock' then pg_blocking_pids(waiter.pid)
-            when waiter.wait_event = 'SafeSnapshot' then pg_safe_snapshot_blocking_pids(waiter.pid)
-        end
-    ) as blocker (pid)
-    where waiter.wait_event_type = 'Lock' or waiter.wait_event = 'SafeSnapshot'
-),
+{edges},
 target as materialized (
     -- Asked for -1 or NULL the function gives every backend: the pid is compared again.
     select * from pg_stat_get_activity($3::int) where pid = $3::int

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from bot.answers import ClusterCard, Overview, Sessions
 from bot.backends import CLIENT_BACKEND, PREPARED_TRANSACTION, Backend, Look
-from bot.grammar import SessionsRequest, Target
+from bot.grammar import ACTIVITY_COLUMNS, SessionsRequest, Target
 from bot.slack.views import blocks, cluster, lines, tables
 from bot.slack.views.actions import ActionId, PageOf, RowRef
 from bot.slack.views.blocks import Block
@@ -246,33 +246,7 @@ def _aged(of: Callable[[Backend, datetime], timedelta | None]) -> Cell:
 
 
 CELLS: Mapping[str, Cell] = {
-    **{
-        name: _column(name)
-        for name in (
-            "datid",
-            "datname",
-            "pid",
-            "leader_pid",
-            "usesysid",
-            "usename",
-            "application_name",
-            "client_addr",
-            "client_hostname",
-            "client_port",
-            "backend_start",
-            "xact_start",
-            "query_start",
-            "state_change",
-            "wait_event_type",
-            "wait_event",
-            "state",
-            "backend_xid",
-            "backend_xmin",
-            "query_id",
-            "query",
-            "backend_type",
-        )
-    },
+    **{name: _column(name) for name in ACTIVITY_COLUMNS},
     "age": _aged(Backend.age),
     "xact_age": _aged(Backend.xact_age),
     "query_age": _aged(Backend.query_age),
