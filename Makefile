@@ -11,6 +11,9 @@ LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashe
 # Instants must be right in every zone; this one, 12:45 ahead of UTC, needs no zone files.
 TEST_TZ := TST-12:45
 
+# Most tests wait for something, not for a processor: more of them than there are cores.
+TEST_PROCESSES ?= 4
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -22,7 +25,7 @@ help: ## this list
 .PHONY: test
 test: lint ## everything that CI checks
 	$(BIN)/coverage erase
-	TZ=$(TEST_TZ) $(BIN)/coverage run -m pytest
+	TZ=$(TEST_TZ) $(BIN)/coverage run -m pytest -n $(TEST_PROCESSES) --dist worksteal
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

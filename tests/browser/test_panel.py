@@ -144,7 +144,7 @@ async def test_on_a_phone_the_channels_are_a_drawer(look: Look) -> None:
     await tab.get_by_role("link", name="random").click()
     await expect(tab.locator(".channel-title h1")).to_have_text("random")
     await expect(tab.get_by_role("link", name="random")).to_be_hidden()
-    assert await tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await tab.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
 
 
 async def test_on_a_wide_screen_the_panel_folds_away(look: Look) -> None:

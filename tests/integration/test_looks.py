@@ -101,6 +101,8 @@ async def test_each_filter_finds_what_it_says(
 ) -> None:
     session = await sessions.open("batch", app="filters")
     await session.execute("begin; select 1")
+    # It has its answer a moment before it waits for its client.
+    await settle(cluster, "app=filters state=idle_tx wait=ClientRead", session.get_server_pid())
 
     answer = await look(cluster, text)
 
