@@ -221,10 +221,13 @@ class Counts:
 class Waits:
     """Who waits for whom: waiter's pid -> the pids that `pg_blocking_pids` gave for it.
 
-    A blocker may hold the lock or stand before the waiter in its queue.
+    A blocker may hold the lock or stand before the waiter in its queue. `since` is when each
+    wait began, `pg_locks.waitstart`; a waiter is missing there while PostgreSQL has not
+    noted it yet.
     """
 
     blocked_by: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    since: Mapping[int, datetime] = field(default_factory=dict)
 
     @cached_property
     def _waiters(self) -> dict[int, list[int]]:

@@ -95,6 +95,11 @@ class PostgresCluster:
         return self._last_seen
 
     @property
+    def last_names(self) -> Names | None:
+        """The last reading of its roles and databases."""
+        return self._names
+
+    @property
     def connections(self) -> tuple[int, int]:
         """How many of its held connections live, and how many there should be."""
         return self._work.live + self._kept.live, self._work.size + self._kept.size
@@ -156,7 +161,8 @@ class PostgresCluster:
             read_at=now,
             stale=roles is None or databases is None,
         )
-        self._names = fresh
+        if fresh.databases:
+            self._names = fresh
         return fresh
 
     async def _catalog(self, connection: Connection, name: str) -> list[asyncpg.Record] | None:
@@ -414,7 +420,9 @@ def _look(cluster: str, host: str, names: Names, rows: list[asyncpg.Record]) -> 
             waiting=first["waiting"],
             oldest_xact=first["oldest_xact"],
         ),
-        waits=Waits(blocked_by),
+        waits=Waits(
+            blocked_by, dict(zip(first["since_pids"] or (), first["since"] or (), strict=True))
+        ),
         rows=tuple(_backend(row, names) for row in rows if row["pid"] is not None),
     )
 

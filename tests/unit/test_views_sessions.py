@@ -50,11 +50,12 @@ def test_the_summary_comes_first_and_is_said_to_those_who_do_not_see_blocks():
             " · oldest transaction 32 min"
         ),
         "⚠ some_user 1 of 1: at its limit, new logins fail",
-        "connections ▓▓▓▓▓▓░░░░ 62 of 97 · batch 14 of 20",
+        "connections ▓▓▓▓▓▓░░░░ 62 of 97 · batch 14 of 20 · kept apart: 3 for superusers",
     ]
     assert lines(message)[:4] == summary
     spoken = message.text.replace("\u2060", "").split("\n")
-    assert spoken[:4] == summary
+    # A bar means nothing to who hears it.
+    assert spoken[:4] == [*summary[:3], summary[3].replace("▓▓▓▓▓▓░░░░ ", "")]
     assert spoken[4] == ("pid 33507 · some_user · idle in transaction · at its limit · blocks 2")
     assert problems(message) == []
 
@@ -88,16 +89,20 @@ def test_the_first_columns_say_who_and_why():
 @pytest.mark.parametrize(
     ("session", "why"),
     [
-        (backend(1, usename="web"), "open transaction"),
-        (backend(1, usename="web", state="active"), "running"),
-        (backend(1, usename="web", state="idle", xact_start=None), " "),
-        (waiter(33912), "waits for 33911"),
+        (backend(1, usename="web"), "transaction open 32 min"),
+        (backend(1, usename="web", state="active"), "running 32 min"),
+        (backend(1, usename="web", state="active", query_start=None), "active"),
+        (backend(1, usename="web", state="idle", xact_start=None), "idle"),
+        (backend(1, usename="web", state=None), " "),
+        (waiter(33912), "waits 4 min for 33911"),
         (waiter(5), "waits for 51, 52, 53 and 1 more"),
         (waiter(6), "waits for a prepared transaction"),
     ],
 )
 def test_a_session_that_holds_up_nobody_says_what_it_does_or_waits_for(session, why):
-    waits = Waits({33912: (33911, 33911), 5: (51, 52, 53, 54), 6: (0,)})
+    waits = Waits(
+        {33912: (33911, 33911), 5: (51, 52, 53, 54), 6: (0,)}, since={33912: ago(minutes=4)}
+    )
     message = sessions(answer(look=look(session, waits=waits), request=columns("pid", "why")))
     assert column(message, "why") == [why]
 
@@ -268,14 +273,28 @@ def test_the_tree_is_offered_only_where_somebody_waits():
 def test_limits_that_are_near_are_told_with_what_they_are_of():
     seen = server(
         client_backends=97,
+        reserved_connections=0,
         roles=(Limit("a", 5, 5), Limit("b", 8, 10), Limit("c", 7, 10), Limit("d", 0, 10)),
         databases=(Limit("some_db", 9, 10), Limit("quiet", 1, 10)),
     )
-    assert lines(sessions(answer(look=look(backend(), server=seen))))[2:6] == [
+    assert lines(sessions(answer(look=look(backend(), server=seen))))[2:7] == [
+        "⚠ connections ▓▓▓▓▓▓▓▓▓▓ 97 of 97: full, new logins fail",
         "⚠ a 5 of 5: at its limit, new logins fail",
         "⚠ b 8 of 10: near its limit",
         "⚠ database some_db 9 of 10: near its limit",
-        "connections ▓▓▓▓▓▓▓▓▓▓ 97 of 97: full, new logins fail · c 7 of 10",
+        "c 7 of 10 · kept apart: 3 for superusers",
+    ]
+
+
+def test_slots_that_are_kept_apart_are_told_with_whose_they_are():
+    seen = server(client_backends=4, reserved_connections=5, roles=())
+    assert lines(sessions(answer(look=look(backend(), server=seen))))[2] == (
+        "connections ▓░░░░░░░░░ 4 of 92 · kept apart: 5 reserved, 3 for superusers"
+    )
+    nothing_kept = server(client_backends=90, superuser_reserved_connections=0, roles=())
+    assert lines(sessions(answer(look=look(backend(), server=nothing_kept))))[2:4] == [
+        "⚠ connections ▓▓▓▓▓▓▓▓▓░ 90 of 100: near its limit",
+        "1 of 1 shown, what hurts most first",
     ]
 
 

@@ -35,6 +35,13 @@ matched as materialized (
     from everyone as a
     where ({where})
 ),
+waiting_since as materialized (
+    -- Reading pg_locks takes the lock manager's partitions too: only where somebody waits.
+    select pid, min(waitstart) as waitstart
+    from pg_locks
+    where not granted and waitstart is not null and exists (select from edges)
+    group by pid
+),
 counts as (
     select
         (select count(*)::int from matched) as total,
@@ -60,6 +67,8 @@ counts as (
             as database_used,
         (select array_agg(waiter order by waiter, blocker) from edges) as waiters,
         (select array_agg(blocker order by waiter, blocker) from edges) as blockers,
+        (select array_agg(pid order by pid) from waiting_since) as since_pids,
+        (select array_agg(waitstart order by pid) from waiting_since) as since,
         (select count(*)::int from everyone where backend_type = 'client backend')
             as client_backends
 ),
@@ -82,6 +91,8 @@ select
     case when is_first then counts.database_used end as database_used,
     case when is_first then counts.waiters end as waiters,
     case when is_first then counts.blockers end as blockers,
+    case when is_first then counts.since_pids end as since_pids,
+    case when is_first then counts.since end as since,
     case when is_first then (select system_identifier from pg_control_system()) end
         as system_identifier,
     pg_postmaster_start_time() as postmaster_start_time,

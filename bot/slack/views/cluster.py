@@ -6,7 +6,7 @@ Pure.
 from collections.abc import Sequence
 
 from bot.backends import Limit, Server
-from bot.slack.views.lines import Line, Quoted
+from bot.slack.views.lines import Drawn, Line, Quoted
 from bot.slack.views.text import bar, used
 
 _PRESSING = 5
@@ -21,7 +21,9 @@ def introduction(server: Server) -> Line:
 
 def pressing(server: Server) -> tuple[Line, ...]:
     """A line for each limit that is reached or near, and how many more there are."""
+    ordinary = server.ordinary
     limits = [
+        *([(*_slots(ordinary), _pressure(ordinary, "full"))] if ordinary.near else []),
         *(_pressed(limit) for limit in server.roles if limit.near),
         *(("database ", *_pressed(limit)) for limit in server.databases if limit.near),
     ]
@@ -31,21 +33,35 @@ def pressing(server: Server) -> tuple[Line, ...]:
 
 
 def _pressed(limit: Limit) -> Line:
-    pressure = "at its limit, new logins fail" if limit.reached else "near its limit"
-    return (Quoted(limit.name), f" {used(limit)}: {pressure}")
+    return (Quoted(limit.name), f" {used(limit)}", _pressure(limit))
+
+
+def _pressure(limit: Limit, reached: str = "at its limit") -> str:
+    return f": {reached}, new logins fail" if limit.reached else ": near its limit"
+
+
+def _slots(ordinary: Limit) -> Line:
+    return ("connections ", Drawn(f"{bar(ordinary)} ", ""), used(ordinary))
 
 
 def connections(server: Server) -> Line:
-    """The slots that ordinary roles may use, and the roles that come nearest to their limit."""
-    ordinary = server.ordinary
-    line: Line = (f"connections {bar(ordinary)} {used(ordinary)}",)
-    if ordinary.reached:
-        line += (": full, new logins fail",)
-    elif ordinary.near:
-        line += (": near the limit",)
-    for limit in [limit for limit in server.roles if limit.used and not limit.near][:_OTHERS]:
-        line += (" · ", Quoted(limit.name), f" {used(limit)}")
-    return line
+    """The slots that ordinary roles may use, and the roles that come nearest to their limit.
+
+    What is kept beside these for others comes last. Slots under pressure are told by
+    `pressing`.
+    """
+    parts: list[Line] = [] if server.ordinary.near else [_slots(server.ordinary)]
+    parts += (
+        (Quoted(limit.name), f" {used(limit)}")
+        for limit in [limit for limit in server.roles if limit.used and not limit.near][:_OTHERS]
+    )
+    kept = (
+        (server.reserved_connections, "reserved"),
+        (server.superuser_reserved_connections, "for superusers"),
+    )
+    if more := [f"{number} {whose}" for number, whose in kept if number]:
+        parts.append((f"kept apart: {', '.join(more)}",))
+    return tuple(part for at, line in enumerate(parts) for part in ((" · ",) if at else ()) + line)
 
 
 def at_limit(limits: Sequence[Limit]) -> str:

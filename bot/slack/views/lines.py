@@ -35,6 +35,14 @@ class Quoted:
 
 
 @dataclass(frozen=True, slots=True)
+class Drawn:
+    """Our own drawing, and the words for who hears it read out."""
+
+    text: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class Person:
     """A mention, which notifies where the message is new. Made by `person` alone."""
 
@@ -48,7 +56,7 @@ class Channel:
     channel_id: str
 
 
-Part = str | Own | Quoted | Person | Channel
+Part = str | Own | Quoted | Drawn | Person | Channel
 Line = tuple[Part, ...]
 
 
@@ -116,6 +124,8 @@ def _spoken(part: Part) -> str:
             return escape(words)
         case Quoted(words, most):
             return name_in_text(words, most)
+        case Drawn(_, words):
+            return escape(words)
         case Person(user_id):
             return f"<@{user_id}>"
         case Channel(channel_id):
@@ -136,6 +146,8 @@ def _rich(part: Part) -> dict[str, Any]:
         case Quoted(words, most, bold, is_code):
             shown = plain(words, most)
             return {"type": "text", "text": shown, **_style(bold=bold, code=is_code)}
+        case Drawn(drawing):
+            return {"type": "text", "text": drawing}
         case Person(user_id):
             return {"type": "user", "user_id": user_id}
         case Channel(channel_id):

@@ -98,7 +98,7 @@ def _summary(answer: Sessions) -> list[Line]:
         (*place, " · ", *cluster.introduction(server)),
         (_counts(answer.look),),
         *(("⚠ ", *line) for line in cluster.pressing(server)),
-        cluster.connections(server),
+        *([line] if (line := cluster.connections(server)) else []),
         *_blind_spots(answer.look),
     ]
 
@@ -204,20 +204,34 @@ def _options(cluster_name: str, shown: Iterable[Backend]) -> Iterable[Block]:
 def why(look: Look, backend: Backend) -> str:
     """Why this session stands where it stands: what it holds up, or waits for, or does."""
     behind = look.waits.behind([backend.pid])
-    waits_for = _blocked_by(look, backend)
     return dotted(
         (
             "at its limit" if look.at_limit(backend) else None,
             f"blocks {len(behind)}" if behind else None,
-            f"waits for {some(waits_for, 3)}" if waits_for else None,
+            _waits(look, backend),
         )
-    ) or _doing(backend)
+    ) or _doing(look, backend)
 
 
-def _doing(backend: Backend) -> str:
-    if backend.xact_start is not None and backend.is_idle:
-        return "open transaction"
-    return "running" if backend.state == "active" else ""
+def _waits(look: Look, backend: Backend) -> str | None:
+    blockers = _blocked_by(look, backend)
+    if not blockers:
+        return None
+    since = look.waits.since.get(backend.pid)
+    lasting = f" {age(_since(since, look), short=True)}" if since is not None else ""
+    return f"waits{lasting} for {some(blockers, 3)}"
+
+
+def _doing(look: Look, backend: Backend) -> str:
+    """What the order goes by where a session holds up nobody: its transaction, its query."""
+    now = look.server.now
+    if backend.is_idle:
+        length = backend.xact_age(now)
+        return "idle" if length is None else f"transaction open {age(length, short=True)}"
+    length = backend.query_age(now)
+    if backend.state == "active" and length is not None:
+        return f"running {age(length, short=True)}"
+    return backend.state or ""
 
 
 def _blocked_by(look: Look, backend: Backend) -> list[str]:
