@@ -106,6 +106,10 @@ class Cluster(Protocol):
     def last_seen(self) -> datetime | None:
         """When it last answered, by the bot's clock."""
 
+    @property
+    def last_names(self) -> Names | None:
+        """The last reading of its roles and databases, if there was one."""
+
     async def names(self) -> Names:
         """Roles and databases, read now; or the last reading, marked stale."""
 

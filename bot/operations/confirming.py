@@ -75,7 +75,8 @@ class Confirming(Parts):
         ):
             return NeedsSecondPerson(proposal=proposal)
         cluster = self._cluster(proposal.cluster)
-        before = await cluster.look((), names=await cluster.names(), limit=0)
+        async with self._in_time(cluster):
+            before = await cluster.look((), names=await cluster.names(), limit=0)
         guards = await self._guards(cluster, replace(proposal, action=action), before)
 
         claimed = await self._ledger.claim(proposal_id, actor, self._owner, LEASE, action=action)

@@ -44,6 +44,7 @@ class Looking(Parts):
         Raises `TargetError` for an unknown name, `ClusterError` where the one cluster that
         was asked is in trouble.
         """
+        started = self._clock.monotonic()
         if request.target == Named() and len(self._clusters) > 1:
             return await self._overview(actor, channel_id, request)
         found = await self._resolve(request.target)
@@ -57,18 +58,18 @@ class Looking(Parts):
                 troubles=found.troubles,
             )
         cluster = found.clusters[0]
-        names = await cluster.names()
-        conditions = self._conditions(request, names)
         if request.limit is not None:
             page_size = max(0, min(page_size, request.limit - offset))
-        look = await cluster.look(
-            conditions,
-            names=names,
-            everything=request.all or bool(request.pids) or names_type(request),
-            sort=request.sort,
-            limit=page_size,
-            offset=offset,
-        )
+        async with self._in_time(cluster, since=started):
+            names = await cluster.names()
+            look = await cluster.look(
+                self._conditions(request, names),
+                names=names,
+                everything=request.all or bool(request.pids) or names_type(request),
+                sort=request.sort,
+                limit=page_size,
+                offset=offset,
+            )
         await self._remember(actor, channel_id, look, ALONE if alone else SEEN)
         matched = look.counts.total
         return Sessions(
@@ -85,13 +86,14 @@ class Looking(Parts):
         async def card(cluster: Cluster) -> ClusterCard:
             look, trouble = None, None
             try:
-                names = await cluster.names()
-                look = await cluster.look(
-                    self._conditions(request, names),
-                    names=names,
-                    everything=request.all or bool(request.pids) or names_type(request),
-                    limit=0,
-                )
+                async with self._in_time(cluster):
+                    names = await cluster.names()
+                    look = await cluster.look(
+                        self._conditions(request, names),
+                        names=names,
+                        everything=request.all or bool(request.pids) or names_type(request),
+                        limit=0,
+                    )
             except ClusterError as error:
                 trouble = error
             return ClusterCard(

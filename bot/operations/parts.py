@@ -1,7 +1,8 @@
 """What the use cases share: the clusters, the ledger, and how a name is resolved."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from difflib import get_close_matches
@@ -10,7 +11,7 @@ import structlog
 
 from bot.backends import CLIENT_BACKEND, Look, Names
 from bot.conditions import Before, Condition, PidIn, TextLike, freeze
-from bot.errors import ClusterError, LedgerError, TargetError
+from bot.errors import ClusterError, ClusterRefused, ClusterTimeout, LedgerError, TargetError
 from bot.grammar import AgeOf, Field, KillRequest, Match, SessionsRequest
 from bot.grammar import Target as Named
 from bot.kills import Actor, Conclusion, State
@@ -18,6 +19,14 @@ from bot.policy import Glob, Protection
 from bot.ports import Clock, Cluster, Entry, Ledger
 
 log = structlog.get_logger(__name__)
+
+ANSWER_WITHIN = 4.5
+"""Seconds that one cluster has for everything that an answer needs of it.
+
+With the way to Slack the answer stands within 5 s."""
+
+RESOLVE_WITHIN = 2.0
+"""Seconds that a cluster has to say whether it has a database that was named without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,7 @@ class Parts:
         self._clock = clock
         self._rules = rules
         self._owner = owner
+        self._asking: set[asyncio.Task[Names]] = set()  # clusters slow to say their names
         self._working: set[int] = set()  # claims that this process is at work on
         self._unwritten: dict[int, Conclusion] = {}  # outcomes that the ledger has not taken
 
@@ -98,16 +108,7 @@ class Parts:
         if target.database is None:
             return Found(tuple(self._clusters.values()))
 
-        async def names(cluster: Cluster) -> Names | ClusterError:
-            try:
-                return await cluster.names()
-            except ClusterError as error:
-                return error
-
-        clusters = tuple(self._clusters.values())
-        answers = await asyncio.gather(*(names(cluster) for cluster in clusters))
-        known = [(c, a) for c, a in zip(clusters, answers, strict=True) if isinstance(a, Names)]
-        troubles = tuple(a for a in answers if isinstance(a, ClusterError))
+        known, troubles = await self._names_of(self._clusters.values(), target.database)
         having = tuple(c for c, a in known if a.database_named(target.database) is not None)
         if having:
             return Found(having, troubles)
@@ -118,6 +119,63 @@ class Parts:
         if target.database in self._clusters:
             nearest.insert(0, f"{target.database}/")
         raise TargetError(target.database, "no such database", tuple(nearest))
+
+    async def _names_of(
+        self, clusters: Iterable[Cluster], datname: str
+    ) -> tuple[list[tuple[Cluster, Names]], tuple[ClusterError, ...]]:
+        """The names that the clusters have, and the trouble of those that don't say.
+
+        Nobody waits for one that hangs: by its last reading it is known to have no such
+        database, or its trouble is told. It is asked on in the background, since a slow
+        answer that is given up costs a held connection.
+        """
+        asked = {asyncio.create_task(c.names(), name=f"names-{c.name}"): c for c in clusters}
+        self._asking.update(asked)
+        for task in asked:
+            task.add_done_callback(self._asked)
+        await asyncio.wait(asked, timeout=RESOLVE_WITHIN)
+        known: list[tuple[Cluster, Names]] = []
+        troubles: list[ClusterError] = []
+        for task, cluster in asked.items():
+            trouble: ClusterError | None = None
+            if not task.done():
+                trouble = ClusterTimeout(cluster.name, "is slow to answer")
+            else:
+                try:
+                    names = task.result()
+                except ClusterError as error:
+                    trouble = error
+                else:
+                    if names.databases:
+                        known.append((cluster, names))
+                    else:
+                        trouble = ClusterRefused(
+                            cluster.name, "somebody's lock hides the names of its databases"
+                        )
+            last = cluster.last_names
+            if trouble is not None and (last is None or last.database_named(datname) is not None):
+                troubles.append(trouble)
+        return known, tuple(troubles)
+
+    def _asked(self, task: "asyncio.Task[Names]") -> None:
+        self._asking.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at, so that nothing is said of it at the end
+
+    @asynccontextmanager
+    async def _in_time(
+        self, cluster: Cluster, *, since: float | None = None
+    ) -> AsyncIterator[None]:
+        """Bound everything that one answer asks of a cluster. Raises `ClusterTimeout`.
+
+        `since` is when the answer's time began, on the monotonic clock; now by default.
+        """
+        spent = 0.0 if since is None else self._clock.monotonic() - since
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN - spent):
+                yield
+        except TimeoutError:
+            raise ClusterTimeout(cluster.name, "did not answer within 5 s") from None
 
     def _conditions(
         self, request: SessionsRequest | KillRequest, names: Names

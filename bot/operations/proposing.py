@@ -41,11 +41,13 @@ class Proposing(Parts):
         Raises `TargetError`, `ClusterError` (the one cluster asked is in trouble) and
         `LedgerError` (what can't be recorded can't be confirmed).
         """
+        started = self._clock.monotonic()
         found = await self._resolve(request.target)
 
         async def gather(cluster: Cluster) -> _Gathered | ClusterError | TargetError:
             try:
-                return await self._gather(cluster, request)
+                async with self._in_time(cluster, since=started):
+                    return await self._gather(cluster, request)
             except (ClusterError, TargetError) as error:
                 return error
 
@@ -88,14 +90,14 @@ class Proposing(Parts):
         """
         cluster = self._cluster(cluster_name)
         wanted = {backend.pid: backend for backend in ids}
-        names = await cluster.names()
-        look = await cluster.look(
-            (*conditions, PidIn(tuple(wanted))),
-            names=names,
-            everything=True,
-            strict=True,
-            limit=2 * MAX_TARGETS,  # some may be spared
-        )
+        async with self._in_time(cluster):
+            look = await cluster.look(
+                (*conditions, PidIn(tuple(wanted))),
+                names=await cluster.names(),
+                everything=True,
+                strict=True,
+                limit=2 * MAX_TARGETS,  # some may be spared
+            )
         same = tuple(row for row in look.rows if row.id == wanted[row.pid])
         request = KillRequest(target=Named(cluster=cluster_name), pids=tuple(wanted), reason=reason)
         gathered = _Gathered(cluster, replace(look, rows=same), conditions)
