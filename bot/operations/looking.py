@@ -13,7 +13,7 @@ from bot.errors import ClusterError, TargetError
 from bot.grammar import SessionsRequest
 from bot.grammar import Target as Named
 from bot.kills import Actor
-from bot.operations.parts import Parts, names_type
+from bot.operations.parts import Parts, answer_by, names_type
 from bot.ports import ALONE, SEEN, Cluster
 from bot.redaction import redact
 
@@ -44,7 +44,7 @@ class Looking(Parts):
         Raises `TargetError` for an unknown name, `ClusterError` where the one cluster that
         was asked is in trouble.
         """
-        started = self._clock.monotonic()
+        until = answer_by()
         if request.target == Named() and len(self._clusters) > 1:
             return await self._overview(actor, channel_id, request)
         found = await self._resolve(request.target)
@@ -60,7 +60,7 @@ class Looking(Parts):
         cluster = found.clusters[0]
         if request.limit is not None:
             page_size = max(0, min(page_size, request.limit - offset))
-        async with self._in_time(cluster, since=started):
+        async with self._in_time(cluster, until):
             names = await cluster.names()
             look = await cluster.look(
                 self._conditions(request, names),

@@ -163,16 +163,13 @@ class Parts:
             task.exception()  # looked at, so that nothing is said of it at the end
 
     @asynccontextmanager
-    async def _in_time(
-        self, cluster: Cluster, *, since: float | None = None
-    ) -> AsyncIterator[None]:
-        """Bound everything that one answer asks of a cluster. Raises `ClusterTimeout`.
+    async def _in_time(self, cluster: Cluster, until: float | None = None) -> AsyncIterator[None]:
+        """Bound what one answer asks of a cluster. Raises `ClusterTimeout`.
 
-        `since` is when the answer's time began, on the monotonic clock; now by default.
+        `until` is an instant of the loop's clock, where the answer's time began before.
         """
-        spent = 0.0 if since is None else self._clock.monotonic() - since
         try:
-            async with asyncio.timeout(ANSWER_WITHIN - spent):
+            async with asyncio.timeout_at(answer_by() if until is None else until):
                 yield
         except TimeoutError:
             raise ClusterTimeout(cluster.name, "did not answer within 5 s") from None
@@ -206,6 +203,11 @@ class Parts:
             log.warning("ledger.look_not_recorded", cluster=look.server.cluster, exc_info=True)
             return False
         return True
+
+
+def answer_by() -> float:
+    """When an answer that is begun now must stand, on the loop's clock."""
+    return asyncio.get_running_loop().time() + ANSWER_WITHIN
 
 
 def database_of(names: Names, datname: str) -> int:

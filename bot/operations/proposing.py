@@ -25,7 +25,7 @@ from bot.kills import (
     State,
     Target,
 )
-from bot.operations.parts import Parts, names_type
+from bot.operations.parts import Parts, answer_by, names_type
 from bot.ports import Cluster
 from bot.redaction import redact
 
@@ -41,12 +41,12 @@ class Proposing(Parts):
         Raises `TargetError`, `ClusterError` (the one cluster asked is in trouble) and
         `LedgerError` (what can't be recorded can't be confirmed).
         """
-        started = self._clock.monotonic()
+        until = answer_by()
         found = await self._resolve(request.target)
 
         async def gather(cluster: Cluster) -> _Gathered | ClusterError | TargetError:
             try:
-                async with self._in_time(cluster, since=started):
+                async with self._in_time(cluster, until):
                     return await self._gather(cluster, request)
             except (ClusterError, TargetError) as error:
                 return error

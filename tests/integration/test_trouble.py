@@ -5,17 +5,21 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from bot.answers import Overview, Preview
+from bot.answers import Choice, Overview, Preview
+from bot.answers import Sessions as Shown
+from bot.backends import Database, Look, Names
 from bot.errors import ClusterError, ClusterTimeout
 from bot.grammar import KillRequest, SessionsRequest, parse_kill
+from bot.grammar import Target as Named
 from bot.kills import Actor, Conclusion, Outcome
 from bot.ledger.sql import SqlLedger
-from bot.operations import Operations, Rules
+from bot.operations import Operations, Rules, parts
 from bot.postgres.cluster import APPLICATION_NAME, PostgresCluster
 from tests.integration.conftest import BOT, Sessions
 from tests.integration.test_kills import QuickClock
@@ -113,31 +117,80 @@ async def test_a_server_that_stands_still_is_said_to_and_goes_on_later(
     await answers(own)
 
 
-async def test_a_server_that_accepts_and_never_answers_costs_the_others_nothing(
-    own: PostgresCluster, tmp_path: Path
-) -> None:
+@pytest.fixture
+async def silent() -> AsyncIterator[PostgresCluster]:
+    """A cluster whose server accepts and never answers."""
     connections: list[asyncio.StreamWriter] = []
-    silent = await asyncio.start_server(lambda _, writer: connections.append(writer), "127.0.0.1")
-    port = silent.sockets[0].getsockname()[1]
+    server = await asyncio.start_server(lambda _, writer: connections.append(writer), "127.0.0.1")
+    port = server.sockets[0].getsockname()[1]
     prod = PostgresCluster("prod", f"postgresql://bot@127.0.0.1:{port}/postgres", "db-2.internal")
     opening = asyncio.ensure_future(prod.open())
+    yield prod
+    await opening
+    await prod.close()
+    server.close()
+    for writer in connections:
+        writer.close()
+
+
+@pytest.fixture
+async def both(
+    own: PostgresCluster, silent: PostgresCluster, tmp_path: Path
+) -> AsyncIterator[Operations]:
+    """Operations on a cluster that answers and one that does not."""
     ledger = SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
     await ledger.open()
-    clusters = {"main": own, "prod": prod}
-    ops = Operations(clusters, ledger, QuickClock(), rules=Rules(), owner="me")
-    try:
-        answer = await ops.look(ANA, "C1", SessionsRequest())
-        assert isinstance(answer, Overview)
-        main, other = answer.cards
-        assert main.look is not None
-        assert other.trouble is not None
-    finally:
-        await opening
-        await prod.close()
-        silent.close()
-        for writer in connections:
-            writer.close()
-        await ledger.close()
+    clusters = {"main": own, "prod": silent}
+    yield Operations(clusters, ledger, QuickClock(), rules=Rules(), owner="me")
+    await ledger.close()
+
+
+async def test_a_server_that_accepts_and_never_answers_costs_the_others_nothing(
+    both: Operations,
+) -> None:
+    answer = await both.look(ANA, "C1", SessionsRequest())
+    assert isinstance(answer, Overview)
+    main, other = answer.cards
+    assert main.look is not None
+    assert other.trouble is not None
+
+
+async def test_a_database_is_found_though_a_cluster_that_may_have_it_does_not_answer(
+    both: Operations,
+) -> None:
+    answer = await both.look(ANA, "C1", SessionsRequest(target=Named(database="some_db")))
+    assert isinstance(answer, Choice)
+    assert [request.target for request in answer.requests] == [Named("main", "some_db")]
+    assert [trouble.cluster for trouble in answer.troubles] == ["prod"]
+
+
+async def test_a_cluster_that_had_no_such_database_is_not_waited_for(
+    both: Operations, silent: PostgresCluster
+) -> None:
+    """What it last said of its databases counts while it says nothing."""
+    at = datetime.now(UTC)
+    silent._names = Names({}, {5: Database(5, "postgres", -1)}, at)
+    answer = await both.look(ANA, "C1", SessionsRequest(target=Named(database="some_db")))
+    assert isinstance(answer, Shown)
+    assert answer.cluster == "main"
+
+    silent._names = Names({}, {5: Database(5, "some_db", -1)}, at)
+    answer = await both.look(ANA, "C1", SessionsRequest(target=Named(database="some_db")))
+    assert isinstance(answer, Choice)
+
+
+async def test_nothing_that_hangs_is_waited_for_longer_than_an_answer_may_take(
+    both: Operations, own: PostgresCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The names come late and the look never: the bounds of each may not add up."""
+    monkeypatch.setattr(parts, "ANSWER_WITHIN", 0.2)
+
+    async def for_ever(*_: object, **__: object) -> Look:
+        return await asyncio.Future()
+
+    monkeypatch.setattr(own, "look", for_ever)
+    with pytest.raises(ClusterTimeout, match="did not answer within 5 s"):
+        await both.look(ANA, "C1", SessionsRequest(target=Named("main")))
 
 
 async def test_a_refused_password_is_said_without_showing_it() -> None:
