@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -47,10 +47,12 @@ READ_TIMEOUT = 3.0
 
 SIGNAL_TIMEOUT = 5.0
 
-# Our own connections are never closed for being idle, and no statement of ours waits long.
+# Our own connections are never closed for being idle, and no statement of ours waits long: a
+# server that is slow ends it itself, before we would give up the connection, whose slot others
+# would take.
 _SESSION = """
     set idle_session_timeout = 0;
-    set statement_timeout = '4500ms';
+    set statement_timeout = '2500ms';
     set lock_timeout = '400ms';
     set jit = off;
 """
@@ -74,6 +76,7 @@ class PostgresCluster:
         self._kept = HeldConnections(name, KEPT_CONNECTIONS, self._connect)
         self._names: Names | None = None
         self._own_roles: set[int] = set()
+        self._datid: int | None = None  # the database that the bot is connected to
         self._last_seen: datetime | None = None
 
     def __repr__(self) -> str:
@@ -128,11 +131,13 @@ class PostgresCluster:
                 # Behind a pooler a SET would stay on a connection that applications share.
                 if us["pid"] == connection.get_server_pid():
                     await connection.execute(_SESSION)
+                await _read_ahead(connection)
         except BaseException:
             connection.terminate()
             raise
         if us["usesysid"] is not None:
             self._own_roles.add(us["usesysid"])
+        self._datid = us["datid"]
         return connection
 
     async def own_roles(self) -> frozenset[int]:
@@ -165,10 +170,12 @@ class PostgresCluster:
             self._names = fresh
         return fresh
 
-    async def _catalog(self, connection: Connection, name: str) -> list[asyncpg.Record] | None:
+    async def _catalog(
+        self, connection: Connection, name: str, *parameters: object
+    ) -> list[asyncpg.Record] | None:
         """The rows, or None where somebody's lock on the catalog keeps them."""
         try:
-            return await connection.fetch(queries.get(name))
+            return await connection.fetch(queries.get(name), *parameters)
         except (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError):
             log.warning("cluster.catalog_locked", cluster=self._name, catalog=name)
             return None
@@ -283,6 +290,8 @@ class PostgresCluster:
         """The locks that one backend holds and waits for, those it waits for first."""
         async with self._reading() as connection:
             rows = await connection.fetch(queries.get("locks_of"), pid, limit)
+            here = {row["relation"] for row in rows if row["database"] in (0, self._datid)}
+            names = await self._relations(connection, here - {None})
         return tuple(
             HeldLock(
                 row["locktype"],
@@ -291,9 +300,15 @@ class PostgresCluster:
                 row["database"],
                 row["relation"],
                 row["waitstart"],
+                names.get(row["relation"]) if row["database"] in (0, self._datid) else None,
             )
             for row in rows
         )
+
+    async def _relations(self, connection: Connection, oids: set[int]) -> dict[int, str]:
+        """The names of relations here; none where somebody's lock on the catalogs hides them."""
+        rows = await self._catalog(connection, "relations", sorted(oids)) if oids else None
+        return {row["oid"]: _text(row["name"]) or "" for row in rows or ()}
 
     def _seen(self) -> None:
         self._last_seen = datetime.now(UTC)
@@ -323,6 +338,43 @@ class PostgresCluster:
                     raise trouble.of_statement(self._name, error) from error
                 raise
             self._seen()
+
+
+async def _read_ahead(connection: Connection) -> None:
+    """Have the backend read all that our statements need of the catalogs.
+
+    What it has in its caches it need not read again when somebody holds ACCESS EXCLUSIVE on
+    a catalog (VACUUM FULL, REINDEX SYSTEM). The guard's deadline is long past: it signals
+    nothing.
+    """
+    long_ago = datetime.fromtimestamp(0, UTC)
+    nobody = Guard(
+        server=ServerId(0, long_ago),
+        target=BackendId(0, long_ago),
+        action=Action.TERMINATE,
+        basis=Basis.IDENTITY,
+        xact_start=None,
+        backend_xid=None,
+        query_start=None,
+        conditions=(),
+        protected_roles=frozenset(),
+        protected_applications=(),
+        deadline=long_ago,
+    )
+    look = queries.get("look").replace("{where}", EVERYTHING)
+    statements: tuple[tuple[str, list[Any]], ...] = (
+        (queries.get("roles"), []),
+        (queries.get("databases"), []),
+        (look.replace("{order}", order((), Names({}, {}, long_ago), Parameters())), [[], [], 0, 0]),
+        (queries.get("locks"), []),
+        (queries.get("locks_of"), [0, 1]),
+        (queries.get("sight"), [[], []]),
+        signal_statement(nobody),
+    )
+    for statement, parameters in statements:
+        # What is locked just now is for later to find out.
+        with suppress(asyncpg.PostgresError):
+            await connection.fetch(statement, *parameters)
 
 
 def signal_statement(guard: Guard) -> tuple[str, list[Any]]:

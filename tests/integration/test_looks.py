@@ -4,16 +4,24 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
 
 import asyncpg
 import pytest
 
-from bot.backends import Look
+from bot.answers import Inspection
+from bot.backends import BackendId, Look
 from bot.blocking import tree
 from bot.conditions import InTree, freeze
 from bot.grammar import SessionsRequest, SortKey, parse_sessions
+from bot.kills import Actor
+from bot.ledger.sql import SqlLedger
+from bot.operations import Operations, Rules
+from bot.policy import Barrier
 from bot.postgres.cluster import PostgresCluster
-from tests.integration.conftest import Sessions
+from tests.integration.conftest import BOT, Sessions
+from tests.integration.test_kills import QuickClock
 from workspace.postgres import PostgresServer
 
 
@@ -239,6 +247,133 @@ async def test_a_look_does_not_hang_behind_a_lock_on_a_catalog(
     finally:
         await ddl.execute("rollback")
         await ddl.close()
+
+
+@pytest.mark.parametrize("catalog", ["pg_database", "pg_authid", "pg_class", "pg_proc"])
+async def test_the_first_look_of_a_connection_does_not_hang_behind_it_either(
+    pg: PostgresServer, sessions: Sessions, catalog: str
+) -> None:
+    """What a backend has not read before it can't read now; the sessions show all the same."""
+    session = await sessions.open()
+    ddl = await asyncpg.connect(pg.dsn())
+    fresh = PostgresCluster("main", pg.dsn(user=BOT), "db-1.internal")
+    await fresh.open()
+    await ddl.execute(f"begin; lock table {catalog} in access exclusive mode")
+    try:
+        async with asyncio.timeout(20):
+            found = await look(fresh, "")
+            assert session.get_server_pid() in pids(found)
+            await fresh.locks(found.names)
+            await fresh.locks_of(session.get_server_pid(), limit=5)
+    finally:
+        await ddl.execute("rollback")
+        await ddl.close()
+        await fresh.close()
+
+
+async def test_a_look_does_not_hang_behind_a_lock_on_a_users_table(
+    pg: PostgresServer, cluster: PostgresCluster, sessions: Sessions, looking: Operations
+) -> None:
+    """Neither the table, nor the tree, nor one session whole, its locks named or not."""
+    ddl, waiter = await sessions.open(app="ddl"), await sessions.open(app="waiter")
+    await ddl.execute("begin; lock table accounts in access exclusive mode")
+    task = asyncio.ensure_future(waiter.execute("select * from accounts"))
+    try:
+        found = await settle(cluster, "blocked", waiter.get_server_pid())
+        assert found.waits.blocked_by == {waiter.get_server_pid(): (ddl.get_server_pid(),)}
+        waited = found.waits.since
+        while not waited:  # PostgreSQL notes it a moment after the wait began
+            waited = (await look(cluster, "blocked")).waits.since
+        assert set(waited) == {waiter.get_server_pid()}
+        assert found.server.now - waited[waiter.get_server_pid()] < timedelta(minutes=1)
+
+        drawn = await looking.tree(ANA, "C1", "main")
+        assert [branch.pid for branch in drawn.branches] == [
+            ddl.get_server_pid(),
+            waiter.get_server_pid(),
+        ]
+        whole = await looking.inspect(
+            ANA, "C1", cluster_name="main", backend_id=identity(found), full=False
+        )
+        assert isinstance(whole, Inspection)
+        assert whole.branches == drawn.branches
+        assert set(whole.around) == {ddl.get_server_pid(), waiter.get_server_pid()}
+        assert whole.since == waited[waiter.get_server_pid()]
+        assert whole.locks[0].relation is not None
+        assert whole.locks[0].relname is None  # the bot is connected to another database
+    finally:
+        await ddl.execute("rollback")
+        await task
+
+
+def identity(found: Look) -> BackendId:
+    assert found.rows[0].id is not None
+    return found.rows[0].id
+
+
+ANA = Actor("UANA", "T1")
+
+
+@pytest.fixture
+async def looking(cluster: PostgresCluster, tmp_path: Path) -> AsyncIterator[Operations]:
+    ledger = SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    await ledger.open()
+    yield Operations({"main": cluster}, ledger, QuickClock(), rules=Rules(), owner="me")
+    await ledger.close()
+
+
+async def test_locks_are_named_in_the_bots_own_database(
+    pg: PostgresServer, sessions: Sessions
+) -> None:
+    own = PostgresCluster("main", pg.dsn(user=BOT, database="some_db"), "db-1.internal")
+    await own.open()
+    holder = await sessions.open()
+    ddl = await asyncpg.connect(pg.dsn(database="some_db"))
+    try:
+        await holder.execute("begin; lock table accounts in row exclusive mode")
+        locks = await own.locks_of(holder.get_server_pid(), limit=50)
+        assert "public.accounts" in {lock.relname for lock in locks}
+        # Where the catalog is locked the number stands for the name, and nothing hangs.
+        await ddl.execute("begin; lock table pg_class in access exclusive mode")
+        async with asyncio.timeout(10):
+            locks = await own.locks_of(holder.get_server_pid(), limit=50)
+        assert {lock.relname for lock in locks} == {None}
+        await ddl.execute("rollback")
+    finally:
+        ddl.terminate()
+        await own.close()
+
+
+async def test_a_superusers_session_at_the_root_says_who_can_end_it(
+    pg: PostgresServer, cluster: PostgresCluster, sessions: Sessions, looking: Operations
+) -> None:
+    root = await asyncpg.connect(pg.dsn(database="some_db"))
+    waiter = await sessions.open()
+    await root.execute("begin; update accounts set balance = 1 where id = 9")
+    task = asyncio.ensure_future(waiter.execute("update accounts set balance = 2 where id = 9"))
+    try:
+        await settle(cluster, "blocked", waiter.get_server_pid())
+        drawn = await looking.tree(ANA, "C1", "main")
+        assert drawn.barriers == {
+            root.get_server_pid(): Barrier("a superuser's session", "a superuser")
+        }
+    finally:
+        await root.execute("rollback")
+        await root.close()
+        await task
+
+
+async def test_a_standby_says_that_it_is_one_and_is_looked_at_as_any() -> None:
+    async with PostgresServer() as standby:
+        await standby.become_standby()
+        cluster = PostgresCluster("prod", standby.dsn(), "db-2.internal")
+        await cluster.open()
+        try:
+            found = await look(cluster, "all")
+            assert found.server.in_recovery
+            assert "startup" in {row.backend_type for row in found.rows}
+        finally:
+            await cluster.close()
 
 
 async def test_a_query_in_another_encoding_is_shown_and_breaks_nothing(

@@ -2,10 +2,11 @@
 --
 -- A prepared transaction has no process: pg_blocking_pids gives 0 for it, and pg_locks no
 -- pid. Its lock on its own transaction id says which one it is. This reads the function
--- under pg_prepared_xacts, for the view joins catalogs that may be locked.
+-- under pg_prepared_xacts, for the view joins catalogs that may be locked, and the one under
+-- pg_locks, since any view stands still where pg_class is locked.
 with
 locks as materialized (
-    select * from pg_locks
+    select * from pg_lock_status()
 ),
 waiting as (
     select * from locks where not granted

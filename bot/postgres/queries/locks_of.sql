@@ -1,4 +1,4 @@
--- The locks of one backend, those that it waits for first.
+-- The locks of one backend, those that it waits for first; by the function under pg_locks.
 select
     locktype,
     database,
@@ -7,7 +7,7 @@ select
     granted,
     fastpath,
     waitstart
-from pg_locks
+from pg_lock_status()
 where pid = $1
 order by granted, locktype, relation, mode
 limit $2

@@ -36,9 +36,10 @@ matched as materialized (
     where ({where})
 ),
 waiting_since as materialized (
-    -- Reading pg_locks takes the lock manager's partitions too: only where somebody waits.
+    -- This takes the lock manager's partitions too: only where somebody waits. It is the
+    -- function under pg_locks, for the view stands still where pg_class is locked.
     select pid, min(waitstart) as waitstart
-    from pg_locks
+    from pg_lock_status()
     where not granted and waitstart is not null and exists (select from edges)
     group by pid
 ),

@@ -1,3 +1,3 @@
 -- Who we are there, without a word to the catalogs. A pooler hands out another backend key
 -- than the backend has: the caller compares the pid with the one that it was given.
-select pid, usesysid from pg_stat_get_activity(pg_backend_pid())
+select pid, usesysid, datid from pg_stat_get_activity(pg_backend_pid())
