@@ -12,6 +12,7 @@ from bot.blocking import Branch, HeldLock, Locks
 from bot.errors import ClusterError
 from bot.grammar import HistoryRequest, KillRequest, SessionsRequest
 from bot.kills import Actor, Conclusion, Proposal, Spared
+from bot.policy import Barrier
 from bot.ports import Entry
 
 
@@ -36,7 +37,8 @@ class Sessions:
 class Tree:
     """The tree of blockers of one server, roots first.
 
-    `rows` are the backends in it; `spared` says why a root is not to be ended here.
+    `rows` are the backends in it; `barriers` says why one is not to be ended here, and who
+    can end it.
     `more` counts the backends of the tree that were not fetched.
     """
 
@@ -44,14 +46,18 @@ class Tree:
     branches: tuple[Branch, ...]
     rows: Mapping[int, Backend]
     locks: Locks
-    spared: Mapping[int, str]
+    barriers: Mapping[int, Barrier]
     more: int
     asked_by: Actor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """Everything about one backend. `backend.query` is in full where `full`, else redacted."""
+    """Everything about one backend. `backend.query` is in full where `full`, else redacted.
+
+    `branches` is the part of the tree of blockers that it stands in, `around` the backends
+    there, as far as they are known.
+    """
 
     cluster: str
     server: Server
@@ -59,9 +65,10 @@ class Inspection:
     backend: Backend
     full: bool
     locks: tuple[HeldLock, ...]
-    blocked_by: tuple[int, ...]
-    waiting_behind: tuple[int, ...]
-    why_spared: str | None
+    branches: tuple[Branch, ...]
+    around: Mapping[int, Backend]
+    since: datetime | None  # it has waited for a lock since then
+    barrier: Barrier | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,11 @@ class LockWait:
 
 @dataclass(frozen=True, slots=True)
 class HeldLock:
-    """A lock of one backend, held or (not `granted`) waited for; oids as `pg_locks` has them."""
+    """A lock of one backend, held or (not `granted`) waited for; oids as `pg_locks` has them.
+
+    `relname` is the relation's name with its schema, None where it can't be read: each
+    database keeps its own, and the bot is connected to one.
+    """
 
     locktype: str
     mode: str
@@ -34,6 +38,7 @@ class HeldLock:
     database: int | None
     relation: int | None
     since: datetime | None
+    relname: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,14 @@ class Locks:
         """Every prepared transaction in somebody's way, the oldest first."""
         found = {one.gid: one for several in self.prepared.values() for one in several}
         return tuple(sorted(found.values(), key=lambda one: (one.prepared, one.gid)))
+
+    def under_leaders(self, backends: Iterable[Backend]) -> "Locks":
+        """The same, with a leader's waits being those of its parallel workers too."""
+        leaders = {row.pid: row.leader_pid for row in backends if row.leader_pid is not None}
+        waits = dict(self.waits)
+        for pid, wait in self.waits.items():
+            waits.setdefault(leaders.get(pid, pid), wait)
+        return Locks(waits, self.prepared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +108,25 @@ def under_leaders(waits: Waits, backends: Iterable[Backend]) -> Waits:
         if mine:
             blocked_by[leader] = tuple(mine)
     return Waits(blocked_by)
+
+
+def around(waits: Waits, pid: int) -> Waits:
+    """The part of it that one backend is in: whom it waits for, and who waits behind it."""
+    before: set[int] = set()
+    todo = [pid]
+    while todo:
+        for blocker in waits.blocked_by.get(todo.pop(), ()):
+            if blocker not in before:
+                before.add(blocker)
+                todo.append(blocker)
+    part = {pid, *before, *waits.behind([pid])}
+    return Waits(
+        {
+            waiter: tuple(blocker for blocker in blockers if blocker in part)
+            for waiter, blockers in waits.blocked_by.items()
+            if waiter in part and not part.isdisjoint(blockers)
+        }
+    )
 
 
 def tree(waits: Waits) -> tuple[Branch, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from enum import StrEnum
 
-from bot.backends import CLIENT_BACKEND, Backend, Names
+from bot.backends import CLIENT_BACKEND, Backend, Names, Role
 from bot.errors import UsageError
 from bot.grammar import Aged, Field, KillRequest, Match, Pattern, Term
 
@@ -69,6 +69,14 @@ def _holds(allowlist: Allowlist, person: Person) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Barrier:
+    """Why the bot does not end a backend, and who can."""
+
+    why: str
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
 class Protection:
     """What is never killed on one cluster.
 
@@ -115,6 +123,26 @@ class Protection:
         if _named(backend.application_name or "", self.applications):
             return "PROTECTED_APPLICATIONS"
         return None
+
+    def barrier(self, backend: Backend, roles: Mapping[int, Role]) -> Barrier | None:
+        """Why the bot does not or can't end this backend, and who can; None where it may.
+
+        Only for what is offered: whom a preview may name is `why`'s to say, and whom
+        PostgreSQL lets end is PostgreSQL's.
+        """
+        role = roles.get(backend.usesysid) if backend.usesysid is not None else None
+        of_superuser = role is None or role.rolsuper
+        why = self.why(backend)
+        if why is None:
+            own = [roles[oid] for oid in self.own_roles if oid in roles]
+            if role is None or not role.rolsuper or any(each.rolsuper for each in own):
+                return None
+            why = "a superuser's session"
+        if backend.backend_type == "autovacuum worker":
+            who = "a superuser, from PostgreSQL 18 on a member of pg_signal_autovacuum_worker too"
+        else:
+            who = "a superuser" if of_superuser else "a member of pg_signal_backend"
+        return Barrier(why, who)
 
 
 def _named(name: str, globs: tuple[Glob, ...]) -> bool:

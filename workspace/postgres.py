@@ -217,6 +217,14 @@ class PostgresServer:
                 raise _error(f"PostgreSQL is still shutting down ({mode})", den.read_log())
         await self._run(den, self._port)
 
+    async def become_standby(self) -> None:
+        """Restart as a hot standby of nobody: it reads, and recovers for ever what never comes.
+
+        https://www.postgresql.org/docs/current/warm-standby.html
+        """
+        self._running_den().write_private("data/standby.signal", "")
+        await self.restart()
+
     async def stop(self) -> None:
         """End the server and remove all that it left; harmless where nothing runs."""
         if self._den is None:

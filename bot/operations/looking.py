@@ -6,8 +6,8 @@ from dataclasses import replace
 import structlog
 
 from bot.answers import Choice, ClusterCard, Gone, Inspection, Looked, Overview, Sessions, Tree
-from bot.backends import BackendId, Look
-from bot.blocking import tree, under_leaders
+from bot.backends import Backend, BackendId, Look
+from bot.blocking import Branch, around, tree, under_leaders
 from bot.conditions import InTree, PidIn
 from bot.errors import ClusterError, TargetError
 from bot.grammar import SessionsRequest
@@ -123,18 +123,19 @@ class Looking(Parts):
     async def tree(self, actor: Actor, channel_id: str, cluster_name: str) -> Tree:
         """Who blocks whom on a cluster, roots first."""
         cluster = self._cluster(cluster_name)
-        names = await cluster.names()
-        look = await cluster.look((InTree(),), names=names, everything=True, limit=TREE_ROWS)
-        locks = await cluster.locks(names)
+        async with self._in_time(cluster):
+            names = await cluster.names()
+            look = await cluster.look((InTree(),), names=names, everything=True, limit=TREE_ROWS)
+            locks = await cluster.locks(names)
         await self._remember(actor, channel_id, look, ALONE)
         protection = await self._protection(cluster, look)
-        spared = {row.pid: protection.why(row) for row in look.rows}
+        barriers = {row.pid: protection.barrier(row, names.roles) for row in look.rows}
         return Tree(
             look=_redacted(look),
             branches=tree(under_leaders(look.waits, look.rows)),
             rows={row.pid: row for row in _redacted(look).rows},
-            locks=locks,
-            spared={pid: why for pid, why in spared.items() if why is not None},
+            locks=locks.under_leaders(look.rows),
+            barriers={pid: each for pid, each in barriers.items() if each is not None},
             more=look.counts.total - len(look.rows),
             asked_by=actor,
         )
@@ -153,11 +154,14 @@ class Looking(Parts):
         The look at a full query is recorded first: without the record it is redacted.
         """
         cluster = self._cluster(cluster_name)
-        names = await cluster.names()
-        look = await cluster.look((PidIn((backend_id.pid,)),), names=names, everything=True)
-        row = next((row for row in look.rows if row.id == backend_id), None)
-        if row is None:
-            return Gone(cluster=cluster_name, id=backend_id)
+        async with self._in_time(cluster):
+            names = await cluster.names()
+            look = await cluster.look((PidIn((backend_id.pid,)),), names=names, everything=True)
+            row = next((row for row in look.rows if row.id == backend_id), None)
+            if row is None:
+                return Gone(cluster=cluster_name, id=backend_id)
+            locks = await cluster.locks_of(row.pid, limit=INSPECTED_LOCKS)
+            branches, rows = await self._around(cluster, look, row.pid)
         what = f"pid {row.pid}, {'with its full query' if full else 'redacted'}"
         recorded = await self._remember(actor, channel_id, look, what)
         full = full and recorded
@@ -168,11 +172,22 @@ class Looking(Parts):
             names=names,
             backend=row if full else replace(row, query=redact(row.query)),
             full=full,
-            locks=await cluster.locks_of(row.pid, limit=INSPECTED_LOCKS),
-            blocked_by=look.waits.blocked_by.get(row.pid, ()),
-            waiting_behind=tuple(sorted(look.waits.behind([row.pid]))),
-            why_spared=protection.why(row),
+            locks=locks,
+            branches=branches,
+            around=rows,
+            since=look.waits.since.get(row.pid),
+            barrier=protection.barrier(row, names.roles),
         )
+
+    async def _around(
+        self, cluster: Cluster, look: Look, pid: int
+    ) -> tuple[tuple[Branch, ...], dict[int, Backend]]:
+        """The part of the tree that a backend stands in; the server is asked only if it may."""
+        if not look.waits.blocked_by:
+            return (), {}
+        found = await cluster.look((InTree(),), names=look.names, everything=True, limit=TREE_ROWS)
+        branches = tree(around(under_leaders(found.waits, found.rows), pid))
+        return branches, {row.pid: row for row in _redacted(found).rows}
 
 
 def _redacted(look: Look) -> Look:

@@ -1,5 +1,7 @@
 """Beside the channel: the login, the guide, what PostgreSQL says, and what can be broken."""
 
+import asyncio
+
 import pytest
 from playwright.async_api import expect
 
@@ -144,7 +146,9 @@ async def test_on_a_phone_the_channels_are_a_drawer(look: Look) -> None:
     await tab.get_by_role("link", name="random").click()
     await expect(tab.locator(".channel-title h1")).to_have_text("random")
     await expect(tab.get_by_role("link", name="random")).to_be_hidden()
-    await tab.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
+    async with asyncio.timeout(10):  # the drawer slides
+        while not await tab.evaluate("document.documentElement.scrollWidth <= innerWidth"):
+            await asyncio.sleep(0.05)
 
 
 async def test_on_a_wide_screen_the_panel_folds_away(look: Look) -> None:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.backends import Backend, Waits
-from bot.blocking import Branch, tree, under_leaders
+from bot.blocking import Branch, Locks, LockWait, around, tree, under_leaders
 
 
 def drawn(waits: dict[int, tuple[int, ...]]) -> list[tuple[int, int]]:
@@ -49,9 +49,33 @@ def test_a_worker_that_waits_for_its_own_leader_is_no_wait() -> None:
     assert under_leaders(Waits({21: (20,)}), backends).blocked_by == {}
 
 
+def test_a_leader_waits_for_what_its_worker_waits_for() -> None:
+    wait = LockWait("relation", "AccessShareLock", None)
+    backends = [Backend(pid=20), Backend(pid=21, leader_pid=20)]
+    assert Locks({21: wait}).under_leaders(backends).waits == {20: wait, 21: wait}
+
+
+def test_around_one_are_those_before_it_and_behind_it_and_nobody_else() -> None:
+    waits = Waits({2: (1,), 3: (2, 9), 4: (1,), 6: (5,), 7: (3, 5)})
+    assert around(waits, 2).blocked_by == {2: (1,), 3: (2,), 7: (3,)}
+    assert around(waits, 3).blocked_by == {2: (1,), 3: (2, 9), 7: (3,)}
+    assert around(waits, 1).blocked_by == {2: (1,), 3: (2,), 4: (1,), 7: (3,)}
+    assert around(waits, 8).blocked_by == {}
+
+
 waits = st.dictionaries(
     st.integers(1, 15), st.lists(st.integers(0, 15), min_size=1, max_size=3).map(tuple)
 )
+
+
+@given(waits, st.integers(0, 15))
+def test_around_one_is_as_much_of_it_as_before_and_as_many_behind(
+    blocked_by: dict[int, tuple[int, ...]], pid: int
+) -> None:
+    everyone = Waits(blocked_by)
+    part = around(everyone, pid)
+    assert part.behind([pid]) == everyone.behind([pid])
+    assert part.blocked_by.get(pid, ()) == everyone.blocked_by.get(pid, ())
 
 
 @given(waits)

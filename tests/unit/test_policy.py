@@ -8,7 +8,7 @@ import pytest
 from bot.backends import Backend, Names, Role
 from bot.errors import UsageError
 from bot.grammar import KillRequest, parse_kill
-from bot.policy import Allowlist, Person, Protection, Right, may, require_narrow
+from bot.policy import Allowlist, Barrier, Person, Protection, Right, may, require_narrow
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -106,6 +106,44 @@ class TestProtection:
 
     def test_a_role_without_a_name_matters_only_where_roles_are_protected_by_name(self) -> None:
         assert Protection().why(backend(usename=None)) is None
+
+    @pytest.mark.parametrize(
+        ("changes", "barrier"),
+        [
+            ({}, None),
+            ({"usesysid": 10}, Barrier("a superuser's session", "a superuser")),
+            ({"usename": "admin", "usesysid": 21}, Barrier("PROTECTED_ROLES", "a superuser")),
+            (
+                {"application_name": "backup-3"},
+                Barrier("PROTECTED_APPLICATIONS", "a member of pg_signal_backend"),
+            ),
+            (
+                {"backend_type": "walsender"},
+                Barrier("walsender, not a client backend", "a member of pg_signal_backend"),
+            ),
+            (
+                {"backend_type": "walsender", "usesysid": 10},
+                Barrier("walsender, not a client backend", "a superuser"),
+            ),
+            (
+                {"backend_type": "autovacuum worker", "usesysid": None, "usename": None},
+                Barrier(
+                    "autovacuum worker, not a client backend",
+                    "a superuser, from PostgreSQL 18 on a member of "
+                    "pg_signal_autovacuum_worker too",
+                ),
+            ),
+        ],
+    )
+    def test_who_can_end_what_the_bot_does_not(
+        self, changes: dict, barrier: Barrier | None
+    ) -> None:
+        roles = {20: Role(20, "web", False, -1), 10: Role(10, "postgres", True, -1)}
+        assert self.protection.barrier(backend(**changes), roles) == barrier
+
+    def test_a_bot_that_is_a_superuser_ends_superusers_sessions(self) -> None:
+        roles = {10: Role(10, "postgres", True, -1), 99: Role(99, "bot", True, -1)}
+        assert self.protection.barrier(backend(usesysid=10), roles) is None
 
     def test_the_statement_is_given_the_oids_as_the_names_are_now(self) -> None:
         names = Names({20: Role(20, "web", False, -1), 21: Role(21, "admin", False, -1)}, {}, NOW)

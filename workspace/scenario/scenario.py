@@ -26,7 +26,7 @@ class Scenario:
     Args:
         workspace: Where people talk to the bot; the guide follows what happens there.
         main: A fresh server, started with `cast.SETTINGS`, where the story plays.
-        prod: Another, so that a `some_db` is found twice.
+        prod: Another, so that a `some_db` is found twice; it becomes a standby.
 
     The servers are started and stopped by whoever made them. All connections are to loopback.
     """
@@ -54,6 +54,7 @@ class Scenario:
             await asyncio.gather(
                 _set_up(self._server, "some_db", "shop"), _set_up(self._prod_server, "some_db")
             )
+            await self._prod_server.become_standby()
             await self._begin()
         except BaseException:
             await self._close()

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.answers import Gone, Inspection
-from bot.backends import PREPARED_TRANSACTION
-from bot.blocking import HeldLock
+from bot.blocking import Branch, HeldLock
 from bot.grammar import ACTIVITY_COLUMNS
 from bot.slack.views import blocks, cluster
 from bot.slack.views.actions import ActionId, RowRef
 from bot.slack.views.blocks import Block
 from bot.slack.views.lines import Line, Quoted, strong
-from bot.slack.views.text import age, clock, count, some, timestamp, visible
+from bot.slack.views.text import age, clock, count, dotted, plain, timestamp, visible
+from bot.slack.views.tree import indented
 
 View = dict[str, Any]
 
@@ -25,6 +25,8 @@ CALLBACK_ID = "session"
 _TITLE = 24
 _QUERY = 3000
 _LOCKS = 2500
+_BRANCHES = 25
+"""Lines of the tree around a session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,23 +96,27 @@ def _contents(opened: Opened, answer: Inspection) -> Iterable[Block | None]:
     yield blocks.paragraph(strong(said if answer.full else "query, without its literals"))
     query = _cut(_lines(answer.backend.query or ""), _QUERY)
     yield blocks.preformatted(query if query.strip() else " ")
+    yield from _around(answer)
     yield from _locks(answer)
     yield blocks.actions([*_buttons(opened, answer)])
     yield blocks.foot((f"as of {clock(server.now)}",))
 
 
 def _standing(answer: Inspection) -> Iterable[Line]:
-    if answer.blocked_by:
-        pids = [
-            "a prepared transaction" if pid == PREPARED_TRANSACTION else str(pid)
-            for pid in answer.blocked_by
-        ]
-        yield (f"waits for {some(pids, 10)}",)
-    if answer.waiting_behind:
-        behind = [str(pid) for pid in answer.waiting_behind]
-        yield (f"{count(len(behind), 'session')} wait behind it: {some(behind, 10)}",)
-    if answer.why_spared is not None:
-        yield ("The bot does not end it: ", Quoted(answer.why_spared))
+    itself = next((each for each in answer.branches if each.pid == answer.backend.pid), None)
+    if itself is not None and not itself.is_root:
+        since = answer.since
+        lasting = f" for {age(answer.server.now - since)}" if since is not None else ""
+        yield (f"waits for a lock{lasting}",)
+    if itself is not None and itself.behind:
+        waits = "waits" if itself.behind == 1 else "wait"
+        yield (f"{count(itself.behind, 'session')} {waits} behind it",)
+    if answer.barrier is not None:
+        yield (
+            "The bot does not end it: ",
+            Quoted(answer.barrier.why),
+            f". Who can: {answer.barrier.who}.",
+        )
 
 
 def _pairs(answer: Inspection) -> Iterable[tuple[str, str]]:
@@ -134,19 +140,45 @@ def _pairs(answer: Inspection) -> Iterable[tuple[str, str]]:
             yield name, str(value)
 
 
+def _around(answer: Inspection) -> Iterable[Block]:
+    if not answer.branches:
+        return
+    yield blocks.paragraph(strong("who waits for whom around it"))
+    lines = [_branch(answer, branch) for branch in answer.branches[:_BRANCHES]]
+    if (more := len(answer.branches) - _BRANCHES) > 0:
+        lines.append(f"… and {more} more: see the blocking tree")
+    yield blocks.preformatted("\n".join(lines))
+
+
+def _branch(answer: Inspection, branch: Branch) -> str:
+    backend = answer.around.get(branch.pid)
+    here = "◂ this one" if branch.pid == answer.backend.pid else None
+    if backend is None:
+        return dotted((indented(branch), here))
+    length = backend.state_age(answer.server.now)
+    lasting = f" {age(length, short=True)}" if length is not None else ""
+    doing = f"{backend.state}{lasting}" if backend.state else None
+    return dotted((indented(branch), plain(backend.usename, 40).strip(), doing, here))
+
+
 def _locks(answer: Inspection) -> Iterable[Block]:
     if not answer.locks:
         return
     yield blocks.paragraph(strong("locks, those it waits for first"))
     lines = [_lock(answer, lock) for lock in answer.locks]
     yield blocks.preformatted(_cut("\n".join(lines), _LOCKS))
+    if any(lock.relation is not None and lock.relname is None for lock in answer.locks):
+        yield blocks.foot(
+            ("A number is a relation of another database: select <number>::regclass there.",)
+        )
 
 
 def _lock(answer: Inspection, lock: HeldLock) -> str:
     how = "holds " if lock.granted else "waits "
     what = lock.locktype
     if lock.relation is not None:
-        what = f"{'' if what == 'relation' else f'{what} of '}relation {lock.relation}"
+        name = plain(lock.relname, 130) if lock.relname else f"relation {lock.relation}"
+        what = name if what == "relation" else f"{what} of {name}"
     database = answer.names.databases.get(lock.database) if lock.database else None
     within = f" in {visible(database.datname)}" if database is not None else ""
     since = (
@@ -159,7 +191,7 @@ def _lock(answer: Inspection, lock: HeldLock) -> str:
 
 def _buttons(opened: Opened, answer: Inspection) -> Iterable[Block]:
     yield from _refresh_button(opened)
-    if answer.why_spared is None:
+    if answer.barrier is None:
         yield blocks.button(
             "Terminate…", ActionId.SESSION_KILL, opened.row.encode(), style="danger"
         )

@@ -19,7 +19,7 @@ from bot.slack.views.text import age, clock, count, dotted, plain
 _COLUMNS = (
     Column("pid", (40,)),
     Column("usename", (63, 40, 30, 20)),
-    Column("state", (40, 40, 30)),
+    Column("state", (60, 40, 30)),
     Column("waits", (40, 40, 30, 20)),
     Column("holds up", (16,)),
     Column("datname", (63, 40, 30, 20)),
@@ -71,7 +71,8 @@ def _summary(answer: Tree) -> Iterable[Line]:
         yield ("Nobody waits for a lock.",)
         return
     roots = _roots(answer)
-    yield (f"{count(waiting, 'session')} wait behind {count(len(roots), 'root')}",)
+    waits = "waits" if waiting == 1 else "wait"
+    yield (f"{count(waiting, 'session')} {waits} behind {count(len(roots), 'root')}",)
     if any(branch.in_cycle for branch in roots):
         yield ("⚠ A deadlock: PostgreSQL ends one of them by itself after deadlock_timeout.",)
 
@@ -86,7 +87,7 @@ def _spoken(answer: Tree, branch: Branch) -> Line:
 
 def _row(answer: Tree, branch: Branch) -> Iterable[str]:
     backend = answer.rows.get(branch.pid)
-    yield _indented(branch)
+    yield indented(branch)
     if backend is None:
         waits = "" if branch.is_prepared else "not shown"
         yield from ("", _PREPARED if branch.is_prepared else "", waits, _held_up(branch))
@@ -101,11 +102,11 @@ def _row(answer: Tree, branch: Branch) -> Iterable[str]:
     yield backend.query or ""
 
 
-def _indented(branch: Branch) -> str:
+def indented(branch: Branch) -> str:
+    """`└ 33911`: the longer the way to its root, the longer the line."""
     name = _PREPARED if branch.is_prepared else str(branch.pid)
-    # Slack trims plain spaces at a cell's edge; these it keeps.
-    step = "\u2007\u2007" * (min(branch.depth, _DEEPEST) - 1)
-    return f"{step}└ {name}" if branch.depth else name
+    # No space would be sure to stay at a cell's edge.
+    return f"└{'─' * (min(branch.depth, _DEEPEST) - 1)} {name}" if branch.depth else name
 
 
 def _state(answer: Tree, backend: Backend) -> str:
@@ -143,14 +144,14 @@ def _remedies(answer: Tree) -> Iterable[Block]:
         yield blocks.preformatted(f"ROLLBACK PREPARED {_literal(one.gid)};")
     for branch in _roots(answer)[:_REMEDIES]:
         backend = answer.rows.get(branch.pid)
-        why = answer.spared.get(branch.pid)
-        if backend is None or backend.backend_start is None or why is None:
+        barrier = answer.barriers.get(branch.pid)
+        if backend is None or backend.backend_start is None or barrier is None:
             continue
         yield blocks.paragraph(
             (
-                f"pid {branch.pid} holds up {branch.behind}, and the bot does not end it (",
-                Quoted(why),
-                "). Who may, and is sure, can; it spares any other backend under that pid:",
+                f"pid {branch.pid} holds up {branch.behind}, and the bot does not end it: ",
+                Quoted(barrier.why),
+                f". Who can: {barrier.who}. This spares any other backend under that pid:",
             )
         )
         yield blocks.preformatted(
@@ -189,7 +190,7 @@ def _controls(answer: Tree) -> Iterable[Block]:
 
 def _root_to_end(answer: Tree, branch: Branch) -> Block | None:
     backend = answer.rows.get(branch.pid)
-    if backend is None or backend.id is None or branch.pid in answer.spared:
+    if backend is None or backend.id is None or branch.pid in answer.barriers:
         return None
     value = RowRef(answer.look.server.cluster, backend.id).encode()
     if not blocks.fits_option(value):

@@ -1,0 +1,143 @@
+"""One session whole, as a modal."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bot.answers import Gone, Inspection
+from bot.backends import Backend, Database, Names, Waits
+from bot.blocking import HeldLock, tree
+from bot.policy import Barrier
+from bot.slack.views.actions import ActionId, RowRef
+from bot.slack.views.message import Message
+from bot.slack.views.session import Opened, gone, placeholder, session, trouble
+from tests.unit.builders import NOW, ago, backend, identity, server, waiter
+from tests.unit.reading import lines, pressable
+from workspace.blocks import problems_of_view
+
+OPENED = Opened(RowRef("main", identity(33507)), "C1")
+NAMES = Names({}, {16384: Database(16384, "some_db", -1)}, NOW)
+
+
+def inspection(seen: Backend | None = None, **values: Any) -> Inspection:
+    story: dict[str, Any] = {
+        "cluster": "main",
+        "server": server(),
+        "names": NAMES,
+        "backend": seen or backend(),
+        "full": False,
+        "locks": (),
+        "branches": (),
+        "around": {},
+        "since": None,
+        "barrier": None,
+    }
+    return Inspection(**{**story, **values})
+
+
+def shown(**values: Any) -> Message:
+    view = session(OPENED, inspection(**values))
+    assert problems_of_view(view) == []
+    return Message("modal", tuple(view["blocks"]))
+
+
+def test_every_column_that_has_a_value_is_there_with_the_ages_of_its_instants():
+    said = lines(shown())
+    assert "usename some_user" in said
+    assert any(line.startswith("xact_start 20") and "32 min ago" in line for line in said)
+    assert not any(line.startswith("query_id") for line in said)
+    assert "update accounts set balance = balance - ? where id = ?" in said
+
+
+def test_the_full_query_says_that_it_is_for_one_alone():
+    full = shown(seen=backend(query="select 'a'\nfrom b"), full=True)
+    assert "query, in full: for you alone, and this look is on record" in lines(full)
+    assert "select 'a'" in lines(full)
+    assert "query, without its literals" in lines(shown())
+
+
+def test_the_tree_around_it_marks_where_it_stands():
+    waits = Waits({33911: (33507,), 33912: (33911,)})
+    around = {33507: backend(), 33911: waiter(), 33912: waiter(33912, usename="batch")}
+    said = lines(shown(seen=waiter(), branches=tree(waits), around=around, since=ago(minutes=3)))
+    assert "waits for a lock for 3 min" in said
+    assert "1 session waits behind it" in said
+    at = said.index("who waits for whom around it")
+    assert said[at + 1 : at + 4] == [
+        "33507 · some_user · idle in transaction 32 min",
+        "└ 33911 · web · active 4 min · ◂ this one",
+        "└─ 33912 · batch · active 4 min",
+    ]
+
+
+def test_a_long_queue_is_cut_and_counted():
+    waits = Waits(dict.fromkeys(range(1, 60), (33507,)))
+    said = lines(shown(branches=tree(waits)))
+    assert "59 sessions wait behind it" in said
+    assert "… and 35 more: see the blocking tree" in said
+
+
+def test_locks_are_named_where_the_bot_may_read_their_names():
+    locks = (
+        HeldLock("relation", "AccessExclusiveLock", False, 16384, 5, ago(minutes=2), "public.a"),
+        HeldLock("tuple", "ExclusiveLock", True, 16384, 5, None, "public.a"),
+        HeldLock("relation", "RowExclusiveLock", True, 99, 7, None),
+        HeldLock("transactionid", "ExclusiveLock", True, None, None, None),
+    )
+    said = lines(shown(locks=locks))
+    at = said.index("locks, those it waits for first")
+    assert said[at + 1 : at + 5] == [
+        "waits AccessExclusiveLock on public.a in some_db for 2 min",
+        "holds ExclusiveLock on tuple of public.a in some_db",
+        "holds RowExclusiveLock on relation 7",
+        "holds ExclusiveLock on transactionid",
+    ]
+    # The way to a name that is not to be had from here.
+    assert any("::regclass" in line for line in said)
+    assert not any("::regclass" in line for line in lines(shown(locks=locks[:2])))
+
+
+def test_the_button_begins_a_kill_of_that_very_session():
+    press = pressable(shown())
+    assert press["Terminate…"]["action_id"] == ActionId.SESSION_KILL
+    assert press["Terminate…"]["value"] == OPENED.row.encode()
+
+
+def test_what_the_bot_can_not_end_says_who_can_and_has_no_button():
+    message = shown(barrier=Barrier("a superuser's session", "a superuser"))
+    assert "The bot does not end it: a superuser's session. Who can: a superuser." in lines(message)
+    assert list(pressable(message)) == ["Refresh"]
+
+
+def test_any_name_and_query_fits_and_is_no_markup():
+    hostile = "<!channel> *b* \u202e" + "字" * 60
+    many = tuple(
+        HeldLock("relation", "AccessShareLock", True, 16384, at, None, hostile * 3)
+        for at in range(50)
+    )
+    waits = Waits(dict.fromkeys(range(1, 60), (33507,)))
+    around = {pid: waiter(pid, usename=hostile) for pid in range(1, 60)}
+    seen = backend(usename=hostile, application_name=hostile, query=hostile * 200)
+    message = shown(seen=seen, locks=many, branches=tree(waits), around=around, full=True)
+    assert "\u202e" not in "\n".join(lines(message))
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        placeholder(OPENED),
+        trouble(OPENED, [("main did not answer",)]),
+        gone(OPENED, Gone(cluster="main", id=identity(33507))),
+    ],
+)
+def test_what_stands_in_its_place_is_a_view_that_carries_the_same(view):
+    assert problems_of_view(view) == []
+    assert Opened.decode(view["private_metadata"]) == OPENED
+
+
+def test_a_value_from_outside_is_refused():
+    for text in ("", "{}", "[]", '{"row": "main", "channel": "C1"}', "null"):
+        with pytest.raises(ValueError):
+            Opened.decode(text)
+    assert replace(OPENED, channel_id="C2").encode() != OPENED.encode()
