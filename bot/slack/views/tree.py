@@ -19,9 +19,9 @@ from bot.slack.views.text import age, clock, count, dotted, plain
 _COLUMNS = (
     Column("pid", (40,)),
     Column("usename", (63, 40, 30, 20)),
+    Column("holds up", (16,)),
     Column("state", (60, 40, 30)),
     Column("waits", (40, 40, 30, 20)),
-    Column("holds up", (16,)),
     Column("datname", (63, 40, 30, 20)),
     Column("application_name", (63, 40, 30, 20)),
     Column("query", (80, 50, 30, 20)),
@@ -89,14 +89,14 @@ def _row(answer: Tree, branch: Branch) -> Iterable[str]:
     backend = answer.rows.get(branch.pid)
     yield indented(branch)
     if backend is None:
-        waits = "" if branch.is_prepared else "not shown"
-        yield from ("", _PREPARED if branch.is_prepared else "", waits, _held_up(branch))
+        yield from ("", _held_up(branch))
+        yield from (_PREPARED, "") if branch.is_prepared else ("", "not shown")
         yield from ("", "", "")
         return
     yield backend.usename or ""
+    yield _held_up(branch)
     yield _state(answer, backend)
     yield _waits(answer, branch)
-    yield _held_up(branch)
     yield backend.datname or ""
     yield backend.application_name or ""
     yield backend.query or ""
