@@ -25,6 +25,7 @@ CALLBACK_ID = "session"
 _TITLE = 24
 _QUERY = 3000
 _LOCKS = 2500
+_FIRST = ("usename", "datname", "application_name", "client_addr", "state", "state_change")
 _BRANCHES = 25
 """Lines of the tree around a session."""
 
@@ -89,16 +90,16 @@ def _contents(opened: Opened, answer: Inspection) -> Iterable[Block | None]:
         (*strong(Quoted(answer.cluster)), " · ", *cluster.introduction(server)),
         *_standing(answer),
     )
-    pairs = list(_pairs(answer))
-    for start in range(0, len(pairs), 10):
-        yield blocks.fields(pairs[start : start + 10])
     said = "query, in full: for you alone, and this look is on record"
     yield blocks.paragraph(strong(said if answer.full else "query, without its literals"))
     query = _cut(_lines(answer.backend.query or ""), _QUERY)
     yield blocks.preformatted(query if query.strip() else " ")
     yield from _around(answer)
-    yield from _locks(answer)
     yield blocks.actions([*_buttons(opened, answer)])
+    pairs = list(_pairs(answer))
+    for start in range(0, len(pairs), 10):
+        yield blocks.fields(pairs[start : start + 10])
+    yield from _locks(answer)
     yield blocks.foot((f"as of {clock(server.now)}",))
 
 
@@ -120,7 +121,10 @@ def _standing(answer: Inspection) -> Iterable[Line]:
 
 
 def _pairs(answer: Inspection) -> Iterable[tuple[str, str]]:
-    """All columns but the query, those without a value left out; ages beside instants."""
+    """All columns but the query, those without a value left out; ages beside instants.
+
+    What a person asks for first comes first.
+    """
     backend, now = answer.backend, answer.server.now
     ages = {
         "backend_start": backend.age(now),
@@ -128,14 +132,14 @@ def _pairs(answer: Inspection) -> Iterable[tuple[str, str]]:
         "query_start": backend.query_age(now),
         "state_change": backend.state_age(now),
     }
-    for name in ACTIVITY_COLUMNS:
+    for name in dict.fromkeys((*_FIRST, *ACTIVITY_COLUMNS)):
         value = getattr(backend, name)
         if name == "query" or value is None or value == "":
             continue
         if name in ages:
             length = ages[name]
-            since = f" · {age(length)} ago" if length is not None else ""
-            yield name, f"{timestamp(value)}{since}"
+            since = f"{age(length)} ago · " if length is not None else ""
+            yield name, f"{since}{timestamp(value)}"
         else:
             yield name, str(value)
 
