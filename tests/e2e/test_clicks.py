@@ -9,8 +9,9 @@ import asyncpg
 import pytest
 
 from tests.e2e.conftest import Bot
-from tests.integration.conftest import Sessions
+from tests.integration.conftest import BOT, Sessions
 from workspace import NotSeen, Person, Workspace
+from workspace.postgres import PostgresServer
 from workspace.rules import TablesRefused
 
 
@@ -227,3 +228,60 @@ async def test_a_kill_that_takes_long_shows_its_progress_and_is_amended(
     finally:
         os.kill(pid, signal.SIGCONT)
     await ana.sees("Terminated 1 of 1 on main", "10 s later", seconds=30)
+
+
+async def test_a_signal_without_a_reply_is_unknown_spares_the_session_and_is_amended(
+    bot: Bot, ana: Person, sessions: Sessions, server: PostgresServer
+) -> None:
+    """The bot's own backend stands still with the signal, and goes on after the deadline."""
+    victim = await sessions.open("batch", app="late")
+    await ana.command("/pg-kill app=late", channel="incidents")
+    kept = await kept_backend(ana, server)
+    os.kill(kept, signal.SIGSTOP)
+    try:
+        await ana.click("Terminate 1 session")
+        await ana.sees("Terminated 0 of 1 on main", "1 unknown", seconds=30)
+    finally:
+        os.kill(kept, signal.SIGCONT)
+    await ana.sees("still there after the deadline", seconds=30)
+    assert not await dead(victim)
+
+
+async def kept_backend(who: Person, server: PostgresServer) -> int:
+    """The one of the bot's connections that looks don't use: its last query is the oldest."""
+    admin = await asyncpg.connect(server.dsn())
+    try:
+        for _ in range(3):  # the others are used by turns
+            await who.command("/pg-sessions some_db private", channel="incidents")
+            await who.sees("Only visible to you", "some_db on main")
+        return await admin.fetchval(
+            "select pid from pg_stat_activity where usename = $1 and application_name = $2"
+            " order by query_start limit 1",
+            BOT,
+            "pg-sessions-bot",
+        )
+    finally:
+        await admin.close()
+
+
+async def test_a_group_dies_and_each_that_postgresql_refuses_stands_in_its_row(
+    bot: Bot, ana: Person, sessions: Sessions, server: PostgresServer
+) -> None:
+    crowd = [await sessions.open("web", "other_db", app="group") for _ in range(50)]
+    await sessions.open(server.superuser, "other_db", app="group")
+    preview = await ana.command("/pg-kill other_db app=group", channel="incidents")
+    assert "Terminate 51 sessions on main?" in ana.text_of(preview)
+
+    await ana.click("Terminate 51 sessions")
+
+    outcome = await ana.sees("Terminated 50 of 51 on main", "1 not permitted", "page 1 of 2")
+    # The one that needs someone stands first, with PostgreSQL's reason; who hears it, too.
+    assert "not permitted" in outcome.text
+    assert "SUPERUSER" in outcome.text
+    first = next(block for block in outcome.blocks if block["type"] == "table")["rows"][1]
+    assert "SUPERUSER" in first[-1]["text"]
+    await ana.click("Next")
+    await ana.sees("page 2 of 2")
+    with pytest.raises(NotSeen):
+        await ana.click("Terminate 51 sessions")
+    assert all([await dead(each) for each in crowd])

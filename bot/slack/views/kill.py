@@ -48,6 +48,7 @@ OUTCOME_PAGE = 50
 _REASON = 500
 _WORDING = 500
 _LISTED = 10
+_SPOKEN = 3
 
 _RESULTS = (
     Column("pid", (10,)),
@@ -283,7 +284,14 @@ def outcome(conclusion: Conclusion, page: int = 0) -> Message:
         else None,
         blocks.actions(_afterwards(conclusion, page, pages)),
         blocks.foot(_outcome_foot(conclusion)),
+        also=[_result_line(conclusion, each) for each in _told(results)],
     )
+
+
+def _told(results: Sequence[Result]) -> Iterable[Result]:
+    """Of several, those that need someone first, for who doesn't see the table."""
+    if len(results) > 1:
+        yield from [each for each in results if each.outcome not in SUCCEEDED][:_SPOKEN]
 
 
 def _done(conclusion: Conclusion) -> Line:
