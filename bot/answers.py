@@ -4,12 +4,12 @@ Pure. Each is an expected result; what can't go on raises one of `bot.errors`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from bot.backends import Backend, BackendId, Look, Names, Server
-from bot.blocking import Branch, HeldLock, Locks
-from bot.errors import ClusterError
+from bot.backends import About, Backend, BackendId, Look, Names, Server
+from bot.blocking import Branch, HeldLock, Locks, Prepared
+from bot.errors import ClusterError, TargetError
 from bot.grammar import HistoryRequest, KillRequest, SessionsRequest
 from bot.kills import Actor, Conclusion, Proposal, Spared
 from bot.policy import Barrier
@@ -37,17 +37,18 @@ class Sessions:
 class Tree:
     """The tree of blockers of one server, roots first.
 
-    `rows` are the backends in it; `barriers` says why one is not to be ended here, and who
-    can end it.
-    `more` counts the backends of the tree that were not fetched.
+    `rows` are the backends in it, `prepared` the prepared transactions under their numbers
+    below 0; `barriers` says why one is not to be ended here, and who can end it. `freed` is
+    how many go on when a root alone ends.
     """
 
     look: Look
     branches: tuple[Branch, ...]
     rows: Mapping[int, Backend]
     locks: Locks
+    prepared: Mapping[int, Prepared]
     barriers: Mapping[int, Barrier]
-    more: int
+    freed: Mapping[int, int]
     asked_by: Actor
 
 
@@ -65,6 +66,7 @@ class Inspection:
     backend: Backend
     full: bool
     locks: tuple[HeldLock, ...]
+    all_locks: int  # how many there are of them
     branches: tuple[Branch, ...]
     around: Mapping[int, Backend]
     since: datetime | None  # it has waited for a lock since then
@@ -81,12 +83,16 @@ class Gone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterCard:
-    """One row of the table of clusters: what it is like, or what is wrong with it."""
+    """One row of the table of clusters: what it is like, or what is wrong with it.
+
+    Without a look `trouble` says why: the cluster's own, or that it has no such role or
+    database as a filter names.
+    """
 
     cluster: str
     host: str
     look: Look | None
-    trouble: ClusterError | None
+    trouble: ClusterError | TargetError | None
     last_seen: datetime | None  # by the bot's clock
 
 
@@ -104,12 +110,14 @@ class Overview:
 class Choice:
     """What was named is on several clusters: one of these requests has to be chosen.
 
-    `what` says what was found on each (`some_db`, `pid 33507`, `3 sessions`).
+    `what` says what was found on each (`some_db`, `pid 33507`, `3 sessions`), `about` what
+    tells the clusters apart.
     """
 
     what: str
     requests: tuple[SessionsRequest, ...] | tuple[KillRequest, ...]
     troubles: tuple[ClusterError, ...] = ()  # clusters that could not be asked
+    about: Mapping[str, About] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -126,16 +126,18 @@ class Database:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The roles and databases of a server, and when they were read.
+    """The roles and databases of a server, as of `read_at` on its clock.
 
     `stale` is true where the catalogs could not be read just now (somebody holds ACCESS
-    EXCLUSIVE on one of them) and an earlier reading stands in.
+    EXCLUSIVE on one of them) and an earlier reading stands in: of `known_at`, or none at
+    all where that is None.
     """
 
     roles: Mapping[int, Role]
     databases: Mapping[int, Database]
     read_at: datetime
     stale: bool = False
+    known_at: datetime | None = None
 
     def database_named(self, datname: str) -> Database | None:
         """The database of that exact name."""
@@ -166,8 +168,17 @@ class Limit:
 
     @property
     def near(self) -> bool:
-        """Whether 80 % or more of it is used."""
-        return self.used * 5 >= self.limit * 4
+        """Whether 80 % or more of it is used. A limit of 0 keeps everyone out on purpose."""
+        return self.used > 0 and self.used * 5 >= self.limit * 4
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a server last said of itself: enough to tell it from others."""
+
+    host: str  # the name that the URL has
+    version: str
+    in_recovery: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +197,11 @@ class Server:
     client_backends: int
     roles: tuple[Limit, ...] = ()  # those with a limit, most pressing first
     databases: tuple[Limit, ...] = ()
+
+    @property
+    def about(self) -> About:
+        """What tells it from others."""
+        return About(self.host, self.version, self.in_recovery)
 
     @property
     def ordinary(self) -> Limit:
@@ -209,12 +225,16 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """The sessions that a look matched, by what they do."""
+    """The sessions that a look matched, by what they do.
+
+    `hidden` are the bot's own that match, and are not among them.
+    """
 
     total: int
     by_state: Mapping[str, int]
     waiting: int  # for a lock
     oldest_xact: datetime | None
+    hidden: int = 0
 
 
 @dataclass(frozen=True)
@@ -281,7 +301,12 @@ class Look:
     waits: Waits
     rows: tuple[Backend, ...]
 
-    def at_limit(self, backend: Backend) -> bool:
-        """Whether this backend's role has no connection left."""
-        limit = self.server.role_limit(backend.usename)
-        return limit is not None and limit.reached and backend.backend_type == CLIENT_BACKEND
+    def at_limit(self, backend: Backend) -> LimitOf | None:
+        """Whose limit has no connection left that this backend counts against."""
+        if backend.backend_type != CLIENT_BACKEND:
+            return None
+        role = self.server.role_limit(backend.usename)
+        if role is not None and role.reached:
+            return LimitOf.ROLE
+        databases = (d for d in self.server.databases if d.name == backend.datname)
+        return LimitOf.DATABASE if any(database.reached for database in databases) else None

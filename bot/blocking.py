@@ -17,11 +17,20 @@ class LockWait:
     """What a backend waits for; `since` is None where PostgreSQL has not noted it yet.
 
     `waitstart` of `pg_locks` is set a little after the wait begins, from PostgreSQL 14 on.
+    `relname` as in `HeldLock`.
     """
 
     locktype: str
     mode: str
     since: datetime | None
+    relation: int | None = None
+    transactionid: str | None = None
+    relname: str | None = None
+
+    @property
+    def on(self) -> str:
+        """What it is on: `public.accounts`, `tuple of relation 16385`, `transactionid 768`."""
+        return _locked(self.locktype, self.relation, self.relname, self.transactionid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +49,20 @@ class HeldLock:
     since: datetime | None
     relname: str | None = None
 
+    @property
+    def on(self) -> str:
+        """What it is on, as `LockWait.on`."""
+        return _locked(self.locktype, self.relation, self.relname, None)
+
+
+def _locked(
+    locktype: str, relation: int | None, relname: str | None, transactionid: str | None
+) -> str:
+    if relation is not None:
+        name = relname or f"relation {relation}"
+        return name if locktype == "relation" else f"{locktype} of {name}"
+    return f"{locktype} {transactionid}" if transactionid is not None else locktype
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -48,6 +71,7 @@ class Prepared:
     gid: str
     prepared: datetime
     owner: str | None
+    datname: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +91,13 @@ class Locks:
         """The same, with a leader's waits being those of its parallel workers too."""
         leaders = {row.pid: row.leader_pid for row in backends if row.leader_pid is not None}
         waits = dict(self.waits)
+        prepared = dict(self.prepared)
         for pid, wait in self.waits.items():
             waits.setdefault(leaders.get(pid, pid), wait)
-        return Locks(waits, self.prepared)
+        for pid, several in self.prepared.items():
+            leader = leaders.get(pid, pid)
+            prepared[leader] = tuple(dict.fromkeys((*prepared.get(leader, ()), *several)))
+        return Locks(waits, prepared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +121,8 @@ class Branch:
 
     @property
     def is_prepared(self) -> bool:
-        """Whether it stands for the prepared transactions, which have no process."""
-        return self.pid == PREPARED_TRANSACTION
+        """Whether it stands for a prepared transaction, which has no process."""
+        return self.pid <= PREPARED_TRANSACTION
 
 
 def under_leaders(waits: Waits, backends: Iterable[Backend]) -> Waits:
@@ -107,7 +135,28 @@ def under_leaders(waits: Waits, backends: Iterable[Backend]) -> Waits:
         mine.pop(leader, None)
         if mine:
             blocked_by[leader] = tuple(mine)
-    return Waits(blocked_by)
+    return Waits(blocked_by, waits.since)
+
+
+def one_by_one(waits: Waits, locks: Locks) -> tuple[Waits, dict[int, Prepared]]:
+    """The same with each prepared transaction by itself, under a number below 0 of its own.
+
+    0 stays where PostgreSQL named one that could not be found.
+    """
+    numbered = dict(enumerate(locks.all_prepared, start=1))
+    numbers = {one.gid: -number for number, one in numbered.items()}
+
+    def named(waiter: int, blocker: int) -> tuple[int, ...]:
+        if blocker != PREPARED_TRANSACTION:
+            return (blocker,)
+        found = (numbers[one.gid] for one in locks.prepared.get(waiter, ()))
+        return tuple(found) or (PREPARED_TRANSACTION,)
+
+    blocked_by = {
+        waiter: tuple(each for blocker in blockers for each in named(waiter, blocker))
+        for waiter, blockers in waits.blocked_by.items()
+    }
+    return Waits(blocked_by, waits.since), {-number: one for number, one in numbered.items()}
 
 
 def around(waits: Waits, pid: int) -> Waits:
@@ -127,6 +176,21 @@ def around(waits: Waits, pid: int) -> Waits:
             if waiter in part and not part.isdisjoint(blockers)
         }
     )
+
+
+def worst_first(rows: Iterable[Backend], waits: Waits) -> tuple[Backend, ...]:
+    """Those who hold up others first, by how many; whoever waits for nobody before who does.
+
+    The others stay in their order.
+    """
+    everyone = tuple(rows)
+    behind = {row.pid: len(waits.behind([row.pid])) for row in everyone}
+
+    def rank(row: Backend) -> tuple[bool, bool, int]:
+        holds_up = behind[row.pid]
+        return not holds_up, bool(holds_up and row.pid in waits.blocked_by), -holds_up
+
+    return tuple(sorted(everyone, key=rank))
 
 
 def tree(waits: Waits) -> tuple[Branch, ...]:

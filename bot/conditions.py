@@ -112,10 +112,18 @@ def _resolve(kind: str, pattern: Pattern, names: Mapping[int, str]) -> tuple[int
     oids = tuple(sorted(oid for oid, name in names.items() if pattern.matches(name)))
     if not oids:
         wanted = "*".join(pattern.parts)
-        nearest = get_close_matches(wanted, sorted(set(names.values())), n=3)
         problem = f"no such {kind}" if pattern.exact is not None else f"no {kind} is named so"
-        raise TargetError(wanted, problem, tuple(nearest))
+        raise TargetError(wanted, problem, near(wanted, names.values()))
     return oids
+
+
+def near(wanted: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Up to three names that are nearest to a mistyped one, whatever their case, best first."""
+    by_fold: dict[str, list[str]] = {}
+    for name in sorted(set(names)):
+        by_fold.setdefault(name.casefold(), []).append(name)
+    close = get_close_matches(wanted.casefold(), by_fold, n=3)
+    return tuple(name for fold in close for name in by_fold[fold])[:3]
 
 
 def to_json(conditions: Iterable[Condition]) -> list[dict[str, Any]]:

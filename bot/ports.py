@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
-from bot.backends import BackendId, Limit, Look, Names, ServerId
+from bot.backends import About, BackendId, Limit, Look, Names, ServerId
 from bot.blocking import HeldLock, Locks
 from bot.conditions import Condition
 from bot.grammar import SortKey, Target
@@ -107,6 +107,10 @@ class Cluster(Protocol):
         """When it last answered, by the bot's clock."""
 
     @property
+    def about(self) -> About | None:
+        """What it last said of itself, if it ever did."""
+
+    @property
     def last_names(self) -> Names | None:
         """The last reading of its roles and databases, if there was one."""
 
@@ -149,8 +153,11 @@ class Cluster(Protocol):
     async def locks(self, names: Names) -> Locks:
         """Who waits for which lock since when, and the prepared transactions in the way."""
 
-    async def locks_of(self, pid: int, *, limit: int) -> tuple[HeldLock, ...]:
-        """The locks that one backend holds and waits for, those it waits for first."""
+    async def locks_of(self, pid: int, *, limit: int) -> tuple[tuple[HeldLock, ...], int]:
+        """The locks that one backend holds and waits for, and how many there are of them.
+
+        Those it waits for come first, then the strongest on relations.
+        """
 
 
 @dataclass(frozen=True, slots=True)

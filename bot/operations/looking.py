@@ -1,13 +1,14 @@
 """Looking: sessions, all clusters, the tree of blockers, one session whole."""
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import replace
 
 import structlog
 
 from bot.answers import Choice, ClusterCard, Gone, Inspection, Looked, Overview, Sessions, Tree
 from bot.backends import Backend, BackendId, Look
-from bot.blocking import Branch, around, tree, under_leaders
+from bot.blocking import Branch, around, one_by_one, tree, under_leaders, worst_first
 from bot.conditions import InTree, PidIn
 from bot.errors import ClusterError, TargetError
 from bot.grammar import SessionsRequest
@@ -46,16 +47,20 @@ class Looking(Parts):
         """
         until = answer_by()
         if request.target == Named() and len(self._clusters) > 1:
-            return await self._overview(actor, channel_id, request)
+            overview = await self._overview(actor, channel_id, request)
+            if not isinstance(overview, SessionsRequest):
+                return overview
+            request = overview
         found = await self._resolve(request.target)
-        if len(found.clusters) > 1 or found.troubles:
-            return Choice(
-                what=request.target.database or "",
-                requests=tuple(
-                    replace(request, target=Named(c.name, request.target.database))
-                    for c in found.clusters
-                ),
-                troubles=found.troubles,
+        targets = [Named(c.name, request.target.database) for c in found.clusters]
+        if request.target.cluster is None and request.target.database in self._clusters:
+            # A cluster has the database's name, and may be meant.
+            targets.append(Named(request.target.database))
+        if len(targets) > 1 or found.troubles:
+            return self._choice(
+                request.target.database or "",
+                tuple(replace(request, target=target) for target in targets),
+                found.troubles,
             )
         cluster = found.clusters[0]
         if request.limit is not None:
@@ -63,13 +68,15 @@ class Looking(Parts):
         async with self._in_time(cluster, until):
             names = await cluster.names()
             look = await cluster.look(
-                self._conditions(request, names),
+                self._conditions(cluster, request, names),
                 names=names,
                 everything=request.all or bool(request.pids) or names_type(request),
                 sort=request.sort,
                 limit=page_size,
                 offset=offset,
             )
+        if not request.sort:
+            look = replace(look, rows=worst_first(look.rows, look.waits))
         await self._remember(actor, channel_id, look, ALONE if alone else SEEN)
         matched = look.counts.total
         return Sessions(
@@ -82,19 +89,22 @@ class Looking(Parts):
             asked_by=actor,
         )
 
-    async def _overview(self, actor: Actor, channel_id: str, request: SessionsRequest) -> Overview:
+    async def _overview(
+        self, actor: Actor, channel_id: str, request: SessionsRequest
+    ) -> Overview | Choice | SessionsRequest:
         async def card(cluster: Cluster) -> ClusterCard:
-            look, trouble = None, None
+            look: Look | None = None
+            trouble: ClusterError | TargetError | None = None
             try:
                 async with self._in_time(cluster):
                     names = await cluster.names()
                     look = await cluster.look(
-                        self._conditions(request, names),
+                        self._conditions(cluster, request, names),
                         names=names,
                         everything=request.all or bool(request.pids) or names_type(request),
                         limit=0,
                     )
-            except ClusterError as error:
+            except (ClusterError, TargetError) as error:
                 trouble = error
             return ClusterCard(
                 cluster=cluster.name,
@@ -104,21 +114,29 @@ class Looking(Parts):
                 last_seen=cluster.last_seen,
             )
 
-        asked = await asyncio.gather(
-            *(card(cluster) for cluster in self._clusters.values()), return_exceptions=True
-        )
-        unknown = [error for error in asked if isinstance(error, TargetError)]
-        cards = tuple(answer for answer in asked if isinstance(answer, ClusterCard))
-        for error in asked:
-            if isinstance(error, BaseException) and not isinstance(error, TargetError):
-                raise error
-        if not cards:
+        cards = await asyncio.gather(*(card(cluster) for cluster in self._clusters.values()))
+        if all(isinstance(answer.trouble, TargetError) for answer in cards):
             # A role or database that no cluster has: the first one's nearest names.
-            raise unknown[0]
+            raise next(answer.trouble for answer in cards if answer.trouble is not None)
+        if request.pids and (found := self._that_have(request, cards)) is not None:
+            return found
         for answer in cards:
             if answer.look is not None:
                 await self._remember(actor, channel_id, answer.look, ALONE)
-        return Overview(request=request, cards=cards, asked_by=actor, now=self._clock.now())
+        return Overview(request=request, cards=tuple(cards), asked_by=actor, now=self._clock.now())
+
+    def _that_have(
+        self, request: SessionsRequest, cards: Iterable[ClusterCard]
+    ) -> Choice | SessionsRequest | None:
+        """The one cluster that has a session of these pids, or the choice; None for none."""
+        having = [card for card in cards if card.look is not None and card.look.counts.total]
+        if not having:
+            return None
+        requests = tuple(replace(request, target=Named(card.cluster)) for card in having)
+        troubles = tuple(c.trouble for c in cards if isinstance(c.trouble, ClusterError))
+        if len(requests) == 1 and not troubles:
+            return requests[0]
+        return self._choice(f"pid {', '.join(map(str, request.pids))}", requests, troubles)
 
     async def tree(self, actor: Actor, channel_id: str, cluster_name: str) -> Tree:
         """Who blocks whom on a cluster, roots first."""
@@ -130,13 +148,17 @@ class Looking(Parts):
         await self._remember(actor, channel_id, look, ALONE)
         protection = await self._protection(cluster, look)
         barriers = {row.pid: protection.barrier(row, names.roles) for row in look.rows}
+        locks = locks.under_leaders(look.rows)
+        waits, prepared = one_by_one(under_leaders(look.waits, look.rows), locks)
+        branches = tree(waits)
         return Tree(
             look=_redacted(look),
-            branches=tree(under_leaders(look.waits, look.rows)),
+            branches=branches,
             rows={row.pid: row for row in _redacted(look).rows},
-            locks=locks.under_leaders(look.rows),
+            locks=locks,
+            prepared=prepared,
             barriers={pid: each for pid, each in barriers.items() if each is not None},
-            more=look.counts.total - len(look.rows),
+            freed={b.pid: len(waits.freed_by([b.pid])) for b in branches if b.is_root},
             asked_by=actor,
         )
 
@@ -160,7 +182,7 @@ class Looking(Parts):
             row = next((row for row in look.rows if row.id == backend_id), None)
             if row is None:
                 return Gone(cluster=cluster_name, id=backend_id)
-            locks = await cluster.locks_of(row.pid, limit=INSPECTED_LOCKS)
+            locks, all_locks = await cluster.locks_of(row.pid, limit=INSPECTED_LOCKS)
             branches, rows = await self._around(cluster, look, row.pid)
         what = f"pid {row.pid}, {'with its full query' if full else 'redacted'}"
         recorded = await self._remember(actor, channel_id, look, what)
@@ -173,6 +195,7 @@ class Looking(Parts):
             backend=row if full else replace(row, query=redact(row.query)),
             full=full,
             locks=locks,
+            all_locks=all_locks,
             branches=branches,
             around=rows,
             since=look.waits.since.get(row.pid),

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from difflib import get_close_matches
 
 import structlog
 
+from bot.answers import Choice
 from bot.backends import CLIENT_BACKEND, Look, Names
-from bot.conditions import Before, Condition, PidIn, TextLike, freeze
+from bot.conditions import Before, Condition, PidIn, TextLike, freeze, near
 from bot.errors import ClusterError, ClusterRefused, ClusterTimeout, LedgerError, TargetError
 from bot.grammar import AgeOf, Field, KillRequest, Match, SessionsRequest
 from bot.grammar import Target as Named
@@ -19,6 +19,8 @@ from bot.policy import Glob, Protection
 from bot.ports import Clock, Cluster, Entry, Ledger
 
 log = structlog.get_logger(__name__)
+
+_HIDDEN = "somebody's lock hides the names of its roles or databases"
 
 ANSWER_WITHIN = 4.5
 """Seconds that one cluster has for everything that an answer needs of it.
@@ -93,17 +95,15 @@ class Parts:
         try:
             return self._clusters[name]
         except KeyError:
-            nearest = get_close_matches(name, self._clusters, n=3)
+            nearest = near(name, self._clusters) or tuple(self._clusters)
             raise TargetError(
-                f"{name}/", "no such cluster", tuple(f"{n}/" for n in nearest or self._clusters)
+                f"{name}/", "no such cluster", tuple(f"{n}/" for n in nearest)
             ) from None
 
     async def _resolve(self, target: Named) -> Found:
         """The clusters that a target may mean. Raises `TargetError` where none does."""
         if target.cluster is not None:
             cluster = self._cluster(target.cluster)
-            if target.database is not None:
-                database_of(await cluster.names(), target.database)
             return Found((cluster,))
         if target.database is None:
             return Found(tuple(self._clusters.values()))
@@ -112,13 +112,26 @@ class Parts:
         having = tuple(c for c, a in known if a.database_named(target.database) is not None)
         if having:
             return Found(having, troubles)
-        if troubles:
+        if not known:
             raise troubles[0]
         everywhere = {d.datname for _, a in known for d in a.databases.values()}
-        nearest = get_close_matches(target.database, sorted(everywhere), n=3)
-        if target.database in self._clusters:
-            nearest.insert(0, f"{target.database}/")
-        raise TargetError(target.database, "no such database", tuple(nearest))
+        everywhere |= {f"{name}/" for name in self._clusters}
+        problem = "no such database"
+        if troubles:
+            # One that is silent must not hide a slip of the pen.
+            silent = ", ".join(trouble.cluster for trouble in troubles)
+            problem += f" on {', '.join(c.name for c, _ in known)}; no answer from {silent}"
+        raise TargetError(target.database, problem, near(target.database, everywhere))
+
+    def _choice(
+        self,
+        what: str,
+        requests: tuple[SessionsRequest, ...] | tuple[KillRequest, ...],
+        troubles: tuple[ClusterError, ...],
+    ) -> Choice:
+        """The choice between clusters, each with what tells it from the others."""
+        about = {name: c.about for name, c in self._clusters.items() if c.about is not None}
+        return Choice(what=what, requests=requests, troubles=troubles, about=about)
 
     async def _names_of(
         self, clusters: Iterable[Cluster], datname: str
@@ -149,11 +162,10 @@ class Parts:
                     if names.databases:
                         known.append((cluster, names))
                     else:
-                        trouble = ClusterRefused(
-                            cluster.name, "somebody's lock hides the names of its databases"
-                        )
+                        trouble = ClusterRefused(cluster.name, _HIDDEN)
             last = cluster.last_names
-            if trouble is not None and (last is None or last.database_named(datname) is not None):
+            lacks = last is not None and last.databases and last.database_named(datname) is None
+            if trouble is not None and not lacks:
                 troubles.append(trouble)
         return known, tuple(troubles)
 
@@ -175,12 +187,21 @@ class Parts:
             raise ClusterTimeout(cluster.name, "did not answer within 5 s") from None
 
     def _conditions(
-        self, request: SessionsRequest | KillRequest, names: Names
+        self, cluster: Cluster, request: SessionsRequest | KillRequest, names: Names
     ) -> tuple[Condition, ...]:
+        """The request's terms, frozen. Raises `TargetError` for a name that is not there.
+
+        `ClusterRefused` where it could not be seen whether it is.
+        """
         datid = None
-        if request.target.database is not None:
-            datid = database_of(names, request.target.database)
-        conditions = freeze(request.terms, names, names.read_at, datid=datid)
+        try:
+            if request.target.database is not None:
+                datid = database_of(names, request.target.database)
+            conditions = freeze(request.terms, names, names.read_at, datid=datid)
+        except TargetError:
+            if names.known_at is None and names.stale:
+                raise ClusterRefused(cluster.name, _HIDDEN) from None
+            raise
         return (*conditions, PidIn(request.pids)) if request.pids else conditions
 
     async def _protection(self, cluster: Cluster, look: Look) -> Protection:
@@ -214,10 +235,8 @@ def database_of(names: Names, datname: str) -> int:
     """The oid of a database. Raises `TargetError` with the nearest names."""
     database = names.database_named(datname)
     if database is None:
-        every = sorted(d.datname for d in names.databases.values())
-        raise TargetError(
-            datname, "no such database", tuple(get_close_matches(datname, every, n=3))
-        )
+        every = (d.datname for d in names.databases.values())
+        raise TargetError(datname, "no such database", near(datname, every))
     return database.oid
 
 

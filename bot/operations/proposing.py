@@ -7,7 +7,7 @@ from datetime import datetime
 
 import structlog
 
-from bot.answers import Choice, NothingToKill, Preview, Proposed, TooMany
+from bot.answers import NothingToKill, Preview, Proposed, TooMany
 from bot.backends import Backend, BackendId, Limit, Look
 from bot.conditions import Condition, PidIn
 from bot.errors import ClusterError, TargetError
@@ -61,13 +61,13 @@ class Proposing(Parts):
             raise troubles[0]
         if len(matching) > 1 or (matching and troubles):
             # Where one cluster could not be asked, the one that did is chosen by a person.
-            return Choice(
-                what=str(replace(request, reason=None)),
-                requests=tuple(
+            return self._choice(
+                str(replace(request, reason=None)),
+                tuple(
                     replace(request, target=Named(g.cluster.name, request.target.database))
                     for g in matching
                 ),
-                troubles=troubles,
+                troubles,
             )
         one = matching[0] if matching else gathered[0]
         return await self._freeze(actor, channel_id, one, request)
@@ -135,7 +135,7 @@ class Proposing(Parts):
 
     async def _gather(self, cluster: Cluster, request: KillRequest) -> "_Gathered":
         names = await cluster.names()
-        conditions = self._conditions(request, names)
+        conditions = self._conditions(cluster, request, names)
         look = await cluster.look(
             conditions,
             names=names,

@@ -1,7 +1,7 @@
 """One PostgreSQL server: looks, and the signalling statement."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +10,7 @@ import asyncpg
 import structlog
 
 from bot.backends import (
+    About,
     Backend,
     BackendId,
     Counts,
@@ -25,7 +26,7 @@ from bot.backends import (
 )
 from bot.blocking import HeldLock, Locks, LockWait, Prepared
 from bot.conditions import Condition
-from bot.errors import NotSent
+from bot.errors import ClusterError, NotSent
 from bot.grammar import SortKey
 from bot.kills import Action, Basis
 from bot.ports import Guard, Reply, Sighting, Verdict, Whereabouts
@@ -75,6 +76,11 @@ class PostgresCluster:
         self._work = HeldConnections(name, WORK_CONNECTIONS, self._connect)
         self._kept = HeldConnections(name, KEPT_CONNECTIONS, self._connect)
         self._names: Names | None = None
+        self._roles: dict[int, Role] = {}
+        self._roles_at: datetime | None = None  # by the server's clock, as `_databases_at`
+        self._databases: dict[int, Database] = {}
+        self._databases_at: datetime | None = None
+        self._about: About | None = None
         self._own_roles: set[int] = set()
         self._datid: int | None = None  # the database that the bot is connected to
         self._last_seen: datetime | None = None
@@ -98,6 +104,11 @@ class PostgresCluster:
         return self._last_seen
 
     @property
+    def about(self) -> About | None:
+        """What it last said of itself."""
+        return self._about
+
+    @property
     def last_names(self) -> Names | None:
         """The last reading of its roles and databases."""
         return self._names
@@ -108,9 +119,15 @@ class PostgresCluster:
         return self._work.live + self._kept.live, self._work.size + self._kept.size
 
     async def open(self) -> None:
-        """Start holding connections. Returns when they stand, or after 5 s without them."""
+        """Start holding connections. Returns when they stand, or after 5 s without them.
+
+        The names are read at once, so that a lock on their catalogs does not hide them later.
+        """
         within = timedelta(seconds=CONNECT_TIMEOUT)
         await asyncio.gather(self._work.open(within=within), self._kept.open(within=within))
+        if self._work.live:
+            with suppress(ClusterError):
+                await self.names()
 
     async def close(self) -> None:
         """Drop the connections."""
@@ -154,21 +171,25 @@ class PostgresCluster:
         async with self._reading() as connection:
             roles = await self._catalog(connection, "roles")
             databases = await self._catalog(connection, "databases")
-            now = await connection.fetchval("select clock_timestamp()")
-        before = self._names
-        fresh = Names(
-            roles=_roles(roles) if roles is not None else before.roles if before else {},
-            databases=_databases(databases)
-            if databases is not None
-            else before.databases
-            if before
-            else {},
+            server = await connection.fetchrow(queries.get("now"))
+        assert server is not None  # noqa: S101  the statement gives one row
+        now = server["now"]
+        self._about = About(
+            self._host, _version(server["server_version_num"]), server["in_recovery"]
+        )
+        if roles is not None:
+            self._roles, self._roles_at = _roles(roles), now
+        if databases is not None:
+            self._databases, self._databases_at = _databases(databases), now
+        known = (self._roles_at, self._databases_at)
+        self._names = Names(
+            roles=self._roles,
+            databases=self._databases,
             read_at=now,
             stale=roles is None or databases is None,
+            known_at=None if None in known else min(at for at in known if at is not None),
         )
-        if fresh.databases:
-            self._names = fresh
-        return fresh
+        return self._names
 
     async def _catalog(
         self, connection: Connection, name: str, *parameters: object
@@ -193,28 +214,32 @@ class PostgresCluster:
     ) -> Look:
         """One statement, one snapshot. Needs pg_read_all_stats to see other roles' rows."""
         limited = [r for r in names.roles.values() if r.rolconnlimit >= 0 and not r.rolsuper]
+        databases = [d for d in names.databases.values() if d.datconnlimit >= 0]
         parameters = Parameters(
             [
                 [role.oid for role in limited],
                 [role.rolconnlimit for role in limited],
                 limit,
                 offset,
+                [database.oid for database in databases],
+                [database.datconnlimit for database in databases],
             ]
         )
         scope = [EVERYTHING, where(conditions, parameters, strict=strict)]
+        hidden = "false"
         if strict:
             # A kill's preview says of the bot's own sessions, too, why they are spared.
             scope = [scope[1]] if everything else [scope[1], CONNECTED]
         elif not everything:
             own = parameters.add(sorted(self._own_roles), "oid[]")
             name = parameters.add(APPLICATION_NAME, "text")
-            scope += [
-                CONNECTED,
-                f"(a.usesysid = any({own}) and a.application_name = {name}) is not true",
-            ]
+            ours = f"(a.usesysid = any({own}) and a.application_name = {name})"
+            hidden = " and ".join([*scope[1:], CONNECTED, ours])
+            scope += [CONNECTED, f"{ours} is not true"]
         statement = (
             queries.get("look")
             .replace("{where}", " and ".join(scope))
+            .replace("{hidden}", hidden)
             .replace("{order}", order(sort, names, parameters))
         )
         async with self._reading() as connection:
@@ -274,25 +299,35 @@ class PostgresCluster:
         """Who waits for which lock since when, and the prepared transactions in the way."""
         async with self._reading() as connection:
             rows = await connection.fetch(queries.get("locks"))
+            relname = await self._relname(connection, rows)
         waits, prepared = {}, dict[int, tuple[Prepared, ...]]()
         for row in rows:
             pid = row["pid"]
-            waits[pid] = LockWait(row["locktype"], row["mode"], row["waitstart"])
+            waits[pid] = LockWait(
+                row["locktype"],
+                row["mode"],
+                row["waitstart"],
+                row["relation"],
+                row["transactionid"],
+                relname(row),
+            )
             if row["gid"] is not None:
-                owner = names.roles.get(row["ownerid"])
+                owner, database = names.roles.get(row["ownerid"]), names.databases.get(row["dbid"])
                 one = Prepared(
-                    _text(row["gid"]) or "", row["prepared"], owner.rolname if owner else None
+                    _text(row["gid"]) or "",
+                    row["prepared"],
+                    owner.rolname if owner else None,
+                    database.datname if database else None,
                 )
                 prepared[pid] = (*prepared.get(pid, ()), one)
         return Locks(waits, prepared)
 
-    async def locks_of(self, pid: int, *, limit: int) -> tuple[HeldLock, ...]:
-        """The locks that one backend holds and waits for, those it waits for first."""
+    async def locks_of(self, pid: int, *, limit: int) -> tuple[tuple[HeldLock, ...], int]:
+        """The locks that one backend holds and waits for, and how many there are of them."""
         async with self._reading() as connection:
             rows = await connection.fetch(queries.get("locks_of"), pid, limit)
-            here = {row["relation"] for row in rows if row["database"] in (0, self._datid)}
-            names = await self._relations(connection, here - {None})
-        return tuple(
+            relname = await self._relname(connection, rows)
+        locks = tuple(
             HeldLock(
                 row["locktype"],
                 row["mode"],
@@ -300,15 +335,24 @@ class PostgresCluster:
                 row["database"],
                 row["relation"],
                 row["waitstart"],
-                names.get(row["relation"]) if row["database"] in (0, self._datid) else None,
+                relname(row),
             )
             for row in rows
         )
+        return locks, rows[0]["total"] if rows else 0
 
-    async def _relations(self, connection: Connection, oids: set[int]) -> dict[int, str]:
-        """The names of relations here; none where somebody's lock on the catalogs hides them."""
-        rows = await self._catalog(connection, "relations", sorted(oids)) if oids else None
-        return {row["oid"]: _text(row["name"]) or "" for row in rows or ()}
+    async def _relname(
+        self, connection: Connection, locks: list[asyncpg.Record]
+    ) -> Callable[[asyncpg.Record], str | None]:
+        """What names a lock's relation: of this connection's own database, if it can be read."""
+
+        def is_here(lock: asyncpg.Record) -> bool:
+            return lock["relation"] is not None and lock["database"] in (0, self._datid)
+
+        oids = sorted({lock["relation"] for lock in locks if is_here(lock)})
+        rows = await self._catalog(connection, "relations", oids) if oids else None
+        names = {row["oid"]: _text(row["name"]) for row in rows or ()}
+        return lambda lock: names.get(lock["relation"]) if is_here(lock) else None
 
     def _seen(self) -> None:
         self._last_seen = datetime.now(UTC)
@@ -361,11 +405,12 @@ async def _read_ahead(connection: Connection) -> None:
         protected_applications=(),
         deadline=long_ago,
     )
-    look = queries.get("look").replace("{where}", EVERYTHING)
+    by_pain = order((), Names({}, {}, long_ago), Parameters())
+    look = queries.get("look").replace("{where}", EVERYTHING).replace("{hidden}", "false")
     statements: tuple[tuple[str, list[Any]], ...] = (
         (queries.get("roles"), []),
         (queries.get("databases"), []),
-        (look.replace("{order}", order((), Names({}, {}, long_ago), Parameters())), [[], [], 0, 0]),
+        (look.replace("{order}", by_pain), [[], [], 0, 0, [], []]),
         (queries.get("locks"), []),
         (queries.get("locks_of"), [0, 1]),
         (queries.get("sight"), [[], []]),
@@ -470,6 +515,7 @@ def _look(cluster: str, host: str, names: Names, rows: list[asyncpg.Record]) -> 
             total=first["total"],
             by_state=dict(zip(first["states"] or (), first["by_state"] or (), strict=True)),
             waiting=first["waiting"],
+            hidden=first["hidden"],
             oldest_xact=first["oldest_xact"],
         ),
         waits=Waits(

@@ -11,6 +11,7 @@ from bot.conditions import AddressIn, Before, Condition, InLock, InTree, OidIn, 
 from bot.grammar import AgeOf, SortKey, Word
 
 HURTS_MOST = """
+    (a.blocks > 0 and not a.is_waiting) desc,
     a.blocks desc,
     a.is_at_limit desc,
     a.xact_start asc nulls last,
@@ -19,8 +20,11 @@ HURTS_MOST = """
     a.state_change asc nulls last,
     a.pid
 """
-"""The order unless told otherwise: what blocks others, what stands at its role's limit,
-the oldest open transaction, the longest running query."""
+"""The order unless told otherwise: what blocks others, what stands at its role's limit or its
+database's, the oldest open transaction, the longest running query.
+
+How many wait behind one at all takes a walk along the waits; here stands how many wait for it
+directly, and a page is put in order by the rest (`bot.blocking.worst_first`)."""
 
 EVERYTHING = "a.pid <> pg_backend_pid()"
 """All but the backend that does the looking."""

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,10 +10,12 @@ import asyncpg
 import pytest
 
 from bot.answers import Inspection
-from bot.backends import BackendId, Look
+from bot.answers import Sessions as Shown
+from bot.backends import BackendId, LimitOf, Look
 from bot.blocking import tree
 from bot.conditions import InTree, freeze
 from bot.grammar import SessionsRequest, SortKey, parse_sessions
+from bot.grammar import Target as Named
 from bot.kills import Actor
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
@@ -189,6 +190,58 @@ async def test_what_hurts_most_stands_first(
     assert order.index("some_user") < max(at for at, name in enumerate(order) if name == "web") + 2
 
 
+async def test_who_waits_for_nobody_stands_before_who_does_and_more_behind_before_fewer(
+    cluster: PostgresCluster, sessions: Sessions, chain: list[int], looking: Operations
+) -> None:
+    """The root of the chain holds up two, one of them directly; the other root two directly."""
+    root, *waiters = [await sessions.open() for _ in range(3)]
+    await root.execute("begin; select pg_advisory_xact_lock(1)")
+    tasks = [
+        asyncio.ensure_future(each.execute("select pg_advisory_lock_shared(1)")) for each in waiters
+    ]
+    last = await sessions.open()
+    await last.execute("begin")
+    tasks.append(asyncio.ensure_future(last.execute("lock table accounts in share mode")))
+    for each in (*waiters, last):
+        await settle(cluster, "blocked", each.get_server_pid())
+    answer = await looking.look(ANA, "C1", SessionsRequest(target=Named("main")))
+    assert isinstance(answer, Shown)
+    assert [row.pid for row in answer.look.rows][:3] == [
+        chain[0],
+        root.get_server_pid(),
+        chain[1],
+    ]
+    await root.execute("rollback")
+    await asyncio.gather(*tasks[:2])
+    tasks[2].cancel()
+
+
+async def test_a_full_databases_sessions_stand_before_others(
+    cluster: PostgresCluster, sessions: Sessions, admin: asyncpg.Connection, looking: Operations
+) -> None:
+    inside = await sessions.open("web", "other_db")
+    await sessions.open("batch")
+    await admin.execute("alter database other_db connection limit 1")
+    try:
+        answer = await looking.look(ANA, "C1", SessionsRequest(target=Named("main")))
+        assert isinstance(answer, Shown)
+        assert answer.look.rows[0].pid == inside.get_server_pid()
+        assert answer.look.at_limit(answer.look.rows[0]) is LimitOf.DATABASE
+    finally:
+        await admin.execute("alter database other_db connection limit -1")
+
+
+async def test_how_many_of_the_bots_own_are_left_out_is_counted(
+    cluster: PostgresCluster, sessions: Sessions
+) -> None:
+    async with asyncio.timeout(10):  # one that another test cut may be on its way
+        while cluster.connections != (4, 4):
+            await asyncio.sleep(0.05)
+    assert (await look(cluster, "")).counts.hidden == 4
+    assert (await look(cluster, "user=web")).counts.hidden == 0
+    assert (await look(cluster, "all")).counts.hidden == 0
+
+
 async def test_the_chain_is_a_tree(cluster: PostgresCluster, chain: list[int]) -> None:
     names = await cluster.names()
     found = await cluster.look((InTree(),), names=names, everything=True)
@@ -222,11 +275,56 @@ async def test_a_prepared_transaction_in_the_way_is_named(
         await task
 
 
+async def test_a_prepared_transaction_that_is_in_nobodys_way_is_not_named(
+    pg: PostgresServer, cluster: PostgresCluster, sessions: Sessions
+) -> None:
+    """It holds a lock on the same table, which what waits there would get all the same."""
+    session, holder, waiter = [await sessions.open() for _ in range(3)]
+    await session.execute("begin; select * from accounts; prepare transaction 'innocent'")
+    await holder.execute("begin; lock table accounts in exclusive mode")
+    task = asyncio.ensure_future(
+        waiter.execute("begin; update accounts set balance = 0 where id = 1; rollback")
+    )
+    try:
+        found = await settle(cluster, "blocked", waiter.get_server_pid())
+        assert found.waits.blocked_by == {waiter.get_server_pid(): (holder.get_server_pid(),)}
+        locks = await cluster.locks(await cluster.names())
+        assert locks.all_prepared == ()
+        assert locks.waits[waiter.get_server_pid()].relation is not None
+    finally:
+        await session.execute("rollback prepared 'innocent'")
+        await holder.execute("rollback")
+        await task
+
+
+async def test_of_two_prepared_transactions_the_one_whose_lock_conflicts_is_named(
+    pg: PostgresServer, cluster: PostgresCluster, sessions: Sessions
+) -> None:
+    innocent, guilty, waiter = [await sessions.open() for _ in range(3)]
+    await innocent.execute("begin; select * from accounts; prepare transaction 'innocent'")
+    await guilty.execute("begin; lock table accounts in share mode; prepare transaction 'guilty'")
+    task = asyncio.ensure_future(
+        waiter.execute("begin; update accounts set balance = 0 where id = 1; rollback")
+    )
+    try:
+        found = await settle(cluster, "blocked", waiter.get_server_pid())
+        assert found.waits.blocked_by == {waiter.get_server_pid(): (0,)}
+        locks = await cluster.locks(await cluster.names())
+        assert [(one.gid, one.datname) for one in locks.all_prepared] == [("guilty", "some_db")]
+    finally:
+        await innocent.execute("rollback prepared 'innocent'")
+        await guilty.execute("rollback prepared 'guilty'")
+        await task
+
+
 async def test_the_locks_of_one_backend(cluster: PostgresCluster, chain: list[int]) -> None:
-    holder = await cluster.locks_of(chain[0], limit=50)
-    assert "AccessExclusiveLock" in {lock.mode for lock in holder if lock.granted}
-    waiter = await cluster.locks_of(chain[1], limit=50)
+    holder, number = await cluster.locks_of(chain[0], limit=50)
+    assert holder[0].mode == "AccessExclusiveLock"  # the strongest on a relation first
+    assert number == len(holder)
+    waiter, number = await cluster.locks_of(chain[1], limit=1)
     assert not waiter[0].granted
+    assert number > 1
+    assert await cluster.locks_of(0, limit=50) == ((), 0)
 
 
 @pytest.mark.parametrize("catalog", ["pg_database", "pg_authid", "pg_class"])
@@ -243,7 +341,11 @@ async def test_a_look_does_not_hang_behind_a_lock_on_a_catalog(
         assert pids(found) == {session.get_server_pid()}
         assert found.rows[0].usename == "web"
         assert found.names.stale is (catalog != "pg_class")
-        assert replace(found.names, stale=False, read_at=before.read_at) == before
+        assert found.names.roles == before.roles
+        assert found.names.databases == before.databases
+        # What is told of their age is when they were read, not when that was tried in vain.
+        if found.names.stale:
+            assert found.names.known_at == before.known_at
     finally:
         await ddl.execute("rollback")
         await ddl.close()
@@ -261,7 +363,7 @@ async def test_the_first_look_of_a_connection_does_not_hang_behind_it_either(
     await ddl.execute(f"begin; lock table {catalog} in access exclusive mode")
     try:
         async with asyncio.timeout(20):
-            found = await look(fresh, "")
+            found = await look(fresh, "user=web")  # the names were read at the start
             assert session.get_server_pid() in pids(found)
             await fresh.locks(found.names)
             await fresh.locks_of(session.get_server_pid(), limit=5)
@@ -331,12 +433,12 @@ async def test_locks_are_named_in_the_bots_own_database(
     ddl = await asyncpg.connect(pg.dsn(database="some_db"))
     try:
         await holder.execute("begin; lock table accounts in row exclusive mode")
-        locks = await own.locks_of(holder.get_server_pid(), limit=50)
+        locks, _ = await own.locks_of(holder.get_server_pid(), limit=50)
         assert "public.accounts" in {lock.relname for lock in locks}
         # Where the catalog is locked the number stands for the name, and nothing hangs.
         await ddl.execute("begin; lock table pg_class in access exclusive mode")
         async with asyncio.timeout(10):
-            locks = await own.locks_of(holder.get_server_pid(), limit=50)
+            locks, _ = await own.locks_of(holder.get_server_pid(), limit=50)
         assert {lock.relname for lock in locks} == {None}
         await ddl.execute("rollback")
     finally:

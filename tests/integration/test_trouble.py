@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,8 +15,16 @@ import pytest
 from bot.answers import Choice, Overview, Preview
 from bot.answers import Sessions as Shown
 from bot.backends import Database, Look, Names
-from bot.errors import ClusterError, ClusterTimeout
-from bot.grammar import KillRequest, SessionsRequest, parse_kill
+from bot.errors import ClusterError, ClusterRefused, ClusterTimeout, TargetError
+from bot.grammar import (
+    Field,
+    KillRequest,
+    Match,
+    Pattern,
+    SessionsRequest,
+    parse_kill,
+    parse_sessions,
+)
 from bot.grammar import Target as Named
 from bot.kills import Actor, Conclusion, Outcome
 from bot.ledger.sql import SqlLedger
@@ -177,6 +186,102 @@ async def test_a_cluster_that_had_no_such_database_is_not_waited_for(
     silent._names = Names({}, {5: Database(5, "some_db", -1)}, at)
     answer = await both.look(ANA, "C1", SessionsRequest(target=Named(database="some_db")))
     assert isinstance(answer, Choice)
+
+
+async def test_a_slip_of_the_pen_is_told_though_a_cluster_does_not_answer(
+    both: Operations,
+) -> None:
+    with pytest.raises(TargetError, match="no such database on main; no answer from prod") as slip:
+        await both.look(ANA, "C1", SessionsRequest(target=Named(database="Some_bd")))
+    assert slip.value.nearest == ("some_db",)
+    with pytest.raises(TargetError) as slip:
+        await both.look(ANA, "C1", SessionsRequest(target=Named(database="mian")))
+    assert slip.value.nearest == ("main/",)
+
+
+async def test_a_name_that_some_clusters_lack_leaves_no_cluster_out(
+    own: PostgresCluster, silent: PostgresCluster, both: Operations
+) -> None:
+    async with PostgresServer() as other:
+        prod = PostgresCluster("prod", other.dsn(), "db-2.internal")
+        await prod.open()
+        both._clusters = {"main": own, "prod": prod}
+        try:
+            request = parse_sessions("user=some_user")
+            assert isinstance(request, SessionsRequest)
+            answer = await both.look(ANA, "C1", request)
+            assert isinstance(answer, Overview)
+            assert answer.cards[0].look is not None
+            assert isinstance(answer.cards[1].trouble, TargetError)
+            with pytest.raises(TargetError, match="no such role"):
+                await both.look(ANA, "C1", replace(request, terms=(unknown_role(),)))
+        finally:
+            await prod.close()
+
+
+def unknown_role() -> Match:
+    return Match(Field.USENAME, Pattern(("nobody at all",)))
+
+
+async def test_a_pid_is_found_on_the_cluster_that_has_it(
+    own: PostgresCluster, both: Operations, sessions: Sessions
+) -> None:
+    session = await sessions.open()
+    request = SessionsRequest(pids=(session.get_server_pid(),))
+    answer = await both.look(ANA, "C1", request)
+    assert isinstance(answer, Choice)  # the other may have it too, and does not say
+    assert [each.target for each in answer.requests] == [Named("main")]
+    assert answer.about["main"].host == "db-1.internal"
+
+    async with PostgresServer() as other:
+        prod = PostgresCluster("prod", other.dsn(), "db-2.internal")
+        await prod.open()
+        both._clusters = {"main": own, "prod": prod}
+        try:
+            answer = await both.look(ANA, "C1", request)
+            assert isinstance(answer, Shown)
+            assert [row.pid for row in answer.look.rows] == [session.get_server_pid()]
+            nobody = await both.look(ANA, "C1", SessionsRequest(pids=(2**31 - 1,)))
+            assert isinstance(nobody, Overview)
+        finally:
+            await prod.close()
+
+
+async def test_a_cluster_named_like_a_database_may_be_meant(
+    own: PostgresCluster, both: Operations
+) -> None:
+    both._clusters = {"some_db": own}
+    answer = await both.look(ANA, "C1", SessionsRequest(target=Named(database="some_db")))
+    assert isinstance(answer, Choice)
+    assert [each.target for each in answer.requests] == [
+        Named("main", "some_db"),
+        Named("some_db"),
+    ]
+
+
+async def test_a_name_that_a_lock_hides_is_not_said_to_be_missing(
+    own: PostgresCluster, pg: PostgresServer
+) -> None:
+    """The bot never read them: it can't know."""
+    own._roles, own._roles_at, own._databases, own._databases_at = {}, None, {}, None
+    ops = Operations({"main": own}, Unused(), QuickClock(), rules=Rules(), owner="me")
+    ddl = await asyncpg.connect(pg.dsn())
+    try:
+        await ddl.execute("begin; lock table pg_database, pg_authid in access exclusive mode")
+        for text in ("some_db", "main/some_db", "main/ user=web"):
+            request = parse_sessions(text)
+            assert isinstance(request, SessionsRequest)
+            with pytest.raises(ClusterRefused, match="lock hides the names"):
+                await ops.look(ANA, "C1", request)
+    finally:
+        ddl.terminate()
+
+
+class Unused(SqlLedger):
+    """A ledger that nothing is asked of."""
+
+    def __init__(self) -> None:
+        super().__init__("sqlite:///never-opened.db")
 
 
 async def test_nothing_that_hangs_is_waited_for_longer_than_an_answer_may_take(

@@ -62,7 +62,8 @@ class TestLimits:
     @pytest.mark.parametrize(
         ("used", "limit", "near", "reached"),
         [
-            (0, 0, True, True),
+            (0, 0, False, True),  # on purpose: nobody is to log in
+            (1, 0, True, True),
             (1, 1, True, True),
             (2, 1, True, True),
             (15, 20, False, False),

@@ -28,6 +28,7 @@ def inspection(seen: Backend | None = None, **values: Any) -> Inspection:
         "backend": seen or backend(),
         "full": False,
         "locks": (),
+        "all_locks": len(values.get("locks", ())),
         "branches": (),
         "around": {},
         "since": None,
@@ -86,7 +87,7 @@ def test_locks_are_named_where_the_bot_may_read_their_names():
         HeldLock("transactionid", "ExclusiveLock", True, None, None, None),
     )
     said = lines(shown(locks=locks))
-    at = said.index("locks, those it waits for first")
+    at = said.index("4 locks, those it waits for and the strongest first")
     assert said[at + 1 : at + 5] == [
         "waits AccessExclusiveLock on public.a in some_db for 2 min",
         "holds ExclusiveLock on tuple of public.a in some_db",
@@ -96,6 +97,14 @@ def test_locks_are_named_where_the_bot_may_read_their_names():
     # The way to a name that is not to be had from here.
     assert any("::regclass" in line for line in said)
     assert not any("::regclass" in line for line in lines(shown(locks=locks[:2])))
+
+
+def test_locks_and_queries_that_are_cut_say_so():
+    locks = (HeldLock("relation", "AccessShareLock", True, 99, 7, None),)
+    said = lines(shown(locks=locks, all_locks=258))
+    assert "1 of 258 locks, those it waits for and the strongest first" in said
+    long = lines(shown(seen=backend(query="q" * 5000)))
+    assert "cut here at 3000 of 5000 characters" in long
 
 
 def test_the_button_begins_a_kill_of_that_very_session():
@@ -120,6 +129,7 @@ def test_any_name_and_query_fits_and_is_no_markup():
     around = {pid: waiter(pid, usename=hostile) for pid in range(1, 60)}
     seen = backend(usename=hostile, application_name=hostile, query=hostile * 200)
     message = shown(seen=seen, locks=many, branches=tree(waits), around=around, full=True)
+    assert any(" of 50 locks, those it waits for" in line for line in lines(message))
     assert "\u202e" not in "\n".join(lines(message))
 
 

@@ -4,8 +4,8 @@ from datetime import timedelta
 import pytest
 
 from bot.answers import Choice, ClusterCard, Overview
-from bot.backends import Counts, Limit, Names, Waits
-from bot.errors import ClusterDown, ClusterTimeout
+from bot.backends import About, Counts, Limit, Names, Waits
+from bot.errors import ClusterDown, ClusterTimeout, TargetError
 from bot.grammar import (
     COLUMNS,
     KillRequest,
@@ -308,13 +308,30 @@ def test_many_pressing_limits_are_counted():
 
 
 def test_what_the_bot_can_not_see_is_said():
-    names = Names(roles={}, databases={}, read_at=ago(minutes=3), stale=True)
+    names = Names({}, {}, read_at=NOW, stale=True, known_at=ago(minutes=3))
     unseen = backend(backend_start=None, state=None, backend_type=None)
     message = sessions(answer(look=look(unseen, names=names)))
     assert lines(message)[4:6] == [
         "⚠ Some of these the bot may not see whole: grant it pg_read_all_stats.",
-        "⚠ Names of roles and databases are of 11:57:01 UTC: the catalogs are locked.",
+        "⚠ Names of roles and databases are of 11:57:01 UTC: a catalog is locked.",
     ]
+    never = look(backend(), names=replace(names, known_at=None))
+    assert lines(sessions(answer(look=never)))[4] == (
+        "⚠ Names of roles and databases can't be read: a catalog is locked."
+    )
+    assert lines(overview(clusters(card(look=never))))[2] == (
+        "⚠ main: Names of roles and databases can't be read: a catalog is locked."
+    )
+
+
+def test_what_is_left_out_and_which_pids_nobody_has_is_said():
+    counts = Counts(total=1, by_state={"idle": 1}, waiting=0, oldest_xact=None, hidden=4)
+    seen = answer(
+        look=look(backend(33507), counts=counts), request=SessionsRequest(pids=(33507, 1, 2))
+    )
+    assert (
+        "1 of 1 shown, what hurts most first · the bot's own 4 left out · no session has pid 1 or 2"
+    ) in lines(sessions(seen))
 
 
 def test_a_standby_says_that_it_is_one():
@@ -366,6 +383,13 @@ def test_the_table_of_clusters_shows_the_one_in_trouble_as_such():
             "host",
         ],
         [
+            "prod",
+            "did not answer within 5 s; last seen 40 s ago",
+            *[" "] * 5,
+            "prod.internal",
+        ],
+        ["dev", "did not answer within 5 s", *[" "] * 5, "dev.internal"],
+        [
             "main",
             "primary, 18.6",
             "1",
@@ -375,19 +399,30 @@ def test_the_table_of_clusters_shows_the_one_in_trouble_as_such():
             "some_user 1 of 1",
             "main.internal",
         ],
-        [
-            "prod",
-            "did not answer within 5 s; last seen 40 s ago",
-            *[" "] * 5,
-            "prod.internal",
-        ],
-        ["dev", "did not answer within 5 s", *[" "] * 5, "dev.internal"],
     ]
     assert lines(message)[:2] == [
         "3 clusters · 2 in trouble: prod and dev",
         "⚠ main: some_user 1 of 1: at its limit, new logins fail",
     ]
+    # Who does not see the table hears of each cluster.
+    assert message.text.replace("\u2060", "").split("\n")[2:] == [
+        "prod: did not answer within 5 s; last seen 40 s ago",
+        "dev: did not answer within 5 s",
+        "main: primary, 18.6 · 1 session · connections 62 of 97 · 2 waiting for a lock",
+    ]
     assert problems(message) == []
+
+
+def test_clusters_that_hurt_stand_before_those_that_do_not():
+    quiet = Counts(total=1, by_state={}, waiting=0, oldest_xact=None)
+    fine = card(look=look(counts=quiet, server=server(roles=())))
+    full = card("full", look=look(counts=quiet, server=server(roles=(), client_backends=97)))
+    none = replace(card("none"), look=None, trouble=TargetError("nobody", "no such role"))
+    message = overview(clusters(fine, none, card("waits"), full, hung()))
+    assert column(message, "cluster") == ["prod", "waits", "full", "main", "none"]
+    assert column(message, "state")[-1] == "no such role: nobody"
+    assert lines(message)[0] == "5 clusters · 1 in trouble: prod"
+    assert "⚠ full: connections ▓▓▓▓▓▓▓▓▓▓ 97 of 97: full, new logins fail" in lines(message)
 
 
 def test_each_cluster_that_answers_has_a_button_with_the_same_filters():
@@ -408,13 +443,18 @@ def test_a_choice_has_a_button_for_each_cluster():
     request = SessionsRequest(target=Target("main", "some_db"), private=True)
     other = replace(request, target=Target("prod", "some_db"))
     trouble = ClusterDown("dev", "its address can't be reached")
-    message = choice(Choice(what="some_db", requests=(request, other), troubles=(trouble,)))
+    about = {"main": About("db-1.internal", "18.6", in_recovery=False)}
+    found = Choice(what="some_db", requests=(request, other), troubles=(trouble,), about=about)
+    message = choice(found)
     assert lines(message) == [
         "some_db: found on 2 clusters",
-        "main/some_db and prod/some_db",
+        "main/some_db · PostgreSQL 18.6, primary, db-1.internal",
+        "prod/some_db",
+        "No answer from dev: its address can't be reached",
         "Which one is meant?",
-        "Not asked: dev, its address can't be reached",
     ]
+    alone = choice(Choice(what="some_db", requests=(request,), troubles=(trouble,)))
+    assert lines(alone)[-1] == "Is this one meant?"
     pressed = pressable(message)
     assert list(pressed) == ["main/some_db", "prod/some_db"]
     assert read_sessions(PageOf.decode(pressed["prod/some_db"]["value"]).text) == other

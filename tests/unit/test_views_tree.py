@@ -6,11 +6,11 @@ import pytest
 
 from bot.answers import Tree
 from bot.backends import Backend, Waits
-from bot.blocking import Locks, LockWait, Prepared, tree
+from bot.blocking import Locks, LockWait, Prepared, one_by_one, tree
 from bot.policy import Barrier
 from bot.slack.views.actions import ActionId, RowRef
 from bot.slack.views.tree import tree as view
-from tests.unit.builders import ALICE, NOW, ago, backend, look, waiter
+from tests.unit.builders import ALICE, NOW, SERVER_ID, ago, backend, look, waiter
 from tests.unit.reading import column, lines, parsed, pressable, problems, table
 from workspace.blocks import options_of
 
@@ -22,9 +22,12 @@ def answer(*rows: Backend, waits: Waits = CHAIN, **values: Any) -> Tree:
         "look": look(*rows, waits=waits),
         "branches": tree(waits),
         "rows": {row.pid: row for row in rows},
-        "locks": Locks({33911: LockWait("transactionid", "ShareLock", ago(minutes=4))}),
+        "locks": Locks(
+            {33911: LockWait("transactionid", "ShareLock", ago(minutes=4), transactionid="768")}
+        ),
+        "prepared": {},
         "barriers": {},
-        "more": 0,
+        "freed": {},
         "asked_by": ALICE,
     }
     return Tree(**{**story, **values})
@@ -35,7 +38,7 @@ def test_the_roots_stand_first_with_how_many_wait_behind_each():
     assert lines(message)[1] == "2 sessions wait behind 1 root"
     assert column(message, "pid") == ["33507", "└ 33911", "└─ 33912"]
     assert column(message, "holds up") == ["2", "1", " "]
-    assert column(message, "waits") == [" ", "4 min · transactionid ShareLock", " "]
+    assert column(message, "waits") == [" ", "4 min · transactionid 768, ShareLock", " "]
     assert "pid 33507 · some_user holds up 2" in message.text.replace("\u2060", "")
     assert problems(message) == []
 
@@ -56,19 +59,39 @@ def test_a_waiter_with_several_blockers_names_the_others():
 
 
 def test_a_deadlock_says_who_will_break_it():
-    waits = Waits({1: (2,), 2: (1,)})
-    message = view(answer(waiter(1), waiter(2), waits=waits, locks=Locks()))
+    waits = Waits({1: (2,), 2: (1,), 3: (1,)})
+    message = view(answer(waiter(1), waiter(2), waiter(3), waits=waits, locks=Locks()))
+    assert lines(message)[1] == "3 sessions wait behind 1 circle"
     assert any("A deadlock: PostgreSQL ends one of them" in line for line in lines(message))
-    assert "deadlock" in column(message, "waits")[0]
+    assert column(message, "waits")[0] == "deadlock · for 2"
+
+
+def test_a_root_that_does_not_hold_them_up_alone_says_how_many_it_frees():
+    message = view(answer(backend(), waiter(), freed={33507: 0}))
+    assert column(message, "holds up") == ["2, alone 0", "1", " "]
+
+
+def test_one_who_waits_for_a_safe_snapshot_says_so():
+    deferrable = waiter(33911, wait_event_type="IPC", wait_event="SafeSnapshot")
+    message = view(answer(backend(), deferrable, waits=Waits({33911: (33507,)}), locks=Locks()))
+    assert column(message, "waits")[1] == "a safe snapshot (SERIALIZABLE READ ONLY DEFERRABLE)"
 
 
 def test_a_prepared_transaction_gets_the_statement_that_ends_it():
-    waits = Waits({33911: (0,)})
-    locks = Locks({}, {33911: (Prepared("it's \\ here", ago(hours=3), "ow<ner"),)})
-    message = view(answer(waiter(), waits=waits, locks=locks))
-    assert column(message, "pid") == ["prepared transaction", "└ 33911"]
+    mine = Prepared("it's \\ here", ago(hours=3), "ow<ner", "some_db")
+    locks = Locks({}, {33911: (mine,), 33912: (Prepared("2", ago(hours=2), None),)})
+    waits, prepared = one_by_one(Waits({33911: (0,), 33912: (0,), 33913: (0,)}), locks)
+    rows = (waiter(), waiter(33912), waiter(33913))
+    message = view(answer(*rows, waits=waits, locks=locks, prepared=prepared))
+    assert column(message, "pid") == [
+        each for pid in (33912, 33911, 33913) for each in ("prepared transaction", f"└ {pid}")
+    ]
+    assert column(message, "state")[::2] == ["prepared 2 h ago", "prepared 3 h ago", "prepared"]
+    assert column(message, "usename")[::2] == [" ", "ow<ner", " "]
+    assert column(message, "datname")[::2] == [" ", "some_db", " "]
     assert "ROLLBACK PREPARED E'it''s \\\\ here';" in lines(message)
-    assert any("A transaction prepared 3 h ago by ow<ner" in line for line in lines(message))
+    said = "A transaction prepared 3 h ago by ow<ner is in the way. It has no session: its owner"
+    assert f"{said} or a superuser ends it, connected in some_db:" in lines(message)
     assert "ow<ner" not in parsed(message)
     assert problems(message) == []
 
@@ -83,10 +106,13 @@ def test_a_root_that_the_bot_can_not_end_says_who_can_and_with_what():
         "pid 33507 holds up 2, and the bot does not end it: a superuser's session. Who can: "
         "a superuser. This spares any other backend under that pid:"
     )
-    assert said[at + 1] == "select pg_terminate_backend(pid) from pg_stat_activity"
     start = backend().backend_start
     assert start is not None
-    assert said[at + 2] == f"where pid = 33507 and backend_start = '{start.isoformat()}';"
+    assert said[at + 1 : at + 4] == [
+        "select pg_terminate_backend(pid) from pg_stat_get_activity(33507)",
+        f"where backend_start = '{start.isoformat()}'",
+        f"and pg_postmaster_start_time() = '{SERVER_ID.postmaster_start_time.isoformat()}';",
+    ]
     assert "Terminate a root…" not in pressable(message)
 
 
@@ -108,14 +134,30 @@ def test_where_nobody_waits_that_is_said():
     assert list(pressable(message)) == ["Refresh"]
 
 
-@pytest.mark.parametrize("number", [3, 150])
-def test_what_does_not_fit_is_counted(number: int):
-    waits = Waits({1000 + at: (33507,) for at in range(number)})
-    rows = [waiter(1000 + at, query="q" * 1000) for at in range(min(number, 120))]
-    message = view(answer(backend(), *rows, waits=waits, locks=Locks(), more=7))
-    left_out = number + 1 - len(column(message, "pid")) + 7
-    assert f"{left_out} sessions of the tree not shown" in lines(message)
+@pytest.mark.parametrize("number", [30, 250])
+def test_roots_stand_before_those_behind_others_and_who_does_not_fit_is_counted(number: int):
+    many = {1000 + at: (1,) for at in range(number)} | {2000 + at: (2,) for at in range(number)}
+    waits = Waits({**many, 4000: (3,)})
+    rows = [waiter(pid, query="q" * 1000) for pid in [*many][:120]]
+    message = view(answer(backend(1), backend(2), *rows, waits=waits, locks=Locks()))
+    shown = column(message, "pid")
+    assert {"1", "2", "3"} <= set(shown)
+    assert sum(pid.startswith("└ 1") for pid in shown) > 20
+    assert sum(pid.startswith("└ 2") for pid in shown) > 20
+    left_out = 2 * number + 4 - len(shown)
+    foot = f"{left_out} sessions of the tree not shown"
+    assert (foot in lines(message)) is (left_out > 0)
     assert problems(message) == []
+
+
+def test_roots_that_the_menu_has_no_room_for_are_counted():
+    waits = Waits({1000 + at: (100 + at,) for at in range(105)})
+    rows = [backend(100 + at) for at in range(105)]
+    message = view(answer(*rows, waits=waits, locks=Locks()))
+    assert any(
+        line.endswith("5 roots not in the menu: /pg-kill takes the pid") for line in lines(message)
+    )
+    assert len(options_of(pressable(message)["Terminate a root…"])) == 100
 
 
 def test_a_type_that_is_no_client_is_told_with_its_state():

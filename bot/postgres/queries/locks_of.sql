@@ -1,5 +1,7 @@
--- The locks of one backend, those that it waits for first; by the function under pg_locks.
+-- The locks of one backend, those that it waits for first, then the strongest on relations;
+-- by the function under pg_locks.
 select
+    count(*) over ()::int as total,
     locktype,
     database,
     relation,
@@ -9,5 +11,14 @@ select
     waitstart
 from pg_lock_status()
 where pid = $1
-order by granted, locktype, relation, mode
+order by
+    granted,
+    locktype = 'relation' desc,
+    array_position(
+        '{AccessExclusiveLock,ExclusiveLock,ShareRowExclusiveLock,ShareLock,'
+        'ShareUpdateExclusiveLock,RowExclusiveLock,RowShareLock,AccessShareLock}'::text[],
+        mode
+    ),
+    locktype,
+    relation
 limit $2

@@ -24,13 +24,23 @@ at_limit as materialized (
     join unnest($1::oid[], $2::int[]) as limits (usesysid, rolconnlimit) using (usesysid)
     where by_role.used >= limits.rolconnlimit
 ),
+at_databases_limit as materialized (
+    select by_database.datid
+    from by_database
+    join unnest($5::oid[], $6::int[]) as limits (datid, datconnlimit) using (datid)
+    where by_database.used >= limits.datconnlimit
+),
 matched as materialized (
     select
         a.*,
         (select count(*) from edges where edges.blocker = a.pid) as blocks,
+        exists (select from edges where edges.waiter = a.pid) as is_waiting,
         (
             a.backend_type = 'client backend'
-            and exists (select from at_limit where at_limit.usesysid = a.usesysid)
+            and (
+                exists (select from at_limit where at_limit.usesysid = a.usesysid)
+                or exists (select from at_databases_limit as d where d.datid = a.datid)
+            )
         ) as is_at_limit
     from everyone as a
     where ({where})
@@ -46,8 +56,8 @@ waiting_since as materialized (
 counts as (
     select
         (select count(*)::int from matched) as total,
-        (select count(*)::int from matched where exists (select from edges where waiter = pid))
-            as waiting,
+        (select count(*)::int from matched where is_waiting) as waiting,
+        (select count(*)::int from everyone as a where ({hidden})) as hidden,
         (select min(xact_start) from matched where backend_type = 'client backend')
             as oldest_xact,
         (
@@ -82,6 +92,7 @@ page as (
 select
     counts.total,
     counts.waiting,
+    counts.hidden,
     counts.oldest_xact,
     counts.client_backends,
     case when is_first then counts.states end as states,

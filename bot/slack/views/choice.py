@@ -8,29 +8,32 @@ from collections.abc import Sequence
 from bot.answers import Choice
 from bot.errors import ClusterError
 from bot.grammar import KillRequest, SessionsRequest
-from bot.slack.views import blocks, lines
+from bot.slack.views import blocks
 from bot.slack.views.actions import ActionId, PageOf, seal
 from bot.slack.views.blocks import Block
+from bot.slack.views.cluster import introduction
 from bot.slack.views.lines import Line, Quoted, strong, worded
 from bot.slack.views.message import Message, message
 from bot.slack.views.text import count, cut
+
+_DESCRIBED = 10
 
 
 def choice(answer: Choice) -> Message:
     """What was named is on several clusters: a button for each."""
     requests: Sequence[SessionsRequest | KillRequest] = answer.requests
-    found = tuple(Quoted(_label(request)) for request in requests)
     is_kill = any(isinstance(request, KillRequest) for request in requests)
-    which = "Which one is meant?"
+    which = "Which one is meant?" if len(requests) > 1 else "Is this one meant?"
     made = (_choose(at, request) for at, request in enumerate(requests[: blocks.BUTTONS]))
     buttons = [button for button in made if button is not None]
-    left_out = len(found) - len(buttons)
+    left_out = len(requests) - len(buttons)
+    clusters = len({request.target.cluster for request in requests})
     return message(
         [
-            strong(Quoted(answer.what), f": found on {count(len(found), 'cluster')}"),
-            lines.listed(found, most=10),
+            strong(Quoted(answer.what), f": found on {count(clusters, 'cluster')}"),
+            *(_described(answer, request) for request in requests[:_DESCRIBED]),
+            *map(_no_answer, answer.troubles[:5]),
             (f"{which} Nothing ends before it is confirmed." if is_kill else which,),
-            *map(_not_asked, answer.troubles[:5]),
         ],
         blocks.actions(buttons),
         blocks.foot((f"{left_out} without a button: type the command with the cluster",))
@@ -39,8 +42,14 @@ def choice(answer: Choice) -> Message:
     )
 
 
-def _not_asked(trouble: ClusterError) -> Line:
-    return ("Not asked: ", Quoted(trouble.cluster), ", ", *worded(trouble.problem))
+def _described(answer: Choice, request: SessionsRequest | KillRequest) -> Line:
+    about = answer.about.get(request.target.cluster or "")
+    label: Line = (Quoted(_label(request), 130),)
+    return label if about is None else (*label, " · ", *introduction(about))
+
+
+def _no_answer(trouble: ClusterError) -> Line:
+    return ("No answer from ", Quoted(trouble.cluster), ": ", *worded(trouble.problem))
 
 
 def _label(request: SessionsRequest | KillRequest) -> str:

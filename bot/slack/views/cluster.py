@@ -5,18 +5,24 @@ Pure.
 
 from collections.abc import Sequence
 
-from bot.backends import Limit, Server
+from bot.backends import About, Limit, Names, Server
 from bot.slack.views.lines import Drawn, Line, Quoted
-from bot.slack.views.text import bar, used
+from bot.slack.views.text import bar, clock, used
 
 _PRESSING = 5
 _OTHERS = 3
 
 
-def introduction(server: Server) -> Line:
+def introduction(server: About | Server) -> Line:
     """`PostgreSQL 18.6, primary, db-1.internal`."""
     role = "standby" if server.in_recovery else "primary"
     return ("PostgreSQL ", Quoted(server.version), f", {role}, ", Quoted(server.host))
+
+
+def stale(names: Names) -> str:
+    """Since when names are those of an earlier reading."""
+    known = f"are of {clock(names.known_at)}" if names.known_at else "can't be read"
+    return f"Names of roles and databases {known}: a catalog is locked."
 
 
 def pressing(server: Server) -> tuple[Line, ...]:

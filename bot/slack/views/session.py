@@ -92,8 +92,10 @@ def _contents(opened: Opened, answer: Inspection) -> Iterable[Block | None]:
     )
     said = "query, in full: for you alone, and this look is on record"
     yield blocks.paragraph(strong(said if answer.full else "query, without its literals"))
-    query = _cut(_lines(answer.backend.query or ""), _QUERY)
-    yield blocks.preformatted(query if query.strip() else " ")
+    query = _lines(answer.backend.query or "")
+    yield blocks.preformatted(_cut(query, _QUERY) if query.strip() else " ")
+    if len(query) > _QUERY:
+        yield blocks.foot((f"cut here at {_QUERY} of {len(query)} characters",))
     yield from _around(answer)
     yield blocks.actions([*_buttons(opened, answer)])
     pairs = list(_pairs(answer))
@@ -168,9 +170,13 @@ def _branch(answer: Inspection, branch: Branch) -> str:
 def _locks(answer: Inspection) -> Iterable[Block]:
     if not answer.locks:
         return
-    yield blocks.paragraph(strong("locks, those it waits for first"))
     lines = [_lock(answer, lock) for lock in answer.locks]
-    yield blocks.preformatted(_cut("\n".join(lines), _LOCKS))
+    while len(drawn := "\n".join(lines)) > _LOCKS:
+        lines.pop()
+    shown = f"{len(lines)} of " if len(lines) < answer.all_locks else ""
+    what = f"{shown}{count(answer.all_locks, 'lock')}, those it waits for and the strongest first"
+    yield blocks.paragraph(strong(what))
+    yield blocks.preformatted(drawn)
     if any(lock.relation is not None and lock.relname is None for lock in answer.locks):
         yield blocks.foot(
             ("A number is a relation of another database: select <number>::regclass there.",)
@@ -179,10 +185,7 @@ def _locks(answer: Inspection) -> Iterable[Block]:
 
 def _lock(answer: Inspection, lock: HeldLock) -> str:
     how = "holds " if lock.granted else "waits "
-    what = lock.locktype
-    if lock.relation is not None:
-        name = plain(lock.relname, 130) if lock.relname else f"relation {lock.relation}"
-        what = name if what == "relation" else f"{what} of {name}"
+    what = plain(lock.on, 130)
     database = answer.names.databases.get(lock.database) if lock.database else None
     within = f" in {visible(database.datname)}" if database is not None else ""
     since = (

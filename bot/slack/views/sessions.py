@@ -8,7 +8,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bot.answers import ClusterCard, Overview, Sessions
-from bot.backends import CLIENT_BACKEND, PREPARED_TRANSACTION, Backend, Look
+from bot.backends import (
+    CLIENT_BACKEND,
+    PREPARED_TRANSACTION,
+    Backend,
+    LimitOf,
+    Look,
+)
+from bot.errors import ClusterError, TargetError
 from bot.grammar import ACTIVITY_COLUMNS, SessionsRequest, Target
 from bot.slack.views import blocks, cluster, lines, tables
 from bot.slack.views.actions import ActionId, PageOf, RowRef
@@ -43,6 +50,9 @@ DEFAULT_COLUMNS = (
 
 _SPOKEN = 3
 """Rows that the top-level text tells of."""
+
+_SPOKEN_CARDS = 10
+"""Clusters that the top-level text tells of."""
 
 _PRESSING = 5
 """Limits that the table of clusters has a line for above it."""
@@ -128,8 +138,7 @@ def _blind_spots(look: Look) -> Iterable[Line]:
     if any(backend.backend_type is None or backend.id is None for backend in look.rows):
         yield ("⚠ Some of these the bot may not see whole: grant it pg_read_all_stats.",)
     if look.names.stale:
-        at = clock(look.names.read_at)
-        yield (f"⚠ Names of roles and databases are of {at}: the catalogs are locked.",)
+        yield (f"⚠ {cluster.stale(look.names)}",)
 
 
 def _default_columns(look: Look) -> tuple[str, ...]:
@@ -155,9 +164,21 @@ def _below(answer: Sessions, shown: int) -> Line:
         line = ("no session matches",)
     if answer.matched < total:
         line += (f" · {total - answer.matched} beyond the limit of {answer.matched}",)
+    if hidden := answer.look.counts.hidden:
+        line += (f" · the bot's own {hidden} left out",)
+    if missing := _missing(answer):
+        line += (f" · no session has pid {some(missing, 5, 'or')}",)
     if not blocks.fits_button(PageOf(str(answer.request), total).encode()):
         line += (" · too long a request for buttons: type a shorter one",)
     return line
+
+
+def _missing(answer: Sessions) -> list[str]:
+    """The pids that were asked for and that no session has, where all that have are here."""
+    found = {backend.pid for backend in answer.look.rows}
+    if len(found) < answer.look.counts.total:
+        return []
+    return [str(pid) for pid in answer.request.pids if pid not in found]
 
 
 def _order(request: SessionsRequest) -> Line:
@@ -201,12 +222,15 @@ def _options(cluster_name: str, shown: Iterable[Backend]) -> Iterable[Block]:
             yield blocks.option(label, value)
 
 
+_AT_LIMIT = {LimitOf.ROLE: "at its limit", LimitOf.DATABASE: "its database at its limit"}
+
+
 def why(look: Look, backend: Backend) -> str:
     """Why this session stands where it stands: what it holds up, or waits for, or does."""
     behind = look.waits.behind([backend.pid])
     return dotted(
         (
-            "at its limit" if look.at_limit(backend) else None,
+            _AT_LIMIT[limit] if (limit := look.at_limit(backend)) else None,
             f"blocks {len(behind)}" if behind else None,
             _waits(look, backend),
         )
@@ -225,6 +249,8 @@ def _waits(look: Look, backend: Backend) -> str | None:
 def _doing(look: Look, backend: Backend) -> str:
     """What the order goes by where a session holds up nobody: its transaction, its query."""
     now = look.server.now
+    if backend.backend_type not in (None, CLIENT_BACKEND):
+        return backend.backend_type or ""
     if backend.is_idle:
         length = backend.xact_age(now)
         return "idle" if length is None else f"transaction open {age(length, short=True)}"
@@ -273,7 +299,7 @@ CELLS: Mapping[str, Cell] = {
 
 _OVERVIEW = (
     Column("cluster", (40, 30, 20)),
-    Column("state", (60, 40, 30)),
+    Column("state", (160, 110, 80, 60)),
     Column("sessions"),
     Column("connections"),
     Column("waiting"),
@@ -285,6 +311,7 @@ _OVERVIEW = (
 
 def overview(answer: Overview) -> Message:
     """Every cluster in a line of a table, with a button for a look at it."""
+    answer = replace(answer, cards=tuple(sorted(answer.cards, key=_pain)))
     fitted = tables.fit(_OVERVIEW, [_card(card, answer.now) for card in answer.cards])
     left_out = len(answer.cards) - fitted.shown
     return message(
@@ -295,11 +322,34 @@ def overview(answer: Overview) -> Message:
         else None,
         blocks.actions(_overview_controls(answer)),
         blocks.foot((f"as of {clock(answer.now)} · asked by ", person(answer.asked_by.user_id))),
+        also=[_spoken_card(card, answer.now) for card in answer.cards[:_SPOKEN_CARDS]],
     )
 
 
+def _pain(card: ClusterCard) -> tuple[bool, bool, int, float]:
+    """Those in trouble first, then the full, those with waiters, and the oldest transaction.
+
+    Clusters that are alike stay in the order of the settings.
+    """
+    if card.look is None:
+        return not isinstance(card.trouble, ClusterError), True, 0, 0.0
+    counts, server = card.look.counts, card.look.server
+    oldest = _since(counts.oldest_xact, card.look) if counts.oldest_xact else timedelta(0)
+    hurts = bool(cluster.pressing(server)) or counts.waiting > 0
+    return True, not hurts, -counts.waiting, -oldest.total_seconds() if hurts else 0.0
+
+
+def _spoken_card(card: ClusterCard, now: datetime) -> Line:
+    told = [_card(card, now)[1]]
+    if card.look is not None:
+        counts = card.look.counts
+        told += [count(counts.total, "session"), f"connections {used(card.look.server.ordinary)}"]
+        told += [f"{counts.waiting} waiting for a lock"]
+    return (Quoted(card.cluster), ": ", Quoted(dotted(told), 300))
+
+
 def _overview_summary(answer: Overview) -> list[Line]:
-    in_trouble = [card for card in answer.cards if card.look is None]
+    in_trouble = [card for card in answer.cards if isinstance(card.trouble, ClusterError)]
     head = strong(count(len(answer.cards), "cluster"))
     if in_trouble:
         head += (f" · {len(in_trouble)} in trouble: ",)
@@ -310,7 +360,17 @@ def _overview_summary(answer: Overview) -> list[Line]:
         if card.look is not None
         for line in cluster.pressing(card.look.server)
     ]
-    return [head, *pressing[:_PRESSING]]
+    more = len(pressing) - _PRESSING
+    return [
+        head,
+        *pressing[:_PRESSING],
+        *([(f"{more} more at or near their limit",)] if more > 0 else []),
+        *(
+            ("⚠ ", Quoted(card.cluster), f": {cluster.stale(card.look.names)}")
+            for card in answer.cards
+            if card.look is not None and card.look.names.stale
+        ),
+    ]
 
 
 def _card(card: ClusterCard, now: datetime) -> list[str | None]:
@@ -331,6 +391,8 @@ def _card(card: ClusterCard, now: datetime) -> list[str | None]:
 
 
 def _trouble(card: ClusterCard, now: datetime) -> str:
+    if isinstance(card.trouble, TargetError):
+        return f"{card.trouble.problem}: {card.trouble.name}"
     problem = card.trouble.problem if card.trouble is not None else "not asked"
     if card.last_seen is None:
         return problem

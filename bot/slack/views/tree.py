@@ -6,22 +6,22 @@ Pure.
 from collections.abc import Iterable, Sequence
 
 from bot.answers import Tree
-from bot.backends import CLIENT_BACKEND, Backend
+from bot.backends import CLIENT_BACKEND, PREPARED_TRANSACTION, Backend
 from bot.blocking import Branch, Prepared
 from bot.slack.views import blocks, cluster, tables
 from bot.slack.views.actions import ActionId, RowRef
 from bot.slack.views.blocks import Block
 from bot.slack.views.lines import Line, Quoted, person, strong
 from bot.slack.views.message import Message, message
-from bot.slack.views.tables import Column
+from bot.slack.views.tables import Column, Fitted
 from bot.slack.views.text import age, clock, count, dotted, plain
 
 _COLUMNS = (
     Column("pid", (40,)),
     Column("usename", (63, 40, 30, 20)),
-    Column("holds up", (16,)),
+    Column("holds up", (20,)),
     Column("state", (60, 40, 30)),
-    Column("waits", (40, 40, 30, 20)),
+    Column("waits", (110, 80, 50, 30)),
     Column("datname", (63, 40, 30, 20)),
     Column("application_name", (63, 40, 30, 20)),
     Column("query", (80, 50, 30, 20)),
@@ -38,21 +38,54 @@ _PREPARED = "prepared transaction"
 
 def tree(answer: Tree) -> Message:
     """Who waits for whom, roots first; a menu ends a root, where the bot may."""
-    rows = [list(_row(answer, branch)) for branch in answer.branches]
-    fitted = tables.fit(_COLUMNS, rows)
-    left_out = len(rows) - fitted.shown + answer.more
-    remedies = list(_remedies(answer))
+    fitted, left_out = _fitted(answer)
+    endable = [
+        option for branch in _roots(answer) if (option := _root_to_end(answer, branch)) is not None
+    ]
+    below = [f"{count(left_out, 'session')} of the tree not shown"] if left_out else []
+    if (unlisted := len(endable) - blocks.OPTIONS) > 0:
+        below.append(f"{count(unlisted, 'root')} not in the menu: /pg-kill takes the pid")
     return message(
         list(_summary(answer)),
         blocks.table(fitted.cells) if fitted.shown else None,
-        blocks.foot((f"{count(left_out, 'session')} of the tree not shown",)) if left_out else None,
-        *remedies,
-        blocks.actions(_controls(answer)),
+        blocks.foot((dotted(below),)) if below else None,
+        *_remedies(answer),
+        blocks.actions(_controls(answer, endable)),
         blocks.foot(
             (f"as of {clock(answer.look.server.now)} · asked by ", person(answer.asked_by.user_id))
         ),
         also=[_spoken(answer, branch) for branch in _roots(answer)[:3]],
     )
+
+
+def _fitted(answer: Tree) -> tuple[Fitted, int]:
+    """The rows that fit, and how many branches are left out: children before roots."""
+    most = blocks.TABLE_ROWS - 1
+    while True:
+        chosen = _chosen(answer.branches, most)
+        fitted = tables.fit(_COLUMNS, [list(_row(answer, branch)) for branch in chosen])
+        if fitted.shown == len(chosen):
+            return fitted, len(answer.branches) - len(chosen)
+        most = fitted.shown
+
+
+def _chosen(branches: Sequence[Branch], most: int) -> Sequence[Branch]:
+    """At most so many: every root that there is room for, the rest shared out among them."""
+    if len(branches) <= most:
+        return branches
+    groups: list[list[Branch]] = []
+    for branch in branches:
+        if branch.is_root:
+            groups.append([])
+        groups[-1].append(branch)
+    groups = groups[:most]
+    room = most - len(groups)
+    chosen: list[Branch] = []
+    for at, (root, *children) in enumerate(groups):
+        share = min(len(children), room // (len(groups) - at))
+        chosen += [root, *children[:share]]
+        room -= share
+    return chosen
 
 
 def _roots(answer: Tree) -> Sequence[Branch]:
@@ -66,14 +99,19 @@ def _summary(answer: Tree) -> Iterable[Line]:
         " · ",
         *cluster.introduction(answer.look.server),
     )
-    waiting = sum(not branch.is_root for branch in answer.branches)
+    if answer.look.names.stale:
+        yield (f"⚠ {cluster.stale(answer.look.names)}",)
+    waiting = sum(not branch.is_root or branch.in_cycle for branch in answer.branches)
     if not waiting:
         yield ("Nobody waits for a lock.",)
         return
-    roots = _roots(answer)
+    roots = sum(branch.is_root and not branch.in_cycle for branch in answer.branches)
+    circles = sum(branch.in_cycle for branch in answer.branches)
+    behind = [count(roots, "root")] if roots else []
+    behind += [count(circles, "circle")] if circles else []
     waits = "waits" if waiting == 1 else "wait"
-    yield (f"{count(waiting, 'session')} {waits} behind {count(len(roots), 'root')}",)
-    if any(branch.in_cycle for branch in roots):
+    yield (f"{count(waiting, 'session')} {waits} behind {' and '.join(behind)}",)
+    if circles:
         yield ("⚠ A deadlock: PostgreSQL ends one of them by itself after deadlock_timeout.",)
 
 
@@ -82,31 +120,45 @@ def _spoken(answer: Tree, branch: Branch) -> Line:
     who: Line = (_PREPARED,) if branch.is_prepared else (f"pid {branch.pid}",)
     if backend is not None and backend.usename:
         who += (" · ", Quoted(backend.usename))
-    return (*who, f" holds up {branch.behind}")
+    return (*who, f" holds up {_held_up(answer, branch)}")
 
 
 def _row(answer: Tree, branch: Branch) -> Iterable[str]:
     backend = answer.rows.get(branch.pid)
     yield indented(branch)
-    if backend is None:
-        yield from ("", _held_up(branch))
-        yield from (_PREPARED, "") if branch.is_prepared else ("", "not shown")
-        yield from ("", "", "")
-        return
-    yield backend.usename or ""
-    yield _held_up(branch)
-    yield _state(answer, backend)
-    yield _waits(answer, branch)
-    yield backend.datname or ""
-    yield backend.application_name or ""
-    yield backend.query or ""
+    if branch.is_prepared:
+        yield from _prepared_row(answer, branch)
+    elif backend is None:
+        yield from ("", _held_up(answer, branch), "", "not fetched", "", "", "")
+    else:
+        yield backend.usename or ""
+        yield _held_up(answer, branch)
+        yield _state(answer, backend)
+        yield _waits(answer, branch)
+        yield backend.datname or ""
+        yield backend.application_name or ""
+        yield backend.query or ""
+
+
+def _prepared_row(answer: Tree, branch: Branch) -> Iterable[str]:
+    one = answer.prepared.get(branch.pid)
+    if one is None:
+        yield from ("", _held_up(answer, branch), "prepared", "", "", "", "")
+    else:
+        length = age(answer.look.server.now - one.prepared, short=True)
+        yield from (one.owner or "", _held_up(answer, branch), f"prepared {length} ago")
+        yield from ("", one.datname or "", one.gid, "")
 
 
 def indented(branch: Branch) -> str:
     """`└ 33911`: the longer the way to its root, the longer the line."""
-    name = _PREPARED if branch.is_prepared else str(branch.pid)
+    name = _named(branch.pid)
     # No space would be sure to stay at a cell's edge.
     return f"└{'─' * (min(branch.depth, _DEEPEST) - 1)} {name}" if branch.depth else name
+
+
+def _named(pid: int) -> str:
+    return str(pid) if pid > PREPARED_TRANSACTION else _PREPARED
 
 
 def _state(answer: Tree, backend: Backend) -> str:
@@ -118,28 +170,37 @@ def _state(answer: Tree, backend: Backend) -> str:
 
 
 def _waits(answer: Tree, branch: Branch) -> str:
-    wait = answer.locks.waits.get(branch.pid)
+    """How long, for whom else, for what: `4 min · also for 5983 · accounts, ShareLock`."""
+    wait, backend = answer.locks.waits.get(branch.pid), answer.rows.get(branch.pid)
+    now = answer.look.server.now
     parts: list[str | None] = []
-    if wait is not None:
-        since = answer.look.server.now - wait.since if wait.since is not None else None
-        parts.append(age(since, short=True) if since is not None else None)
-        parts.append(f"{wait.locktype} {wait.mode}")
+    if wait is not None and wait.since is not None:
+        parts.append(age(now - wait.since, short=True))
     if branch.in_cycle:
         parts.append("deadlock")
     if branch.others:
-        others = ", ".join(str(pid) if pid else _PREPARED for pid in branch.others[:3])
-        more = ", …" if len(branch.others) > 3 else ""
-        parts.append(f"also for {others}{more}" if not branch.is_root else f"for {others}{more}")
+        others = ", ".join(map(_named, branch.others[:3]))
+        more = f" and {len(branch.others) - 3} more" if len(branch.others) > 3 else ""
+        parts.append(f"{'for' if branch.is_root else 'also for'} {others}{more}")
+    if wait is not None:
+        parts.append(f"{wait.on}, {wait.mode}")
+    elif backend is not None and backend.wait_event == "SafeSnapshot":
+        parts.append("a safe snapshot (SERIALIZABLE READ ONLY DEFERRABLE)")
     return dotted(parts)
 
 
-def _held_up(branch: Branch) -> str:
-    return str(branch.behind) if branch.behind else ""
+def _held_up(answer: Tree, branch: Branch) -> str:
+    """How many wait behind it; and how few go on where it does not hold them up alone."""
+    if not branch.behind:
+        return ""
+    freed = answer.freed.get(branch.pid, branch.behind)
+    return f"{branch.behind}" if freed == branch.behind else f"{branch.behind}, alone {freed}"
 
 
 def _remedies(answer: Tree) -> Iterable[Block]:
     """For roots that no button here can end: who can, and with what."""
-    for one in answer.locks.all_prepared[:_REMEDIES]:
+    server = answer.look.server.id
+    for one in [*answer.prepared.values()][:_REMEDIES]:
         yield blocks.paragraph(_prepared(answer, one))
         yield blocks.preformatted(f"ROLLBACK PREPARED {_literal(one.gid)};")
     for branch in _roots(answer)[:_REMEDIES]:
@@ -155,18 +216,23 @@ def _remedies(answer: Tree) -> Iterable[Block]:
             )
         )
         yield blocks.preformatted(
-            "select pg_terminate_backend(pid) from pg_stat_activity\n"
-            f"where pid = {backend.pid} and backend_start = '{backend.backend_start.isoformat()}';"
+            # The function, for the view stands still where its catalogs are locked.
+            f"select pg_terminate_backend(pid) from pg_stat_get_activity({backend.pid})\n"
+            f"where backend_start = '{backend.backend_start.isoformat()}'\n"
+            f"and pg_postmaster_start_time() = '{server.postmaster_start_time.isoformat()}';"
         )
 
 
 def _prepared(answer: Tree, one: Prepared) -> Line:
     length = age(answer.look.server.now - one.prepared)
     owner: Line = (" by ", Quoted(one.owner)) if one.owner else ()
+    where: Line = ("in ", Quoted(one.datname)) if one.datname else ("in its database",)
     return (
         f"A transaction prepared {length} ago",
         *owner,
-        " is in the way. It has no session: its owner or a superuser ends it, in its database:",
+        " is in the way. It has no session: its owner or a superuser ends it, connected ",
+        *where,
+        ":",
     )
 
 
@@ -178,14 +244,11 @@ def _literal(text: str) -> str:
     return f"'{quoted}'"
 
 
-def _controls(answer: Tree) -> Iterable[Block]:
+def _controls(answer: Tree, endable: Sequence[Block]) -> Iterable[Block]:
     name = answer.look.server.cluster
     yield blocks.button("Refresh", ActionId.TREE_REFRESH, name)
-    options = [
-        option for branch in _roots(answer) if (option := _root_to_end(answer, branch)) is not None
-    ]
-    if options:
-        yield blocks.menu("Terminate a root…", ActionId.SESSIONS_KILL_ROW, options)
+    if endable:
+        yield blocks.menu("Terminate a root…", ActionId.SESSIONS_KILL_ROW, endable)
 
 
 def _root_to_end(answer: Tree, branch: Branch) -> Block | None:
