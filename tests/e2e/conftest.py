@@ -2,10 +2,11 @@
 
 import asyncio
 import os
+import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,12 +29,14 @@ class Bot:
 
     environment: Mapping[str, str]
     folder: Path
+    within: Sequence[str] = ()  # a program that becomes the one that is named after it
     process: asyncio.subprocess.Process | None = None
     lines: list[str] = field(default_factory=list)
     _reader: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         self.process = await asyncio.create_subprocess_exec(
+            *self.within,
             sys.executable,
             "-m",
             "bot",
@@ -124,6 +127,19 @@ async def server() -> AsyncIterator[PostgresServer]:
         await connection.execute(SCHEMA)
         await connection.close()
         yield pg
+
+
+@pytest.fixture
+async def ledger_url(server: PostgresServer) -> AsyncIterator[str]:
+    """A LEDGER_URL for bots that share a ledger: a database of its own, empty."""
+    name = f"ledger_{secrets.token_hex(4)}"
+    connection = await asyncpg.connect(server.dsn())
+    await connection.execute(f"create role {name} login")
+    await connection.execute(f"create database {name} owner {name}")
+    yield server.dsn(user=name, database=name)
+    await connection.execute(f"drop database {name} with (force)")
+    await connection.execute(f"drop role {name}")
+    await connection.close()
 
 
 @pytest.fixture
