@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from difflib import get_close_matches
-from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -18,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from bot.addresses import is_loopback
 from bot.errors import SettingsError
 from bot.policy import Allowlist, Glob
 
@@ -89,18 +89,9 @@ def _api_url(text: str) -> str:
         raise ValueError("must be a URL that begins with https://")
     if "@" in url.netloc or "?" in text or "#" in text:
         raise ValueError("must be a host and a path alone: no user, password, ? or #")
-    if url.scheme == "http" and not _is_loopback(host):
+    if url.scheme == "http" and not is_loopback(host):
         raise ValueError("must begin with https:// unless its host is loopback")
     return text.rstrip("/") + "/"
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _one_server(text: str) -> str:

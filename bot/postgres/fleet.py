@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from urllib.parse import parse_qs, urlsplit
 
+from bot.addresses import host_of
 from bot.postgres.cluster import PostgresCluster
 
 
@@ -18,10 +18,3 @@ async def open_fleet(urls: Mapping[str, str], stack: AsyncExitStack) -> dict[str
         stack.push_async_callback(cluster.close)
     await asyncio.gather(*(cluster.open() for cluster in clusters.values()))
     return clusters
-
-
-def host_of(url: str) -> str:
-    """The host that a URL names, to be shown on every card; never more of the URL."""
-    parts = urlsplit(url)
-    host = parts.hostname or next(iter(parse_qs(parts.query).get("host", [])), "local socket")
-    return host if parts.port in (None, 5432) else f"{host}:{parts.port}"

@@ -23,6 +23,7 @@ from bot.backends import CLIENT_BACKEND, Counts, Limit, Waits
 from bot.errors import ClusterDown, TargetError, UsageError
 from bot.grammar import COLUMNS, HistoryRequest, KillRequest, SessionsRequest, Target
 from bot.kills import Actor, Basis, Outcome, Result, Spared, State
+from bot.legible import visible
 from bot.policy import Allowlist, Right
 from bot.ports import Entry
 from bot.slack.views import errors, kill
@@ -30,7 +31,6 @@ from bot.slack.views.actions import OlderThan
 from bot.slack.views.choice import choice
 from bot.slack.views.history import history
 from bot.slack.views.sessions import overview, page_size, sessions
-from bot.slack.views.text import visible
 from tests.unit.builders import (
     ALICE,
     NOW,

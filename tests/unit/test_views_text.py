@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.backends import Limit
+from bot.legible import cost, cut, visible
 from bot.slack.views import blocks, lines, tables
 from bot.slack.views.lines import Own, Person, Quoted
 from bot.slack.views.tables import Column
@@ -13,14 +14,11 @@ from bot.slack.views.text import (
     WORD_JOINER,
     age,
     bar,
-    cost,
     count,
-    cut,
     name_in_text,
     plain,
     some,
     took,
-    visible,
 )
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400

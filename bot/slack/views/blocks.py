@@ -8,9 +8,10 @@ Slack's block reference.
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
+from bot.legible import cost
 from bot.slack.views import lines
 from bot.slack.views.lines import Line
-from bot.slack.views.text import cost, plain
+from bot.slack.views.text import plain
 
 Block = dict[str, Any]
 Style = Literal["primary", "danger"]

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from bot.answers import Choice
 from bot.errors import ClusterError
 from bot.grammar import KillRequest, SessionsRequest
+from bot.legible import cut
 from bot.slack.views import blocks
 from bot.slack.views.actions import ActionId, PageOf, seal
 from bot.slack.views.blocks import Block
 from bot.slack.views.cluster import introduction
 from bot.slack.views.lines import Line, Quoted, strong, worded
 from bot.slack.views.message import Message, message
-from bot.slack.views.text import count, cut
+from bot.slack.views.text import count
 
 _DESCRIBED = 10
 

@@ -12,11 +12,12 @@ from typing import Any
 from bot.answers import Gone, Inspection
 from bot.blocking import Branch, HeldLock
 from bot.grammar import ACTIVITY_COLUMNS
+from bot.legible import visible
 from bot.slack.views import blocks, cluster
 from bot.slack.views.actions import ActionId, RowRef
 from bot.slack.views.blocks import Block
 from bot.slack.views.lines import Line, Quoted, strong
-from bot.slack.views.text import age, clock, count, dotted, plain, timestamp, visible
+from bot.slack.views.text import age, clock, count, dotted, plain, timestamp
 from bot.slack.views.tree import indented
 
 View = dict[str, Any]

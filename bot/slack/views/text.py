@@ -1,18 +1,15 @@
 """Strings fit to be shown: names that clients chose made harmless, times and numbers made short.
 
-Pure. Slack counts a text's characters in a way that it doesn't tell; here every text is
-measured by `cost`, which is never less than its code points or its UTF-16 units.
+Pure. How every character is made to be seen, and what a text costs, stands in `bot.legible`.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from wcwidth import wcwidth
-
 from bot.backends import Limit
+from bot.legible import cost, cut, visible
 
 NAME = 63
 """The most characters of a name in PostgreSQL (`NAMEDATALEN` - 1 bytes)."""
@@ -28,59 +25,12 @@ _MARKUP = re.compile(
     r"|\.(?=[^\W\d_])"  # a domain: `18.6` and an address are none
     r"|:(?=/|[^\s:]+:)"  # a scheme, an emoji
 )
-_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-"""Characters of other categories that show as nothing, or as a space that is none."""
-
 _BAR = 10
 
 
 def escape(text: str) -> str:
     """Escape the three characters that begin and end Slack's markup."""
     return re.sub("[&<>]", lambda found: _ESCAPES[found[0]], text)
-
-
-def visible(text: str) -> str:
-    r"""Make every character one that can be seen and that orders nothing around it.
-
-    Line ends, tabs and odd spaces become spaces; what is left of control characters, the
-    bidirectional overrides and isolates, zero-width characters and lone surrogates shows as
-    its code (`\u202e`).
-    """
-    if text.isprintable() and _BLANK.isdisjoint(text):
-        return text
-    return "".join(map(_visible, text))
-
-
-def _visible(character: str) -> str:
-    category = unicodedata.category(character)
-    if category in {"Zs", "Zl", "Zp"} or character in "\t\n\v\f\r\x85":
-        return " "
-    if category in {"Cc", "Cf", "Cs"} or character in _BLANK:
-        code = ord(character)
-        return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
-    return character
-
-
-def cost(text: str) -> int:
-    """Count a text's columns, or its UTF-16 units where these are more, by character."""
-    return len(text) if text.isascii() else sum(map(_cost, text))
-
-
-def _cost(character: str) -> int:
-    return max(1, wcwidth(character), 2 if character > "\uffff" else 1)
-
-
-def cut(text: str, most: int) -> str:
-    """Cut a text that costs more than `most`, and end it with `…`."""
-    if cost(text) <= most:
-        return text
-    room, kept = most - 1, []
-    for character in text:
-        room -= _cost(character)
-        if room < 0:
-            break
-        kept.append(character)
-    return "".join(kept).rstrip() + "…"
 
 
 def plain(text: str | None, most: int = NAME) -> str:
