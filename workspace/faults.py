@@ -153,6 +153,7 @@ _LIMITS = {
     "views.update": (100, 60),
     "views.push": (100, 60),
     "apps.connections.open": (50, 60),
+    "bots.info": (50, 60),
 }
 
 

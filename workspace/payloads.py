@@ -134,7 +134,7 @@ def user_payload(user: User, state: State) -> Json:
             "display_name_normalized": user.name,
             "team": user.team_id,
         },
-        "is_admin": False,
+        "is_admin": user.is_admin,
         "is_owner": False,
         "is_primary_owner": False,
         "is_restricted": user.is_restricted or user.is_ultra_restricted,
@@ -162,13 +162,16 @@ def group_payload(group: UserGroup, state: State, *, users: bool, count: bool) -
         "date_create": CREATED,
         "date_update": CREATED,
         "date_delete": 0 if group.enabled else CREATED,
-        "auto_type": None,
-        "created_by": state.app.user_id,
-        "updated_by": state.app.user_id,
-        "deleted_by": None if group.enabled else state.app.user_id,
+        "auto_type": group.auto_type,
+        "created_by": "USLACKBOT",
+        "updated_by": group.updated_by,
+        "deleted_by": None if group.enabled else group.updated_by,
+        "is_membership_locked": group.is_membership_locked,
         "prefs": {"channels": [], "groups": []},
         "user_count": len(group.users),
     }
+    if group.is_editing_restricted is not None:
+        made["is_editing_restricted"] = group.is_editing_restricted
     if users:
         made["users"] = list(group.users)
     if not count:

@@ -52,18 +52,26 @@ class User:
     is_restricted: bool = False
     is_ultra_restricted: bool = False
     is_bot: bool = False
+    is_admin: bool = False
     deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserGroup:
-    """A user group. A disabled one keeps its people, as Slack's does."""
+    """A user group. A disabled one keeps its people, as Slack's does.
+
+    `updated_by` is who changed it last; `is_editing_restricted` None leaves it unsaid.
+    """
 
     id: str
     handle: str
     name: str
     users: tuple[str, ...] = ()
     enabled: bool = True
+    updated_by: str = "USLACKBOT"
+    auto_type: str | None = None
+    is_editing_restricted: bool | None = None
+    is_membership_locked: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from itertools import islice
 from workspace.blocks import Json
 from workspace.faults import Fault, Faults, RateLimited, RateLimits
 from workspace.payloads import (
+    CREATED,
     channel_payload,
     group_payload,
     message_payload,
@@ -62,6 +63,7 @@ class WebApi:
         self._methods = {
             "api.test": Method(self._api_test, token="any"),
             "auth.test": Method(self._auth_test),
+            "bots.info": Method(self._bots_info, ("users:read",)),
             "apps.connections.open": Method(self._connections_open, token="app"),
             "chat.postMessage": Method(self._post_message, ("chat:write",), ("channel",)),
             "chat.postEphemeral": Method(
@@ -165,6 +167,24 @@ class WebApi:
             "user_id": state.app.user_id,
             "bot_id": state.app.bot_id,
             "is_enterprise_install": False,
+        }
+
+    def _bots_info(self, args: Json) -> Json:
+        app = self._state.app
+        if args.get("bot") not in (None, "", app.bot_id):
+            raise Refused("bot_not_found")
+        if not args.get("bot"):
+            return {}
+        return {
+            "bot": {
+                "id": app.bot_id,
+                "deleted": False,
+                "name": app.name,
+                "updated": CREATED,
+                "app_id": app.id,
+                "user_id": app.user_id,
+                "icons": {},
+            }
         }
 
     def _connections_open(self, args: Json) -> Json:

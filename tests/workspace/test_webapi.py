@@ -313,6 +313,43 @@ async def test_a_disabled_group_is_as_good_as_none(client):
     assert [each["date_delete"] > 0 for each in every] == [False, True]
 
 
+async def test_a_group_tells_who_changed_it_and_whether_everybody_can(slack, client):
+    async def oncall() -> dict[str, Any]:
+        listed = (await client.usergroups_list())["usergroups"]
+        return next(each for each in listed if each["handle"] == "oncall")
+
+    assert "is_editing_restricted" not in await oncall()
+    assert (await oncall())["updated_by"] == "USLACKBOT"
+    slack.state.put_group(
+        replace(
+            slack.group("oncall"),
+            updated_by="U0SAM",
+            is_editing_restricted=False,
+            is_membership_locked=True,
+            auto_type="admins",
+        )
+    )
+    told = await oncall()
+    assert (told["updated_by"], told["auto_type"]) == ("U0SAM", "admins")
+    assert (told["is_editing_restricted"], told["is_membership_locked"]) == (False, True)
+
+
+async def test_an_admin_is_told_from_a_member(slack, client):
+    slack.state.put_user(replace(slack.user("vera"), is_admin=True))
+    assert (await client.users_info(user="U0VERA"))["user"]["is_admin"] is True
+    assert (await client.users_info(user="U0SAM"))["user"]["is_admin"] is False
+
+
+async def test_a_bot_is_told_with_its_app(slack, client):
+    app = slack.state.app
+    bot = (await client.bots_info(bot=app.bot_id))["bot"]
+    assert (bot["app_id"], bot["user_id"]) == (app.id, app.user_id)
+    assert await error_of(client.bots_info(bot="B0NOBODY")) == "bot_not_found"
+    assert "bot" not in (await client.bots_info()).data
+    slack.state.set_scopes("chat:write")
+    assert await error_of(client.bots_info(bot=app.bot_id)) == "missing_scope"
+
+
 def modal(**more: Any) -> dict[str, Any]:
     title = {"type": "plain_text", "text": "Session"}
     return {"type": "modal", "title": title, "blocks": [section()], **more}
