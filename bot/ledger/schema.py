@@ -388,19 +388,25 @@ def migrate(connection: Connection, *, identity: str, clock: ColumnElement[datet
     Raises `LedgerError` for a ledger that a later version of the bot has written: what it
     means by its columns is not known here.
     """
-    version = _version(connection)
-    if version > SCHEMA_VERSION:
-        raise LedgerError(
-            f"the ledger has schema version {version}, of a later version of the bot; "
-            f"this one knows {SCHEMA_VERSION}"
-        )
+    version = version_of(connection)
+    refuse_later(version)
     for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):
         for statement in statements:
             connection.exec_driver_sql(statement.format(identity=identity))
         connection.execute(insert(ledger_version).values(version=number, at=clock))
 
 
-def _version(connection: Connection) -> int:
+def refuse_later(version: int) -> None:
+    """Raise `LedgerError` for a version that isn't known here."""
+    if version > SCHEMA_VERSION:
+        raise LedgerError(
+            f"the ledger has schema version {version}, of a later version of the bot; "
+            f"this one knows {SCHEMA_VERSION}"
+        )
+
+
+def version_of(connection: Connection) -> int:
+    """The version that a ledger has; 0 where there is none yet."""
     if not inspect(connection).has_table(ledger_version.name):
         return 0
     return connection.scalar(select(func.max(ledger_version.c.version))) or 0

@@ -1,8 +1,10 @@
 """What differs between a ledger in SQLite and one in PostgreSQL."""
 
+import os
 import re
 import sqlite3
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from bot.addresses import host_of, is_local
 from bot.errors import LedgerError
 from bot.ledger.schema import Instant, microseconds
 from bot.policy import Glob
@@ -36,6 +39,19 @@ from bot.ports import LedgerHome
 
 BUSY_TIMEOUT = 4.0
 """Seconds that SQLite waits for another process's lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a server lets the ledger in.
+
+    Attributes:
+        connection_limit: of its role; -1 is none.
+        is_encrypted: as the server sees its end of the connection; None for a file.
+    """
+
+    connection_limit: int = -1
+    is_encrypted: bool | None = None
 
 
 class Store(ABC):
@@ -57,6 +73,21 @@ class Store(ABC):
     def engine(self) -> AsyncEngine:
         """An engine for writing, which opens nothing yet."""
 
+    @property
+    @abstractmethod
+    def place(self) -> str:
+        """Where the ledger is, for people: no user, no password."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine."""
+        return True
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether opening it would make it, and not opening it leaves nothing to look at."""
+        return False
+
     @abstractmethod
     def check(self) -> None:
         """Raise `LedgerError` for what the driver would say less clearly."""
@@ -76,6 +107,11 @@ class Store(ABC):
     @abstractmethod
     async def home(self, connection: AsyncConnection) -> LedgerHome | None:
         """The server, if it is PostgreSQL."""
+
+    async def terms(self, connection: AsyncConnection) -> Terms:
+        """On what terms a server lets the ledger in."""
+        del connection
+        return Terms()
 
     @abstractmethod
     def problem(self, error: Exception) -> str:
@@ -123,10 +159,29 @@ class SqliteStore(Store):
     def _file(self) -> str:
         return self._url.database or ""
 
+    @property
+    def place(self) -> str:
+        """The file's whole path."""
+        return self._file if self._is_uri else str(Path(self._file).absolute())
+
+    @property
+    def _is_uri(self) -> bool:
+        return self._file.startswith("file:")
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether there is no file yet."""
+        return not self._is_uri and not Path(self._file).exists()
+
     def check(self) -> None:
-        """Raises `LedgerError` where the file's folder is missing."""
-        if not self._file.startswith("file:") and not Path(self._file).parent.is_dir():
-            raise LedgerError(f"the ledger's folder does not exist: {Path(self._file).parent}")
+        """Raises `LedgerError` where the file's folder is missing, or can't take a new file."""
+        folder = Path(self._file).parent
+        if self._is_uri:
+            return
+        if not folder.is_dir():
+            raise LedgerError(f"the ledger's folder does not exist: {folder}")
+        if self.is_absent and not os.access(folder, os.W_OK | os.X_OK):
+            raise LedgerError(f"the ledger's folder takes no new file: {folder}")
 
     def engine(self) -> AsyncEngine:
         """An engine whose transactions begin where they say so."""
@@ -198,6 +253,16 @@ class PostgresStore(Store):
         _check_dsn(url)
         self._dsn = url
 
+    @property
+    def place(self) -> str:
+        """The server's host, and the database where the URL names one."""
+        return host_of(self._dsn) + urlsplit(self._dsn).path.rstrip("/")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the server is reached by loopback or a Unix socket."""
+        return is_local(self._dsn)
+
     def check(self) -> None:
         """The URL was checked already; the rest is the server's to say."""
 
@@ -264,6 +329,11 @@ class PostgresStore(Store):
         row = (await connection.execute(text(_HOME))).one()
         return LedgerHome(row.system_identifier, row.usesysid)
 
+    async def terms(self, connection: AsyncConnection) -> Terms:
+        """By the session's role. A superuser has no limit."""
+        row = (await connection.execute(text(_TERMS))).one()
+        return Terms(row.connection_limit, row.is_encrypted)
+
     def problem(self, error: Exception) -> str:
         """By SQLSTATE: PostgreSQL's own text may hold an address or a value."""
         if isinstance(error, DBAPIError):
@@ -296,6 +366,13 @@ SELECT set_config('idle_session_timeout', '0', false),
 _HOME = """
     SELECT system_identifier, usesysid
     FROM pg_control_system(), pg_stat_get_activity(pg_backend_pid())
+"""
+
+_TERMS = """
+    SELECT CASE WHEN rolsuper THEN -1 ELSE rolconnlimit END AS connection_limit,
+           ssl AS is_encrypted
+    FROM pg_stat_get_activity(pg_backend_pid()) AS me
+    JOIN pg_roles ON pg_roles.oid = me.usesysid
 """
 
 _SQLSTATES = {

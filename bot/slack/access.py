@@ -30,7 +30,7 @@ PERSON_FRESH = 15 * 60.0
 ASK_TIMEOUT = 2.0
 """Seconds: an acknowledgement is due in three."""
 
-_NO_GROUP = frozenset({"no_such_subteam", "subteam_not_found", "usergroup_not_found"})
+NO_GROUP = frozenset({"no_such_subteam", "subteam_not_found", "usergroup_not_found"})
 _NO_CHANNEL = frozenset({"channel_not_found", "not_in_channel", "missing_scope"})
 
 T = TypeVar("T")
@@ -98,7 +98,7 @@ class Directory:
                 answer = await self._client.usergroups_users_list(usergroup=group_id)
             except SlackApiError as error:
                 code = code_of(error)
-                if code not in _NO_GROUP:
+                if code not in NO_GROUP:
                     log.warning("groups.not_read", group=group_id, error=code)
                     continue
                 # Disabled or unknown: nobody is in it.

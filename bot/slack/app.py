@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import aiohttp
 import structlog
 from slack_bolt.async_app import AsyncApp
-from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.errors import LedgerError, SettingsError, SlackDown
@@ -19,7 +18,7 @@ from bot.slack import actions, answers, commands
 from bot.slack.access import Directory, Identity
 from bot.slack.delivery import Delivery
 from bot.slack.desk import Desk
-from bot.slack.failures import FAILURES, ShortRateLimits, code_of, status_of
+from bot.slack.failures import FAILURES, ShortRateLimits, in_words, is_refusal
 from bot.slack.gate import Gate
 from bot.slack.tasks import Tasks
 from bot.slack.transports import HttpMode, SocketMode, Transport
@@ -30,21 +29,6 @@ RECOVER_EVERY = 5.0
 DRAIN_WITHIN = 10.0
 CLOSE_WITHIN = 2.0
 START_TIMEOUT = 20.0
-
-_BAD_TOKEN = frozenset(
-    {
-        "invalid_auth",
-        "not_authed",
-        "account_inactive",
-        "token_revoked",
-        "token_expired",
-        "not_allowed_token_type",
-    }
-)
-
-_SLACKS_OWN = frozenset(
-    {"internal_error", "fatal_error", "service_unavailable", "request_timeout", "ratelimited"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,16 +137,10 @@ class SlackService:
         try:
             async with asyncio.timeout(START_TIMEOUT):
                 answer = await call  # type: ignore[misc]
-        except SlackApiError as error:
-            code = code_of(error)
-            if code in _SLACKS_OWN or status_of(error) >= 500:
-                problem = f"Slack is in trouble: {code}"
-                raise SlackDown(problem) from None
-            means = "Slack refuses this token" if code in _BAD_TOKEN else "Slack refuses it"
-            raise SettingsError((f"{variable}: {means} ({code})",)) from None
         except FAILURES as error:
-            problem = f"Slack can't be reached at SLACK_API_URL ({type(error).__name__})"
-            raise SlackDown(problem) from None
+            if is_refusal(error):
+                raise SettingsError((f"{variable}: {in_words(error)}",)) from None
+            raise SlackDown(in_words(error)) from None
         return answer.data  # type: ignore[no-any-return]
 
     async def _keep_recovering(self, desk: Desk) -> None:

@@ -12,6 +12,21 @@ from slack_sdk.http_retry.state import RetryState
 FAILURES = (SlackClientError, aiohttp.ClientError, OSError, asyncio.TimeoutError)
 """Every way in which a call of the Web API ends without its answer."""
 
+_BAD_TOKEN = frozenset(
+    {
+        "invalid_auth",
+        "not_authed",
+        "account_inactive",
+        "token_revoked",
+        "token_expired",
+        "not_allowed_token_type",
+    }
+)
+
+_SLACKS_OWN = frozenset(
+    {"internal_error", "fatal_error", "service_unavailable", "request_timeout", "ratelimited"}
+)
+
 PATIENCE = 3
 """Seconds that a call waits out a rate limit. What takes longer goes another way."""
 
@@ -30,6 +45,24 @@ def status_of(error: SlackApiError) -> int:
     """The HTTP status of a refusal; 0 where there is none."""
     status = getattr(error.response, "status_code", 0)
     return status if isinstance(status, int) else 0
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether Slack said no to what was asked, and would again."""
+    if not isinstance(error, SlackApiError):
+        return False
+    return code_of(error) not in _SLACKS_OWN and status_of(error) < 500
+
+
+def in_words(error: BaseException) -> str:
+    """Why a call has no answer, for whoever runs the bot."""
+    code = code_of(error)
+    if not isinstance(error, SlackApiError):
+        return f"Slack can't be reached at SLACK_API_URL ({code})"
+    if not is_refusal(error):
+        return f"Slack is in trouble: {code}"
+    means = "Slack refuses this token" if code in _BAD_TOKEN else "Slack refuses it"
+    return f"{means} ({code})"
 
 
 class ShortRateLimits(AsyncRateLimitErrorRetryHandler):

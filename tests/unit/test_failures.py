@@ -7,7 +7,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.slack.failures import code_of
+from bot.slack.failures import code_of, in_words, is_refusal
 
 
 def refusal(data: Any, status: int) -> SlackApiError:
@@ -34,3 +34,29 @@ def refusal(data: Any, status: int) -> SlackApiError:
 )
 def test_every_failure_has_a_name(error: Exception, code: str) -> None:
     assert code_of(error) == code
+
+
+@pytest.mark.parametrize(
+    ("error", "refused", "words"),
+    [
+        (
+            refusal({"ok": False, "error": "invalid_auth"}, 200),
+            True,
+            "Slack refuses this token (invalid_auth)",
+        ),
+        (
+            refusal({"ok": False, "error": "missing_scope"}, 200),
+            True,
+            "Slack refuses it (missing_scope)",
+        ),
+        (
+            refusal({"ok": False, "error": "internal_error"}, 200),
+            False,
+            "Slack is in trouble: internal_error",
+        ),
+        (refusal("upstream", 503), False, "Slack is in trouble: http_503"),
+        (TimeoutError(), False, "Slack can't be reached at SLACK_API_URL (TimeoutError)"),
+    ],
+)
+def test_a_refusal_is_told_from_trouble(error: Exception, refused: bool, words: str) -> None:
+    assert (is_refusal(error), in_words(error)) == (refused, words)

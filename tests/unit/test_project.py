@@ -17,6 +17,7 @@ import yaml
 from dotenv import dotenv_values
 
 from bot import config
+from bot.check import slack as check
 from bot.errors import SettingsError
 from bot.slack import actions, commands
 
@@ -39,6 +40,7 @@ FILLED_IN = {
 SCOPES: dict[str, set[str]] = {
     "apps_connections_open": set(),  # the app-level token's connections:write
     "auth_test": set(),
+    "bots_info": {"users:read"},
     "chat_postEphemeral": {"chat:write"},
     "chat_postMessage": {"chat:write", "chat:write.public"},
     "chat_update": {"chat:write"},
@@ -124,6 +126,10 @@ def test_the_manifest_has_the_scopes_that_the_code_uses_and_no_other():
     bot_scopes = MANIFEST["oauth_config"]["scopes"]["bot"]
     assert bot_scopes == sorted(needed)
     assert MANIFEST["oauth_config"]["scopes"].keys() == {"bot"}
+
+
+def test_the_check_knows_the_scopes_of_the_manifest():
+    assert list(check.SCOPES) == MANIFEST["oauth_config"]["scopes"]["bot"]
 
 
 def test_the_web_api_is_called_by_its_named_methods_alone():

@@ -1,0 +1,52 @@
+"""What the ledger's answer means: nothing is signalled where it can't be written."""
+
+from collections.abc import Iterator, Sequence
+
+from bot.check.facts import Answer, ClusterFacts, LedgerFacts
+from bot.check.findings import Finding, Section, count, failure, ok, some, warning
+
+
+def of_ledger(facts: LedgerFacts, clusters: Sequence[ClusterFacts]) -> Section:
+    """The record of kills."""
+    return Section("ledger", tuple(_of_ledger(facts, clusters)))
+
+
+def _of_ledger(facts: LedgerFacts, clusters: Sequence[ClusterFacts]) -> Iterator[Finding]:
+    where = f"{facts.kind}, {facts.place}"
+    if facts.problem is not None:
+        yield failure(f"{where}: {facts.problem}. Without it no session is ended")
+        return
+    if facts.version == 0:
+        yield ok(f"{where}: not made yet; it can be, and the bot does it when it starts")
+    elif facts.version is not None and facts.version < facts.known_version:
+        yield ok(
+            f"{where}: can be written; of schema version {facts.version}, which the bot brings"
+            f" to {facts.known_version} when it starts"
+        )
+    else:
+        yield ok(f"{where}: can be written; of schema version {facts.version}")
+    if not facts.is_local and facts.is_encrypted is False:
+        yield warning("the connection is not encrypted: add sslmode=verify-full to LEDGER_URL")
+    if 0 <= facts.connection_limit < facts.holds:
+        yield failure(
+            f"its role may have {count(facts.connection_limit, 'connection')}, and the bot opens"
+            f" {facts.holds} to the ledger"
+        )
+    yield from _of_home(facts, clusters)
+
+
+def _of_home(facts: LedgerFacts, clusters: Sequence[ClusterFacts]) -> Iterator[Finding]:
+    if facts.home is None:
+        return
+    watched = [
+        cluster.name
+        for cluster in clusters
+        if isinstance(cluster.answer, Answer)
+        and cluster.answer.id is not None
+        and cluster.answer.id.system_identifier == facts.home.system_identifier
+    ]
+    if watched:
+        yield warning(
+            f"it lives on a cluster that the bot watches ({some(watched)}): in the hour when that"
+            " one is in trouble nothing can be recorded, so nothing is ended. Put it elsewhere"
+        )

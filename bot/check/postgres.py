@@ -1,0 +1,298 @@
+"""What the servers' answers mean: reachable, what the role may, and whether there is room."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from bot.check.facts import Answer, ClusterFacts, Holds, LedgerFacts, OwnRole, Slots, Untold
+from bot.check.findings import Finding, Section, count, failure, name, ok, some, warning
+from bot.grammar import Pattern
+from bot.legible import visible
+from bot.policy import Glob
+
+OLDEST = 14
+"""The oldest version of PostgreSQL whose views have what the looks read."""
+
+
+def identifier(text: str) -> str:
+    r"""A name as SQL takes it; what can't be seen in it stands as its code, `U&"\+00202e"`."""
+    if visible(text) == text:
+        return '"' + text.replace('"', '""') + '"'
+    return 'U&"' + "".join(map(_in_unicode, text)) + '"'
+
+
+def _in_unicode(character: str) -> str:
+    if character in {'"', "\\"}:
+        return character * 2
+    if visible(character) == character:
+        return character
+    return f"\\+{ord(character):06x}"
+
+
+def of_cluster(facts: ClusterFacts, *, needed: int, may_kill: bool) -> Section:
+    """One cluster.
+
+    `needed` is how many connections the bot opens there as this role, under all of the
+    server's names and for the ledger; `may_kill` whether anybody may end sessions.
+    """
+    return Section(f"cluster {facts.name}", tuple(_of_cluster(facts, needed, may_kill)))
+
+
+def _of_cluster(facts: ClusterFacts, needed: int, may_kill: bool) -> Iterator[Finding]:
+    answer = facts.answer
+    if isinstance(answer, Untold):
+        yield failure(f"{facts.host}: {answer.problem}")
+        return
+    yield _of_version(facts.host, answer)
+    yield from _of_the_way_there(facts, answer)
+    yield from _of_rights(answer, may_kill=may_kill)
+    if answer.slots is not None:
+        yield from _of_slots(answer, answer.slots, needed)
+
+
+def _of_version(host: str, answer: Answer) -> Finding:
+    major, minor = divmod(answer.version_num, 10_000)
+    # Before PostgreSQL 10 a version had three parts; the first is enough.
+    version = f"PostgreSQL {major}.{minor}" if major >= 10 else f"PostgreSQL {major}"
+    if major < OLDEST:
+        return failure(f"{host}: {version}; the bot needs {OLDEST} or newer")
+    if answer.is_standby is None:
+        return ok(f"{host}: {version}")
+    return ok(f"{host}: {version}, {'standby' if answer.is_standby else 'primary'}")
+
+
+def _of_the_way_there(facts: ClusterFacts, answer: Answer) -> Iterator[Finding]:
+    if answer.pooled:
+        yield warning(
+            "the URL leads to a pooler: it shows its own address for each client's, and its"
+            " limits come before the server's. Name the server itself"
+        )
+    elif answer.is_encrypted is False and not facts.is_local:
+        yield warning(
+            "the connection is not encrypted: everybody on its way reads it. Add"
+            " sslmode=verify-full to the URL, or sslmode=require"
+        )
+
+
+# --- Rights ------------------------------------------------------------------------
+
+
+def _of_rights(answer: Answer, *, may_kill: bool) -> Iterator[Finding]:
+    role = answer.role
+    called = name(role.name)
+    if role.is_superuser:
+        yield warning(
+            f"its role {called} is a superuser, far more than the bot needs. Give it a role of"
+            " its own that has pg_read_all_stats and pg_signal_backend"
+        )
+        return
+    if role.sees is Holds.YES:
+        yield ok(f"its role {called} sees all sessions")
+    else:
+        yield failure(
+            f"its role {called} sees no other role's sessions, so none of these can be shown or"
+            f" ended{_why(role.sees)}",
+            _grant("pg_read_all_stats", role, role.sees, answer),
+        )
+    if role.signals is Holds.YES:
+        yield ok(f"its role {called} may end sessions, but no superuser's")
+    else:
+        # To look it takes no right to end.
+        level = failure if may_kill else warning
+        yield level(
+            f"its role {called} may end no other role's sessions{_why(role.signals)}",
+            _grant("pg_signal_backend", role, role.signals, answer),
+        )
+    if answer.missing:
+        yield failure(
+            f"its role {called} may not read what the bot needs; in the database"
+            f" {name(answer.database)} run:",
+            *(
+                f"grant {_privilege(each)} on {each} to {_identifier(role)};"
+                for each in answer.missing
+            ),
+        )
+
+
+def _privilege(thing: str) -> str:
+    return "execute" if thing.startswith("function ") else "select"
+
+
+def _why(holds: Holds) -> str:
+    return ": it is a member and does not inherit" if holds is Holds.NOT_INHERITED else ""
+
+
+def _identifier(role: OwnRole) -> str:
+    return identifier(role.name)
+
+
+def _grant(granted: str, role: OwnRole, holds: Holds, answer: Answer) -> str:
+    if holds is not Holds.NOT_INHERITED:
+        return f"grant {granted} to {_identifier(role)};"
+    if answer.version_num >= 160_000:
+        return f"grant {granted} to {_identifier(role)} with inherit true;"
+    return f"alter role {_identifier(role)} inherit;"
+
+
+# --- Slots -------------------------------------------------------------------------
+
+
+def _of_slots(answer: Answer, slots: Slots, needed: int) -> Iterator[Finding]:
+    role = answer.role
+    if not role.is_superuser:
+        yield from _of_reserved(answer, slots)
+    yield from _of_limits(role, slots, answer, needed)
+    if slots.others:
+        yield from _of_others(role, slots.others)
+
+
+def _of_reserved(answer: Answer, slots: Slots) -> Iterator[Finding]:
+    reserves = answer.role.reserves
+    if slots.reserved is None or reserves is Holds.NO_SUCH_ROLE:
+        return
+    if reserves is Holds.YES and slots.reserved == 0:
+        yield warning(
+            "pg_use_reserved_connections is granted and gives nothing, for reserved_connections"
+            " is 0; raising it takes a restart of the server",
+            "alter system set reserved_connections = 8;",
+        )
+    elif reserves is Holds.YES:
+        yield ok(f"{count(slots.reserved, 'slot is', 'slots are')} reserved, for its role too")
+    elif slots.reserved > 0:
+        yield warning(
+            f"{count(slots.reserved, 'slot is', 'slots are')} reserved, but not for its role:"
+            " when the server is full the bot does not get in",
+            _grant("pg_use_reserved_connections", answer.role, reserves, answer),
+        )
+
+
+def _of_limits(role: OwnRole, slots: Slots, answer: Answer, needed: int) -> Iterator[Finding]:
+    """Whether there is room for the bot's connections, its present ones counted as its own."""
+    if role.is_superuser:
+        yield from _of_room("the server", slots.maximum, slots.used, slots.own, needed)
+        return
+    if 0 <= slots.role_limit < needed:
+        yield failure(
+            f"its role {name(role.name)} may have {count(slots.role_limit, 'connection')},"
+            f" and the bot opens {needed}",
+            f"alter role {_identifier(role)} connection limit {needed * 2};",
+        )
+    elif slots.role_limit >= 0:
+        used = slots.own + sum(slots.others.values())
+        yield from _of_room("its role", slots.role_limit, used, slots.own, needed)
+    if slots.database_limit >= 0:
+        yield from _of_room(
+            f"the database {name(answer.database)}",
+            slots.database_limit,
+            slots.database_used,
+            slots.own,
+            needed,
+        )
+    open_to_it = slots.maximum - slots.superuser_reserved
+    if role.reserves is not Holds.YES:
+        open_to_it -= slots.reserved or 0
+    yield from _of_room("the server", open_to_it, slots.used, slots.own, needed)
+
+
+def _of_room(of: str, limit: int, used: int, own: int, needed: int) -> Iterator[Finding]:
+    left = max(0, limit - used)
+    if left + own < needed:
+        yield warning(
+            f"{of} has {count(left, 'connection')} left of {limit}, and the bot opens {needed}"
+        )
+    else:
+        yield ok(f"{of} has {count(left, 'connection')} left of {limit}; the bot opens {needed}")
+
+
+def _of_others(role: OwnRole, others: Mapping[str, int]) -> Iterator[Finding]:
+    named = some(
+        f"{name(application) or 'without a name'} ({number})"
+        for application, number in sorted(others.items())
+    )
+    yield warning(
+        f"other software connects as {name(role.name)}, and the bot never ends a session of its"
+        f" own role: {named}. Give the bot a role of its own"
+    )
+
+
+# --- All clusters ------------------------------------------------------------------
+
+
+def needed(clusters: Sequence[ClusterFacts], ledger: LedgerFacts) -> dict[str, int]:
+    """How many connections the bot opens to each cluster's server as the role that it has there."""
+    held: dict[object, int] = defaultdict(int)
+    for cluster in clusters:
+        held[_seat(cluster)] += cluster.holds
+    for cluster in clusters:
+        answer = cluster.answer
+        home = ledger.home
+        if (
+            isinstance(answer, Answer)
+            and answer.id is not None
+            and home is not None
+            and (home.system_identifier, home.usesysid)
+            == (answer.id.system_identifier, answer.role.oid)
+            and not answer.is_standby
+        ):
+            held[_seat(cluster)] += ledger.holds
+            break
+    return {cluster.name: held[_seat(cluster)] for cluster in clusters}
+
+
+def _seat(cluster: ClusterFacts) -> object:
+    """The server and the role whose slots a cluster's connections take."""
+    answer = cluster.answer
+    if isinstance(answer, Untold) or answer.id is None:
+        return cluster.name
+    return (answer.id, answer.role.oid)
+
+
+def of_all(clusters: Sequence[ClusterFacts], protected_roles: Iterable[Glob]) -> Section:
+    """What only all clusters together show."""
+    answers = [(each.name, each.answer) for each in clusters if isinstance(each.answer, Answer)]
+    findings = [*_of_twins(answers)]
+    findings += _of_protected(clusters, protected_roles)
+    return Section("all clusters", tuple(findings))
+
+
+def _of_twins(answers: Sequence[tuple[str, Answer]]) -> Iterator[Finding]:
+    systems: dict[int, list[tuple[str, Answer]]] = defaultdict(list)
+    for cluster, answer in answers:
+        if answer.id is not None:
+            systems[answer.id.system_identifier].append((cluster, answer))
+    for same_system in systems.values():
+        servers: dict[object, list[str]] = defaultdict(list)
+        for cluster, answer in same_system:
+            servers[answer.id].append(cluster)
+        for names in servers.values():
+            if len(names) > 1:
+                yield warning(
+                    f"{some(names)} are one server under {len(names)} names: a cluster is a"
+                    " server, whatever database its URL names"
+                )
+        if len(servers) > 1:
+            kinds = (
+                f"{names[0]} ({'standby' if _is_standby(names[0], same_system) else 'primary'})"
+                for names in servers.values()
+            )
+            yield ok(f"{some(kinds)} are copies of one another, by their system identifier")
+
+
+def _is_standby(cluster: str, answers: Sequence[tuple[str, Answer]]) -> bool:
+    return bool(dict(answers)[cluster].is_standby)
+
+
+def _of_protected(
+    clusters: Sequence[ClusterFacts], protected_roles: Iterable[Glob]
+) -> Iterator[Finding]:
+    """Globs that match no role anywhere; where a server didn't tell its roles, nobody knows."""
+    roles: set[str] = set()
+    for cluster in clusters:
+        if isinstance(cluster.answer, Untold) or cluster.answer.roles is None:
+            return
+        roles |= cluster.answer.roles
+    idle = [glob for glob in protected_roles if not any(map(Pattern(glob).matches, roles))]
+    if idle:
+        yield warning(
+            f"PROTECTED_ROLES: no role is called {some(name('*'.join(glob)) for glob in idle)}"
+            f" on {some(cluster.name for cluster in clusters)}: that protects nothing"
+        )

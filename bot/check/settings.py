@@ -1,0 +1,31 @@
+"""What the settings say, once they can be read, and whether their ports are free."""
+
+from collections.abc import Iterable, Iterator
+
+from bot.check.findings import Finding, Section, failure, ok, some
+
+TITLE = "settings"
+
+
+def wrong_settings(problems: Iterable[str]) -> Section:
+    """Settings that can't be read, a line each; nothing else can be looked at then."""
+    return Section(TITLE, tuple(map(failure, problems)))
+
+
+def of_settings(
+    *, clusters: Iterable[str], mode: str, ports: Iterable[tuple[str, int, str | None]]
+) -> Section:
+    """`ports` are the variable, its port, and what is in the way of listening there."""
+    read = ok(f"all of them can be read: {mode}, clusters {some(clusters, most=10)}")
+    return Section(TITLE, (read, *_of_ports(ports)))
+
+
+def _of_ports(ports: Iterable[tuple[str, int, str | None]]) -> Iterator[Finding]:
+    for variable, port, problem in ports:
+        if problem is None:
+            yield ok(f"{variable}: {port} is free to listen on")
+        else:
+            yield failure(
+                f"{variable}: can't listen on {port} ({problem}); the bot itself has it where it"
+                " runs already"
+            )

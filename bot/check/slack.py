@@ -1,0 +1,305 @@
+"""What Slack's answers mean: the tokens, the scopes, who is allowed, and where."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+
+from bot.check.facts import Bot, Channel, Group, Member, SlackFacts, Socket, Unknown, Untold
+from bot.check.findings import (
+    Finding,
+    Section,
+    count,
+    failure,
+    name,
+    ok,
+    some,
+    warning,
+)
+from bot.policy import Allowlist, Right
+
+SCOPES: Mapping[str, str] = {
+    "channels:read": "the bot can't see whether another workspace shares a public channel",
+    "chat:write": "no answer can be posted",
+    "chat:write.public": "no answer can be posted in public channels that the bot is not in",
+    "commands": "there are no commands",
+    "groups:read": "the bot can't see whether another workspace shares a private channel",
+    "usergroups:read": "the user groups of the allowlists count as empty",
+    "users:read": "the bot can't tell guests and other workspaces' people from its own",
+}
+"""The bot token's scopes that the code needs, and what fails without: those of manifest.yml."""
+
+MOST_CONNECTIONS = 10
+"""Slack lets an app hold so many sockets."""
+
+_NOT_ASKED = Untold("not asked")
+_DOING = {Right.LOOK: "look", Right.KILL: "end sessions"}
+
+
+def of_slack(facts: SlackFacts) -> Section:
+    """The tokens, the scopes, and the way in."""
+    return Section("Slack", (*_of_bot(facts), *_of_socket(facts)))
+
+
+def _of_bot(facts: SlackFacts) -> Iterator[Finding]:
+    match facts.bot:
+        case Untold(problem):
+            yield failure(f"SLACK_BOT_TOKEN: {problem}")
+        case Bot() as bot:
+            where = f"{name(bot.workspace)} ({bot.team_id})"
+            yield ok(f"SLACK_BOT_TOKEN: the bot is {name(bot.name)}, in the workspace {where}")
+            yield from _of_scopes(facts.scopes)
+
+
+def _of_scopes(scopes: frozenset[str] | None) -> Iterator[Finding]:
+    if scopes is None:
+        yield warning("scopes: Slack's answer doesn't name any; a proxy may have taken them out")
+        return
+    missing = [scope for scope in SCOPES if scope not in scopes]
+    for scope in missing:
+        yield failure(
+            f"scopes: {scope} is missing: {SCOPES[scope]}. Add it under OAuth & Permissions,"
+            " then install the app again"
+        )
+    if not missing:
+        yield ok(f"scopes: all {len(SCOPES)} that the bot needs")
+    if spare := sorted(scopes - SCOPES.keys()):
+        yield warning(f"scopes: the token has more than the bot needs: {name(some(spare))}")
+
+
+def _of_socket(facts: SlackFacts) -> Iterator[Finding]:
+    match facts.socket:
+        case None:
+            yield ok("HTTP mode: SLACK_SIGNING_SECRET and the way in are tried by a command alone")
+        case Untold(problem):
+            yield failure(f"SLACK_APP_TOKEN: {problem}")
+        case Socket(connections, app_id):
+            yield _of_open_socket((connections or 1) - 1)
+            bots_app = facts.bot.app_id if isinstance(facts.bot, Bot) else None
+            if app_id and bots_app and app_id != bots_app:
+                yield failure(
+                    f"the tokens are of two apps: SLACK_BOT_TOKEN of {name(bots_app)},"
+                    f" SLACK_APP_TOKEN of {name(app_id)}"
+                )
+
+
+def _of_open_socket(others: int) -> Finding:
+    if others >= MOST_CONNECTIONS - 1:
+        return warning(
+            f"SLACK_APP_TOKEN: the socket opens, the last of the {MOST_CONNECTIONS} that Slack"
+            " lets an app have"
+        )
+    beside = f", beside {count(others, 'other')} of this app" if others else ""
+    return ok(f"SLACK_APP_TOKEN: the socket opens, and Slack says hello{beside}")
+
+
+# --- People ------------------------------------------------------------------------
+
+
+def of_allowlist(
+    right: Right,
+    lists: Mapping[Right, Allowlist],
+    facts: SlackFacts,
+    *,
+    second_person: Iterable[str] = (),
+) -> Section:
+    """Who is behind the ids of an allowlist. `second_person` are names of clusters."""
+    allowlist = lists[right]
+    findings: list[Finding] = []
+    if allowlist.everyone:
+        findings.append(ok("*: everyone of the workspace but guests may look"))
+    if allowlist.empty:
+        findings.append(
+            warning("is not set: nobody may end sessions")
+            if right is Right.KILL
+            else ok("is not set: those who may end sessions may look, and nobody else")
+        )
+    findings += _of_people(right, sorted(allowlist.users), facts)
+    findings += _of_groups(right, sorted(allowlist.groups), facts)
+    if right is Right.KILL and not allowlist.empty:
+        findings += _of_the_able(able(allowlist, facts), facts, sorted(second_person))
+    return Section(str(right), tuple(findings))
+
+
+def able(allowlist: Allowlist, facts: SlackFacts) -> frozenset[str] | None:
+    """Whom an allowlist lets through, by what Slack says; None where Slack didn't say it all."""
+    asked = [facts.people.get(one, _NOT_ASKED) for one in allowlist.users]
+    groups = [facts.groups.get(one, _NOT_ASKED) for one in allowlist.groups]
+    if any(isinstance(answer, Untold) for answer in (*asked, *groups)):
+        return None
+    ids = {one.id for one in asked if isinstance(one, Member)}
+    for group in groups:
+        if isinstance(group, Group) and not group.disabled:
+            ids.update(group.members)
+    return frozenset(one for one in ids if not _is_out(facts.people.get(one), facts))
+
+
+def _is_out(person: Member | Unknown | Untold | None, facts: SlackFacts) -> bool:
+    return isinstance(person, Member) and bool(
+        person.deleted or person.is_bot or _is_foreign(person, facts)
+    )
+
+
+def _of_the_able(
+    ids: frozenset[str] | None, facts: SlackFacts, second_person: list[str]
+) -> Iterator[Finding]:
+    if ids is None:
+        return
+    if not ids:
+        yield warning("nobody who is on it may end sessions")
+    if len(ids) == 1 and second_person:
+        (only,) = ids
+        yield warning(
+            f"SECOND_PERSON_CLUSTERS: only {_called(only, facts)} may end sessions, so nobody"
+            f" can confirm a kill on {some(second_person)}"
+        )
+
+
+def _of_people(right: Right, ids: Iterable[str], facts: SlackFacts) -> Iterator[Finding]:
+    untold: dict[str, list[str]] = defaultdict(list)
+    for user_id in ids:
+        match facts.people.get(user_id, _NOT_ASKED):
+            case Member() as member:
+                wrong = _wrong_with(member, facts, right)
+                text = f"{user_id} is {_called(user_id, facts)}"
+                yield warning(f"{text}, {wrong}") if wrong else ok(text)
+            case Unknown():
+                yield warning(f"{user_id}: Slack knows nobody by this id")
+            case Untold(problem):
+                untold[problem].append(user_id)
+    yield from _of_untold(untold)
+
+
+def _of_untold(untold: Mapping[str, list[str]]) -> Iterator[Finding]:
+    for problem, ids in untold.items():
+        yield warning(f"{some(ids)}: Slack didn't say what this is ({problem})")
+
+
+def _wrong_with(member: Member, facts: SlackFacts, right: Right) -> str:
+    """What speaks against somebody on a list; nothing where all is well."""
+    if member.deleted:
+        return "deactivated"
+    if member.is_bot:
+        return "an app: it sends no commands"
+    if _is_foreign(member, facts):
+        return "of another workspace, whose people the bot refuses"
+    if member.is_guest:
+        return f"a guest, who may {_DOING[right]} because the list says so"
+    return ""
+
+
+def _is_foreign(member: Member, facts: SlackFacts) -> bool:
+    if not isinstance(facts.bot, Bot) or member.team_id == facts.bot.team_id:
+        return False
+    return not (facts.bot.enterprise_id and member.enterprise_id == facts.bot.enterprise_id)
+
+
+def _called(user_id: str, facts: SlackFacts) -> str:
+    """Somebody by name, or by id where the name isn't known."""
+    member = facts.people.get(user_id)
+    if not isinstance(member, Member):
+        return user_id
+    handle = f" (@{name(member.handle)})" if member.handle else ""
+    return f"{name(member.name)}{handle}"
+
+
+def _of_groups(right: Right, ids: list[str], facts: SlackFacts) -> Iterator[Finding]:
+    untold: dict[str, list[str]] = defaultdict(list)
+    groups: list[Group] = []
+    for group_id in ids:
+        match facts.groups.get(group_id, _NOT_ASKED):
+            case Group() as group:
+                groups.append(group)
+                yield from _of_group(right, group, facts)
+            case Unknown():
+                yield warning(f"{group_id}: Slack knows no user group by this id")
+            case Untold(problem):
+                untold[problem].append(group_id)
+    yield from _of_untold(untold)
+    yield from _of_editors([group for group in groups if not group.disabled], facts)
+
+
+def _of_group(right: Right, group: Group, facts: SlackFacts) -> Iterator[Finding]:
+    text = f"{group.id} is {_handle(group)} ({name(group.name)})" if group.handle else group.id
+    if group.disabled:
+        yield warning(f"{text}, a group that is disabled: it lets nobody in")
+        return
+    if not group.members:
+        yield warning(f"{text}, a group without members")
+        return
+    people = count(len(group.members), "person", "people")
+    yield ok(f"{text}, {people}: {some(_called(one, facts) for one in group.members)}")
+    for user_id in group.members:
+        member = facts.people.get(user_id)
+        wrong = _wrong_with(member, facts, right) if isinstance(member, Member) else ""
+        if wrong:
+            yield warning(f"{_handle(group)}: its member {_called(user_id, facts)} is {wrong}")
+
+
+def _of_editors(groups: list[Group], facts: SlackFacts) -> Iterator[Finding]:
+    """Whether people can put themselves on the list.
+
+    Slack says of some groups whether editing them is restricted. Of the others it tells who
+    did it last: where that is no admin, others who are none can do it, too.
+    """
+    free, silent = [], []
+    for group in groups:
+        if group.is_locked or group.is_restricted:
+            continue
+        editor = facts.people.get(group.editor or "")
+        if group.is_restricted is False:
+            free.append(_handle(group))
+        elif isinstance(editor, Member) and not editor.is_bot and editor.is_admin is False:
+            free.append(f"{_handle(group)} (last by {_called(editor.id, facts)}, no admin)")
+        else:
+            silent.append(_handle(group))
+    if free:
+        yield warning(
+            f"not only admins may edit {some(free)}, and so put themselves on this list. Let"
+            " admins alone edit user groups, or name people by their ids"
+        )
+    if silent:
+        yield ok(f"{some(silent)}: Slack doesn't say who may edit it; let it be admins alone")
+
+
+def _handle(group: Group) -> str:
+    return f"@{name(group.handle)}" if group.handle else group.id
+
+
+# --- Channels ----------------------------------------------------------------------
+
+
+def of_channels(allowed: Iterable[str], facts: SlackFacts) -> Section:
+    """Where the commands are answered."""
+    ids = sorted(allowed)
+    findings: list[Finding] = []
+    untold: dict[str, list[str]] = defaultdict(list)
+    if not ids:
+        findings.append(ok("is not set: the commands are answered in any channel"))
+    for channel_id in ids:
+        match facts.channels.get(channel_id, _NOT_ASKED):
+            case Channel() as channel:
+                findings.append(_of_channel(channel))
+            case Unknown():
+                findings.append(
+                    warning(
+                        f"{channel_id}: Slack knows no such channel, or it is private and the bot"
+                        " is not in it: invite the bot"
+                    )
+                )
+            case Untold(problem):
+                untold[problem].append(channel_id)
+    return Section("ALLOWED_CHANNELS", (*findings, *_of_untold(untold)))
+
+
+def _of_channel(channel: Channel) -> Finding:
+    kind = "private" if channel.is_private else "public"
+    text = f"{channel.id} is #{name(channel.name)}, {kind}"
+    if channel.is_archived:
+        return warning(f"{text}, archived: nothing can be posted there")
+    if channel.is_ext_shared:
+        return warning(
+            f"{text}, shared with another workspace: its people see the answers, and kills are"
+            " allowed there because the list names it"
+        )
+    if channel.is_private and not channel.is_member:
+        return warning(f"{text}, and the bot is not in it: invite it")
+    return ok(text if channel.is_member else f"{text}; the bot is not in it, and need not be")

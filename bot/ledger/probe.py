@@ -1,0 +1,86 @@
+"""One look at the ledger for `python -m bot check`: one connection, and every write undone."""
+
+import asyncio
+from dataclasses import replace
+
+import structlog
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.check.facts import LedgerFacts
+from bot.errors import LedgerError
+from bot.ledger.schema import SCHEMA_VERSION, ledger_version, migrate, refuse_later, version_of
+from bot.ledger.stores import TROUBLE, Store, store_of
+
+log = structlog.get_logger(__name__)
+
+WITHIN = 5.0
+"""Seconds for everything."""
+
+
+async def probe(url: str) -> LedgerFacts:
+    """Ask the ledger, for at most 5 s. Raises nothing: what goes wrong is an answer, too."""
+    try:
+        store = store_of(url)
+    except LedgerError as error:
+        return LedgerFacts(
+            kind="LEDGER_URL",
+            place="as it stands",
+            holds=0,
+            known_version=SCHEMA_VERSION,
+            problem=str(error),
+        )
+    known = LedgerFacts(
+        kind=store.kind,
+        place=store.place,
+        is_local=store.is_local,
+        holds=store.size,
+        known_version=SCHEMA_VERSION,
+    )
+    try:
+        store.check()
+        if store.is_absent:
+            return replace(known, version=0)
+        async with asyncio.timeout(WITHIN):
+            return await _asked(store, known)
+    except LedgerError as error:
+        return replace(known, problem=str(error))
+    except TimeoutError:
+        return replace(known, problem=f"did not answer within {WITHIN:g} s")
+    except TROUBLE as error:
+        return replace(known, problem=store.problem(error))
+    except Exception as error:
+        log.critical("check.failed", exc_info=True)
+        return replace(known, problem=f"the check itself failed ({type(error).__name__})")
+
+
+async def _asked(store: Store, known: LedgerFacts) -> LedgerFacts:
+    engine = store.engine()
+    try:
+        async with engine.connect() as connection, connection.begin() as transaction:
+            await store.lock(connection)
+            version = await connection.run_sync(version_of)
+            refuse_later(version)
+            await _write(store, connection, version)
+            home = await store.home(connection)
+            terms = await store.terms(connection)
+            await transaction.rollback()
+    finally:
+        await engine.dispose()
+    return replace(
+        known,
+        version=version,
+        home=home,
+        connection_limit=terms.connection_limit,
+        is_encrypted=terms.is_encrypted,
+    )
+
+
+async def _write(store: Store, connection: AsyncConnection, version: int) -> None:
+    """Write what the bot would at its start; of a ledger that is there, one row.
+
+    The steps to a newer schema are not tried: they would lock the tables of a bot that runs.
+    """
+    if version == 0:
+        await connection.run_sync(migrate, identity=store.identity, clock=store.clock)
+    await connection.execute(update(ledger_version).values(at=store.clock))

@@ -1,0 +1,142 @@
+"""One look at a server for `python -m bot check`: one connection, which changes nothing."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+
+import asyncpg
+import structlog
+
+from bot.addresses import host_of, is_local
+from bot.backends import ServerId
+from bot.check.facts import Answer, ClusterFacts, Holds, OwnRole, Slots, Untold
+from bot.postgres import queries, trouble
+from bot.postgres.cluster import APPLICATION_NAME, KEPT_CONNECTIONS, WORK_CONNECTIONS
+from bot.postgres.connections import Connection
+
+log = structlog.get_logger(__name__)
+
+WITHIN = 5.0
+"""Seconds for everything that is asked of one server."""
+
+CLOSE_WITHIN = 0.5
+
+PREDEFINED = ("pg_read_all_stats", "pg_signal_backend", "pg_use_reserved_connections")
+
+FUNCTIONS = (
+    "pg_backend_pid()",
+    "pg_blocking_pids(integer)",
+    "pg_cancel_backend(integer)",
+    "pg_control_system()",
+    "pg_is_in_recovery()",
+    "pg_lock_status()",  # under the view pg_locks, called as whoever reads the view
+    "pg_postmaster_start_time()",
+    "pg_prepared_xact()",
+    "pg_safe_snapshot_blocking_pids(integer)",
+    "pg_stat_get_activity(integer)",
+    "pg_terminate_backend(integer, bigint)",
+)
+TABLES = ("pg_database", "pg_locks", "pg_roles")
+"""What the statements of `bot.postgres.queries` call and read. PostgreSQL lets everyone; some
+administrators don't."""
+
+_BOUNDS = "set local statement_timeout = '4500ms'; set local lock_timeout = '400ms'"
+
+
+async def probe(name: str, dsn: str) -> ClusterFacts:
+    """Ask one server, for at most 5 s. Raises nothing: what goes wrong is an answer, too."""
+    return ClusterFacts(
+        name=name,
+        host=host_of(dsn),
+        is_local=is_local(dsn),
+        holds=WORK_CONNECTIONS + KEPT_CONNECTIONS,
+        answer=await _answer(name, dsn),
+    )
+
+
+async def _answer(name: str, dsn: str) -> Answer | Untold:
+    connection: Connection | None = None
+    try:
+        async with asyncio.timeout(WITHIN):
+            connection = await asyncpg.connect(
+                dsn,
+                timeout=WITHIN,
+                statement_cache_size=0,
+                server_settings={"application_name": APPLICATION_NAME},
+            )
+            # One transaction: behind a pooler all of it is then said to one server.
+            async with connection.transaction(readonly=True):
+                await connection.execute(_BOUNDS)
+                return await _ask(connection)
+    except Exception as error:  # noqa: BLE001  one server costs the others nothing
+        return Untold(_problem(name, error, connected=connection is not None))
+    finally:
+        if connection is not None:
+            with suppress(Exception):
+                await connection.close(timeout=CLOSE_WITHIN)
+
+
+def _problem(name: str, error: Exception, *, connected: bool) -> str:
+    if not connected:
+        return trouble.of_connecting(error)
+    try:
+        return trouble.of_statement(name, error).problem
+    except Exception:
+        log.critical("check.failed", cluster=name, exc_info=True)
+        return f"the check itself failed ({type(error).__name__})"
+
+
+async def _ask(connection: Connection) -> Answer:
+    rights = await connection.fetchrow(queries.get("rights"), PREDEFINED, FUNCTIONS, TABLES)
+    assert rights is not None  # noqa: S101  a session has a role
+    missing = (*rights["functions"], *rights["tables"])
+    sees, signals, reserves = map(Holds, rights["holds"])
+    role = OwnRole(
+        oid=rights["login"],
+        name=_text(rights["rolname"]),
+        is_superuser=rights["is_superuser"],
+        sees=sees,
+        signals=signals,
+        reserves=reserves,
+    )
+    answer = Answer(
+        version_num=rights["server_version_num"],
+        database=_text(rights["database"]),
+        role=role,
+        # A pooler hands out another backend key than the backend has.
+        pooled=rights["pid"] != connection.get_server_pid(),
+        missing=missing,
+    )
+    if missing:
+        return answer
+    room = await connection.fetchrow(queries.get("room"), APPLICATION_NAME)
+    assert room is not None  # noqa: S101  a backend always sees itself
+    roles = await connection.fetch(queries.get("roles"))
+    return replace(
+        answer,
+        roles=frozenset(_text(row["rolname"]) for row in roles),
+        is_encrypted=room["is_encrypted"],
+        id=ServerId(room["system_identifier"], room["postmaster_start_time"]),
+        is_standby=room["in_recovery"],
+        slots=_slots(room),
+    )
+
+
+def _slots(room: asyncpg.Record) -> Slots:
+    names, sessions = room["other_names"] or (), room["other_sessions"] or ()
+    return Slots(
+        maximum=room["max_connections"],
+        superuser_reserved=room["superuser_reserved_connections"],
+        role_limit=room["role_limit"],
+        reserved=room["reserved_connections"],
+        used=room["used"],
+        database_limit=room["database_limit"],
+        database_used=room["database_used"],
+        own=room["own"],
+        others=dict(zip(names, sessions, strict=True)),
+    )
+
+
+def _text(raw: bytes) -> str:
+    # Written under another database's encoding it may be no UTF-8 at all.
+    return raw.decode("utf-8", errors="backslashreplace")

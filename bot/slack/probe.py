@@ -1,0 +1,262 @@
+"""One look at Slack for `python -m bot check`: questions alone, and a socket that is closed again.
+
+While a bot runs, Slack may give a click to any socket of its app. So this one is closed as
+soon as Slack has said hello.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+import structlog
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
+
+from bot.check.facts import Bot, Channel, Group, Member, SlackFacts, Socket, Unknown, Untold
+from bot.policy import Right
+from bot.slack.access import NO_GROUP
+from bot.slack.app import SlackSettings
+from bot.slack.failures import FAILURES, ShortRateLimits, code_of, in_words
+
+log = structlog.get_logger(__name__)
+
+WITHIN = 15.0
+"""Seconds for everything; what isn't answered by then is said to be untold."""
+
+CALL_WITHIN = 5.0
+CLOSE_WITHIN = 1.0
+AT_ONCE = 8
+MOST_PEOPLE = 60
+MOST_CHANNELS = 40
+"""Slack takes about 100 questions a minute about people, 50 about channels. A bot that runs
+asks, too."""
+
+_NO_PERSON = frozenset({"user_not_found", "user_not_visible"})
+_TOO_MANY = Untold("not asked: Slack takes few such questions a minute")
+
+
+async def probe(settings: SlackSettings) -> SlackFacts:
+    """Ask Slack, for at most 15 s. Raises nothing: what goes wrong is an answer, too."""
+    try:
+        async with aiohttp.ClientSession() as session:
+            return await _Probe(settings, session).run()
+    except Exception as error:
+        log.critical("check.failed", exc_info=True)
+        return SlackFacts(bot=Untold(f"the check itself failed ({type(error).__name__})"))
+
+
+class _Probe:
+    def __init__(self, settings: SlackSettings, session: aiohttp.ClientSession) -> None:
+        self._settings = settings
+        self._session = session
+        self._client = AsyncWebClient(
+            token=settings.bot_token,
+            base_url=settings.api_url,
+            session=session,
+            retry_handlers=[ShortRateLimits(max_retry_count=1)],
+        )
+        self._free = asyncio.Semaphore(AT_ONCE)
+        self._until = asyncio.get_running_loop().time() + WITHIN
+
+    async def run(self) -> SlackFacts:
+        """Everything, each question bounded by itself."""
+        facts, socket = await asyncio.gather(self._by_bot_token(), self._socket())
+        return replace(facts, socket=socket)
+
+    async def _by_bot_token(self) -> SlackFacts:
+        bot, scopes = await self._bot()
+        if isinstance(bot, Untold):
+            return SlackFacts(bot=bot)
+        channels, groups = await asyncio.gather(self._channels(), self._groups())
+        people = await self._people(groups.values())
+        return SlackFacts(bot=bot, scopes=scopes, people=people, groups=groups, channels=channels)
+
+    async def _ask(self, call: Callable[[], Awaitable[AsyncSlackResponse]]) -> AsyncSlackResponse:
+        """One call of the Web API. Raises what `FAILURES` holds."""
+        async with asyncio.timeout_at(self._until), self._free, asyncio.timeout(CALL_WITHIN):
+            return await call()
+
+    # --- tokens --------------------------------------------------------------------
+
+    async def _bot(self) -> tuple[Bot | Untold, frozenset[str] | None]:
+        client = self._client
+        try:
+            me = await self._ask(client.auth_test)
+        except FAILURES as error:
+            return Untold(in_words(error)), None
+        granted = me.headers.get("x-oauth-scopes")
+        scopes = None if granted is None else _split(granted)
+        bot = Bot(
+            name=_text(me.get("user")),
+            workspace=_text(me.get("team")),
+            team_id=_text(me.get("team_id")),
+            enterprise_id=_text(me.get("enterprise_id")),
+            app_id=await self._app_of(_text(me.get("bot_id"))),
+        )
+        return bot, scopes
+
+    async def _app_of(self, bot_id: str) -> str | None:
+        client = self._client
+        try:
+            answer = await self._ask(lambda: client.bots_info(bot=bot_id))
+        except FAILURES:
+            return None
+        return _text(_mapping(answer.get("bot")).get("app_id")) or None
+
+    async def _socket(self) -> Socket | Untold | None:
+        token, client = self._settings.app_token, self._client
+        if token is None:
+            return None
+        try:
+            answer = await self._ask(lambda: client.apps_connections_open(app_token=token))
+        except FAILURES as error:
+            return Untold(in_words(error))
+        try:
+            hello = await self._hello(_text(answer.get("url")))
+        except TimeoutError:
+            return Untold(f"the socket does not open within {CALL_WITHIN:g} s")
+        except (*FAILURES, ValueError, TypeError) as error:
+            return Untold(f"the socket can't be opened ({type(error).__name__})")
+        if hello.get("type") != "hello":
+            return Untold(f"Slack closes the socket ({_text(hello.get('reason'))})")
+        connections = hello.get("num_connections")
+        return Socket(
+            connections=connections if isinstance(connections, int) else None,
+            app_id=_text(_mapping(hello.get("connection_info")).get("app_id")) or None,
+        )
+
+    async def _hello(self, url: str) -> Mapping[str, Any]:
+        """What Slack says first on a socket."""
+        async with asyncio.timeout(CALL_WITHIN):
+            socket = await self._session.ws_connect(
+                url,
+                proxy=self._client.proxy,
+                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_WITHIN),
+            )
+        try:
+            async with asyncio.timeout(CALL_WITHIN):
+                return _mapping(await socket.receive_json())
+        finally:
+            await socket.close()
+
+    # --- ids -----------------------------------------------------------------------
+
+    async def _groups(self) -> dict[str, Group | Unknown | Untold]:
+        client = self._client
+        ids = sorted({one for allowed in self._settings.lists.values() for one in allowed.groups})
+        if not ids:
+            return {}
+        try:
+            answer = await self._ask(
+                lambda: client.usergroups_list(include_disabled=True, include_users=True)
+            )
+        except FAILURES as error:
+            return dict.fromkeys(ids, Untold(in_words(error)))
+        listed = {
+            group.id: group
+            for group in map(_group, map(_mapping, answer.get("usergroups") or ()))
+            if group.id
+        }
+        return {one: listed.get(one) or await self._unlisted(one) for one in ids}
+
+    async def _unlisted(self, group_id: str) -> Group | Unknown | Untold:
+        """A group that isn't listed: of a whole enterprise, perhaps. The bot asks the same."""
+        client = self._client
+        try:
+            answer = await self._ask(lambda: client.usergroups_users_list(usergroup=group_id))
+        except FAILURES as error:
+            return Unknown() if code_of(error) in NO_GROUP else Untold(in_words(error))
+        members = tuple(map(_text, answer.get("users") or ()))
+        return Group(id=group_id, handle="", name="", members=members)
+
+    async def _people(
+        self, groups: Iterable[Group | Unknown | Untold]
+    ) -> dict[str, Member | Unknown | Untold]:
+        """Those listed, then who edited the groups, then who is in them, as far as Slack lets."""
+        known = [group for group in groups if isinstance(group, Group)]
+        lists = self._settings.lists
+        listed = [*sorted(lists[Right.KILL].users), *sorted(lists[Right.LOOK].users)]
+        met = [group.editor for group in known if group.editor]
+        met += [member for group in known for member in group.members]
+        ids = list(dict.fromkeys((*listed, *met)))
+        asked = ids[:MOST_PEOPLE]
+        answers = await asyncio.gather(*map(self._person, asked))
+        left = dict.fromkeys(set(listed).difference(asked), _TOO_MANY)
+        return {**dict(zip(asked, answers, strict=True)), **left}
+
+    async def _person(self, user_id: str) -> Member | Unknown | Untold:
+        client = self._client
+        try:
+            answer = await self._ask(lambda: client.users_info(user=user_id))
+        except FAILURES as error:
+            return Unknown() if code_of(error) in _NO_PERSON else Untold(in_words(error))
+        return _member(user_id, _mapping(answer.get("user")))
+
+    async def _channels(self) -> dict[str, Channel | Unknown | Untold]:
+        ids = sorted(self._settings.allowed_channels)
+        asked = ids[:MOST_CHANNELS]
+        answers = await asyncio.gather(*map(self._channel, asked))
+        return {**dict.fromkeys(ids, _TOO_MANY), **dict(zip(asked, answers, strict=True))}
+
+    async def _channel(self, channel_id: str) -> Channel | Unknown | Untold:
+        client = self._client
+        try:
+            answer = await self._ask(lambda: client.conversations_info(channel=channel_id))
+        except FAILURES as error:
+            is_unknown = code_of(error) == "channel_not_found"
+            return Unknown() if is_unknown else Untold(in_words(error))
+        channel = _mapping(answer.get("channel"))
+        return Channel(
+            id=channel_id,
+            name=_text(channel.get("name")),
+            is_private=bool(channel.get("is_private")),
+            is_member=bool(channel.get("is_member")),
+            is_archived=bool(channel.get("is_archived")),
+            is_ext_shared=bool(channel.get("is_ext_shared")),
+        )
+
+
+def _member(user_id: str, user: Mapping[str, Any]) -> Member:
+    profile = _mapping(user.get("profile"))
+    is_admin = None
+    if "is_admin" in user:  # Slack leaves it out for some
+        is_admin = bool(user.get("is_admin") or user.get("is_owner"))
+    return Member(
+        id=user_id,
+        name=_text(user.get("real_name") or profile.get("real_name") or user.get("name")),
+        handle=_text(profile.get("display_name") or user.get("name")),
+        team_id=_text(user.get("team_id")),
+        enterprise_id=_text(_mapping(user.get("enterprise_user")).get("enterprise_id")),
+        deleted=bool(user.get("deleted")),
+        is_guest=bool(user.get("is_restricted") or user.get("is_ultra_restricted")),
+        is_bot=bool(user.get("is_bot")),
+        is_admin=is_admin,
+    )
+
+
+def _group(group: Mapping[str, Any]) -> Group:
+    restricted = group.get("is_editing_restricted")
+    return Group(
+        id=_text(group.get("id")),
+        handle=_text(group.get("handle")),
+        name=_text(group.get("name")),
+        members=tuple(map(_text, group.get("users") or ())),
+        disabled=bool(group.get("date_delete")),
+        is_locked=any(map(group.get, ("auto_type", "is_idp_group", "is_membership_locked"))),
+        is_restricted=restricted if isinstance(restricted, bool) else None,
+        editor=_text(group.get("updated_by") or group.get("created_by")) or None,
+    )
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _split(scopes: str) -> frozenset[str]:
+    return frozenset(scope for scope in map(str.strip, scopes.split(",")) if scope)
