@@ -2,12 +2,13 @@
 
 import argparse
 import asyncio
+import io
 import os
 import secrets
 import signal
 import socket
 import sys
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
@@ -16,17 +17,26 @@ from dotenv import dotenv_values
 from pydantic import SecretStr
 
 from bot import __version__, config, report
+from bot.check.findings import Section, lines, passed, summary
+from bot.check.ledger import of_ledger
+from bot.check.postgres import needed, of_all, of_cluster
+from bot.check.settings import of_settings, wrong_settings
+from bot.check.slack import of_allowlist, of_channels, of_slack
 from bot.errors import LedgerError, SettingsError, SlackDown
+from bot.ledger.probe import probe as probe_ledger
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
 from bot.policy import Right
 from bot.ports import Entry, HistoryFilter
 from bot.postgres.fleet import open_fleet
+from bot.postgres.probe import probe as probe_cluster
 from bot.service import logs
 from bot.service.clock import SystemClock
 from bot.service.health import HealthServer
+from bot.service.listening import in_the_way
 from bot.service.metrics import Metrics
 from bot.slack.app import SlackService, SlackSettings
+from bot.slack.probe import probe as probe_slack
 
 log = structlog.get_logger("bot")
 
@@ -35,8 +45,10 @@ HISTORY_CHUNK = 200
 
 
 def main(arguments: list[str]) -> int:
-    """Run the bot, or print its record; the exit status."""
+    """Run the bot, print its record, or check what it needs; the exit status."""
     options = _options(arguments)
+    if options.command == "check":
+        return _check()
     try:
         settings = config.load(_environment())
         logs.configure(settings.log_level, settings.log_format)
@@ -59,6 +71,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bot", description="/pg-sessions and /pg-kill")
     commands = parser.add_subparsers(dest="command", metavar="command")
     commands.add_parser("run", help="connect to Slack and serve; what it does without a command")
+    commands.add_parser("check", help="look whether everything is as the bot needs it")
     record = commands.add_parser("history", help="print the record of kills")
     record.add_argument(
         "--since",
@@ -157,6 +170,73 @@ async def _all_since(ledger: SqlLedger, since: datetime | None) -> list[Entry]:
         if len(chunk) < HISTORY_CHUNK:
             return entries
         before = chunk[-1].proposal.id
+
+
+def _check() -> int:
+    """Check everything, for a person at a terminal."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that the terminal's encoding doesn't have must not end the check.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        settings = config.load(_environment())
+    except SettingsError as error:
+        _print(wrong_settings(error.problems))
+        return EX_SETTINGS
+    # The findings are the log, unless somebody looks for a defect.
+    logs.configure("DEBUG" if settings.log_level == "DEBUG" else "CRITICAL", "console")
+    return asyncio.run(check(settings))
+
+
+async def check(settings: config.Settings) -> int:
+    """Look at everything that the bot needs and print what is found; changes nothing."""
+    sections = []
+    async for section in _looked_at(settings):
+        _print(section)
+        sections.append(section)
+    print(summary(sections))  # noqa: T201
+    return EX_OK if passed(sections) else EX_FAILED
+
+
+async def _looked_at(settings: config.Settings) -> AsyncIterator[Section]:
+    """Each section as soon as it can be told; all servers and Slack are asked at once."""
+    slack = asyncio.create_task(probe_slack(_slack(settings)))
+    servers = [
+        asyncio.create_task(probe_cluster(name, url.get_secret_value()))
+        for name, url in settings.clusters.items()
+    ]
+    yield of_settings(clusters=settings.clusters, mode=_mode(settings), ports=_ports(settings))
+    found = await slack
+    lists = _slack(settings).lists
+    yield of_slack(found)
+    yield of_allowlist(Right.KILL, lists, found, second_person=settings.second_person_clusters)
+    yield of_allowlist(Right.LOOK, lists, found)
+    yield of_channels(settings.allowed_channels, found)
+    clusters = [await server for server in servers]
+    # Not before: the ledger's session would be taken for one of other software's.
+    ledger = await probe_ledger(settings.ledger_url.get_secret_value())
+    yield of_ledger(ledger, clusters)
+    opened = needed(clusters, ledger)
+    may_kill = not settings.kill_allowlist.empty
+    for cluster in clusters:
+        yield of_cluster(cluster, needed=opened[cluster.name], may_kill=may_kill)
+    if (together := of_all(clusters, settings.protected_roles)).findings:
+        yield together
+
+
+def _mode(settings: config.Settings) -> str:
+    return "HTTP mode" if settings.slack_app_token is None else "Socket Mode"
+
+
+def _ports(settings: config.Settings) -> Iterator[tuple[str, int, str | None]]:
+    """The ports that the bot listens on, by their variables, and what is in the way there."""
+    if settings.slack_app_token is None:
+        yield "PORT", settings.port, in_the_way(settings.port)
+    if settings.health_port is not None:
+        yield "HEALTH_PORT", settings.health_port, in_the_way(settings.health_port)
+
+
+def _print(section: Section) -> None:
+    print(*lines(section), sep="\n", flush=True)  # noqa: T201  this is the command's answer
 
 
 async def _ledger(settings: config.Settings, stack: AsyncExitStack) -> SqlLedger:

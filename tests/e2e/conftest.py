@@ -47,7 +47,7 @@ class Bot:
         )
         self._reader = asyncio.create_task(self._read())
 
-    async def run(self, *arguments: str) -> str:
+    async def run(self, *arguments: str, status: int = 0) -> str:
         """Run another command of the bot in the same folder; what it prints."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -59,7 +59,7 @@ class Bot:
             stdout=asyncio.subprocess.PIPE,
         )
         printed, _ = await process.communicate()
-        assert process.returncode == 0
+        assert process.returncode == status, printed.decode()
         return printed.decode()
 
     async def ready(self) -> None:

@@ -1,0 +1,778 @@
+"""`python -m bot check`: each finding appears with what it finds, and goes when that is mended."""
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import aiohttp
+import asyncpg
+import pytest
+
+from bot.ledger.schema import SCHEMA_VERSION
+from tests.e2e.conftest import Bot
+from tests.integration.conftest import BOT, Sessions
+from workspace import Workspace
+from workspace.postgres import PostgresServer
+from workspace.state import User, UserGroup
+
+FAILED, REFUSED = 1, 2
+ORDER = (
+    "settings",
+    "Slack",
+    "PG_KILL_ALLOWLIST",
+    "PG_SESSIONS_ALLOWLIST",
+    "ALLOWED_CHANNELS",
+    "ledger",
+    "cluster main",
+)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was printed: the level of each finding, by its section, and its text in one line."""
+
+    printed: str
+
+    @property
+    def sections(self) -> tuple[str, ...]:
+        lines = self.printed.splitlines()[:-1]
+        return tuple(line for line in lines if not line.startswith(" "))
+
+    def of(self, section: str) -> list[tuple[str, str]]:
+        _, _, rest = f"\n{self.printed}".partition(f"\n{section}\n")
+        findings: list[tuple[str, str]] = []
+        for line in rest.splitlines():
+            if not line.startswith("  "):
+                break
+            if found := re.match(r"  (\w+) +(.*)", line):
+                findings.append((found[1], found[2]))
+            else:
+                level, text = findings.pop()
+                findings.append((level, f"{text} {line.strip()}"))
+        return findings
+
+    def says(self, section: str, level: str, *words: str) -> bool:
+        return any(
+            told == level and all(word in text for word in words) for told, text in self.of(section)
+        )
+
+    @property
+    def remedies(self) -> list[str]:
+        """The statements that it says to run, as they are printed."""
+        return [line.strip() for line in self.printed.splitlines() if line.endswith(";")]
+
+    @property
+    def failures(self) -> list[str]:
+        return [text for name in self.sections for told, text in self.of(name) if told == "failure"]
+
+
+Check = Callable[..., Awaitable[Report]]
+
+
+@pytest.fixture
+def check(environment: dict[str, str], tmp_path: Path) -> Check:
+    """Run the check with what a test changes of the environment; `status` is what it exits with."""
+
+    async def check(status: int = 0, **changes: str) -> Report:
+        async with asyncio.timeout(120):
+            printed = await Bot({**environment, **changes}, tmp_path).run("check", status=status)
+        return Report(printed)
+
+    return check
+
+
+@pytest.fixture
+async def admin(server: PostgresServer) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(server.dsn(), server_settings={"application_name": "admin"})
+    yield connection
+    await connection.close()
+
+
+@asynccontextmanager
+async def role(admin: asyncpg.Connection, name: str, *grants: str, options: str = ""):
+    """A role that logs in, for as long as it is needed."""
+    quoted = await admin.fetchval("select quote_ident($1)", name)
+    await admin.execute(f"create role {quoted} login {options}")
+    try:
+        for grant in grants:
+            await admin.execute(f"grant {grant.format(quoted)}")
+        yield quoted
+    finally:
+        await admin.execute(f"drop owned by {quoted}; drop role {quoted}")
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.iterdir())
+
+
+SEES, SIGNALS = "pg_read_all_stats to {}", "pg_signal_backend to {}"
+
+
+# --- all of it
+
+
+async def test_where_all_is_well_it_says_so_and_changes_nothing(
+    check: Check, slack: Workspace, environment: dict[str, str], tmp_path: Path
+) -> None:
+    report = await check(DATABASE_URL=environment["DATABASE_URL"] + "?password=hunter2")
+    assert report.sections == ORDER
+    assert "\n0 failures, 0 warnings, " in report.printed, report.printed
+    lines = report.printed.replace(str(tmp_path), "/var/lib/bot").splitlines()
+    assert max(map(len, lines)) <= 80
+    assert report.says("settings", "ok", "Socket Mode", "main")
+    assert report.says("Slack", "ok", "the bot is pg_sessions, in the workspace Acme (T0ACME)")
+    assert report.says("Slack", "ok", "all 7 that the bot needs")
+    assert report.says("Slack", "ok", "the socket opens", "hello")
+    assert report.says("PG_KILL_ALLOWLIST", "ok", "U0BEN is Ben Baker (@ben)")
+    assert report.says("PG_SESSIONS_ALLOWLIST", "ok", "U0VERA is Vera Vogel (@vera)")
+    assert report.says("ledger", "ok", "SQLite", str(tmp_path / "ledger.db"), "not made yet")
+    assert report.says("cluster main", "ok", "PostgreSQL 1", "primary", "127.0.0.1:")
+
+    for secret in (slack.bot_token, slack.app_token, "hunter2", "postgresql://", "ticket"):
+        assert secret not in report.printed
+    assert names_in(tmp_path) == []
+    assert {call.method for call in slack.calls()} == {
+        *("auth.test", "bots.info", "apps.connections.open"),
+        *("usergroups.list", "users.info"),
+    }
+    assert len(slack.server.sockets) == 0
+
+
+async def test_help_names_it(environment: dict[str, str], tmp_path: Path) -> None:
+    assert re.search(r"^ +check +look ", await Bot(environment, tmp_path).run("-h"), re.MULTILINE)
+
+
+async def test_settings_that_cant_be_read_end_it_with_each_of_them(check: Check) -> None:
+    report = await check(
+        status=REFUSED,
+        SLACK_BOT_TOKEN="xoxp-secret-one",
+        DATABASE_URL="postgresql://bot:hunter2@a,b/postgres",
+        CONFIRM_TTL="soon",
+    )
+    assert report.printed.startswith("settings\n  failure  SLACK_BOT_TOKEN: must be a bot token")
+    for variable in ("DATABASE_URL: names several hosts", "CONFIRM_TTL: must be"):
+        assert f"  failure  {variable}" in report.printed
+    assert "hunter2" not in report.printed
+    assert "secret-one" not in report.printed
+
+
+async def test_beside_a_bot_that_runs(
+    start: Callable, check: Check, server: PostgresServer, slack: Workspace
+) -> None:
+    """The connections and sockets that it finds are the bot's own; the ledger is there."""
+    await start()
+    report = await check()
+    assert "\n0 failures, 0 warnings, " in report.printed, report.printed
+    assert report.says("ledger", "ok", f"can be written; of schema version {SCHEMA_VERSION}")
+    assert report.says("Slack", "ok", "the socket opens", "beside 1 other of this app")
+
+
+async def test_a_name_that_the_terminals_encoding_lacks_ends_nothing(
+    check: Check, slack: Workspace
+) -> None:
+    slack.state.put_user(replace(slack.user("ben"), real_name="Bén 海"))
+    assert "Bén 海" in (await check()).printed
+    report = await check(PYTHONIOENCODING="ascii")
+    assert "B\\xe9n \\u6d77" in report.printed
+
+
+# --- Slack
+
+
+async def test_tokens_that_slack_refuses(check: Check) -> None:
+    report = await check(status=FAILED, SLACK_BOT_TOKEN="xoxb-not-this")
+    assert report.says("Slack", "failure", "SLACK_BOT_TOKEN: Slack refuses this token")
+    assert report.says("Slack", "ok", "SLACK_APP_TOKEN: the socket opens")
+    assert report.says("PG_KILL_ALLOWLIST", "warning", "U0BEN", "not asked")
+    assert report.says("cluster main", "ok", "PostgreSQL")
+    assert "xoxb-not-this" not in report.printed
+    report = await check(status=FAILED, SLACK_APP_TOKEN="xapp-not-this")
+    assert report.failures == ["SLACK_APP_TOKEN: Slack refuses this token (invalid_auth)"]
+
+
+async def test_a_scope_that_is_missing(check: Check, slack: Workspace) -> None:
+    scopes = slack.state.scopes
+    slack.state.set_scopes(*scopes - {"users:read", "usergroups:read"})
+    report = await check(status=FAILED)
+    assert report.says("Slack", "failure", "scopes: users:read is missing")
+    assert report.says("Slack", "failure", "scopes: usergroups:read is missing")
+    assert report.says("PG_KILL_ALLOWLIST", "warning", "U0BEN", "missing_scope")
+    assert report.says("PG_KILL_ALLOWLIST", "warning", "S0ONCALL", "missing_scope")
+    slack.state.set_scopes(*scopes, "files:write")
+    assert (await check()).says("Slack", "warning", "more than the bot needs: files:write")
+    slack.state.set_scopes(*scopes)
+    assert not (await check()).says("Slack", "warning")
+
+
+async def test_a_slack_that_cant_be_reached_costs_the_rest_nothing(
+    check: Check, tmp_path: Path
+) -> None:
+    report = await check(status=FAILED, SLACK_API_URL="http://127.0.0.1:1/api/")
+    assert report.says("Slack", "failure", "SLACK_BOT_TOKEN: Slack can't be reached")
+    assert report.says("Slack", "failure", "SLACK_APP_TOKEN: Slack can't be reached")
+    assert len(report.failures) == 2
+    assert report.says("cluster main", "ok", "PostgreSQL")
+
+
+async def test_a_slack_that_does_not_answer_is_not_waited_for(
+    check: Check, slack: Workspace
+) -> None:
+    slack.faults.slow("*", seconds=600, times=100)
+    report = await check(status=FAILED)
+    assert report.says("Slack", "failure", "SLACK_BOT_TOKEN: Slack can't be reached", "Timeout")
+    assert report.says("cluster main", "ok", "PostgreSQL")
+
+
+async def test_a_question_that_slack_does_not_answer_costs_that_answer(
+    check: Check, slack: Workspace
+) -> None:
+    slack.faults.fail("users.info")
+    slack.faults.rate_limit("usergroups.list", retry_after=60)
+    report = await check()
+    said = "Slack didn't say what this is"
+    assert sum(said in text for name in ORDER for _, text in report.of(name)) == 2
+    assert report.says("PG_KILL_ALLOWLIST", "warning", "S0ONCALL", said, "ratelimited")
+    assert said not in (await check()).printed
+
+
+async def test_a_socket_that_slack_closes(check: Check, slack: Workspace) -> None:
+    async with AsyncExitStack() as stack:
+        for _ in range(10):
+            bot_like = await stack.enter_async_context(open_socket(slack))
+            assert bot_like
+        report = await check(status=FAILED)
+        assert report.failures == ["SLACK_APP_TOKEN: Slack closes the socket (too_many_websockets)"]
+    assert not (await check()).failures
+
+
+@asynccontextmanager
+async def open_socket(slack: Workspace) -> AsyncIterator[bool]:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(slack.server._socket_url()) as opened,
+    ):
+        yield (await opened.receive_json())["type"] == "hello"
+
+
+@pytest.mark.parametrize("mode", ["http"])
+async def test_in_http_mode_the_port_is_free_or_taken(check: Check, port: int) -> None:
+    report = await check()
+    assert report.says("settings", "ok", f"PORT: {port} is free")
+    assert report.says("Slack", "ok", "HTTP mode")
+    with socket.create_server(("127.0.0.1", port)):
+        report = await check(status=FAILED)
+    assert report.says("settings", "failure", f"PORT: can't listen on {port}", "in use")
+    assert len(report.failures) == 1
+
+
+async def test_the_health_port_is_free_or_taken(check: Check, port: int) -> None:
+    assert (await check(HEALTH_PORT=str(port))).says("settings", "ok", f"HEALTH_PORT: {port} is")
+    with socket.create_server(("127.0.0.1", port)):
+        report = await check(status=FAILED, HEALTH_PORT=str(port))
+    assert report.says("settings", "failure", f"HEALTH_PORT: can't listen on {port}")
+
+
+# --- people, groups, channels
+
+
+async def test_who_is_on_the_lists(check: Check, slack: Workspace) -> None:
+    slack.state.put_user(
+        User(id="U0ED", team_id="T0ACME", name="ed", real_name="Ed East", deleted=True)
+    )
+    slack.state.put_group(UserGroup(id="S0NEW", handle="new", name="New"))
+    report = await check(
+        PG_KILL_ALLOWLIST="U0BEN,U0GUS,U0OLGA,U0ED,U0NOBODY,S0ONCALL,S0OLD,S0NEW,S0NONE",
+        PG_SESSIONS_ALLOWLIST="*",
+    )
+    kill = "PG_KILL_ALLOWLIST"
+    assert report.says(kill, "ok", "U0BEN is Ben Baker (@ben)")
+    assert report.says(kill, "warning", "U0GUS is Gus Gray (@gus), a guest")
+    assert report.says(kill, "warning", "U0OLGA is Olga Orlova (@olga), of another workspace")
+    assert report.says(kill, "warning", "U0ED is Ed East (@ed), deactivated")
+    assert report.says(kill, "warning", "U0NOBODY: Slack knows nobody by this id")
+    assert report.says(
+        kill, "ok", "S0ONCALL is @oncall (On call), 2 people", "Ana Alvarez", "Ben Baker"
+    )
+    assert report.says(kill, "warning", "S0OLD is @old (Old), a group that is disabled")
+    assert report.says(kill, "warning", "S0NEW is @new (New), a group without members")
+    assert report.says(kill, "warning", "S0NONE: Slack knows no user group by this id")
+    assert report.says("PG_SESSIONS_ALLOWLIST", "ok", "everyone of the workspace but guests")
+    report = await check(PG_KILL_ALLOWLIST="", PG_SESSIONS_ALLOWLIST="")
+    assert report.says(kill, "warning", "nobody may end sessions")
+    assert report.says("PG_SESSIONS_ALLOWLIST", "ok", "is not set")
+
+
+async def test_a_hostile_name_reaches_no_terminal_raw(check: Check, slack: Workspace) -> None:
+    hostile = "\x1b[2J\x1b]0;owned\x07 \u202emoc.live\r\n  ok       SLACK"
+    slack.state.put_user(replace(slack.user("ben"), real_name=hostile, name="b\x9bn"))
+    slack.state.put_group(replace(slack.group("oncall"), name=hostile, handle=hostile))
+    channel = slack.channel("incidents")
+    slack.state.put_channel(replace(channel, name=hostile))
+    report = await check(ALLOWED_CHANNELS=channel.id)
+    assert all(character.isprintable() or character == "\n" for character in report.printed)
+    assert report.says("PG_KILL_ALLOWLIST", "ok", "U0BEN is \\u001b[2J\\u001b]0;owned\\u0007")
+    assert report.sections == ORDER
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"is_editing_restricted": False}, "may edit @oncall, and so put themselves"),
+        ({"updated_by": "U0SAM"}, "may edit @oncall (last by Sam Stone (@sam), no admin)"),
+        ({"updated_by": "U0VERA"}, None),
+        ({"updated_by": "U0SAM", "is_editing_restricted": True}, None),
+        ({"updated_by": "U0SAM", "is_membership_locked": True}, None),
+        ({"updated_by": "U0SAM", "auto_type": "admins"}, None),
+    ],
+)
+async def test_a_group_that_everybody_may_edit(
+    check: Check, slack: Workspace, changes: dict, words: str | None
+) -> None:
+    slack.state.put_user(replace(slack.user("vera"), is_admin=True))
+    slack.state.put_group(replace(slack.group("oncall"), **changes))
+    report = await check()
+    assert report.says("PG_KILL_ALLOWLIST", "warning", "may edit") is (words is not None)
+    assert words is None or report.says("PG_KILL_ALLOWLIST", "warning", words)
+
+
+async def test_a_second_person_is_there_or_not(check: Check, slack: Workspace) -> None:
+    ben, ana = slack.user("ben").id, slack.user("ana").id
+    only = "only Ben Baker (@ben) may end sessions, so nobody can confirm a kill on main"
+    report = await check(SECOND_PERSON_CLUSTERS="main", PG_KILL_ALLOWLIST=ben)
+    assert report.says("PG_KILL_ALLOWLIST", "warning", "SECOND_PERSON_CLUSTERS", only)
+    for kill in (f"{ben},{ana}", f"{ben},S0ONCALL"):
+        report = await check(SECOND_PERSON_CLUSTERS="main", PG_KILL_ALLOWLIST=kill)
+        assert "SECOND_PERSON" not in report.printed
+    assert "SECOND_PERSON" not in (await check(PG_KILL_ALLOWLIST=ben)).printed
+
+
+async def test_the_channels_that_are_allowed(check: Check, slack: Workspace) -> None:
+    names = ("incidents", "random", "war-room", "secret", "shared")
+    channels = {name: slack.channel(name).id for name in names}
+    report = await check(ALLOWED_CHANNELS=",".join([*channels.values(), "C0NOWHERE"]))
+    where = "ALLOWED_CHANNELS"
+    assert report.says(where, "ok", f"{channels['incidents']} is #incidents, public")
+    assert report.says(where, "ok", "#random, public; the bot is not in it, and need not be")
+    assert report.says(where, "ok", "#war-room, private")
+    assert report.says(where, "warning", "#shared", "shared with another workspace")
+    for unseen in (channels["secret"], "C0NOWHERE"):
+        assert report.says(where, "warning", unseen, "no such channel, or it is private")
+    slack.state.put_channel(replace(slack.channel("incidents"), is_archived=True))
+    slack.state.join(channels["secret"], slack.state.app.user_id)
+    report = await check(ALLOWED_CHANNELS=f"{channels['secret']},{channels['incidents']}")
+    assert report.says(where, "ok", "#secret, private")
+    assert report.says(where, "warning", "#incidents, public, archived")
+
+
+# --- the ledger
+
+
+async def test_a_ledger_in_a_file_is_left_as_it_was(
+    start: Callable, check: Check, tmp_path: Path
+) -> None:
+    bot = await start()
+    await bot.stop()
+    file = tmp_path / "ledger.db"
+    before = file.read_bytes()
+    report = await check()
+    assert report.says("ledger", "ok", str(file), f"of schema version {SCHEMA_VERSION}")
+    assert file.read_bytes() == before
+    assert names_in(tmp_path) == ["ledger.db"]
+
+
+async def test_a_ledger_that_cant_be_used(check: Check, tmp_path: Path) -> None:
+    report = await check(status=FAILED, LEDGER_URL="sqlite:///nowhere/ledger.db")
+    assert report.says("ledger", "failure", "folder does not exist", "no session is ended")
+    (tmp_path / "text").write_text("this is no ledger, and long enough not to be taken for one\n")
+    report = await check(status=FAILED, LEDGER_URL="sqlite:///text")
+    assert report.says("ledger", "failure", "file is not a database")
+    report = await check(status=FAILED, LEDGER_URL="postgresql://me:hunter2@127.0.0.1:1/ledger")
+    assert report.says("ledger", "failure", "PostgreSQL, 127.0.0.1:1/ledger", "no connection")
+    assert "hunter2" not in report.printed
+    assert len(report.failures) == 1
+
+
+@pytest.fixture
+async def ledger_url(admin: asyncpg.Connection, server: PostgresServer) -> AsyncIterator[str]:
+    """A database for a ledger, on the cluster that the bot watches, for a role of its own."""
+    await admin.execute("create role keeper login")
+    await admin.execute("create database records owner keeper")
+    yield server.dsn(user="keeper", database="records")
+    await admin.execute("drop database records with (force)")
+    await admin.execute("drop role keeper")
+
+
+async def test_a_ledger_on_a_watched_cluster(
+    check: Check, ledger_url: str, admin: asyncpg.Connection, server: PostgresServer
+) -> None:
+    report = await check(LEDGER_URL=ledger_url)
+    assert report.says("ledger", "ok", "PostgreSQL", "/records: not made yet")
+    assert report.says("ledger", "warning", "on a cluster that the bot watches (main)")
+    records = await asyncpg.connect(server.dsn(database="records"))
+    tables = "select count(*) from pg_tables where schemaname = 'public'"
+    assert await records.fetchval(tables) == 0
+    await records.close()
+    await admin.execute("alter role keeper connection limit 1")
+    report = await check(status=FAILED, LEDGER_URL=ledger_url)
+    assert report.says("ledger", "failure", "may have 1 connection, and the bot opens 2")
+
+
+async def test_a_ledger_elsewhere_is_no_matter(check: Check) -> None:
+    async with PostgresServer() as elsewhere:
+        report = await check(LEDGER_URL=elsewhere.dsn())
+        assert report.says("ledger", "ok", "PostgreSQL", "not made yet")
+        assert not report.says("ledger", "warning")
+
+
+async def test_a_ledger_of_a_later_version_or_without_rights(
+    start: Callable, check: Check, ledger_url: str, admin: asyncpg.Connection, server
+) -> None:
+    bot = await start(LEDGER_URL=ledger_url)
+    await bot.stop()
+    assert (await check(LEDGER_URL=ledger_url)).says(
+        "ledger", "ok", f"can be written; of schema version {SCHEMA_VERSION}"
+    )
+    records = await asyncpg.connect(server.dsn(database="records"))
+    await records.execute("revoke update on ledger_version from keeper")
+    report = await check(status=FAILED, LEDGER_URL=ledger_url)
+    assert report.says("ledger", "failure", "the ledger's role lacks a right")
+    await records.execute("grant update on ledger_version to keeper")
+    await records.execute(f"insert into ledger_version values ({SCHEMA_VERSION + 7}, 0)")
+    report = await check(status=FAILED, LEDGER_URL=ledger_url)
+    assert report.says("ledger", "failure", f"has schema version {SCHEMA_VERSION + 7}")
+    await records.close()
+
+
+# --- clusters
+
+
+async def test_the_rights_that_are_missing_and_the_statements_that_grant_them(
+    check: Check, admin: asyncpg.Connection, server: PostgresServer
+) -> None:
+    name = 'my "bot"; \u202etob'
+    async with role(admin, name):
+        url = server.dsn(user=name)
+        report = await check(status=FAILED, DATABASE_URL=url)
+        assert report.says("cluster main", "failure", "sees no other role's sessions")
+        assert report.says("cluster main", "failure", "may end no other role's sessions")
+        assert "\u202e" not in report.printed
+        first, second = report.remedies
+        assert first == 'grant pg_read_all_stats to U&"my ""bot""; \\+00202etob";'
+        await admin.execute(first)
+        report = await check(status=FAILED, DATABASE_URL=url)
+        assert report.remedies == [second]
+        await admin.execute(second)
+        report = await check(DATABASE_URL=url)
+        assert report.remedies == []
+        assert report.says("cluster main", "ok", "sees all sessions")
+        assert report.says("cluster main", "ok", "may end sessions, but no superuser's")
+
+
+async def test_a_bot_that_only_looks_is_warned(
+    check: Check, admin: asyncpg.Connection, server: PostgresServer
+) -> None:
+    async with role(admin, "looks", SEES):
+        report = await check(DATABASE_URL=server.dsn(user="looks"), PG_KILL_ALLOWLIST="")
+        assert report.says("cluster main", "warning", "may end no other role's sessions")
+
+
+async def test_a_grant_that_is_not_inherited_gives_nothing(
+    check: Check, admin: asyncpg.Connection, server: PostgresServer
+) -> None:
+    inherits = "with inherit false" if await version_of(server) >= 16 else ""
+    grants = (f"{SEES} {inherits}", f"{SIGNALS} {inherits}")
+    async with role(admin, "heir", *grants, options="noinherit"):
+        url = server.dsn(user="heir")
+        report = await check(status=FAILED, DATABASE_URL=url)
+        assert report.says("cluster main", "failure", "sees no other", "does not inherit")
+        assert report.says("cluster main", "failure", "may end no other", "does not inherit")
+        for statement in set(report.remedies):
+            await admin.execute(statement)
+        assert not (await check(DATABASE_URL=url)).failures
+
+
+async def version_of(server: PostgresServer) -> int:
+    connection = await asyncpg.connect(server.dsn())
+    try:
+        return connection.get_server_version().major
+    finally:
+        await connection.close()
+
+
+async def test_functions_that_an_administrator_closed(
+    check: Check, admin: asyncpg.Connection, server: PostgresServer
+) -> None:
+    await admin.execute("create database strict")
+    strict = await asyncpg.connect(server.dsn(database="strict"))
+    await strict.execute(
+        "revoke execute on function pg_control_system(), pg_terminate_backend(int, bigint)"
+        " from public; revoke select on pg_roles from public"
+    )
+    try:
+        url = server.dsn(user=BOT, database="strict")
+        report = await check(status=FAILED, DATABASE_URL=url)
+        assert report.says("cluster main", "failure", "in the database strict run:")
+        assert report.remedies == [
+            f'grant execute on function pg_control_system() to "{BOT}";',
+            f'grant execute on function pg_terminate_backend(integer, bigint) to "{BOT}";',
+            f'grant select on table pg_roles to "{BOT}";',
+        ]
+        for statement in report.remedies:
+            await strict.execute(statement)
+        assert (await check(DATABASE_URL=url)).says("cluster main", "ok", "connections left")
+    finally:
+        await strict.close()
+        await admin.execute("drop database strict with (force)")
+
+
+async def test_a_superuser_is_more_than_needed(check: Check, server: PostgresServer) -> None:
+    report = await check(DATABASE_URL=server.dsn())
+    assert report.says("cluster main", "warning", "its role postgres is a superuser")
+
+
+async def test_one_connection_does_and_the_bot_opens_more(
+    check: Check, admin: asyncpg.Connection, ledger_url: str, server: PostgresServer
+) -> None:
+    await admin.execute("grant pg_read_all_stats, pg_signal_backend to keeper")
+    await admin.execute("alter role keeper connection limit 1")
+    url = server.dsn(user="keeper")
+    report = await check(status=FAILED, DATABASE_URL=url)
+    assert report.says("cluster main", "failure", "may have 1 connection", "opens 4")
+    # The ledger's session and the probe's would be one too many at once.
+    report = await check(status=FAILED, DATABASE_URL=url, LEDGER_URL=ledger_url)
+    assert report.says("ledger", "ok", "not made yet")
+    assert report.says("cluster main", "failure", "may have 1 connection", "opens 6")
+    await admin.execute(report.remedies[-1])
+    report = await check(DATABASE_URL=url, LEDGER_URL=ledger_url)
+    assert report.says("cluster main", "ok", "its role has 11 connections left of 12")
+
+
+async def test_a_role_without_a_slot_left_is_told_apart(
+    check: Check, admin: asyncpg.Connection, server: PostgresServer, sessions: Sessions
+) -> None:
+    async with role(admin, "crowded", SEES, SIGNALS, options="connection limit 4"):
+        url = server.dsn(user="crowded")
+        held = [await sessions.open("crowded", app="pg-sessions-bot") for _ in range(4)]
+        report = await check(status=FAILED, DATABASE_URL=url)
+        assert report.says("cluster main", "failure", "no free connection slot for the bot")
+        for connection in held:
+            await connection.close()
+        await until(lambda: no_sessions(admin, "crowded"))
+        assert not (await check(DATABASE_URL=url)).failures
+
+
+async def test_other_software_on_the_bots_role(
+    check: Check, admin: asyncpg.Connection, server: PostgresServer, sessions: Sessions
+) -> None:
+    async with role(admin, "shared_role", SEES, SIGNALS):
+        url = server.dsn(user="shared_role")
+        own = await sessions.open("shared_role", app="pg-sessions-bot")
+        other = await sessions.open("shared_role", app="billing \x1b[2J")
+        report = await check(DATABASE_URL=url)
+        assert report.says("cluster main", "warning", "other software connects as shared_role")
+        assert "billing" in report.printed
+        await other.close()
+        await until(lambda: no_sessions(admin, "shared_role", but="pg-sessions-bot"))
+        assert not (await check(DATABASE_URL=url)).says("cluster main", "warning")
+        await own.close()
+        await until(lambda: no_sessions(admin, "shared_role"))
+
+
+async def no_sessions(admin: asyncpg.Connection, name: str, *, but: str = "") -> bool:
+    return await admin.fetchval(
+        "select not exists (select from pg_stat_activity"
+        " where usename = $1 and application_name <> $2)",
+        name,
+        but,
+    )
+
+
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(30):
+        while not await holds():
+            await asyncio.sleep(0.02)
+
+
+async def test_servers_that_do_not_answer_cost_the_others_nothing(
+    check: Check, server: PostgresServer, tmp_path: Path
+) -> None:
+    def hold(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        held.append(writer)
+
+    held: list[asyncio.StreamWriter] = []
+    silent = await asyncio.start_server(hold, "127.0.0.1")
+    port = silent.sockets[0].getsockname()[1]
+    try:
+        report = await check(
+            status=FAILED,
+            DATABASE_URL_SILENT=f"postgresql://bot:hunter2@127.0.0.1:{port}/postgres",
+            DATABASE_URL_DOWN="postgresql://bot:hunter2@127.0.0.1:1/postgres",
+            DATABASE_URL_NOBODY=server.dsn(user="nobody_here", password="hunter2"),
+            DATABASE_URL_NOWHERE=server.dsn(user=BOT, database="nowhere"),
+        )
+    finally:
+        silent.close()
+        for writer in held:
+            writer.close()
+    assert report.says("cluster silent", "failure", f"127.0.0.1:{port}: did not answer within 5 s")
+    assert report.says("cluster down", "failure", "nothing listens at its address")
+    assert report.says("cluster nobody", "failure", "refuses the bot's role or password")
+    assert report.says("cluster nowhere", "failure", "the database that its URL names")
+    assert report.says("cluster main", "ok", "sees all sessions")
+    assert len(report.failures) == 4
+    assert "hunter2" not in report.printed
+
+
+async def test_a_server_that_stands_still_is_not_waited_for(check: Check) -> None:
+    async with PostgresServer() as stopped:
+        os.kill(stopped.pid, signal.SIGSTOP)
+        try:
+            report = await check(status=FAILED, DATABASE_URL_STOPPED=stopped.dsn())
+        finally:
+            os.kill(stopped.pid, signal.SIGCONT)
+        assert report.says("cluster stopped", "failure", "did not answer within 5 s")
+        assert report.says("cluster main", "ok", "sees all sessions")
+
+
+async def test_a_connection_that_is_not_encrypted(check: Check, server: PostgresServer) -> None:
+    # 127.1 is the same address, in a form that isn't known for this machine's own.
+    url = server.dsn(user=BOT)
+    report = await check(DATABASE_URL=url.replace("127.0.0.1", "127.1"))
+    assert report.says("cluster main", "warning", "not encrypted")
+    assert not (await check(DATABASE_URL=url)).says("cluster main", "warning")
+
+
+async def test_two_names_for_one_server_and_a_standby(check: Check, server: PostgresServer) -> None:
+    url = server.dsn(user=BOT, database="some_db")
+    report = await check(DATABASE_URL_PROD=url)
+    assert report.says("all clusters", "warning", "main and prod are one server under 2 names")
+    assert report.says("cluster prod", "ok", "the bot opens 8")
+    async with Standby(server) as standby:
+        report = await check(DATABASE_URL_REPLICA=standby.dsn(user=BOT))
+        assert report.says("cluster replica", "ok", "standby")
+        assert report.says("cluster main", "ok", "primary")
+        assert report.says("cluster main", "ok", "the bot opens 4")
+        assert report.says("all clusters", "ok", "main (primary) and replica (standby)")
+        assert not report.says("all clusters", "warning")
+
+
+class Standby(PostgresServer):
+    """A standby of another server, from a base backup."""
+
+    def __init__(self, primary: PostgresServer) -> None:
+        super().__init__()
+        self._primary = primary
+
+    async def _init(self, den) -> None:
+        backup = den.spawn(
+            "pg_basebackup",
+            f"--pgdata={den.data}",
+            f"--dbname={self._primary.dsn()}",
+            "--checkpoint=fast",
+            "--write-recovery-conf",
+            "--no-sync",
+        )
+        async with asyncio.timeout(60):
+            while backup.poll() is None:
+                await asyncio.sleep(0.02)
+        assert backup.returncode == 0, den.read_log()
+        den.append_settings(
+            {
+                "listen_addresses": self.host,
+                "unix_socket_directories": str(den.directory),
+            }
+        )
+
+
+async def test_a_protected_role_that_is_nowhere(check: Check) -> None:
+    report = await check(PROTECTED_ROLES="web,replic*")
+    assert report.says("all clusters", "warning", "no role is called replic* on main")
+    assert "all clusters" not in (await check(PROTECTED_ROLES="web,bat*")).sections
+
+
+async def test_slots_that_are_reserved_and_for_whom(check: Check) -> None:
+    async with PostgresServer(settings={"max_connections": 12}) as small:
+        if await version_of(small) < 16:
+            pytest.skip("PostgreSQL has such a reserve since 16")
+        url = small.dsn(user=BOT)
+        await run(small, f"create role {BOT} login")
+        await run(small, f"grant pg_read_all_stats, pg_signal_backend to {BOT}")
+        assert "reserved" not in str((await check(DATABASE_URL=url)).of("cluster main"))
+
+        await run(small, f"grant pg_use_reserved_connections to {BOT}")
+        report = await check(DATABASE_URL=url)
+        assert report.says("cluster main", "warning", "gives nothing", "is 0")
+        await run(small, report.remedies[0])
+        await small.restart()
+        report = await check(DATABASE_URL=url)
+        assert report.says("cluster main", "ok", "8 slots are reserved, for its role too")
+
+        await run(small, f"revoke pg_use_reserved_connections from {BOT}")
+        report = await check(DATABASE_URL=url)
+        assert report.says("cluster main", "warning", "8 slots are reserved, but not for its role")
+        assert report.says("cluster main", "warning", "has 0 connections left of 1")
+        keeps_the_slot = await asyncpg.connect(small.dsn())
+        report = await check(status=FAILED, DATABASE_URL=url)
+        assert report.says("cluster main", "failure", "no free connection slot for the bot")
+        await keeps_the_slot.close()
+
+        await run(small, "grant pg_use_reserved_connections to " + BOT)
+        assert not (await check(DATABASE_URL=url)).says("cluster main", "warning")
+
+
+async def run(server: PostgresServer, statement: str) -> None:
+    connection = await asyncpg.connect(server.dsn())
+    await connection.execute(statement)
+    await connection.close()
+
+
+@pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="pgbouncer is not installed")
+@pytest.mark.parametrize("pool_mode", ["session", "transaction"])
+async def test_a_pooler_is_advised_against(
+    check: Check, server: PostgresServer, tmp_path_factory, pool_mode: str
+) -> None:
+    async with pooler(server, tmp_path_factory.mktemp("pooler"), pool_mode) as url:
+        report = await check(DATABASE_URL=url)
+        assert report.says("cluster main", "warning", "the URL leads to a pooler")
+        assert report.says("cluster main", "ok", "sees all sessions")
+    assert "pooler" not in str((await check()).of("cluster main"))
+
+
+@asynccontextmanager
+async def pooler(server: PostgresServer, folder: Path, pool_mode: str) -> AsyncIterator[str]:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    (folder / "users").write_text(f'"{BOT}" ""\n')
+    (folder / "pooler.ini").write_text(
+        f"[databases]\n* = host={server.host} port={server.port}\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+        f"auth_type = trust\nauth_file = {folder}/users\npool_mode = {pool_mode}\n"
+    )
+    os.chmod(folder, 0o755)  # noqa: PTH101  a Path's own would be asked for in a thread
+    # It refuses to run as root, and changes to another user by itself.
+    user = ("-u", "nobody") if os.geteuid() == 0 else ()
+    process = await asyncio.create_subprocess_exec(
+        "pgbouncer", "-q", *user, str(folder / "pooler.ini")
+    )
+    try:
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                except OSError:
+                    await asyncio.sleep(0.02)
+                else:
+                    writer.close()
+                    break
+        yield f"postgresql://{BOT}@127.0.0.1:{port}/postgres"
+    finally:
+        process.kill()
+        await process.wait()
