@@ -17,6 +17,7 @@ from dotenv import dotenv_values
 from pydantic import SecretStr
 
 from bot import __version__, config, report
+from bot.check.facts import ClusterFacts, LedgerFacts
 from bot.check.findings import Section, lines, passed, summary
 from bot.check.ledger import of_ledger
 from bot.check.postgres import needed, of_all, of_cluster
@@ -198,22 +199,17 @@ async def check(settings: config.Settings) -> int:
 
 
 async def _looked_at(settings: config.Settings) -> AsyncIterator[Section]:
-    """Each section as soon as it can be told; all servers and Slack are asked at once."""
-    slack = asyncio.create_task(probe_slack(_slack(settings)))
-    servers = [
-        asyncio.create_task(probe_cluster(name, url.get_secret_value()))
-        for name, url in settings.clusters.items()
-    ]
+    """Each section as soon as it can be told; Slack and all servers are asked at once."""
+    asked_slack = asyncio.create_task(probe_slack(_slack(settings)))
+    asked_servers = asyncio.create_task(_servers(settings))
     yield of_settings(clusters=settings.clusters, mode=_mode(settings), ports=_ports(settings))
-    found = await slack
+    slack = await asked_slack
     lists = _slack(settings).lists
-    yield of_slack(found)
-    yield of_allowlist(Right.KILL, lists, found, second_person=settings.second_person_clusters)
-    yield of_allowlist(Right.LOOK, lists, found)
-    yield of_channels(settings.allowed_channels, found)
-    clusters = [await server for server in servers]
-    # Not before: the ledger's session would be taken for one of other software's.
-    ledger = await probe_ledger(settings.ledger_url.get_secret_value())
+    yield of_slack(slack)
+    yield of_allowlist(Right.KILL, lists, slack, second_person=settings.second_person_clusters)
+    yield of_allowlist(Right.LOOK, lists, slack)
+    yield of_channels(settings.allowed_channels, slack)
+    clusters, ledger = await asked_servers
     yield of_ledger(ledger, clusters)
     opened = needed(clusters, ledger)
     may_kill = not settings.kill_allowlist.empty
@@ -221,6 +217,14 @@ async def _looked_at(settings: config.Settings) -> AsyncIterator[Section]:
         yield of_cluster(cluster, needed=opened[cluster.name], may_kill=may_kill)
     if (together := of_all(clusters, settings.protected_roles)).findings:
         yield together
+
+
+async def _servers(settings: config.Settings) -> tuple[list[ClusterFacts], LedgerFacts]:
+    clusters = await asyncio.gather(
+        *(probe_cluster(name, url.get_secret_value()) for name, url in settings.clusters.items())
+    )
+    # Not before: the ledger's session would be taken for one of other software's.
+    return clusters, await probe_ledger(settings.ledger_url.get_secret_value())
 
 
 def _mode(settings: config.Settings) -> str:

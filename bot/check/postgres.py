@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from bot.check.facts import Answer, ClusterFacts, Holds, LedgerFacts, OwnRole, Slots, Untold
 from bot.check.findings import Finding, Section, count, failure, name, ok, some, warning
@@ -34,7 +35,17 @@ def of_cluster(facts: ClusterFacts, *, needed: int, may_kill: bool) -> Section:
     `needed` is how many connections the bot opens there as this role, under all of the
     server's names and for the ledger; `may_kill` whether anybody may end sessions.
     """
-    return Section(f"cluster {facts.name}", tuple(_of_cluster(facts, needed, may_kill)))
+    findings = _of_cluster(facts, needed, may_kill)
+    if isinstance(facts.answer, Answer) and facts.answer.is_standby:
+        findings = map(_on_the_primary, findings)
+    return Section(f"cluster {facts.name}", tuple(findings))
+
+
+def _on_the_primary(finding: Finding) -> Finding:
+    """A standby has the roles of its primary, and settings of its own."""
+    if not any(statement.startswith(("grant ", "alter role ")) for statement in finding.remedy):
+        return finding
+    return replace(finding, text=f"{finding.text}; it is a standby, so on its primary run:")
 
 
 def _of_cluster(facts: ClusterFacts, needed: int, may_kill: bool) -> Iterator[Finding]:

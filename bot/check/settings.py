@@ -26,6 +26,6 @@ def _of_ports(ports: Iterable[tuple[str, int, str | None]]) -> Iterator[Finding]
             yield ok(f"{variable}: {port} is free to listen on")
         else:
             yield failure(
-                f"{variable}: can't listen on {port} ({problem}); the bot itself has it where it"
-                " runs already"
+                f"{variable}: can't listen on {port} ({problem}). Where the bot runs already, it"
+                " is the one that does"
             )

@@ -6,6 +6,7 @@ soon as Slack has said hello.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -116,7 +117,7 @@ class _Probe:
         try:
             hello = await self._hello(_text(answer.get("url")))
         except TimeoutError:
-            return Untold(f"the socket does not open within {CALL_WITHIN:g} s")
+            return Untold(f"the socket does not open, or says nothing, for {CALL_WITHIN:g} s")
         except (*FAILURES, ValueError, TypeError) as error:
             return Untold(f"the socket can't be opened ({type(error).__name__})")
         if hello.get("type") != "hello":
@@ -129,17 +130,15 @@ class _Probe:
 
     async def _hello(self, url: str) -> Mapping[str, Any]:
         """What Slack says first on a socket."""
-        async with asyncio.timeout(CALL_WITHIN):
-            socket = await self._session.ws_connect(
-                url,
-                proxy=self._client.proxy,
-                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_WITHIN),
-            )
-        try:
+        connect = self._session.ws_connect(
+            url,
+            proxy=self._client.proxy,
+            timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_WITHIN),
+        )
+        async with AsyncExitStack() as stack:
             async with asyncio.timeout(CALL_WITHIN):
+                socket = await stack.enter_async_context(connect)
                 return _mapping(await socket.receive_json())
-        finally:
-            await socket.close()
 
     # --- ids -----------------------------------------------------------------------
 

@@ -157,6 +157,13 @@ def test_who_only_looks_needs_no_right_to_end():
     assert only.level is Level.WARNING
 
 
+def test_a_standby_takes_its_grants_from_its_primary():
+    standby = answer(is_standby=True, role=role(signals=Holds.NO, reserves=Holds.YES))
+    signals, reserved = worst(standby)
+    assert signals.text.endswith("; it is a standby, so on its primary run:")
+    assert "primary" not in reserved.text
+
+
 def test_a_superuser_is_more_than_enough():
     (only,) = worst(answer(role=role(is_superuser=True), slots=slots(reserved=5)))
     assert only.level is Level.WARNING
