@@ -5,7 +5,7 @@ soon as Slack has said hello.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
@@ -87,6 +87,8 @@ class _Probe:
             me = await self._ask(client.auth_test)
         except FAILURES as error:
             return Untold(in_words(error)), None
+        if not _text(me.get("team_id")):
+            return Untold("what answers at SLACK_API_URL is not Slack"), None
         granted = me.headers.get("x-oauth-scopes")
         scopes = None if granted is None else _split(granted)
         bot = Bot(
@@ -155,7 +157,7 @@ class _Probe:
             return dict.fromkeys(ids, Untold(in_words(error)))
         listed = {
             group.id: group
-            for group in map(_group, map(_mapping, answer.get("usergroups") or ()))
+            for group in map(_group, map(_mapping, _items(answer.get("usergroups"))))
             if group.id
         }
         return {one: listed.get(one) or await self._unlisted(one) for one in ids}
@@ -167,7 +169,7 @@ class _Probe:
             answer = await self._ask(lambda: client.usergroups_users_list(usergroup=group_id))
         except FAILURES as error:
             return Unknown() if code_of(error) in NO_GROUP else Untold(in_words(error))
-        members = tuple(map(_text, answer.get("users") or ()))
+        members = tuple(map(_text, _items(answer.get("users"))))
         return Group(id=group_id, handle="", name="", members=members)
 
     async def _people(
@@ -241,7 +243,7 @@ def _group(group: Mapping[str, Any]) -> Group:
         id=_text(group.get("id")),
         handle=_text(group.get("handle")),
         name=_text(group.get("name")),
-        members=tuple(map(_text, group.get("users") or ())),
+        members=tuple(map(_text, _items(group.get("users")))),
         disabled=bool(group.get("date_delete")),
         is_locked=any(map(group.get, ("auto_type", "is_idp_group", "is_membership_locked"))),
         is_restricted=restricted if isinstance(restricted, bool) else None,
@@ -251,6 +253,10 @@ def _group(group: Mapping[str, Any]) -> Group:
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _items(value: object) -> Sequence[Any]:
+    return value if isinstance(value, list) else ()
 
 
 def _text(value: object) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import aiohttp
 import asyncpg
 import pytest
+from aiohttp import web
 
 from bot.ledger.schema import SCHEMA_VERSION
 from tests.e2e.conftest import Bot
@@ -228,6 +229,39 @@ async def test_a_slack_that_does_not_answer_is_not_waited_for(
     report = await check(status=FAILED)
     assert report.says("Slack", "failure", "SLACK_BOT_TOKEN: Slack can't be reached", "Timeout")
     assert report.says("cluster main", "ok", "PostgreSQL")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<html>Please log in</html>",
+        "[]",
+        '{"ok": true, "user": 7, "team": [], "url": 3}',
+        '{"ok": true, "team_id": "T1", "user": 7, "usergroups": 5, "url": 3, "channel": "x"}',
+    ],
+)
+async def test_whatever_answers_in_slacks_place_costs_the_rest_nothing(
+    check: Check, body: str
+) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text=body, content_type="application/json")
+
+    app = web.Application()
+    app.router.add_route("*", "/api/{method}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    try:
+        report = await check(
+            status=FAILED, SLACK_API_URL=f"http://{host}:{port}/api/", ALLOWED_CHANNELS="C0X"
+        )
+    finally:
+        await runner.cleanup()
+    assert report.sections == ORDER
+    assert report.says("Slack", "failure")
+    assert report.says("cluster main", "ok", "sees all sessions")
 
 
 async def test_a_question_that_slack_does_not_answer_costs_that_answer(
@@ -637,6 +671,35 @@ async def test_a_server_that_stands_still_is_not_waited_for(check: Check) -> Non
             os.kill(stopped.pid, signal.SIGCONT)
         assert report.says("cluster stopped", "failure", "did not answer within 5 s")
         assert report.says("cluster main", "ok", "sees all sessions")
+
+
+async def test_a_server_that_falls_silent_once_connected_is_not_waited_for(
+    check: Check, server: PostgresServer
+) -> None:
+    ready_for_query = b"Z\x00\x00\x00\x05I"
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+            if ready_for_query in data:
+                return
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_server, to_server = await asyncio.open_connection(server.host, server.port)
+        up = asyncio.create_task(carry(reader, to_server))
+        await carry(from_server, writer)
+        await up
+        for each in (writer, to_server):
+            each.close()
+
+    proxy = await asyncio.start_server(serve, "127.0.0.1")
+    port = proxy.sockets[0].getsockname()[1]
+    report = await check(
+        status=FAILED, DATABASE_URL_SILENT=f"postgresql://{BOT}@127.0.0.1:{port}/postgres"
+    )
+    proxy.close()
+    assert report.says("cluster silent", "failure", "did not answer in time (connected, no reply)")
+    assert report.says("cluster main", "ok", "sees all sessions")
 
 
 async def test_a_connection_that_is_not_encrypted(check: Check, server: PostgresServer) -> None:

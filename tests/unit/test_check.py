@@ -58,6 +58,12 @@ def test_whatever_somebody_is_called_it_stays_within_its_line(called, level):
     assert all(line.startswith(" " * 11) for line in printed[2:])
 
 
+def test_a_name_of_any_length_is_cut():
+    printed = list(lines(Section("t", (ok(f"U1 is {name('海' * 500)}"),))))
+    assert all(wcswidth(line) <= WIDTH for line in printed)
+    assert printed[-1].endswith("…")
+
+
 def test_a_statement_to_run_is_never_broken():
     statement = f'grant pg_read_all_stats to "{"a" * 63}";'
     assert f"{'':11}{statement}" in list(lines(Section("t", (failure("x", statement),))))
