@@ -17,6 +17,7 @@ import pytest
 from aiohttp import web
 
 from bot.ledger.schema import SCHEMA_VERSION
+from bot.slack.probe import MOST_PEOPLE
 from tests.e2e.conftest import Bot
 from tests.integration.conftest import BOT, Sessions
 from workspace import Workspace
@@ -341,6 +342,21 @@ async def test_who_is_on_the_lists(check: Check, slack: Workspace) -> None:
     report = await check(PG_KILL_ALLOWLIST="", PG_SESSIONS_ALLOWLIST="")
     assert report.says(kill, "warning", "nobody may end sessions")
     assert report.says("PG_SESSIONS_ALLOWLIST", "ok", "is not set")
+
+
+async def test_a_long_list_is_asked_about_as_far_as_slack_lets(
+    check: Check, slack: Workspace
+) -> None:
+    slack.faults.keep_rate_limits()
+    ids = [f"U1P{number:03}" for number in range(MOST_PEOPLE + 15)]
+    for user_id in ids:
+        slack.state.put_user(
+            User(id=user_id, team_id="T0ACME", name=user_id.lower(), real_name=f"P {user_id}")
+        )
+    report = await check(PG_KILL_ALLOWLIST=",".join(ids), PG_SESSIONS_ALLOWLIST="")
+    assert len(slack.calls("users.info")) == MOST_PEOPLE
+    assert report.says("PG_KILL_ALLOWLIST", "ok", f"{ids[0]} is P {ids[0]}")
+    assert report.says("PG_KILL_ALLOWLIST", "warning", f"{ids[-15]}", "and 10 more", "not asked")
 
 
 async def test_a_hostile_name_reaches_no_terminal_raw(check: Check, slack: Workspace) -> None:
