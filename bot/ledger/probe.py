@@ -39,7 +39,7 @@ async def probe(url: str) -> LedgerFacts:
     )
     try:
         store.check()
-        if store.is_absent:
+        if store.is_absent():
             return replace(known, version=0)
         async with asyncio.timeout(WITHIN):
             return await _asked(store, known)

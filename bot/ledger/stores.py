@@ -83,9 +83,8 @@ class Store(ABC):
         """Whether it is on this machine."""
         return True
 
-    @property
     def is_absent(self) -> bool:
-        """Whether opening it would make it, and not opening it leaves nothing to look at."""
+        """Whether opening it would make it. Raises `LedgerError` where that can't be done."""
         return False
 
     @abstractmethod
@@ -168,20 +167,19 @@ class SqliteStore(Store):
     def _is_uri(self) -> bool:
         return self._file.startswith("file:")
 
-    @property
     def is_absent(self) -> bool:
-        """Whether there is no file yet."""
-        return not self._is_uri and not Path(self._file).exists()
+        """Whether there is no file yet. Raises `LedgerError` where its folder takes none."""
+        if self._is_uri or Path(self._file).exists():
+            return False
+        folder = Path(self._file).parent
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise LedgerError(f"the ledger's folder takes no new file: {folder}")
+        return True
 
     def check(self) -> None:
-        """Raises `LedgerError` where the file's folder is missing, or can't take a new file."""
-        folder = Path(self._file).parent
-        if self._is_uri:
-            return
-        if not folder.is_dir():
-            raise LedgerError(f"the ledger's folder does not exist: {folder}")
-        if self.is_absent and not os.access(folder, os.W_OK | os.X_OK):
-            raise LedgerError(f"the ledger's folder takes no new file: {folder}")
+        """Raises `LedgerError` where the file's folder is missing."""
+        if not self._is_uri and not Path(self._file).parent.is_dir():
+            raise LedgerError(f"the ledger's folder does not exist: {Path(self._file).parent}")
 
     def engine(self) -> AsyncEngine:
         """An engine whose transactions begin where they say so."""

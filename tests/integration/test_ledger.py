@@ -6,8 +6,9 @@ import os
 import signal
 import sqlite3
 import sys
+import tempfile
 import textwrap
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -49,6 +50,7 @@ from bot.kills import (
     Target,
 )
 from bot.ledger import schema, sql, stores
+from bot.ledger.probe import probe
 from bot.ledger.sql import SqlLedger
 from bot.ports import ALONE, SEEN, HistoryFilter, LedgerHome
 from workspace.postgres import PostgresServer
@@ -1090,7 +1092,8 @@ RACER = """
     import asyncio, sys
     from datetime import timedelta
     from bot.kills import Actor
-    from bot.ledger.sql import SqlLedger
+    from bot.ledger.probe import probe
+from bot.ledger.sql import SqlLedger
 
     async def main(url, owner):
         ledger = SqlLedger(url)
@@ -1126,7 +1129,8 @@ FORGER = """
     from datetime import timedelta
     from bot.instants import to_us
     from bot.kills import Actor
-    from bot.ledger.sql import SqlLedger
+    from bot.ledger.probe import probe
+from bot.ledger.sql import SqlLedger
 
     async def main():
         ledger = SqlLedger(url)
@@ -1153,3 +1157,29 @@ async def test_a_request_is_new_once_for_all_replicas(ledger: SqlLedger) -> None
     assert await ledger.first_time("v0=two")
     answers = await asyncio.gather(*(ledger.first_time("v0=three") for _ in range(5)))
     assert sorted(answers) == [False, False, False, False, True]
+
+
+# One look at it, for a check
+
+
+@pytest.fixture
+def others_folder() -> Iterator[Path]:
+    """A folder that everybody can look into, and that only its owner can write."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        folder.chmod(0o755)
+        yield folder
+        assert list(folder.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+async def test_a_folder_that_takes_no_new_file_is_told(others_folder: Path) -> None:
+    url = f"sqlite:///{others_folder}/ledger.db"
+    facts = await probe(url)
+    assert (facts.version, facts.problem) == (0, None)
+    os.setresuid(65534, 65534, 0)
+    try:
+        facts = await probe(url)
+    finally:
+        os.setresuid(0, 0, 0)
+    assert facts.problem == f"the ledger's folder takes no new file: {others_folder}"
