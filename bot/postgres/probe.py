@@ -29,14 +29,14 @@ FUNCTIONS = (
     "pg_cancel_backend(integer)",
     "pg_control_system()",
     "pg_is_in_recovery()",
-    "pg_lock_status()",  # under the view pg_locks, called as whoever reads the view
+    "pg_lock_status()",
     "pg_postmaster_start_time()",
     "pg_prepared_xact()",
     "pg_safe_snapshot_blocking_pids(integer)",
     "pg_stat_get_activity(integer)",
     "pg_terminate_backend(integer, bigint)",
 )
-TABLES = ("pg_database", "pg_locks", "pg_roles")
+TABLES = ("pg_class", "pg_database", "pg_namespace", "pg_roles")
 """What the statements of `bot.postgres.queries` call and read. PostgreSQL lets everyone; some
 administrators don't."""
 
