@@ -54,8 +54,20 @@ def command_line(pid: int) -> bytes:
         return b""
 
 
-def is_alive(pid: int) -> bool:
-    return command_line(pid) != b""
+def born(pid: int) -> str:
+    """When the process began, in ticks since the boot; empty where there is none.
+
+    A pid is soon another's: tests beside this one have the system hand them out again.
+    """
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def is_alive(pid: int, since: str) -> bool:
+    """Whether the process of that pid that was `born` then still runs."""
+    return command_line(pid) != b"" and born(pid) == since
 
 
 def left_in(temp: Path) -> list[str]:
@@ -149,9 +161,9 @@ async def test_a_restart_keeps_port_and_data_and_changes_the_postmaster(
     await fetchval(pg.dsn(), f"create table kept_{mode} ()")
     max_connections = int(str(await fetchval(pg.dsn(), "show max_connections")))
     await fetchval(pg.dsn(), f"alter system set max_connections = {max_connections + 1}")
-    port, pid = pg.port, pg.pid
+    port, pid, since = pg.port, pg.pid, born(pg.pid)
     await pg.restart(mode)
-    assert (pg.port, pg.pid == pid, is_alive(pid)) == (port, False, False)
+    assert (pg.port, born(pg.pid) == since, is_alive(pid, since)) == (port, False, False)
     assert await fetchval(pg.dsn(), f"select count(*) from kept_{mode}") == 0
     assert await fetchval(pg.dsn(), "show max_connections") == str(max_connections + 1)
 
@@ -169,9 +181,9 @@ async def test_two_servers_stand_side_by_side_and_differ_in_their_system_identif
 
 async def test_a_stop_leaves_no_process_and_no_file(temp: Path) -> None:
     async with PostgresServer() as pg:
-        pid = pg.pid
+        pid, since = pg.pid, born(pg.pid)
         assert left_in(temp) == [pg.directory.name]
-    assert not is_alive(pid)
+    assert not is_alive(pid, since)
     assert left_in(temp) == []
     assert "ready to accept connections" in pg.log_tail()
 
@@ -180,8 +192,9 @@ async def test_a_stop_ends_a_stopped_backend_too(temp: Path) -> None:
     async with PostgresServer() as pg:
         connection = await asyncpg.connect(pg.dsn())
         backend_pid = await connection.fetchval("select pg_backend_pid()")
+        since = born(backend_pid)
         os.kill(backend_pid, signal.SIGSTOP)
-    assert not is_alive(backend_pid)
+    assert not is_alive(backend_pid, since)
     connection.terminate()
 
 
@@ -311,20 +324,21 @@ def children(pid: int) -> list[int]:
 async def test_when_the_starting_process_is_killed_server_and_files_go(temp: Path) -> None:
     with start_starter(temp) as starter:
         pid, _ = read_pid_and_port(starter)
-        assert is_alive(pid)
+        since = born(pid)
+        assert is_alive(pid, since)
         starter.kill()
         await eventually(lambda: not left_in(temp))
-        assert not is_alive(pid)  # it goes first: without its files it would die by itself
+        assert not is_alive(pid, since)  # it goes first: without its files it would die by itself
 
 
 async def test_when_the_starting_process_is_killed_during_initdb_it_ends_too(temp: Path) -> None:
     with start_starter(temp) as starter:
         await eventually(lambda: list(temp.glob("pg-*/data/PG_VERSION")))
-        initdb = children(starter.pid)
+        initdb = {pid: born(pid) for pid in children(starter.pid)}
         assert any(b"initdb" in command_line(pid) for pid in initdb)
         starter.kill()
         await eventually(lambda: not left_in(temp))
-        assert not any(is_alive(pid) for pid in initdb)
+        assert not any(is_alive(pid, since) for pid, since in initdb.items())
 
 
 # Who runs it
