@@ -9,7 +9,7 @@ Pure. The SQL that evaluates a condition is in `bot.postgres.where`.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from typing import Any, Literal
@@ -96,24 +96,26 @@ def _freeze(term: Term, names: Names, now: datetime) -> Condition:
             return InLock(term)
         case Aged(of, seconds, older):
             return Before(of, now - timedelta(seconds=seconds), older)
-        case Match(Field.USENAME, pattern, negated):
+        case Match(Field.USENAME, _, negated):
             roles = {oid: role.rolname for oid, role in names.roles.items()}
-            return OidIn("usesysid", _resolve("role", pattern, roles), negated)
-        case Match(Field.DATNAME, pattern, negated):
+            return OidIn("usesysid", _resolve("role", term, roles), negated)
+        case Match(Field.DATNAME, _, negated):
             databases = {oid: database.datname for oid, database in names.databases.items()}
-            return OidIn("datid", _resolve("database", pattern, databases), negated)
+            return OidIn("datid", _resolve("database", term, databases), negated)
         case Match(Field.CLIENT_ADDR, Pattern((network,)), negated):
             return AddressIn(network, negated)
         case Match(column, pattern, negated):
             return TextLike(column.value, pattern.parts, negated)  # type: ignore[arg-type]
 
 
-def _resolve(kind: str, pattern: Pattern, names: Mapping[int, str]) -> tuple[int, ...]:
+def _resolve(kind: str, term: Match, names: Mapping[int, str]) -> tuple[int, ...]:
+    pattern = term.pattern
     oids = tuple(sorted(oid for oid, name in names.items() if pattern.matches(name)))
     if not oids:
-        wanted = "*".join(pattern.parts)
         problem = f"no such {kind}" if pattern.exact is not None else f"no {kind} is named so"
-        raise TargetError(wanted, problem, near(wanted, names.values()))
+        found = near("*".join(pattern.parts), names.values())
+        filters = (str(replace(term, pattern=Pattern((name,)))) for name in found)
+        raise TargetError(str(term), problem, tuple(filters))
     return oids
 
 

@@ -338,6 +338,21 @@ From `GetBackendTypeDesc` and the names of its own background workers. An extens
 show whatever it calls them.
 """
 
+WAIT_EVENT_TYPES: tuple[str, ...] = (
+    "Activity",
+    "BufferPin",
+    "Client",
+    "Extension",
+    "IO",
+    "IPC",
+    "InjectionPoint",
+    "LWLock",
+    "Lock",
+    "Timeout",
+)
+"""Every value of `pg_stat_activity.wait_event_type` (PostgreSQL's documentation, table 27.4)."""
+
+_WAIT_EVENT_TYPES = {name.lower(): name for name in WAIT_EVENT_TYPES}
 _STATES = {
     "idle_tx": "idle in transaction",
     "idle_tx_aborted": "idle in transaction (aborted)",
@@ -545,10 +560,18 @@ class _Parts:
 
     def _take_target(self, token: Token) -> None:
         if self.target is not None:
-            near = nearest((token.span.bare or "").lower(), sorted(_RESERVED))
+            near = self._meant_for(token)
             problem = "a second target; there can be one, and names with spaces need quotes"
             raise fault(token.typed, problem, near)
         self.target = _target(token)
+
+    def _meant_for(self, token: Token) -> tuple[str, ...]:
+        """What may have been meant by a word that reads as a second target."""
+        first = (self.target and self.target.database) or ""
+        if (column := SHORT_NAMES.get(first.lower())) is not None and token.span.bare:
+            return (str(Match(column, Pattern((token.span.bare,)))),)
+        bare = (token.span.bare or "").lower()
+        return state_filter(bare) or nearest(bare, sorted(_RESERVED))
 
     def _take_view(self, token: Token, option: Option, key: str) -> None:
         self._refuse_view(token)
@@ -569,6 +592,12 @@ class _Parts:
     def _refuse_view(self, token: Token) -> None:
         if self.command != SESSIONS:
             raise fault(token.typed, f"belongs to {SESSIONS}")
+
+
+def state_filter(word: str) -> tuple[str, ...]:
+    """The filter that a state's name by itself may stand for: `idle_tx` for `state=idle_tx`."""
+    state = _STATES.get(word, word.replace("_", " "))
+    return (str(Match(Field.STATE, Pattern((state,)))),) if state in STATES else ()
 
 
 def _target(token: Token) -> Target:
@@ -634,6 +663,9 @@ def _match(token: Token, option: Option, of: Field) -> Match:
         case Field.USENAME | Field.DATNAME | Field.WAIT_EVENT:
             if match.pattern.exact == "":
                 raise fault(token.typed, "the name is empty")
+            if of is Field.WAIT_EVENT:
+                known = _WAIT_EVENT_TYPES.get((match.pattern.exact or "").lower())
+                return match if known is None else _with(match, Pattern((known,)))
             return match
 
 
@@ -708,7 +740,7 @@ def _aged(token: Token, option: Option, of: AgeOf) -> Aged:
     text = _value(token, option.value).value.lower()
     if not _DURATION.fullmatch(text):
         if re.fullmatch("[0-9]+", text):
-            raise fault(token.typed, "a number needs its unit: `s`, `m`, `h` or `d`")
+            raise fault(token.typed, "a number needs its unit right behind it, as in `5m`")
         raise fault(token.typed, "use whole numbers and units, such as `90s`, `5m` or `1h30m`")
     seconds = 0
     for number, unit in re.findall("([0-9]+)([a-z]+)", text):

@@ -12,7 +12,7 @@ from bot.answers import Choice
 from bot.backends import CLIENT_BACKEND, Look, Names
 from bot.conditions import Before, Condition, PidIn, TextLike, freeze, near
 from bot.errors import ClusterError, ClusterRefused, ClusterTimeout, LedgerError, TargetError
-from bot.grammar import AgeOf, Field, KillRequest, Match, SessionsRequest
+from bot.grammar import AgeOf, Field, KillRequest, Match, SessionsRequest, state_filter
 from bot.grammar import Target as Named
 from bot.kills import Actor, Conclusion, State
 from bot.policy import Glob, Protection
@@ -121,7 +121,10 @@ class Parts:
             # One that is silent must not hide a slip of the pen.
             silent = ", ".join(trouble.cluster for trouble in troubles)
             problem += f" on {', '.join(c.name for c, _ in known)}; no answer from {silent}"
-        raise TargetError(target.database, problem, near(target.database, everywhere))
+        nearest = near(target.database, everywhere)
+        raise TargetError(
+            target.database, problem, (*state_filter(target.database.lower()), *nearest)
+        )
 
     def _choice(
         self,

@@ -39,7 +39,7 @@ async def refresh(desk: Desk, click: Click, opened: Opened) -> None:
 async def says(desk: Desk, click: Click, opened: Opened, words: str) -> None:
     """Put one line in the modal's place."""
     if click.view is not None:
-        view = session_view.trouble(opened, [(words,)])
+        view = session_view.last_word(opened, words)
         # Without a hash: this is the last word, whatever refresh is still under way.
         await _update(desk, view, click.view.id, None)
 
@@ -56,8 +56,8 @@ async def _fill(
             full=await desk.gate.may(Right.KILL, click.actor),
         )
     except BotError as error:
-        lines = [(str(error),)]
-        await _update(desk, session_view.trouble(opened, lines), view_id, view_hash)
+        why = desk.explain(click, error).blocks
+        await _update(desk, session_view.trouble(opened, why), view_id, view_hash)
         return
     if isinstance(answer, Gone):
         view = session_view.gone(opened, answer)

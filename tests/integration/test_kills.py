@@ -529,7 +529,7 @@ async def test_an_unknown_name_brings_the_nearest(bench: Bench) -> None:
     assert unknown.value.nearest[0] == "some_db"
     with pytest.raises(TargetError) as role:
         await bench().propose(ANA, CHANNEL, typed("user!=some_usr"))
-    assert role.value.nearest[0] == "some_user"
+    assert role.value.nearest[0] == "user!=some_user"
 
 
 async def test_what_started_after_the_channels_last_look_is_marked(

@@ -73,13 +73,19 @@ def test_the_database_that_was_named_comes_first() -> None:
 
 @pytest.mark.parametrize(
     ("text", "nearest"),
-    [("user=some_usr", "some_user"), ("user!=webb", "web"), ("db=some_bd", "some_db")],
+    [
+        ("user=some_usr", "user=some_user"),
+        ("user=SOME_USER", "user=some_user"),
+        ("user!=webb", "user!=web"),
+        ("db=some_bd", "db=some_db"),
+    ],
 )
 def test_a_name_that_the_server_does_not_have_is_an_error_with_the_nearest(
     text: str, nearest: str
 ) -> None:
     with pytest.raises(TargetError) as unknown:
         frozen(text)
+    assert unknown.value.name == text
     assert unknown.value.nearest[0] == nearest
 
 

@@ -40,6 +40,7 @@ from bot.grammar import (
     parse_sessions,
     read_kill,
     read_sessions,
+    state_filter,
 )
 
 Request = SessionsRequest | KillRequest | HistoryRequest | HelpRequest
@@ -156,6 +157,24 @@ def test_a_second_target_that_is_nearly_a_word_of_the_grammar_suggests_it() -> N
     assert refusal(parse_kill, "some_db other_db").nearest == ()
 
 
+@pytest.mark.parametrize(
+    ("text", "nearest"),
+    [
+        ("some_db idle_tx", "state=idle_tx"),
+        ("some_db Active", "state=active"),
+        ("user web", "user=web"),
+        ("app 'my app'", None),
+    ],
+)
+def test_a_second_target_that_would_be_a_filter_suggests_it(text: str, nearest: str | None) -> None:
+    assert refusal(parse_kill, text).nearest == (() if nearest is None else (nearest,))
+
+
+def test_a_state_by_itself_suggests_its_filter() -> None:
+    assert state_filter("idle_tx") == ("state=idle_tx",)
+    assert state_filter("some_db") == ()
+
+
 # --- filters
 
 
@@ -229,6 +248,10 @@ def test_a_second_target_that_is_nearly_a_word_of_the_grammar_suggests_it() -> N
         ("user = all", Match(Field.USENAME, name("all"))),
         ('user = "a b"', Match(Field.USENAME, name("a b"))),
         ('user = "a=b"', Match(Field.USENAME, name("a=b"))),
+        ("wait=lock", Match(Field.WAIT_EVENT, name("Lock"))),
+        ("wait!=IPC", Match(Field.WAIT_EVENT, name("IPC"), negated=True)),
+        ("wait=lwlock", Match(Field.WAIT_EVENT, name("LWLock"))),
+        ("wait=relation", Match(Field.WAIT_EVENT, name("relation"))),
         ("xact > 5m", Aged(AgeOf.XACT, 300)),
         ("xact &gt; 5m", Aged(AgeOf.XACT, 300)),
     ],

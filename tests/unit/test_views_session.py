@@ -8,10 +8,12 @@ import pytest
 from bot.answers import Gone, Inspection
 from bot.backends import Backend, Database, Names, Waits
 from bot.blocking import HeldLock, tree
+from bot.errors import ClusterDown
 from bot.policy import Barrier
 from bot.slack.views.actions import ActionId, RowRef
+from bot.slack.views.errors import cluster_trouble
 from bot.slack.views.message import Message
-from bot.slack.views.session import Opened, gone, placeholder, session, trouble
+from bot.slack.views.session import Opened, gone, last_word, placeholder, session, trouble
 from tests.unit.builders import NOW, ago, backend, identity, server, waiter
 from tests.unit.reading import lines, pressable
 from workspace.blocks import problems_of_view
@@ -137,7 +139,8 @@ def test_any_name_and_query_fits_and_is_no_markup():
     "view",
     [
         placeholder(OPENED),
-        trouble(OPENED, [("main did not answer",)]),
+        trouble(OPENED, cluster_trouble(ClusterDown("main", "did not answer")).blocks),
+        last_word(OPENED, "Its preview stands in the channel."),
         gone(OPENED, Gone(cluster="main", id=identity(33507))),
     ],
 )

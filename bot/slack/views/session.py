@@ -57,9 +57,14 @@ def placeholder(opened: Opened) -> View:
     return _modal(opened, [blocks.paragraph((f"Looking at pid {opened.row.id.pid}…",))])
 
 
-def trouble(opened: Opened, lines: Iterable[Line]) -> View:
-    """In the placeholder's place, where nothing could be read."""
-    return _modal(opened, [blocks.paragraph(*lines), *_refresh(opened)])
+def trouble(opened: Opened, why: Iterable[Block]) -> View:
+    """In the placeholder's place, where nothing could be read; `why` in a message's blocks."""
+    return _modal(opened, [*why, *_refresh(opened)])
+
+
+def last_word(opened: Opened, words: str) -> View:
+    """One line of our own in the session's place."""
+    return trouble(opened, [blocks.paragraph((words,))])
 
 
 def gone(opened: Opened, answer: Gone) -> View:
