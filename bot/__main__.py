@@ -8,7 +8,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
@@ -28,7 +28,7 @@ from bot.ledger.probe import probe as probe_ledger
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
 from bot.policy import Right
-from bot.ports import Entry, HistoryFilter
+from bot.ports import Entry, HistoryFilter, Noted, Record
 from bot.postgres.fleet import open_fleet
 from bot.postgres.probe import probe as probe_cluster
 from bot.service import logs
@@ -43,6 +43,7 @@ log = structlog.get_logger("bot")
 
 EX_OK, EX_FAILED, EX_SETTINGS = 0, 1, 2
 HISTORY_CHUNK = 200
+KILLS = "kills"
 
 
 def main(arguments: list[str]) -> int:
@@ -54,7 +55,7 @@ def main(arguments: list[str]) -> int:
         settings = config.load(_environment())
         logs.configure(settings.log_level, settings.log_format)
         if options.command == "history":
-            return asyncio.run(history(settings, options.since, options.format))
+            return asyncio.run(history(settings, options.of, options.since, options.format))
         return asyncio.run(run(settings))
     except SettingsError as error:
         for problem in error.problems:
@@ -73,7 +74,13 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", metavar="command")
     commands.add_parser("run", help="connect to Slack and serve; what it does without a command")
     commands.add_parser("check", help="look whether everything is as the bot needs it")
-    record = commands.add_parser("history", help="print the record of kills")
+    record = commands.add_parser("history", help="print the record")
+    record.add_argument(
+        "--of",
+        choices=(KILLS, *Record),
+        default=KILLS,
+        help="kills (if nothing is said), attempts that were refused, or looks",
+    )
     record.add_argument(
         "--since",
         type=lambda text: report.since(text, datetime.now(UTC)),
@@ -149,15 +156,28 @@ async def _unless(stop: asyncio.Event, opening: Coroutine[None, None, None]) -> 
         await asyncio.gather(work, stopped, return_exceptions=True)
 
 
-async def history(settings: config.Settings, since: datetime | None, form: str) -> int:
+async def history(settings: config.Settings, of: str, since: datetime | None, form: str) -> int:
     """Print the record, newest first."""
+    is_csv = form == "csv"
+    lines: Iterable[str]
     async with AsyncExitStack() as stack:
         ledger = await _ledger(settings, stack)
-        entries = await _all_since(ledger, since)
-    write = report.as_csv if form == "csv" else report.as_json
-    for line in write(entries):
+        if of == KILLS:
+            entries = await _all_since(ledger, since)
+            lines = report.as_csv(entries) if is_csv else report.as_json(entries)
+        else:
+            noted = await _all_noted(ledger, Record(of), since)
+            lines = report.noted_as_csv(noted) if is_csv else report.noted_as_json(noted)
+    _take_every_name()
+    for line in lines:
         print(line)  # noqa: T201  this is the command's answer
     return EX_OK
+
+
+def _take_every_name() -> None:
+    """A name that the terminal's encoding doesn't have must not end a command."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 async def _all_since(ledger: SqlLedger, since: datetime | None) -> list[Entry]:
@@ -175,9 +195,7 @@ async def _all_since(ledger: SqlLedger, since: datetime | None) -> list[Entry]:
 
 def _check() -> int:
     """Check everything, for a person at a terminal."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # A name that the terminal's encoding doesn't have must not end the check.
-        sys.stdout.reconfigure(errors="backslashreplace")
+    _take_every_name()
     try:
         settings = config.load(_environment())
     except SettingsError as error:
@@ -241,6 +259,17 @@ def _ports(settings: config.Settings) -> Iterator[tuple[str, int, str | None]]:
 
 def _print(section: Section) -> None:
     print(*lines(section), sep="\n", flush=True)  # noqa: T201  this is the command's answer
+
+
+async def _all_noted(ledger: SqlLedger, record: Record, since: datetime | None) -> list[Noted]:
+    noted: list[Noted] = []
+    before: int | None = None
+    while True:
+        chunk = await ledger.noted(record, since=since, limit=HISTORY_CHUNK, before_id=before)
+        noted += chunk
+        if len(chunk) < HISTORY_CHUNK:
+            return noted
+        before = chunk[-1].id
 
 
 async def _ledger(settings: config.Settings, stack: AsyncExitStack) -> SqlLedger:

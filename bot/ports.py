@@ -204,6 +204,29 @@ class HistoryFilter:
     since: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """Something on record beside the kills: an attempt that was refused, or a look.
+
+    `why` is why it was refused; `cluster` where was looked.
+    """
+
+    id: int
+    at: datetime
+    actor: Actor
+    channel_id: str
+    what: str
+    why: str | None = None
+    cluster: str | None = None
+
+
+class Record(StrEnum):
+    """What else the ledger holds."""
+
+    REFUSALS = "refusals"
+    LOOKS = "looks"
+
+
 SEEN = "sessions, in the channel"
 """A look at sessions that the channel saw: who starts after it is new to the channel."""
 
@@ -282,6 +305,11 @@ class Ledger(Protocol):
         self, where: HistoryFilter, *, limit: int, before_id: int | None = None
     ) -> tuple[Entry, ...]:
         """The last kills that were asked for, newest first."""
+
+    async def noted(
+        self, record: Record, *, since: datetime | None, limit: int, before_id: int | None = None
+    ) -> tuple[Noted, ...]:
+        """The last refusals or looks, newest first."""
 
     @property
     def home(self) -> LedgerHome | None:

@@ -1,4 +1,4 @@
-"""The record of kills for other programs: `python -m bot history --format json|csv`.
+"""The record for other programs: `python -m bot history --format json|csv`.
 
 Pure. JSON is one object a line, a kill each; CSV one line a target, for spreadsheets, in
 which no cell may be taken for a formula.
@@ -14,7 +14,7 @@ from typing import Any
 
 from bot.backends import Backend
 from bot.kills import Target
-from bot.ports import Entry
+from bot.ports import Entry, Noted
 
 CSV_COLUMNS = (
     "kill",
@@ -68,6 +68,36 @@ def as_csv(entries: Iterable[Entry]) -> Iterable[str]:
         for target in kill["targets"]:
             row = {**kill, **target}
             yield _line(tuple(_cell(row.get(name)) for name in CSV_COLUMNS))
+
+
+NOTED_COLUMNS = ("id", "at", "by", "team", "channel", "what", "why", "cluster")
+
+
+def noted_as_json(noted: Iterable[Noted]) -> Iterable[str]:
+    """A line for each refusal or look."""
+    for one in noted:
+        yield json.dumps(_noted(one), ensure_ascii=False)
+
+
+def noted_as_csv(noted: Iterable[Noted]) -> Iterable[str]:
+    """The header's line, then one for each refusal or look."""
+    yield _line(NOTED_COLUMNS)
+    for one in noted:
+        yield _line(tuple(map(_cell, _noted(one).values())))
+
+
+def _noted(one: Noted) -> dict[str, Any]:
+    values = (
+        one.id,
+        _instant(one.at),
+        one.actor.user_id,
+        one.actor.team_id,
+        one.channel_id,
+        one.what,
+        one.why,
+        one.cluster,
+    )
+    return dict(zip(NOTED_COLUMNS, values, strict=True))
 
 
 def _kill(entry: Entry) -> dict[str, Any]:

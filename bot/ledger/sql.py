@@ -57,7 +57,7 @@ from bot.ledger.schema import (
 )
 from bot.ledger.stores import TROUBLE, store_of
 from bot.policy import Glob
-from bot.ports import SEEN, Entry, HistoryFilter, LedgerHome
+from bot.ports import SEEN, Entry, HistoryFilter, LedgerHome, Noted, Record
 
 log = structlog.get_logger(__name__)
 
@@ -372,6 +372,31 @@ class SqlLedger:
             page = page.where(kills.c.id < before_id)
         async with self._transaction(self._reader) as connection:
             return await self._entries(connection, page)
+
+    async def noted(
+        self, record: Record, *, since: datetime | None, limit: int, before_id: int | None = None
+    ) -> tuple[Noted, ...]:
+        """The last refusals or looks, newest first."""
+        table = refusals if record is Record.REFUSALS else looks
+        page = select(table).order_by(table.c.id.desc()).limit(limit)
+        if since is not None:
+            page = page.where(table.c.at >= since)
+        if before_id is not None:
+            page = page.where(table.c.id < before_id)
+        async with self._transaction(self._reader) as connection:
+            rows = (await connection.execute(page)).mappings()
+            return tuple(
+                Noted(
+                    id=row["id"],
+                    at=row["at"],
+                    actor=Actor(row["user_id"], row["team_id"]),
+                    channel_id=row["channel_id"],
+                    what=row["what"],
+                    why=row.get("why"),
+                    cluster=row.get("cluster"),
+                )
+                for row in rows
+            )
 
     @property
     def home(self) -> LedgerHome | None:

@@ -65,3 +65,10 @@ async def test_the_story(
     (kill,) = (json.loads(line) for line in printed.splitlines())
     assert kill["confirmed_by"] == ben.id
     assert [target["outcome"] for target in kill["targets"]] == ["terminated"]
+    printed = await bot.run("history", "--of", "looks")
+    assert "sessions, in the channel" in [json.loads(line)["what"] for line in printed.splitlines()]
+    printed = await bot.run("history", "--of", "refusals", "--format", "csv")
+    header, *refused = printed.splitlines()
+    assert header == "id,at,by,team,channel,what,why,cluster"
+    assert "PG_KILL_ALLOWLIST" in refused[0]
+    assert vera.id in refused[0]

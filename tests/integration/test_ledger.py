@@ -52,7 +52,7 @@ from bot.kills import (
 from bot.ledger import schema, sql, stores
 from bot.ledger.probe import probe
 from bot.ledger.sql import SqlLedger
-from bot.ports import ALONE, SEEN, HistoryFilter, LedgerHome
+from bot.ports import ALONE, SEEN, HistoryFilter, LedgerHome, Record
 from workspace.postgres import PostgresServer
 
 ROOT = Path(__file__).parents[2]
@@ -402,6 +402,22 @@ class TestTheRecord:
             "what": "/pg-kill user=some_user",
             "why": "PG_KILL_ALLOWLIST",
         }
+
+    async def test_refusals_and_looks_are_read_newest_first_page_by_page(self, ledger: SqlLedger):
+        for number in range(3):
+            await ledger.refused(ANA, "C1", f"/pg-kill {number}", "PG_KILL_ALLOWLIST")
+        await ledger.looked(ANA, "C1", "main", THEN, "pid 7, with its full query")
+
+        async def refused(**where: Any) -> list[str]:
+            found = await ledger.noted(Record.REFUSALS, **{"since": None, "limit": 10, **where})
+            return [one.what for one in found]
+
+        assert await refused() == ["/pg-kill 2", "/pg-kill 1", "/pg-kill 0"]
+        assert await refused(limit=1, before_id=3) == ["/pg-kill 1"]
+        assert await refused(since=datetime.now(UTC) + timedelta(days=1)) == []
+        (look,) = await ledger.noted(Record.LOOKS, since=THEN, limit=10)
+        assert (look.actor, look.channel_id, look.cluster) == (ANA, "C1", "main")
+        assert (look.what, look.why) == ("pid 7, with its full query", None)
 
     async def test_the_last_look_is_the_channels_own_and_the_last_recorded(self, ledger: SqlLedger):
         assert await ledger.last_look("C1", "main") is None
