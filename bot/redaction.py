@@ -49,8 +49,8 @@ _LEXEME: Final = re.compile(
 )
 _COMMENT_MARK: Final = re.compile(r"/\*|\*/")
 
-# Statements whose SET is followed by columns. In all others it is followed by a setting, as in
-# ALTER ROLE and CREATE FUNCTION.
+# Statements whose SET is followed by columns, behind an UPDATE. In all others it is followed by a
+# setting, as in ALTER ROLE and CREATE FUNCTION.
 _SETS_COLUMNS: Final = frozenset(
     {"copy", "explain", "insert", "merge", "prepare", "update", "with"}
 )
@@ -136,8 +136,11 @@ class _Statement:
 
     def _is_value(self, word: str) -> bool:
         match self._words:
-            case [first, *_, "set", _, "to" | "="] if first not in _SETS_COLUMNS:
-                return True
+            case [first, *before, "set", _, "to" | "="]:
+                return first not in _SETS_COLUMNS or "update" not in (first, *before)
+            case ["alter", "system", "set", _] if not self._in_dotted_name:
+                # Without its `=` or TO it is no statement; its value may be one all the same.
+                return word not in {"to", "=", "."}
             case ["set", _, "to" | "="]:
                 return True
             case ["set", setting] if word != "." and not self._in_dotted_name:
