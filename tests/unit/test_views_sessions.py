@@ -432,6 +432,14 @@ def test_each_cluster_that_answers_has_a_button_with_the_same_filters():
     assert PageOf.decode(pressed["dev/"]["value"]).text == str(read_sessions("dev/ state=idle_tx"))
 
 
+def test_what_is_asked_of_clusters_and_holds_for_sessions_alone_is_said():
+    seen = lines(overview(clusters(card(), request=read_sessions("columns=pid sort=age limit=3"))))
+    assert "columns, sort and limit are of the sessions of one cluster: see the buttons" in seen
+    none = look(counts=Counts(total=0, by_state={}, waiting=0, oldest_xact=None))
+    seen = lines(overview(clusters(card(look=none), hung(), request=read_sessions("999999"))))
+    assert "no session has pid 999999" in seen
+
+
 def test_any_number_of_clusters_is_one_message():
     message = overview(clusters(*(card(f"c{at}") for at in range(120))))
     assert "21 more not shown: name a cluster to see it" in lines(message)

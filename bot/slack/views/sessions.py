@@ -314,12 +314,17 @@ def overview(answer: Overview) -> Message:
     answer = replace(answer, cards=tuple(sorted(answer.cards, key=_pain)))
     fitted = tables.fit(_OVERVIEW, [_card(card, answer.now) for card in answer.cards])
     left_out = len(answer.cards) - fitted.shown
+    below = [f"{left_out} more not shown: name a cluster to see it"] if left_out else []
+    if answer.request.columns or answer.request.sort or answer.request.limit:
+        below.append("columns, sort and limit are of the sessions of one cluster: see the buttons")
+    if answer.request.pids and not any(
+        card.look and card.look.counts.total for card in answer.cards
+    ):
+        below.append(f"no session has pid {some(list(map(str, answer.request.pids)), 5, 'or')}")
     return message(
         _overview_summary(answer),
         blocks.table(fitted.cells) if fitted.shown else None,
-        blocks.foot((f"{left_out} more not shown: name a cluster to see it",))
-        if left_out
-        else None,
+        blocks.foot((dotted(below),)) if below else None,
         blocks.actions(_overview_controls(answer)),
         blocks.foot((f"as of {clock(answer.now)} · asked by ", person(answer.asked_by.user_id))),
         also=[_spoken_card(card, answer.now) for card in answer.cards[:_SPOKEN_CARDS]],
