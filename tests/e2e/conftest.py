@@ -15,6 +15,7 @@ import asyncpg
 import pytest
 
 from tests.integration.conftest import BOT, SCHEMA, SETUP, Sessions
+from tests.servers import postgres
 from workspace import Person, Workspace
 from workspace.postgres import PostgresServer
 
@@ -116,9 +117,7 @@ def _inherited() -> dict[str, str]:
 @pytest.fixture(scope="session")
 async def server() -> AsyncIterator[PostgresServer]:
     """One cluster for the end-to-end tests, set up as the story has it."""
-    async with PostgresServer(
-        settings={"max_connections": 60, "max_prepared_transactions": 5}
-    ) as pg:
+    async with postgres(settings={"max_connections": 60, "max_prepared_transactions": 5}) as pg:
         connection = await asyncpg.connect(pg.dsn())
         for statement in filter(str.strip, SETUP.split(";")):
             await connection.execute(statement)

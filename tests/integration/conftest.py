@@ -9,6 +9,7 @@ import pytest
 
 from bot.backends import Backend
 from bot.postgres.cluster import PostgresCluster
+from tests.servers import postgres
 from workspace.postgres import PostgresServer
 
 BOT = "sessions_bot"
@@ -61,7 +62,7 @@ async def alive(admin: asyncpg.Connection, backend: Backend) -> bool:
 
 @pytest.fixture(scope="session")
 async def pg() -> AsyncIterator[PostgresServer]:
-    async with PostgresServer(
+    async with postgres(
         settings={
             "max_connections": 60,
             "max_prepared_transactions": 5,

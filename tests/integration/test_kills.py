@@ -22,6 +22,7 @@ from bot.operations import Operations, Rules
 from bot.ports import Entry, Guard, Reply, Sighting, Verdict
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import BOT, Sessions
+from tests.servers import postgres
 from workspace.postgres import PostgresServer
 
 ANA, BEN = Actor("UANA", "T1"), Actor("UBEN", "T1")
@@ -433,7 +434,7 @@ async def test_only_the_lapsed_claim_of_a_dead_process_is_concluded_for_it(
 
 
 async def test_a_restart_since_the_preview_signals_nothing(ledger: SqlLedger) -> None:
-    async with PostgresServer() as own:
+    async with postgres() as own:
         cluster = PostgresCluster("main", own.dsn(), "db-1.internal")
         admin = await asyncpg.connect(own.dsn())
         await admin.execute("create role web login")
@@ -464,7 +465,7 @@ async def ask_until_it_answers(ops: Operations, shown: Preview) -> Conclusion:
 
 
 async def test_more_than_a_hundred_ask_for_a_narrower_filter(ledger: SqlLedger) -> None:
-    async with PostgresServer(settings={"max_connections": 130}) as own:
+    async with postgres(settings={"max_connections": 130}) as own:
         cluster = PostgresCluster("main", own.dsn(), "db-1.internal")
         await cluster.open()
         admin = await asyncpg.connect(own.dsn())
@@ -673,7 +674,7 @@ async def test_where_another_server_answers_nothing_is_said_to_be_gone(
 ) -> None:
     """The address moved between the signal and the look: the old server may still live."""
     victim = await sessions.open("batch", app="moved")
-    async with PostgresServer() as other:
+    async with postgres() as other:
         elsewhere = PostgresCluster("main", other.dsn(), "db-1.internal")
         await elsewhere.open()
 

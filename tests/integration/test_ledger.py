@@ -53,6 +53,7 @@ from bot.ledger import schema, sql, stores
 from bot.ledger.probe import probe
 from bot.ledger.sql import SqlLedger
 from bot.ports import ALONE, SEEN, HistoryFilter, LedgerHome, Record
+from tests.servers import postgres
 from workspace.postgres import PostgresServer
 
 ROOT = Path(__file__).parents[2]
@@ -68,7 +69,7 @@ ANA, BEN = Actor("U0ANA", "T0OWN"), Actor("U0BEN", "T0OWN")
 
 @pytest.fixture(scope="session")
 async def server() -> AsyncIterator[PostgresServer]:
-    async with PostgresServer(settings={"max_connections": 40}) as running:
+    async with postgres(settings={"max_connections": 40}) as running:
         yield running
 
 
@@ -893,7 +894,12 @@ class TestTrouble:
     async def test_a_role_without_rights_is_told_so(
         self, server: PostgresServer, query: str, words: str
     ):
-        await administer(server, "DROP ROLE IF EXISTS plain", "CREATE ROLE plain LOGIN")
+        await administer(
+            server,
+            "DROP ROLE IF EXISTS plain",
+            "CREATE ROLE plain LOGIN",
+            "REVOKE CREATE ON SCHEMA public FROM PUBLIC",  # as it is by itself from 15 on
+        )
         with pytest.raises(LedgerError, match=words):
             await SqlLedger(server.dsn(user="plain") + query).open()
 
@@ -931,7 +937,7 @@ class TestOnAServerInTrouble:
             "max_wal_senders": 0,
             "idle_session_timeout": "300ms",
         }
-        async with PostgresServer(settings=few) as running:
+        async with postgres(settings=few) as running:
             yield running
 
     async def fill(self, server: PostgresServer) -> list[Session]:

@@ -32,6 +32,7 @@ from bot.operations import Operations, Rules, parts
 from bot.postgres.cluster import APPLICATION_NAME, PostgresCluster
 from tests.integration.conftest import BOT, Sessions
 from tests.integration.test_kills import QuickClock
+from tests.servers import postgres
 from workspace.postgres import PostgresServer
 
 ANA = Actor("UANA", "T1")
@@ -58,7 +59,7 @@ async def answers(cluster: PostgresCluster) -> None:
 
 async def test_with_every_slot_taken_both_commands_work(tmp_path: Path) -> None:
     """Forty sessions die on a server that would let nobody in, superusers neither."""
-    async with PostgresServer(settings={"max_connections": 50}) as full:
+    async with postgres(settings={"max_connections": 50}) as full:
         admin = await asyncpg.connect(full.dsn())
         await admin.execute(f"create role {BOT} login")
         await admin.execute(f"grant pg_read_all_stats, pg_signal_backend to {BOT}")
@@ -299,7 +300,7 @@ async def test_nothing_that_hangs_is_waited_for_longer_than_an_answer_may_take(
 
 
 async def test_a_refused_password_is_said_without_showing_it() -> None:
-    async with PostgresServer(auth="scram-sha-256", password="right") as strict:
+    async with postgres(auth="scram-sha-256", password="right") as strict:
         dsn = f"postgresql://postgres:wrong@{strict.host}:{strict.port}/postgres"
         cluster = PostgresCluster("main", dsn, "db-1.internal")
         await cluster.open()
@@ -312,7 +313,7 @@ async def test_a_refused_password_is_said_without_showing_it() -> None:
 
 
 async def test_a_cluster_that_is_restarted_is_found_again(sessions: Sessions) -> None:
-    async with PostgresServer() as server:
+    async with postgres() as server:
         cluster = PostgresCluster("main", server.dsn(), "db-1.internal")
         await cluster.open()
         try:

