@@ -16,6 +16,11 @@ def of_connecting(error: BaseException) -> str:
             return "the database that its URL names does not exist there"
         case asyncpg.CannotConnectNowError():
             return "it is starting up, shutting down or recovering"
+        case asyncpg.ProtocolViolationError():
+            # PgBouncer's code for whatever it refuses, and PostgreSQL's for next to nothing.
+            return "a pooler in front of it refuses the connection; the pooler's log says why"
+        case asyncpg.PostgresConnectionError():
+            return "it closed the connection before it answered"
         case asyncpg.PostgresError():
             return f"it refuses the connection (SQLSTATE {error.sqlstate})"
         case TimeoutError():
@@ -39,10 +44,16 @@ def of_statement(cluster: str, error: BaseException) -> ClusterError:
             return ClusterRefused(cluster, "the bot's role may not read what it needs there")
         case asyncpg.LockNotAvailableError():
             return ClusterRefused(cluster, "somebody's lock on a catalog is in the way")
+        case (
+            asyncpg.PostgresConnectionError()
+            | asyncpg.InterfaceError()
+            | asyncpg.InternalClientError()
+            | OSError()
+        ):
+            # No reply of the server's, though the driver gives some of these a SQLSTATE. Its
+            # own state is off, too, where a connection breaks under a statement.
+            return ClusterDown(cluster, "the connection was lost")
         case asyncpg.PostgresError():
             return ClusterRefused(cluster, f"it refused a statement (SQLSTATE {error.sqlstate})")
-        case asyncpg.InterfaceError() | asyncpg.InternalClientError() | OSError():
-            # The driver's own state is off where a connection breaks under a statement.
-            return ClusterDown(cluster, "the connection was lost")
         case _:
             raise error

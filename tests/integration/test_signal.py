@@ -7,6 +7,7 @@ of the statement, where the target is signalled. So no guard here can be lost un
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 
 from bot.backends import Backend
 from bot.conditions import Before, Condition, OidIn, TextLike
+from bot.errors import ClusterDown
 from bot.grammar import AgeOf
 from bot.kills import Action, Basis
 from bot.ports import Guard, Verdict
@@ -417,6 +419,44 @@ async def test_what_the_bot_may_not_see_is_left_alone(scene: Scene) -> None:
 
     assert reply.verdict is Verdict.NOT_VISIBLE
     assert await alive(scene.admin, backend)
+
+
+async def test_a_wire_that_breaks_under_the_signal_is_no_refusal(scene: Scene) -> None:
+    """The signal may have gone out: only a reply of the server says that it has not."""
+    guard = await scene.guard(await scene.row(await scene.sessions.open()))
+    wires: list[asyncio.StreamWriter] = []
+    sent = asyncio.Event()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back, on = await asyncio.open_connection(scene.pg.host, scene.pg.port)
+        wires.extend((writer, on))
+        returned = asyncio.ensure_future(pump(back, writer))
+        await pump(reader, on)
+        await returned
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while chunk := await reader.read(65536):
+                if b"pg_terminate_backend" in chunk:
+                    sent.set()
+                    return
+                writer.write(chunk)
+        writer.close()
+
+    server = await asyncio.start_server(relay, "127.0.0.1")
+    port = server.sockets[0].getsockname()[1]
+    far = PostgresCluster("main", f"postgresql://{BOT}@127.0.0.1:{port}/postgres", "db-1.internal")
+    await far.open()
+    try:
+        signalling = asyncio.ensure_future(far.signal(guard))
+        await sent.wait()
+        for wire in wires:
+            wire.close()
+        with pytest.raises(ClusterDown, match="the connection was lost"):
+            await signalling
+    finally:
+        await far.close()
+        server.close()
 
 
 async def test_the_bots_own_role_is_known_by_its_oid(scene: Scene) -> None:
