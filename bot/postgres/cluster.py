@@ -31,6 +31,7 @@ from bot.grammar import SortKey
 from bot.kills import Action, Basis
 from bot.ports import Guard, Reply, Sighting, Verdict, Whereabouts
 from bot.postgres import queries, trouble
+from bot.postgres.bounded import BoundedConnection
 from bot.postgres.connections import Connection, HeldConnections
 from bot.postgres.where import CONNECTED, EVERYTHING, Parameters, like, order, where
 
@@ -47,16 +48,6 @@ READ_TIMEOUT = 3.0
 """Seconds. Waiting for a connection and for a reply stay under 5 s together."""
 
 SIGNAL_TIMEOUT = 5.0
-
-# Our own connections are never closed for being idle, and no statement of ours waits long: a
-# server that is slow ends it itself, before we would give up the connection, whose slot others
-# would take.
-_SESSION = """
-    set idle_session_timeout = 0;
-    set statement_timeout = '2500ms';
-    set lock_timeout = '400ms';
-    set jit = off;
-"""
 
 _BROKEN = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
@@ -83,6 +74,7 @@ class PostgresCluster:
         self._about: About | None = None
         self._own_roles: set[int] = set()
         self._datid: int | None = None  # the database that the bot is connected to
+        self._pooled = False
         self._last_seen: datetime | None = None
 
     def __repr__(self) -> str:
@@ -140,15 +132,18 @@ class PostgresCluster:
             # Named statements don't survive a transaction pooler; ours are few.
             statement_cache_size=0,
             server_settings={"application_name": APPLICATION_NAME},
+            connection_class=BoundedConnection,
         )
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 us = await connection.fetchrow(queries.get("session"))
                 assert us is not None  # noqa: S101  a backend always sees itself
-                # Behind a pooler a SET would stay on a connection that applications share.
-                if us["pid"] == connection.get_server_pid():
-                    await connection.execute(_SESSION)
-                await _read_ahead(connection)
+                await connection.bound(us["pid"])
+                if connection.pooled and not self._pooled:
+                    self._pooled = True
+                    log.warning("cluster.behind_a_pooler", cluster=self._name)
+                if not connection.pooled:
+                    await _read_ahead(connection)
         except BaseException:
             connection.terminate()
             raise

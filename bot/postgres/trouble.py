@@ -5,7 +5,7 @@ import asyncpg
 from bot.errors import ClusterDown, ClusterError, ClusterRefused, ClusterTimeout
 
 
-def of_connecting(error: BaseException) -> str:
+def of_connecting(error: BaseException) -> str:  # noqa: C901  one case an error
     """Why a connection could not be made."""
     match error:
         case asyncpg.TooManyConnectionsError():
@@ -20,7 +20,7 @@ def of_connecting(error: BaseException) -> str:
             # PgBouncer's code for whatever it refuses, and PostgreSQL's for next to nothing.
             return "a pooler in front of it refuses the connection; the pooler's log says why"
         case asyncpg.PostgresConnectionError():
-            return "it closed the connection before it answered"
+            return "it, or a pooler in front of it, closed the connection before it answered"
         case asyncpg.PostgresError():
             return f"it refuses the connection (SQLSTATE {error.sqlstate})"
         case TimeoutError():

@@ -1,0 +1,129 @@
+"""A PgBouncer on a free port of 127.0.0.1, in front of a server of the tests.
+
+    async with PgBouncer(pg, pool_mode="transaction") as bouncer:
+        connection = await asyncpg.connect(bouncer.dsn(), statement_cache_size=0)
+
+It knows the roles of the tests, and asks nobody for a password. Through its database `shared`
+everybody comes to `some_db` as `web`, whoever he is here, and so out of one pool. It ends with
+the process that started it: a shell beside it waits for the end of a pipe.
+"""
+
+import asyncio
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+from tests.integration.conftest import BOT
+from workspace.postgres import PostgresServer, _free_port
+
+_NOBODY = 65534  # PgBouncer refuses to run as root
+_START_WITHIN = 30.0  # seconds
+_USERS = ("postgres", BOT, "blind", "some_user", "web", "batch")
+
+# Standard input is the pipe; a program in the background has none of its own.
+_UNTIL_THE_PIPE_ENDS = '"$@" & pid=$!; echo $pid; read -r _; kill $pid; wait $pid'
+
+
+class PgBouncer:
+    """One PgBouncer; a context manager. `options` are those of its ini file."""
+
+    def __init__(self, pg: PostgresServer, **options: str | int) -> None:
+        self._pg = pg
+        self._options = options
+        self._folder: Path | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self.pid = 0
+        self.port = 0
+
+    async def __aenter__(self) -> Self:
+        self._folder = Path(tempfile.mkdtemp(prefix="pgbouncer-"))
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+        assert self._folder is not None
+        shutil.rmtree(self._folder)
+
+    def dsn(self, *, user: str, database: str = "postgres") -> str:
+        """A URL that leads through it."""
+        return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
+
+    async def start(self) -> None:
+        """Run it, after a stop on the same port; returns when it takes connections."""
+        assert self._folder is not None
+        self.port = self.port or _free_port()
+        ini = self._folder / "pgbouncer.ini"
+        ini.write_text(self._ini(self._folder), encoding="utf-8")
+        users = self._folder / "users"
+        users.write_text("".join(f'"{user}" ""\n' for user in _USERS), encoding="utf-8")
+        uid = _NOBODY if os.geteuid() == 0 else None
+        if uid is not None:
+            for path in (self._folder, *self._folder.iterdir()):
+                os.chown(path, uid, uid)
+        self._process = await asyncio.create_subprocess_exec(
+            *("sh", "-c", _UNTIL_THE_PIPE_ENDS, "sh", program(), str(ini)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            user=uid,
+            group=uid,
+            extra_groups=None if uid is None else [],
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None
+        self.pid = int(await self._process.stdout.readline())
+        async with asyncio.timeout(_START_WITHIN):
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                except OSError:
+                    await asyncio.sleep(0.02)
+                else:
+                    writer.close()
+                    return
+
+    async def stop(self) -> None:
+        """End it; every connection through it is cut."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        await self._process.wait()
+
+    def _ini(self, folder: Path) -> str:
+        server = f"host={self._pg.host} port={self._pg.port}"
+        options = {
+            "listen_addr": "127.0.0.1",
+            "listen_port": self.port,
+            "unix_socket_dir": "",
+            "auth_type": "trust",
+            "auth_file": folder / "users",
+            "logfile": folder / "log",
+            "server_login_retry": 1,
+        } | self._options
+        lines = "\n".join(f"{name} = {value}" for name, value in options.items())
+        return (
+            f"[databases]\nshared = {server} dbname=some_db user=web\n* = {server}\n"
+            f"[pgbouncer]\n{lines}\n"
+        )
+
+
+def program() -> str:
+    """Where PgBouncer is; without one a test skips, and with `CI` set it fails."""
+    found = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+    if found is None:
+        missing = "pgbouncer is missing (apt-get install pgbouncer)"
+        if os.environ.get("CI"):
+            pytest.fail(missing)
+        pytest.skip(missing)
+    return found
