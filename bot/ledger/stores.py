@@ -30,6 +30,7 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from bot.addresses import host_of, is_local
 from bot.errors import LedgerError
@@ -281,15 +282,28 @@ class PostgresStore(Store):
             },
         )
         event.listen(engine.sync_engine, "connect", self._prepare)
+        event.listen(engine.sync_engine, "begin", self._begin)
         event.listen(engine.sync_engine, "checkout", self._ping)
         event.listen(engine.sync_engine, "handle_error", self._keep_the_others)
         return engine
 
     @staticmethod
-    def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401  a DBAPI's
-        # By a statement: a pooler refuses startup parameters that it doesn't know.
-        connection.execute(_SESSION_SETTINGS).close()
+    def _prepare(connection: Any, record: ConnectionPoolEntry) -> None:  # noqa: ANN401  a DBAPI's
+        # A pooler hands out another backend key than the backend has, and the backend itself
+        # to applications, with whatever is set on it. (See `bot.postgres.bounded`.)
+        cursor = connection.execute("SELECT pg_backend_pid()")
+        (pid,) = cursor.fetchone()
+        cursor.close()
+        record.info[_POOLED] = pid != connection.driver_connection.get_server_pid()
+        if not record.info[_POOLED]:
+            # By a statement: a pooler, not yet known for one, refuses startup parameters.
+            connection.execute(_SESSION_SETTINGS).close()
         connection.commit()
+
+    @staticmethod
+    def _begin(connection: Connection) -> None:
+        if connection.info[_POOLED]:
+            connection.exec_driver_sql(_TRANSACTION_SETTINGS)
 
     @staticmethod
     def _ping(connection: Any, _record: object, _proxy: object) -> None:  # noqa: ANN401  a DBAPI's
@@ -351,15 +365,21 @@ class PostgresStore(Store):
 
 _LOCK_KEY = 0x6B696C6C  # "kill"
 
-_SESSION_SETTINGS = """
+_POOLED = "pooled"
+
+_DURABLE = "replace(current_setting('synchronous_commit'), 'off', 'on')"
+
+_SESSION_SETTINGS = f"""
 SELECT set_config('idle_session_timeout', '0', false),
        set_config('application_name',
                   coalesce(nullif(current_setting('application_name'), ''), 'pg-sessions-bot'),
                   false),
-       set_config('synchronous_commit',
-                  replace(current_setting('synchronous_commit'), 'off', 'on'), false)
+       set_config('synchronous_commit', {_DURABLE}, false)
 """
 """A held connection is idle, and a commit that was reported survives a crash."""
+
+_TRANSACTION_SETTINGS = f"SELECT set_config('synchronous_commit', {_DURABLE}, true)"
+"""Behind a pooler, for the transaction alone."""
 
 _HOME = """
     SELECT system_identifier, usesysid

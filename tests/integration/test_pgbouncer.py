@@ -13,6 +13,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from sqlalchemy import text
 
 from bot.answers import NothingToKill
 from bot.blocking import tree
@@ -37,6 +38,7 @@ from tests.integration.test_kills import (
     outcomes,
     preview,
 )
+from tests.integration.test_ledger import LONG, conclusion, draft
 from tests.integration.test_looks import look, pids, settle
 from tests.integration.test_signal import CASES, Scenario, Scene
 from tests.integration.test_trouble import answers
@@ -416,3 +418,64 @@ async def test_a_parameter_that_the_pooler_does_not_take_is_said_to_be_refused(
     async with through(bouncer.dsn(user=BOT) + "?statement_timeout=5s") as cluster:
         with pytest.raises(NotSent, match="a pooler in front of it refuses the connection"):
             await cluster.names()
+
+
+# --- the ledger ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+async def ledger_db(admin: asyncpg.Connection) -> AsyncIterator[str]:
+    """A database of the role `web`, whose commits wait for nothing unless they are told to."""
+    await admin.execute("create database ledger_db owner web")
+    await admin.execute("alter database ledger_db set synchronous_commit = off")
+    yield "ledger_db"
+    await admin.execute("drop database ledger_db with (force)")
+
+
+async def test_a_ledger_behind_it_is_claimed_once(bouncer: PgBouncer, ledger_db: str) -> None:
+    replicas = [SqlLedger(bouncer.dsn(user="web", database=ledger_db)) for _ in range(2)]
+    for replica in replicas:
+        await replica.open()
+    try:
+        for _ in range(20):
+            proposal = await replicas[0].propose(draft(), LONG)
+            claims = await asyncio.gather(
+                *(
+                    replica.claim(proposal.id, BEN, f"{n}", LONG)
+                    for n, replica in enumerate(replicas)
+                )
+            )
+            (won,) = (claim for claim in claims if claim is not None)
+            assert await replicas[claims.index(won)].conclude(
+                conclusion(won), f"{claims.index(won)}"
+            )
+        await replicas[1].ready()
+    finally:
+        for replica in replicas:
+            await replica.close()
+
+
+async def test_a_ledger_leaves_nothing_on_a_backend_and_its_commits_last(
+    pg: PostgresServer, ledger_db: str, mode: str
+) -> None:
+    async with PgBouncer(pg, pool_mode=mode, default_pool_size=2, server_reset_query="") as bouncer:
+        ledger = SqlLedger(bouncer.dsn(user="web", database=ledger_db))
+        await ledger.open()
+        try:
+            async with ledger._transaction(ledger._writer) as connection:
+                shown = await connection.scalar(text("show synchronous_commit"))
+            assert shown == "on"
+            used = {await backend_of(ledger) for _ in range(8)}
+        finally:
+            await ledger.close()
+        client = await application(bouncer, ledger_db)
+        assert await client.fetchval("select pg_backend_pid()") in used
+        left = await client.fetch("select name from pg_settings where source = 'session'")
+        assert {row["name"] for row in left} <= TRACKED
+        assert await client.fetchval("show synchronous_commit") == "off"
+        await client.close()
+
+
+async def backend_of(ledger: SqlLedger) -> object:
+    async with ledger._transaction(ledger._reader) as connection:
+        return await connection.scalar(text("select pg_backend_pid()"))
