@@ -49,6 +49,7 @@ async def test_the_tree_shows_the_root_and_ends_it(
     await vera.sees("Who waits for whom", "Nobody waits for a lock")
 
 
+@pytest.mark.smoke
 async def test_a_prepared_transaction_at_the_root_gets_its_rollback(
     bot: Bot, ana: Person, sessions: Sessions
 ) -> None:

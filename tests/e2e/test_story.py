@@ -12,6 +12,7 @@ from tests.integration.conftest import Sessions
 from workspace import Person
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("mode", ["socket", "http"])
 async def test_the_story(
     bot: Bot,

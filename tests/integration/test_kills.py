@@ -110,6 +110,7 @@ async def lives(connection: asyncpg.Connection) -> bool:
         return False
 
 
+@pytest.mark.smoke
 async def test_the_story(bench: Bench, pg, admin, sessions: Sessions, ledger) -> None:
     holder = await sessions.open("some_user")
     await holder.execute("begin; update accounts set balance = balance - 1 where id = 1")
@@ -147,6 +148,7 @@ async def test_who_came_later_is_counted_and_left_alone(bench: Bench, sessions: 
     assert await lives(late)
 
 
+@pytest.mark.smoke
 async def test_changed_then_previewed_again_goes_whatever_it_runs(
     bench: Bench, sessions: Sessions
 ) -> None:
@@ -313,6 +315,7 @@ async def test_an_outcome_that_can_not_be_written_is_retried_and_marked(
         await ledger.close()
 
 
+@pytest.mark.smoke
 async def test_one_that_postgresql_refuses_hides_none_of_the_others(
     bench: Bench, sessions: Sessions
 ) -> None:

@@ -270,6 +270,7 @@ class TestTheRecord:
         seen = self.EVERYTHING.targets[0].seen
         assert [f.name for f in fields(Backend) if getattr(seen, f.name) is None] == []
 
+    @pytest.mark.smoke
     async def test_every_field_of_an_outcome_comes_back(self, ledger: SqlLedger):
         proposal = await ledger.propose(self.EVERYTHING, LONG)
         await ledger.posted(proposal.id, "1708300799.000100")
@@ -446,6 +447,7 @@ class TestClaims:
         assert entry is not None
         assert entry.proposal == claim
 
+    @pytest.mark.smoke
     async def test_of_many_clicks_at_once_one_wins(self, ledger: SqlLedger, replica: SqlLedger):
         proposal = await ledger.propose(draft(), LONG)
         clicks = [
@@ -531,6 +533,7 @@ class TestLeases:
         assert not await replica.conclude(conclusion(claim), "two")
         assert await ledger.conclude(conclusion(claim), "one")
 
+    @pytest.mark.smoke
     async def test_a_lapsed_lease_is_taken_once(self, ledger: SqlLedger, replica: SqlLedger):
         claims = [await claimed(ledger, "dead", OVER) for _ in range(20)]
         live = await claimed(ledger, "live")
@@ -630,6 +633,7 @@ class TestHistory:
         assert second[-1] == await ledger.get(done.id)
         assert len(second[-1].results) == 1
 
+    @pytest.mark.smoke
     @pytest.mark.parametrize(
         ("where", "found"),
         [
@@ -699,6 +703,7 @@ class TestHistory:
 class TestSchema:
     """A version, and a way from each to the next."""
 
+    @pytest.mark.smoke
     async def test_the_tables_are_as_the_last_migration_leaves_them(self, ledger: SqlLedger):
         def reflected(connection: sqlalchemy.Connection) -> dict[str, Any]:
             found = sqlalchemy.MetaData()
@@ -860,6 +865,7 @@ class TestTrouble:
             assert await connection.scalar(sqlalchemy.text("PRAGMA foreign_keys")) == 1
         assert ledger.home is None
 
+    @pytest.mark.smoke
     @pytest.mark.parametrize(
         ("change", "words"),
         [
@@ -888,6 +894,7 @@ class TestTrouble:
             await ledger.open()
         assert "s3cret" not in str(refused.value)
 
+    @pytest.mark.smoke
     @pytest.mark.parametrize(
         ("query", "words"), [("", "lacks a right"), ("?search_path=nowhere", "may not use it")]
     )
@@ -957,6 +964,7 @@ class TestOnAServerInTrouble:
         )
         return [row["pid"] for row in held]
 
+    @pytest.mark.smoke
     @pytest.mark.parametrize("at_work", [False, True])
     async def test_what_is_held_goes_on_where_the_server_is_full(
         self, small: PostgresServer, opened: Opened, at_work: bool
@@ -1055,6 +1063,7 @@ class TestOnAServerInTrouble:
         assert ledger.home == LedgerHome(identifier, oid)
         await one.close()
 
+    @pytest.mark.smoke
     @pytest.mark.parametrize(
         ("configured", "used"), [("off", "on"), ("remote_apply", "remote_apply")]
     )

@@ -69,6 +69,7 @@ async def chain(sessions: Sessions, cluster: PostgresCluster) -> AsyncIterator[l
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(
     ("text", "found"),
     [
@@ -168,6 +169,7 @@ async def test_counts_are_of_all_that_match_and_rows_of_the_page(
     assert beyond.rows == ()
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("column", [
     "pid", "usename", "datname", "application_name", "client_addr", "client_port", "state",
     "backend_xid", "age", "xact_age", "query_age", "state_age", "blocked_by", "query",
@@ -242,6 +244,7 @@ async def test_how_many_of_the_bots_own_are_left_out_is_counted(
     assert (await look(cluster, "all")).counts.hidden == 0
 
 
+@pytest.mark.smoke
 async def test_the_chain_is_a_tree(cluster: PostgresCluster, chain: list[int]) -> None:
     names = await cluster.names()
     found = await cluster.look((InTree(),), names=names, everything=True)
@@ -256,6 +259,7 @@ async def test_the_chain_is_a_tree(cluster: PostgresCluster, chain: list[int]) -
     assert pids(await look(cluster, "blocked")) == set(chain[1:])
 
 
+@pytest.mark.smoke
 async def test_a_prepared_transaction_in_the_way_is_named(
     cluster: PostgresCluster, sessions: Sessions
 ) -> None:
@@ -317,6 +321,7 @@ async def test_of_two_prepared_transactions_the_one_whose_lock_conflicts_is_name
         await task
 
 
+@pytest.mark.smoke
 async def test_the_locks_of_one_backend(cluster: PostgresCluster, chain: list[int]) -> None:
     holder, number = await cluster.locks_of(chain[0], limit=50)
     assert holder[0].mode == "AccessExclusiveLock"  # the strongest on a relation first
@@ -327,6 +332,7 @@ async def test_the_locks_of_one_backend(cluster: PostgresCluster, chain: list[in
     assert await cluster.locks_of(0, limit=50) == ((), 0)
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("catalog", ["pg_database", "pg_authid", "pg_class"])
 async def test_a_look_does_not_hang_behind_a_lock_on_a_catalog(
     pg: PostgresServer, cluster: PostgresCluster, sessions: Sessions, catalog: str
@@ -478,6 +484,7 @@ async def test_a_standby_says_that_it_is_one_and_is_looked_at_as_any() -> None:
             await cluster.close()
 
 
+@pytest.mark.smoke
 async def test_a_query_in_another_encoding_is_shown_and_breaks_nothing(
     pg: PostgresServer, cluster: PostgresCluster, admin: asyncpg.Connection
 ) -> None:

@@ -276,6 +276,7 @@ async def as_superuser(pg: PostgresServer) -> AsyncIterator[PostgresCluster]:
     await cluster.close()
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(("scenario", "verdict", "guard_sql", "_without"), CASES)
 async def test_the_target_lives(
     scene: Scene,
@@ -323,6 +324,7 @@ async def gone(scene: Scene, backend: Backend) -> None:
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.smoke
 async def test_the_session_that_was_shown_is_terminated(scene: Scene) -> None:
     connection = await scene.sessions.open("some_user")
     await connection.execute("begin; select 1")
@@ -354,6 +356,7 @@ async def test_whatever_it_runs_asks_for_identity_alone(scene: Scene) -> None:
     await gone(scene, backend)
 
 
+@pytest.mark.smoke
 async def test_a_filter_that_still_holds_lets_the_signal_through(scene: Scene) -> None:
     backend = await scene.row(await scene.sessions.open())
     conditions = (
@@ -370,6 +373,7 @@ async def test_a_filter_that_still_holds_lets_the_signal_through(scene: Scene) -
     await gone(scene, backend)
 
 
+@pytest.mark.smoke
 async def test_cancel_ends_the_query_and_not_the_session(scene: Scene) -> None:
     connection = await scene.sessions.open()
     query = asyncio.ensure_future(connection.execute("select pg_sleep(600)"))
@@ -384,6 +388,7 @@ async def test_cancel_ends_the_query_and_not_the_session(scene: Scene) -> None:
     assert await alive(scene.admin, backend)
 
 
+@pytest.mark.smoke
 async def test_a_superusers_session_is_not_permitted_and_postgresql_says_why(
     scene: Scene,
 ) -> None:
@@ -407,6 +412,7 @@ async def test_a_pid_that_nobody_has_is_gone(scene: Scene) -> None:
     assert reply.verdict is Verdict.GONE
 
 
+@pytest.mark.smoke
 async def test_what_the_bot_may_not_see_is_left_alone(scene: Scene) -> None:
     backend = await scene.row(await scene.sessions.open())
     guard = await scene.guard(backend)

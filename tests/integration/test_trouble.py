@@ -57,6 +57,7 @@ async def answers(cluster: PostgresCluster) -> None:
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.smoke
 async def test_with_every_slot_taken_both_commands_work(tmp_path: Path) -> None:
     """Forty sessions die on a server that would let nobody in, superusers neither."""
     async with postgres(settings={"max_connections": 50}) as full:
