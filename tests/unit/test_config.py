@@ -328,7 +328,6 @@ def test_a_cluster_is_one_server(url):
         "postgresql://h1:5432,h2:5433/app",
         "postgresql://bot:secret@h1,h2:5432/app",
         "postgresql://h1%2Ch2/app",
-        "postgresql://[::1],[::2]/app",
         "postgresql:///app?host=h1,h2",
         "postgresql:///app?host=h1%2Ch2",
         "postgresql:///app?h%6Fst=h1,h2",
@@ -358,8 +357,6 @@ def test_a_url_without_a_host_is_refused(url):
         "postgresql://db:65536/app",
         "postgresql://db:-1/app",
         "postgresql://db:５/app",
-        "postgresql://db[::1]/app",
-        "postgresql://[::1]db/app",
         "postgresql://:5432/app",
         "postgresql:///app?host=db:port",
         "postgresql://%2Ftmp:port/app",
@@ -371,6 +368,19 @@ def test_a_url_without_a_host_is_refused(url):
 )
 def test_a_port_that_is_none_is_refused(url):
     assert "host or port that can't be read" in problem(DATABASE_URL=url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://[::1],[::2]/app", "postgresql://db[::1]/app", "postgresql://[::1]db/app"],
+)
+def test_brackets_that_hold_no_host_are_refused(url):
+    """Since Python 3.14 it is the URL's parser that refuses them."""
+    assert problem(DATABASE_URL=url) in {
+        "DATABASE_URL: is no URL that can be read",
+        "DATABASE_URL: names several hosts: a cluster is one server",
+        "DATABASE_URL: has a host or port that can't be read (a / in a password is %2F)",
+    }
 
 
 HOSTS = st.lists(
