@@ -1,16 +1,17 @@
 """A PgBouncer on a free port of 127.0.0.1, in front of a server of the tests.
 
     async with PgBouncer(pg, pool_mode="transaction") as bouncer:
-        connection = await asyncpg.connect(bouncer.dsn(), statement_cache_size=0)
+        connection = await asyncpg.connect(bouncer.dsn(user="web"), statement_cache_size=0)
 
 It knows the roles of the tests, and asks nobody for a password. Through its database `shared`
 everybody comes to `some_db` as `web`, whoever he is here, and so out of one pool. It ends with
-the process that started it: a shell beside it waits for the end of a pipe.
+the process that started it, and leaves nothing: a shell beside it waits for the end of a pipe.
 """
 
 import asyncio
 import os
 import shutil
+import socket
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -19,14 +20,20 @@ from typing import Self
 import pytest
 
 from tests.integration.conftest import BOT
-from workspace.postgres import PostgresServer, _free_port
+from workspace.postgres import PostgresServer
 
 _NOBODY = 65534  # PgBouncer refuses to run as root
 _START_WITHIN = 30.0  # seconds
 _USERS = ("postgres", BOT, "blind", "some_user", "web", "batch")
 
-# Standard input is the pipe; a program in the background has none of its own.
-_UNTIL_THE_PIPE_ENDS = '"$@" & pid=$!; echo $pid; read -r _; kill $pid; wait $pid'
+# $0 is the folder. Standard input is the pipe; a program in the background has none of its own.
+_UNTIL_THE_PIPE_ENDS = """
+"$@" & pid=$!
+echo $pid
+read -r _
+kill $pid; kill -CONT $pid; wait $pid
+rm -rf -- "$0"
+"""
 
 
 class PgBouncer:
@@ -35,13 +42,11 @@ class PgBouncer:
     def __init__(self, pg: PostgresServer, **options: str | int) -> None:
         self._pg = pg
         self._options = options
-        self._folder: Path | None = None
         self._process: asyncio.subprocess.Process | None = None
         self.pid = 0
         self.port = 0
 
     async def __aenter__(self) -> Self:
-        self._folder = Path(tempfile.mkdtemp(prefix="pgbouncer-"))
         await self.start()
         return self
 
@@ -52,8 +57,6 @@ class PgBouncer:
         traceback: TracebackType | None,
     ) -> None:
         await self.stop()
-        assert self._folder is not None
-        shutil.rmtree(self._folder)
 
     def dsn(self, *, user: str, database: str = "postgres") -> str:
         """A URL that leads through it."""
@@ -61,18 +64,32 @@ class PgBouncer:
 
     async def start(self) -> None:
         """Run it, after a stop on the same port; returns when it takes connections."""
-        assert self._folder is not None
-        self.port = self.port or _free_port()
-        ini = self._folder / "pgbouncer.ini"
-        ini.write_text(self._ini(self._folder), encoding="utf-8")
-        users = self._folder / "users"
-        users.write_text("".join(f'"{user}" ""\n' for user in _USERS), encoding="utf-8")
+        is_first = self.port == 0
+        async with asyncio.timeout(_START_WITHIN):
+            while not await self._run(_free_port() if is_first else self.port):
+                # Another process has the port, or its last connections still do.
+                await self.stop()
+
+    async def stop(self) -> None:
+        """End it; every connection through it is cut."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        await self._process.wait()
+
+    async def _run(self, port: int) -> bool:
+        """Whether it came up."""
+        self.port = port
+        folder = Path(tempfile.mkdtemp(prefix="pgbouncer-"))
         uid = _NOBODY if os.geteuid() == 0 else None
+        for name, text in self._files(folder).items():
+            (folder / name).write_text(text, encoding="utf-8")
+            if uid is not None:
+                os.chown(folder / name, uid, uid)
         if uid is not None:
-            for path in (self._folder, *self._folder.iterdir()):
-                os.chown(path, uid, uid)
+            os.chown(folder, uid, uid)
         self._process = await asyncio.create_subprocess_exec(
-            *("sh", "-c", _UNTIL_THE_PIPE_ENDS, "sh", program(), str(ini)),
+            *("sh", "-c", _UNTIL_THE_PIPE_ENDS, str(folder), program(), str(folder / "ini")),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
@@ -83,24 +100,15 @@ class PgBouncer:
         )
         assert self._process.stdout is not None
         self.pid = int(await self._process.stdout.readline())
-        async with asyncio.timeout(_START_WITHIN):
-            while True:
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", self.port)
-                except OSError:
-                    await asyncio.sleep(0.02)
-                else:
-                    writer.close()
-                    return
+        while True:
+            log = (folder / "log").read_text(encoding="utf-8")
+            if "process up" in log:
+                return True
+            if "FATAL" in log:
+                return False
+            await asyncio.sleep(0.02)
 
-    async def stop(self) -> None:
-        """End it; every connection through it is cut."""
-        assert self._process is not None
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        await self._process.wait()
-
-    def _ini(self, folder: Path) -> str:
+    def _files(self, folder: Path) -> dict[str, str]:
         server = f"host={self._pg.host} port={self._pg.port}"
         options = {
             "listen_addr": "127.0.0.1",
@@ -112,10 +120,12 @@ class PgBouncer:
             "server_login_retry": 1,
         } | self._options
         lines = "\n".join(f"{name} = {value}" for name, value in options.items())
-        return (
-            f"[databases]\nshared = {server} dbname=some_db user=web\n* = {server}\n"
-            f"[pgbouncer]\n{lines}\n"
-        )
+        return {
+            "ini": f"[databases]\nshared = {server} dbname=some_db user=web\n* = {server}\n"
+            f"[pgbouncer]\n{lines}\n",
+            "users": "".join(f'"{user}" ""\n' for user in _USERS),
+            "log": "",
+        }
 
 
 def program() -> str:
@@ -127,3 +137,10 @@ def program() -> str:
             pytest.fail(missing)
         pytest.skip(missing)
     return found
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

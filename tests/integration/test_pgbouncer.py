@@ -8,7 +8,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import asyncpg
@@ -269,11 +269,11 @@ async def test_many_at_once_share_one_backend(pg: PostgresServer) -> None:
         through(bouncer.dsn(user=BOT, database="shared")) as other,
     ):
         client = await application(bouncer, "shared")
-        found = await asyncio.gather(
-            *(look(cluster, "all") for cluster in (one, other) * 10),
-            *(client.fetchval(f"select {n}") if n == 0 else one.names() for n in range(10)),
-        )
-        assert len(found) == 30
+        for n in range(10):
+            _, _, number = await asyncio.gather(
+                look(one, "all"), look(other, "all"), client.fetchval("select $1::int", n)
+            )
+            assert number == n
         await client.close()
 
 
@@ -388,28 +388,54 @@ async def test_backends_that_the_pooler_changes_for_others_are_not_missed(
         assert cluster.connections == (4, 4)
 
 
-async def test_a_restart_of_the_server_behind_it_is_found_and_signals_nothing(
-    ledger: SqlLedger, mode: str
-) -> None:
-    async with servers.postgres() as own:
+@asynccontextmanager
+async def server_of_its_own(**settings: int) -> AsyncIterator[PostgresServer]:
+    async with servers.postgres(settings=settings) as own:
         admin = await asyncpg.connect(own.dsn())
         await admin.execute(f"create role web login; create role {BOT} login")
         await admin.execute(f"grant pg_read_all_stats, pg_signal_backend to {BOT}")
         await admin.close()
-        async with (
-            PgBouncer(own, pool_mode=mode) as bouncer,
-            through(bouncer.dsn(user=BOT)) as cluster,
-        ):
-            victim = await asyncpg.connect(own.dsn(user="web"))
-            ops = operations(cluster, ledger)
-            shown = await preview(ops, "user=web")
-            victim.terminate()
-            await own.restart()
-            successor = await asyncpg.connect(own.dsn(user="web"))
-            conclusion = await ask_until_it_answers(ops, shown)
-            assert conclusion.counts == {Outcome.SERVER_CHANGED: 1}
-            assert await lives(successor)
-            successor.terminate()
+        yield own
+
+
+async def test_with_every_slot_taken_what_the_bot_was_lent_goes_on(
+    ledger: SqlLedger, mode: str
+) -> None:
+    """By the transaction it is what the pool has not yet given up, and no promise."""
+    async with (
+        server_of_its_own(max_connections=20) as full,
+        PgBouncer(full, pool_mode=mode) as bouncer,
+        through(bouncer.dsn(user=BOT)) as cluster,
+    ):
+        crowd = [await asyncpg.connect(full.dsn(user="web")) for _ in range(10)]
+        with suppress(asyncpg.TooManyConnectionsError):
+            while True:
+                crowd.append(await asyncpg.connect(full.dsn()))
+        ops = operations(cluster, ledger)
+        conclusion = await confirm(ops, await preview(ops, "user=web"))
+        assert conclusion.counts == {Outcome.TERMINATED: 10}
+        for connection in crowd:
+            connection.terminate()
+
+
+async def test_a_restart_of_the_server_behind_it_is_found_and_signals_nothing(
+    ledger: SqlLedger, mode: str
+) -> None:
+    async with (
+        server_of_its_own() as own,
+        PgBouncer(own, pool_mode=mode) as bouncer,
+        through(bouncer.dsn(user=BOT)) as cluster,
+    ):
+        victim = await asyncpg.connect(own.dsn(user="web"))
+        ops = operations(cluster, ledger)
+        shown = await preview(ops, "user=web")
+        victim.terminate()
+        await own.restart()
+        successor = await asyncpg.connect(own.dsn(user="web"))
+        conclusion = await ask_until_it_answers(ops, shown)
+        assert conclusion.counts == {Outcome.SERVER_CHANGED: 1}
+        assert await lives(successor)
+        successor.terminate()
 
 
 async def test_a_parameter_that_the_pooler_does_not_take_is_said_to_be_refused(
