@@ -1,8 +1,8 @@
 """A connection on which the server itself ends what takes too long, behind a pooler too.
 
-What the bot waits for it bounds by its own clock. That ends the wait, not the statement:
-one that stands behind somebody's lock would stand there after the bot has given up, in a
-slot of the server's, and the next look would add another.
+What the bot waits for it bounds by its own clock as well. That ends the wait, not the
+statement: one that stands behind somebody's lock would stand there after the bot has given
+up, in a slot of the server's, and the next look would add another.
 """
 
 from collections.abc import AsyncIterator
@@ -12,8 +12,10 @@ import asyncpg
 
 from bot.postgres.connections import Connection
 
+# A server that is slow ends a statement before the bot would give up the connection, whose
+# slot others would take.
 _BOUNDS = {
-    "statement_timeout": "4500ms",
+    "statement_timeout": "2500ms",
     "lock_timeout": "400ms",
     "jit": "off",
 }
