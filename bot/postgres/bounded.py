@@ -49,7 +49,11 @@ class BoundedConnection(Connection):
         A pooler hands out another backend key than the backend has.
         """
         self.pooled = pid != self.get_server_pid()
-        if not self.pooled:
+        if self.pooled:
+            # One that lends by the statement refuses transactions: found out here.
+            async with self._bounds():
+                pass
+        else:
             await self.execute(_SESSION)
 
     async def fetch(self, query: str, *args: object) -> list[asyncpg.Record]:  # type: ignore[override]

@@ -438,10 +438,23 @@ async def test_a_restart_of_the_server_behind_it_is_found_and_signals_nothing(
         successor.terminate()
 
 
+async def test_lending_by_the_statement_is_refused_from_the_start(pg: PostgresServer) -> None:
+    async with (
+        PgBouncer(pg, pool_mode="statement") as bouncer,
+        through(bouncer.dsn(user=BOT)) as cluster,
+    ):
+        assert cluster.connections == (0, 4)
+        with pytest.raises(NotSent, match="a pooler in front of it"):
+            await cluster.names()
+
+
 async def test_a_parameter_that_the_pooler_does_not_take_is_said_to_be_refused(
-    bouncer: PgBouncer,
+    pg: PostgresServer,
 ) -> None:
-    async with through(bouncer.dsn(user=BOT) + "?statement_timeout=5s") as cluster:
+    async with (
+        PgBouncer(pg) as bouncer,
+        through(bouncer.dsn(user=BOT) + "?statement_timeout=5s") as cluster,
+    ):
         with pytest.raises(NotSent, match="a pooler in front of it refuses the connection"):
             await cluster.names()
 
