@@ -20,6 +20,7 @@ from bot.ledger.schema import SCHEMA_VERSION
 from bot.slack.probe import MOST_PEOPLE
 from tests.e2e.conftest import Bot
 from tests.integration.conftest import BOT, Sessions
+from tests.servers import bin_dir, postgres
 from workspace import Workspace
 from workspace.postgres import PostgresServer
 from workspace.state import User, UserGroup
@@ -473,7 +474,7 @@ async def test_a_ledger_on_a_watched_cluster(
 
 
 async def test_a_ledger_elsewhere_is_no_matter(check: Check) -> None:
-    async with PostgresServer() as elsewhere:
+    async with postgres() as elsewhere:
         report = await check(LEDGER_URL=elsewhere.dsn())
         assert report.says("ledger", "ok", "PostgreSQL", "not made yet")
         assert not report.says("ledger", "warning")
@@ -679,7 +680,7 @@ async def test_servers_that_do_not_answer_cost_the_others_nothing(
 
 
 async def test_a_server_that_stands_still_is_not_waited_for(check: Check) -> None:
-    async with PostgresServer() as stopped:
+    async with postgres() as stopped:
         os.kill(stopped.pid, signal.SIGSTOP)
         try:
             report = await check(status=FAILED, DATABASE_URL_STOPPED=stopped.dsn())
@@ -744,7 +745,7 @@ class Standby(PostgresServer):
     """A standby of another server, from a base backup."""
 
     def __init__(self, primary: PostgresServer) -> None:
-        super().__init__()
+        super().__init__(bin_dir=bin_dir())
         self._primary = primary
 
     async def _init(self, den) -> None:
@@ -775,7 +776,7 @@ async def test_a_protected_role_that_is_nowhere(check: Check) -> None:
 
 
 async def test_slots_that_are_reserved_and_for_whom(check: Check) -> None:
-    async with PostgresServer(settings={"max_connections": 12}) as small:
+    async with postgres(settings={"max_connections": 12}) as small:
         if await version_of(small) < 16:
             pytest.skip("PostgreSQL has such a reserve since 16")
         url = small.dsn(user=BOT)

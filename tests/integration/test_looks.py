@@ -23,6 +23,7 @@ from bot.policy import Barrier
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import BOT, Sessions
 from tests.integration.test_kills import QuickClock
+from tests.servers import postgres
 from workspace.postgres import PostgresServer
 
 
@@ -472,7 +473,7 @@ async def test_a_superusers_session_at_the_root_says_who_can_end_it(
 
 
 async def test_a_standby_says_that_it_is_one_and_is_looked_at_as_any() -> None:
-    async with PostgresServer() as standby:
+    async with postgres() as standby:
         await standby.become_standby()
         cluster = PostgresCluster("prod", standby.dsn(), "db-2.internal")
         await cluster.open()

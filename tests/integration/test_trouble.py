@@ -204,7 +204,7 @@ async def test_a_slip_of_the_pen_is_told_though_a_cluster_does_not_answer(
 async def test_a_name_that_some_clusters_lack_leaves_no_cluster_out(
     own: PostgresCluster, silent: PostgresCluster, both: Operations
 ) -> None:
-    async with PostgresServer() as other:
+    async with postgres() as other:
         prod = PostgresCluster("prod", other.dsn(), "db-2.internal")
         await prod.open()
         both._clusters = {"main": own, "prod": prod}
@@ -235,7 +235,7 @@ async def test_a_pid_is_found_on_the_cluster_that_has_it(
     assert [each.target for each in answer.requests] == [Named("main")]
     assert answer.about["main"].host == "db-1.internal"
 
-    async with PostgresServer() as other:
+    async with postgres() as other:
         prod = PostgresCluster("prod", other.dsn(), "db-2.internal")
         await prod.open()
         both._clusters = {"main": own, "prod": prod}
