@@ -19,8 +19,8 @@ def of_connecting(error: BaseException) -> str:  # noqa: C901  one case an error
         case asyncpg.ProtocolViolationError():
             # PgBouncer's code for whatever it refuses, and PostgreSQL's for next to nothing.
             return "a pooler in front of it refuses the connection; the pooler's log says why"
-        case asyncpg.PostgresConnectionError():
-            return "it, or a pooler in front of it, closed the connection before it answered"
+        case asyncpg.PostgresConnectionError() | ConnectionResetError():
+            return "it, or a pooler or proxy in front of it, ends each connection at once"
         case asyncpg.PostgresError():
             return f"it refuses the connection (SQLSTATE {error.sqlstate})"
         case TimeoutError():

@@ -1,0 +1,242 @@
+"""A TCP proxy on loopback that does to connections what a network in trouble does.
+
+    async with Proxy(server) as proxy:
+        cluster = PostgresCluster("main", proxy.dsn(user=BOT), "db-1.internal")
+        ...
+        proxy.swallow()  # from here on nothing comes through, and nothing is closed
+
+What was lost stays lost: `heal` lets new connections through, and a connection of which
+something was swallowed is as dead as one that a firewall has forgotten.
+"""
+
+import asyncio
+import socket
+import struct
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from workspace.postgres import PostgresServer
+
+HOST = "127.0.0.1"
+CHUNK = 65536
+PATIENCE = 30.0
+
+
+class Hold:
+    """Stops a connection, one way, where something is said on it for the `nth` time.
+
+    A message comes in one piece on loopback: the words are looked for in each.
+    """
+
+    def __init__(self, words: bytes, nth: int, *, answer: bool) -> None:
+        self.answer = answer
+        self._words = words
+        self._left = nth
+        self._go_on = asyncio.Event()
+        self._reached = asyncio.Event()
+
+    async def reached(self) -> None:
+        """Return once something is held."""
+        async with asyncio.timeout(PATIENCE):
+            await self._reached.wait()
+
+    def release(self) -> None:
+        """Let what was held go on, late."""
+        self._go_on.set()
+
+    async def judge(self, chunk: bytes) -> None:
+        """Return at once, or hold the one who brings the words to wait for."""
+        if self._reached.is_set():
+            return
+        self._left -= chunk.count(self._words)
+        if self._left <= 0:
+            self._reached.set()
+            await self._go_on.wait()
+
+
+@dataclass(eq=False)
+class Link:
+    """One connection through the proxy: its two ends, and whether anything still passes."""
+
+    client: asyncio.StreamWriter
+    server: asyncio.StreamWriter | None = None
+    lost: bool = False
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def cut(self) -> None:
+        """End it both ways, without a word."""
+        for task in self.tasks:
+            task.cancel()
+        for end in (self.client, self.server):
+            if end is not None:
+                end.transport.abort()
+
+
+class Proxy:
+    """Leads to one server at a time; its own address stays.
+
+    Attributes:
+        delay: seconds that each answer of the server's takes longer, from now on.
+    """
+
+    def __init__(self, server: PostgresServer) -> None:
+        self.delay = 0.0
+        self._server = server
+        self._swallows = False
+        self._links: set[Link] = set()
+        self._holds: list[Hold] = []
+        self._listener: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        # Bound and not listening: the port stays ours while connections are refused.
+        self._place = socket.socket()
+        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
+    async def __aenter__(self) -> Self:
+        self._place.bind((HOST, 0))
+        await self.heal()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.refuse()
+        self.cut()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._place.close()
+
+    @property
+    def port(self) -> int:
+        return self._place.getsockname()[1]
+
+    def dsn(
+        self, *, user: str = "postgres", database: str = "postgres", password: str | None = None
+    ) -> str:
+        """The server's own, by way of the proxy."""
+        direct = self._server.dsn(user=user, database=database, password=password)
+        return direct.replace(f":{self._server.port}/", f":{self.port}/")
+
+    async def heal(self) -> None:
+        """Let new connections through, at once."""
+        self._swallows = False
+        self.delay = 0.0
+        if self._listener is None:
+            self._listener = await asyncio.start_server(
+                self._serve, HOST, self.port, reuse_port=True
+            )
+
+    def lead_to(self, server: PostgresServer) -> None:
+        """Lead new connections to another server, as after a failover."""
+        self._server = server
+
+    def refuse(self) -> None:
+        """Let nobody in; those who are in stay."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+
+    def cut(self) -> None:
+        """End every connection, both ways."""
+        for link in tuple(self._links):
+            link.cut()
+
+    def swallow(self, *, old: bool = True, new: bool = True) -> None:
+        """Pass nothing on any more, and close nothing: not of those who are in, of newcomers."""
+        if old:
+            for link in self._links:
+                link.lost = True
+        self._swallows = new
+
+    def half_close(self) -> None:
+        """End every connection towards the client, and go on taking what it says."""
+        for link in self._links:
+            link.lost = True
+            link.client.write_eof()
+
+    def hold(self, words: bytes, nth: int = 1, *, answer: bool = False) -> Hold:
+        """Stop what says these words to the server for the nth time, or what it answers."""
+        hold = Hold(words, nth, answer=answer)
+        self._holds.append(hold)
+        return hold
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        link = Link(writer, lost=self._swallows)
+        self._links.add(link)
+        try:
+            await self._both_ways(link, reader)
+        except OSError:
+            _reset(writer)
+        finally:
+            self._links.discard(link)
+            link.cut()
+
+    async def _both_ways(self, link: Link, reader: asyncio.StreamReader) -> None:
+        if link.lost:
+            while await reader.read(CHUNK):
+                pass
+            return
+        answers, link.server = await asyncio.open_connection(self._server.host, self._server.port)
+        link.tasks = [
+            asyncio.ensure_future(self._questions(link, reader, link.server)),
+            asyncio.ensure_future(self._answers(link, answers)),
+        ]
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(*link.tasks)
+
+    async def _questions(
+        self, link: Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """The way to the server. One that was lost hears not even of its client's end."""
+        with suppress(ConnectionError):
+            while chunk := await reader.read(CHUNK):
+                await self._held(chunk, answer=False)
+                if not link.lost:
+                    writer.write(chunk)
+        if not link.lost:
+            writer.close()
+
+    async def _held(self, chunk: bytes, *, answer: bool) -> None:
+        for hold in self._holds:
+            if hold.answer is answer:
+                await hold.judge(chunk)
+
+    async def _answers(self, link: Link, reader: asyncio.StreamReader) -> None:
+        """The way back, `delay` seconds later."""
+        loop = asyncio.get_running_loop()
+        due: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+
+        async def deliver() -> None:
+            while True:
+                at, chunk = await due.get()
+                if (left := at - loop.time()) > 0:
+                    await asyncio.sleep(left)
+                if link.lost:
+                    continue
+                if not chunk:
+                    link.client.close()
+                    return
+                link.client.write(chunk)
+
+        delivery = asyncio.ensure_future(deliver())
+        link.tasks.append(delivery)
+        with suppress(ConnectionError):
+            while chunk := await reader.read(CHUNK):
+                await self._held(chunk, answer=True)
+                due.put_nowait((loop.time() + self.delay, chunk))
+        due.put_nowait((loop.time() + self.delay, b""))
+        await delivery
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """Answer as a machine does on which nothing listens, as far as that is still possible."""
+    sock = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
