@@ -114,8 +114,11 @@ class Cluster(Protocol):
     def last_names(self) -> Names | None:
         """The last reading of its roles and databases, if there was one."""
 
-    async def names(self) -> Names:
-        """Roles and databases, read now; or the last reading, marked stale."""
+    async def names(self, *, urgent: bool = False) -> Names:
+        """Roles and databases, read now; or the last reading, marked stale.
+
+        What is `urgent` goes by the connection that is kept back for kills.
+        """
 
     async def own_roles(self) -> frozenset[int]:
         """The oids of the roles that the bot's own connections have there."""
@@ -130,6 +133,7 @@ class Cluster(Protocol):
         sort: tuple[SortKey, ...] = (),
         limit: int = 100,
         offset: int = 0,
+        urgent: bool = False,
     ) -> Look:
         """One statement, one snapshot: the rows that hold all conditions, and the counts.
 

@@ -83,7 +83,8 @@ class Proxy:
 
     def __init__(self, server: PostgresServer) -> None:
         self.delay = 0.0
-        self._server = server
+        self._server: PostgresServer | None = server
+        self._named = server
         self._swallows = False
         self._links: set[Link] = set()
         self._holds: list[Hold] = []
@@ -116,9 +117,9 @@ class Proxy:
     def dsn(
         self, *, user: str = "postgres", database: str = "postgres", password: str | None = None
     ) -> str:
-        """The server's own, by way of the proxy."""
-        direct = self._server.dsn(user=user, database=database, password=password)
-        return direct.replace(f":{self._server.port}/", f":{self.port}/")
+        """That of the server that it began with, by way of the proxy."""
+        direct = self._named.dsn(user=user, database=database, password=password)
+        return direct.replace(f":{self._named.port}/", f":{self.port}/")
 
     async def heal(self) -> None:
         """Let new connections through, at once."""
@@ -129,8 +130,8 @@ class Proxy:
                 self._serve, HOST, self.port, reuse_port=True
             )
 
-    def lead_to(self, server: PostgresServer) -> None:
-        """Lead new connections to another server, as after a failover."""
+    def lead_to(self, server: PostgresServer | None) -> None:
+        """Lead new connections to another server, as after a failover, or to none."""
         self._server = server
 
     def refuse(self) -> None:
@@ -150,6 +151,12 @@ class Proxy:
             for link in self._links:
                 link.lost = True
         self._swallows = new
+
+    def swallow_from(self, port: int) -> None:
+        """Swallow on the one connection that has this port at its client's end."""
+        for link in self._links:
+            if link.client.get_extra_info("peername")[1] == port:
+                link.lost = True
 
     def half_close(self) -> None:
         """End every connection towards the client, and go on taking what it says."""
@@ -183,6 +190,8 @@ class Proxy:
             while await reader.read(CHUNK):
                 pass
             return
+        if self._server is None:
+            raise ConnectionRefusedError
         answers, link.server = await asyncio.open_connection(self._server.host, self._server.port)
         link.tasks = [
             asyncio.ensure_future(self._questions(link, reader, link.server)),

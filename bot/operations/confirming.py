@@ -37,6 +37,9 @@ _WATCH_STEPS = (0.005, 0.01, 0.02, 0.03, 0.05)
 SETTLING = 0.05
 """Seconds that those who waited have to take their locks and go on, before they are counted."""
 
+LAST_LOOK = 1.0
+"""Seconds that the last look at what was signalled may take, when its time is over."""
+
 _RECORD_TRIES = (0.2, 0.5, 1.0, 2.0)
 """Seconds before each further try to write an outcome."""
 
@@ -76,7 +79,9 @@ class Confirming(Parts):
             return NeedsSecondPerson(proposal=proposal)
         cluster = self._cluster(proposal.cluster)
         async with self._in_time(cluster):
-            before = await cluster.look((), names=await cluster.names(), limit=0)
+            # By the connection that will signal: if it is dead, that is known before the claim.
+            names = await cluster.names(urgent=True)
+            before = await cluster.look((), names=names, limit=0, urgent=True)
         guards = await self._guards(cluster, replace(proposal, action=action), before)
 
         claimed = await self._ledger.claim(proposal_id, actor, self._owner, LEASE, action=action)
@@ -201,7 +206,9 @@ class Confirming(Parts):
         steps = iter(_WATCH_STEPS)
         while pending:
             try:
-                seen, trouble = await cluster.sight(pending), None
+                left = max(LAST_LOOK, until - self._clock.monotonic())
+                async with self._in_time(cluster, asyncio.get_running_loop().time() + left):
+                    seen, trouble = await cluster.sight(pending), None
             except ClusterError as error:
                 trouble = error
             else:
@@ -235,6 +242,9 @@ class Confirming(Parts):
             concluded_at=self._clock.now(),
         )
         arrived: tuple[Condition, ...] = ()
+        if any(result.outcome is Outcome.UNKNOWN for result in results.values()):
+            # The server did not answer, or another one does: that has been waited for.
+            return conclusion
         if claimed.basis is Basis.FILTER:
             arrived = (*claimed.conditions, *arrived_since(claimed.seen_at))
         if before.waits.blocked_by:

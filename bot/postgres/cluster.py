@@ -1,6 +1,7 @@
 """One PostgreSQL server: looks, and the signalling statement."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -47,7 +48,12 @@ ACQUIRE_TIMEOUT = 1.5
 READ_TIMEOUT = 3.0
 """Seconds. Waiting for a connection and for a reply stay under 5 s together."""
 
-SIGNAL_TIMEOUT = 5.0
+READ_AHEAD_WITHIN = 2.0
+"""Seconds after which a new connection reads no further ahead: over a slow network a kill
+needs the connection more than what it would have in its caches."""
+
+SIGNAL_TIMEOUT = 3.0
+"""Seconds for a signal's reply. The statement's own deadline, on the server, lies later."""
 
 _BROKEN = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
@@ -136,6 +142,7 @@ class PostgresCluster:
         )
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
+                until = time.monotonic() + READ_AHEAD_WITHIN
                 us = await connection.fetchrow(queries.get("session"))
                 assert us is not None  # noqa: S101  a backend always sees itself
                 await connection.bound(us["pid"])
@@ -143,7 +150,7 @@ class PostgresCluster:
                     self._pooled = True
                     log.warning("cluster.behind_a_pooler", cluster=self._name)
                 if not connection.pooled:
-                    await _read_ahead(connection)
+                    await _read_ahead(connection, until)
         except BaseException:
             connection.terminate()
             raise
@@ -161,13 +168,14 @@ class PostgresCluster:
             raise NotSent(self._name, self._work.trouble)
         return frozenset(self._own_roles)
 
-    async def names(self) -> Names:
+    async def names(self, *, urgent: bool = False) -> Names:
         """Roles and databases, read now; or the last reading, marked stale."""
-        async with self._reading() as connection:
+        async with self._reading(urgent=urgent) as connection:
             roles = await self._catalog(connection, "roles")
             databases = await self._catalog(connection, "databases")
-            server = await connection.fetchrow(queries.get("now"))
-        assert server is not None  # noqa: S101  the statement gives one row
+            # Each row has the clock, too: over a slow network a round trip counts.
+            read = databases or roles or await connection.fetch(queries.get("now"))
+        server = read[0]
         now = server["now"]
         self._about = About(
             self._host, _version(server["server_version_num"]), server["in_recovery"]
@@ -206,6 +214,7 @@ class PostgresCluster:
         sort: tuple[SortKey, ...] = (),
         limit: int = 100,
         offset: int = 0,
+        urgent: bool = False,
     ) -> Look:
         """One statement, one snapshot. Needs pg_read_all_stats to see other roles' rows."""
         limited = [r for r in names.roles.values() if r.rolconnlimit >= 0 and not r.rolsuper]
@@ -237,7 +246,7 @@ class PostgresCluster:
             .replace("{hidden}", hidden)
             .replace("{order}", order(sort, names, parameters))
         )
-        async with self._reading() as connection:
+        async with self._reading(urgent=urgent) as connection:
             rows = await connection.fetch(statement, *parameters)
         return _look(self._name, self._host, names, rows)
 
@@ -255,7 +264,7 @@ class PostgresCluster:
             except BaseException as error:
                 # No reply: whether it was carried out is not known. The connection is
                 # given up, so that nothing that comes later is taken for a reply.
-                connection.terminate()
+                self._give_up(connection)
                 if isinstance(error, Exception):
                     raise trouble.of_statement(self._name, error) from error
                 raise
@@ -349,6 +358,12 @@ class PostgresCluster:
         names = {row["oid"]: _text(row["name"]) for row in rows or ()}
         return lambda lock: names.get(lock["relation"]) if is_here(lock) else None
 
+    def _give_up(self, connection: Connection) -> None:
+        """End a connection on which no reply came, and doubt the others."""
+        connection.terminate()
+        self._work.doubt()
+        self._kept.doubt()
+
     def _seen(self) -> None:
         self._last_seen = datetime.now(UTC)
 
@@ -372,15 +387,17 @@ class PostgresCluster:
                 raise trouble.of_statement(self._name, error) from error
             except BaseException as error:
                 # Whatever comes back on it later would answer another question.
-                connection.terminate()
+                self._give_up(connection)
                 if isinstance(error, _BROKEN):
                     raise trouble.of_statement(self._name, error) from error
                 raise
             self._seen()
 
 
-async def _read_ahead(connection: Connection) -> None:
+async def _read_ahead(connection: Connection, until: float) -> None:
     """Have the backend read all that our statements need of the catalogs.
+
+    No further statement begins after `until`, an instant of the monotonic clock.
 
     What it has in its caches it need not read again when somebody holds ACCESS EXCLUSIVE on
     a catalog (VACUUM FULL, REINDEX SYSTEM). The guard's deadline is long past: it signals
@@ -412,6 +429,8 @@ async def _read_ahead(connection: Connection) -> None:
         signal_statement(nobody),
     )
     for statement, parameters in statements:
+        if time.monotonic() > until:
+            return
         # What is locked just now is for later to find out.
         with suppress(asyncpg.PostgresError):
             await connection.fetch(statement, *parameters)

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -43,12 +43,14 @@ class Slot:
     number: int
     connection: Connection | None = None
     busy: bool = False
+    doubted: bool = False  # another one got no reply: this one is asked before it is lent
     used_at: float = 0.0
+    wake: asyncio.Event = field(default_factory=asyncio.Event)  # its keeper is to look at it
 
     @property
     def free(self) -> bool:
-        """Whether there is a live connection that nobody uses."""
-        return self.connection is not None and not self.connection.is_closed() and not self.busy
+        """Whether there is a live connection that nobody uses and nobody doubts."""
+        return self.live and not self.busy and not self.doubted
 
     @property
     def live(self) -> bool:
@@ -92,6 +94,17 @@ class HeldConnections:
     def trouble(self) -> str:
         """Why the last attempt to connect failed, in words fit for a channel."""
         return self._trouble
+
+    def doubt(self) -> None:
+        """Ask each connection that is not used whether it lives, before it is lent again.
+
+        For where one of them got no reply: a network that lost it may have lost them all, and
+        each person who asked would find out about one more.
+        """
+        for slot in self._slots:
+            if slot.free:
+                slot.doubted = True
+                slot.wake.set()
 
     async def open(self, *, within: timedelta) -> None:
         """Start the keepers, and give them a little time. Does not raise when it is down."""
@@ -142,8 +155,15 @@ class HeldConnections:
                 slot.busy = True
                 return slot
         except TimeoutError:
-            problem = "all of the bot's connections are busy" if self.live else self._trouble
-            raise NotSent(self._cluster, problem) from None
+            raise NotSent(self._cluster, self._why_none()) from None
+
+    def _why_none(self) -> str:
+        live = [slot for slot in self._slots if slot.live]
+        if not live:
+            return self._trouble
+        if all(slot.doubted for slot in live):
+            return trouble.NO_REPLY
+        return "all of the bot's connections are busy"
 
     async def _notify(self) -> None:
         async with self._changed:
@@ -165,6 +185,8 @@ class HeldConnections:
                 continue
             log.info("cluster.connected", cluster=self._cluster, slot=slot.number)
             slot.used_at = time.monotonic()
+            slot.doubted = False
+            slot.wake.clear()
             await self._notify()
             await self._watch(slot)
             log.warning("cluster.connection_lost", cluster=self._cluster, slot=slot.number)
@@ -177,15 +199,17 @@ class HeldConnections:
         """Return when the slot's connection is dead."""
         connection = slot.connection
         assert connection is not None  # noqa: S101
-        lost = asyncio.Event()
-        connection.add_termination_listener(lambda _: lost.set())
+        connection.add_termination_listener(lambda _: slot.wake.set())
         while not connection.is_closed():
             # Not wait_for: before Python 3.12 it may swallow a cancellation.
             with suppress(TimeoutError):
                 async with asyncio.timeout(PROBE_EVERY):
-                    await lost.wait()
-                    return
-            if slot.free and time.monotonic() - slot.used_at >= PROBE_EVERY:
+                    await slot.wake.wait()
+            slot.wake.clear()
+            if connection.is_closed():
+                return
+            unused = slot.free and time.monotonic() - slot.used_at >= PROBE_EVERY
+            if slot.doubted or unused:
                 await self._probe(slot, connection)
 
     async def _probe(self, slot: Slot, connection: Connection) -> None:
@@ -197,7 +221,7 @@ class HeldConnections:
             log.info("cluster.probe_failed", cluster=self._cluster, error=type(error).__name__)
             connection.terminate()
         finally:
-            slot.busy = False
+            slot.busy = slot.doubted = False
             slot.used_at = time.monotonic()
             await self._notify()
 

@@ -4,6 +4,8 @@ import asyncpg
 
 from bot.errors import ClusterDown, ClusterError, ClusterRefused, ClusterTimeout
 
+NO_REPLY = "did not answer in time (connected, no reply)"
+
 
 def of_connecting(error: BaseException) -> str:  # noqa: C901  one case an error
     """Why a connection could not be made."""
@@ -37,7 +39,7 @@ def of_statement(cluster: str, error: BaseException) -> ClusterError:
     """What a statement that failed means for the cluster."""
     match error:
         case TimeoutError() | asyncpg.QueryCanceledError():
-            return ClusterTimeout(cluster, "did not answer in time (connected, no reply)")
+            return ClusterTimeout(cluster, NO_REPLY)
         case asyncpg.AdminShutdownError() | asyncpg.CrashShutdownError():
             return ClusterDown(cluster, "it shut the connection down")
         case asyncpg.InsufficientPrivilegeError():

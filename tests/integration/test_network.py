@@ -1,22 +1,27 @@
 """A network in trouble, and servers behind it that come and go: what is said, what goes on."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import os
+import re
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import asyncpg
 import pytest
 
-from bot.answers import Preview
+from bot.answers import NothingToKill, Preview
+from bot.answers import Sessions as Shown
 from bot.errors import ClusterError
-from bot.grammar import KillRequest, parse_kill
+from bot.grammar import KillRequest, SessionsRequest, Target, parse_kill
 from bot.kills import Actor, Conclusion, Outcome
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
-from bot.postgres.cluster import PostgresCluster
-from tests.integration.conftest import BOT, Sessions
+from bot.postgres.cluster import APPLICATION_NAME, PostgresCluster
+from tests.integration.conftest import BOT
 from tests.integration.test_kills import QuickClock, lives
 from tests.proxy import Proxy
 from workspace.postgres import PostgresServer
@@ -37,8 +42,13 @@ class Scene:
     ops: Operations
     victim: asyncpg.Connection
 
-    async def preview(self) -> Preview:
-        request = parse_kill("main/ app=victim")
+    async def look(self, cluster: str = "main") -> Shown:
+        shown = await self.ops.look(ANA, CHANNEL, SessionsRequest(target=Target(cluster)))
+        assert isinstance(shown, Shown), shown
+        return shown
+
+    async def preview(self, text: str = "main/ app=victim") -> Preview:
+        request = parse_kill(text)
         assert isinstance(request, KillRequest)
         shown = await self.ops.propose(ANA, CHANNEL, request)
         assert isinstance(shown, Preview), shown
@@ -48,6 +58,12 @@ class Scene:
         done = await self.ops.confirm(ANA, CHANNEL, shown.proposal.id)
         assert isinstance(done, Conclusion), done
         return done
+
+    @staticmethod
+    async def session(server: PostgresServer) -> asyncpg.Connection:
+        return await asyncpg.connect(
+            server.dsn(user="batch"), server_settings={"application_name": "victim"}
+        )
 
     async def recovers(self) -> None:
         """Wait until the cluster answers by itself, and holds all of its connections."""
@@ -68,17 +84,239 @@ async def ledger(tmp_path: Path) -> AsyncIterator[SqlLedger]:
     await ledger.close()
 
 
+@pytest.fixture(scope="module")
+async def shaky() -> AsyncIterator[PostgresServer]:
+    """A server that is stopped, restarted and crashed."""
+    async with PostgresServer() as server:
+        await set_up(server)
+        yield server
+
+
+async def set_up(server: PostgresServer) -> None:
+    admin = await asyncpg.connect(server.dsn())
+    await admin.execute(f"create role {BOT} login; create role batch login")
+    await admin.execute(f"grant pg_read_all_stats, pg_signal_backend to {BOT}")
+    await admin.close()
+
+
 @pytest.fixture
 async def scene(
-    pg: PostgresServer, cluster: PostgresCluster, ledger: SqlLedger, sessions: Sessions
+    shaky: PostgresServer, cluster: PostgresCluster, ledger: SqlLedger
 ) -> AsyncIterator[Scene]:
-    async with Proxy(pg) as proxy:
+    async with Proxy(shaky) as proxy:
         main = PostgresCluster("main", proxy.dsn(user=BOT), "db-1.internal")
         await main.open()
         clusters = {"main": main, "prod": cluster}
         ops = Operations(clusters, ledger, QuickClock(), rules=Rules(), owner="me")
-        yield Scene(pg, proxy, main, ops, await sessions.open("batch", app="victim"))
+        victim = await Scene.session(shaky)
+        yield Scene(shaky, proxy, main, ops, victim)
+        victim.terminate()
         await main.close()
+
+
+End = Callable[[], Awaitable[None]]
+
+
+async def swallowed(scene: Scene) -> End:
+    scene.proxy.swallow()
+    return scene.proxy.heal
+
+
+async def newcomers_swallowed(scene: Scene) -> End:
+    scene.proxy.swallow(old=False)
+    scene.proxy.cut()
+    return scene.proxy.heal
+
+
+async def half_closed(scene: Scene) -> End:
+    scene.proxy.half_close()
+    scene.proxy.swallow()
+    return scene.proxy.heal
+
+
+async def delayed(scene: Scene) -> End:
+    scene.proxy.delay = 1.0
+    return scene.proxy.heal
+
+
+async def refused(scene: Scene) -> End:
+    scene.proxy.refuse()
+    scene.proxy.cut()
+    return scene.proxy.heal
+
+
+async def without_a_server(scene: Scene) -> End:
+    """A balancer with nothing behind it: it accepts, and ends the connection."""
+    scene.proxy.lead_to(None)
+    scene.proxy.cut()
+
+    async def end() -> None:
+        scene.proxy.lead_to(scene.server)
+
+    return end
+
+
+async def stopped(scene: Scene) -> End:
+    """The postmaster and the bot's backends stand still; the system accepts for them."""
+    own = await backends(scene.server)
+    for pid in (scene.server.pid, *own):
+        os.kill(pid, signal.SIGSTOP)
+
+    async def end() -> None:
+        for pid in (*own, scene.server.pid):
+            os.kill(pid, signal.SIGCONT)
+
+    return end
+
+
+async def backends(server: PostgresServer) -> list[int]:
+    """The bot's own, on a server that it alone watches."""
+    admin = await asyncpg.connect(server.dsn())
+    rows = await admin.fetch(
+        "select pid from pg_stat_activity where application_name = $1", APPLICATION_NAME
+    )
+    await admin.close()
+    return [row["pid"] for row in rows]
+
+
+NO_REPLY = "did not answer in time|did not answer within 5 s"
+LOST = f"the connection was lost|{NO_REPLY}"
+
+
+@pytest.mark.parametrize(
+    ("begin", "words"),
+    [
+        (swallowed, NO_REPLY),
+        (newcomers_swallowed, LOST),
+        (half_closed, LOST),
+        (delayed, NO_REPLY),
+        (stopped, NO_REPLY),
+        (refused, "nothing listens at its address"),
+        (without_a_server, "it ends each connection at once"),
+    ],
+    ids=lambda case: getattr(case, "__name__", ""),
+)
+async def test_a_cluster_that_can_not_be_reached_is_named_and_comes_back_by_itself(
+    scene: Scene, begin: Callable[[Scene], Awaitable[End]], words: str
+) -> None:
+    shown = await scene.preview()
+    end = await begin(scene)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            *first, other, nothing = await asyncio.gather(
+                scene.look(),
+                scene.preview(),
+                scene.confirm(shown),
+                scene.look("prod"),
+                scene.ops.propose(ANA, CHANNEL, KillRequest(target=Target("prod"), pids=(1,))),
+                return_exceptions=True,
+            )
+            second = await asyncio.gather(scene.look(), scene.preview(), return_exceptions=True)
+    finally:
+        await end()
+    for answers, told in ((first, f"{words}|the connection was lost"), (second, words)):
+        for answer in answers:
+            assert isinstance(answer, ClusterError), answer
+            assert re.fullmatch(f"main: ({told}).*", str(answer))
+    assert isinstance(other, Shown)
+    assert isinstance(nothing, NothingToKill)
+    assert await lives(scene.victim)
+
+    await scene.recovers()
+    assert (await scene.confirm(shown)).counts == {Outcome.TERMINATED: 1}
+
+
+async def test_over_a_slow_network_connections_are_made_and_both_commands_work(
+    scene: Scene,
+) -> None:
+    """Each answer of the server's takes 0.3 s longer, as from the other end of the world."""
+    scene.proxy.delay = 0.3
+    scene.proxy.cut()
+    await scene.recovers()
+    _, shown = await asyncio.gather(scene.look(), scene.preview())
+    assert (await scene.confirm(shown)).counts == {Outcome.TERMINATED: 1}
+
+
+async def test_of_connections_that_were_lost_together_one_is_found_out_about_by_a_person(
+    scene: Scene,
+) -> None:
+    """A firewall forgot them all: those who ask next get connections that work."""
+    shown = await scene.preview()
+    scene.proxy.swallow(new=False)
+    with pytest.raises(ClusterError, match="did not answer in time"):
+        await scene.look()
+
+    await scene.look()
+    await scene.preview()
+    assert (await scene.confirm(shown)).counts == {Outcome.TERMINATED: 1}
+    await scene.recovers()
+
+
+async def test_a_signal_does_not_set_out_on_a_connection_that_is_dead(scene: Scene) -> None:
+    """The one that is kept back for kills was lost, silently and alone."""
+    shown = await scene.preview()
+    kept: Any = scene.main._kept._slots[0].connection
+    scene.proxy.swallow_from(kept._transport.get_extra_info("sockname")[1])
+
+    with pytest.raises(ClusterError, match="did not answer in time"):
+        await scene.confirm(shown)
+
+    assert await lives(scene.victim)
+    assert (await scene.confirm(shown)).counts == {Outcome.TERMINATED: 1}
+
+
+async def test_a_server_that_falls_silent_after_a_signal_is_not_waited_for_for_ever(
+    scene: Scene,
+) -> None:
+    shown = await scene.preview()
+    hold = scene.proxy.hold(b"signalled", answer=True)
+    work = asyncio.ensure_future(scene.confirm(shown))
+    await hold.reached()
+    scene.proxy.swallow()
+
+    conclusion = await work
+
+    assert conclusion.counts == {Outcome.UNKNOWN: 1}
+    assert "did not answer in time" in conclusion.results[0].detail
+    await scene.proxy.heal()
+    amended = await scene.ops.follow_up(conclusion)
+    assert amended is not None
+    assert "gone now" in amended.results[0].detail
+
+
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+async def test_after_a_restart_or_a_crash_everything_is_anew(
+    scene: Scene, mode: Literal["fast", "immediate"]
+) -> None:
+    shown = await scene.preview()
+    await scene.server.restart(mode)
+    successor = await scene.session(scene.server)
+
+    await scene.recovers()
+    assert (await scene.confirm(shown)).counts == {Outcome.SERVER_CHANGED: 1}
+    assert await lives(successor)
+    assert (await scene.confirm(await scene.preview())).counts == {Outcome.TERMINATED: 1}
+    assert not await lives(successor)
+
+
+async def test_after_a_failover_the_preview_of_the_old_server_kills_nothing(scene: Scene) -> None:
+    """The address leads to another server, whose sessions may have the very same pids."""
+    shown = await scene.preview()
+    async with PostgresServer() as heir:
+        await set_up(heir)
+        other = await scene.session(heir)
+        scene.proxy.lead_to(heir)
+        scene.proxy.cut()
+        await scene.recovers()
+
+        assert (await scene.confirm(shown)).counts == {Outcome.SERVER_CHANGED: 1}
+        assert await lives(scene.victim)
+        assert await lives(other)
+        fresh = await scene.preview()
+        assert fresh.server.id.system_identifier != shown.server.id.system_identifier
+        assert (await scene.confirm(fresh)).counts == {Outcome.TERMINATED: 1}
+        assert await lives(scene.victim)
+        assert not await lives(other)
 
 
 @pytest.mark.parametrize("arrives", [False, True])

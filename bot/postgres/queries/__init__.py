@@ -3,12 +3,18 @@
 from functools import cache
 from importlib.resources import files
 
+_PARTS = ("edges", "now")
+
 
 @cache
 def get(name: str) -> str:
     """The text of `name.sql` in this folder.
 
-    `{edges}` stands for `edges.sql`: looks and signals must see the same waits.
+    `{edges}` stands for `edges.sql` (looks and signals must see the same waits), `{now}` for
+    `now.sql`.
     """
     text = files(__name__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
-    return text.replace("{edges}", get("edges").rstrip()) if "{edges}" in text else text
+    for part in _PARTS:
+        if f"{{{part}}}" in text:
+            text = text.replace(f"{{{part}}}", get(part).rstrip())
+    return text

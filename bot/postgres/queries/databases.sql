@@ -1,1 +1,4 @@
-select oid, textsend(datname::text) as datname, datconnlimit, datistemplate from pg_database
+select
+    oid, textsend(datname::text) as datname, datconnlimit, datistemplate,
+    now.*
+from pg_database, ({now}) as now

@@ -1,2 +1,5 @@
 -- Names as bytes: a role may have been created under another encoding.
-select oid, textsend(rolname::text) as rolname, rolsuper, rolconnlimit from pg_roles
+select
+    oid, textsend(rolname::text) as rolname, rolsuper, rolconnlimit,
+    now.*
+from pg_roles, ({now}) as now
