@@ -26,9 +26,11 @@ PROBE_EVERY = 30.0
 """Seconds between two trivial round trips on a connection that nobody uses."""
 
 PROBE_TIMEOUT = 5.0
-FIRST_RETRIES = (0.2, 0.2, 0.3, 0.5)
-"""Seconds before each of the first attempts to re-make a connection; then 1 s each, and
-after the first minute 5 s each."""
+RETRY_EVERY = ((10.0, 0.2), (60.0, 1.0))
+"""For so many seconds after a loss, so many between two attempts to make the connection anew:
+a server that comes back is full within a second, of those who asked first."""
+
+RETRY_AT_LAST = 5.0
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
@@ -171,7 +173,6 @@ class HeldConnections:
 
     async def _keep(self, slot: Slot) -> None:
         lost_at = time.monotonic()
-        attempt = 0
         while True:
             try:
                 slot.connection = await self._connect()
@@ -180,8 +181,7 @@ class HeldConnections:
                 if words != self._trouble:
                     log.warning("cluster.down", cluster=self._cluster, problem=words)
                 self._trouble = words
-                await asyncio.sleep(_pause(attempt, time.monotonic() - lost_at))
-                attempt += 1
+                await asyncio.sleep(_pause(time.monotonic() - lost_at))
                 continue
             log.info("cluster.connected", cluster=self._cluster, slot=slot.number)
             slot.used_at = time.monotonic()
@@ -191,9 +191,9 @@ class HeldConnections:
             await self._watch(slot)
             log.warning("cluster.connection_lost", cluster=self._cluster, slot=slot.number)
             self._trouble = "the connection was lost"
-            lost_at, attempt = time.monotonic(), 0
+            lost_at = time.monotonic()
             # Also where each new one dies at once: no hot loop.
-            await asyncio.sleep(FIRST_RETRIES[0])
+            await asyncio.sleep(_pause(0.0))
 
     async def _watch(self, slot: Slot) -> None:
         """Return when the slot's connection is dead."""
@@ -226,7 +226,5 @@ class HeldConnections:
             await self._notify()
 
 
-def _pause(attempt: int, lost_for: float) -> float:
-    if attempt < len(FIRST_RETRIES):
-        return FIRST_RETRIES[attempt]
-    return 1.0 if lost_for < 60.0 else 5.0
+def _pause(lost_for: float) -> float:
+    return next((pause for until, pause in RETRY_EVERY if lost_for < until), RETRY_AT_LAST)

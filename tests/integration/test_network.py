@@ -319,6 +319,61 @@ async def test_after_a_failover_the_preview_of_the_old_server_kills_nothing(scen
         assert not await lives(other)
 
 
+CROWD = 20
+
+
+async def test_when_a_full_server_comes_back_the_bot_has_its_slots_before_the_crowd() -> None:
+    """Twenty clients ask every two seconds for the eleven slots that they and the bot may have."""
+    async with PostgresServer(
+        settings={"max_connections": 14, "superuser_reserved_connections": 3}
+    ) as full:
+        await set_up(full)
+        main = PostgresCluster("main", full.dsn(user=BOT), "db-1.internal")
+        await main.open()
+        crowd = [asyncio.ensure_future(insist(full, 2 * n / CROWD)) for n in range(CROWD)]
+        try:
+            assert await full_house(full) == {BOT: 4, "batch": 7}
+            os.kill(full.pid, signal.SIGINT)
+            await asyncio.sleep(2)  # as long as a restart may take; the crowd goes on asking
+            await full.restart()
+            assert await full_house(full) == {BOT: 4, "batch": 7}
+        finally:
+            for client in crowd:
+                client.cancel()
+            await asyncio.gather(*crowd, return_exceptions=True)
+            await main.close()
+
+
+async def insist(server: PostgresServer, phase: float) -> None:
+    """Be connected; where that fails or ends, try again every two seconds."""
+    await asyncio.sleep(phase)
+    while True:
+        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            connection = await asyncpg.connect(server.dsn(user="batch"))
+            try:
+                while True:
+                    await connection.fetchval("select 1")
+                    await asyncio.sleep(0.5)
+            finally:
+                connection.terminate()
+        await asyncio.sleep(2)
+
+
+async def full_house(server: PostgresServer) -> dict[str, int]:
+    """Who has the slots, once none is free. The one who asks stays no longer than that."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            admin = await asyncpg.connect(server.dsn())
+            rows = await admin.fetch(
+                "select usename, count(*) from pg_stat_activity"
+                " where backend_type = 'client backend' and usename <> 'postgres' group by usename"
+            )
+            await admin.close()
+            if sum(row["count"] for row in rows) == 11:
+                return {row["usename"]: row["count"] for row in rows}
+            await asyncio.sleep(0.1)
+
+
 @pytest.mark.parametrize("arrives", [False, True])
 async def test_a_signal_whose_reply_is_lost_with_its_connection_is_unknown(
     scene: Scene, arrives: bool
