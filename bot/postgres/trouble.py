@@ -13,7 +13,7 @@ def of_connecting(error: BaseException) -> str:  # noqa: C901  one case an error
         case asyncpg.TooManyConnectionsError():
             return "it has no free connection slot for the bot"
         case asyncpg.InvalidPasswordError() | asyncpg.InvalidAuthorizationSpecificationError():
-            return "it refuses the bot's role or password"
+            return "it refuses the bot's role or password (see its DATABASE_URL and pg_hba.conf)"
         case asyncpg.InvalidCatalogNameError():
             return "the database that its URL names does not exist there"
         case asyncpg.CannotConnectNowError():
@@ -22,7 +22,7 @@ def of_connecting(error: BaseException) -> str:  # noqa: C901  one case an error
             # PgBouncer's code for whatever it refuses, and PostgreSQL's for next to nothing.
             return "a pooler in front of it refuses the connection; the pooler's log says why"
         case asyncpg.PostgresConnectionError() | ConnectionResetError():
-            return "it, or a pooler or proxy in front of it, ends each connection at once"
+            return "it, or a pooler in front of it, closed the connection before it answered"
         case asyncpg.PostgresError():
             return f"it refuses the connection (SQLSTATE {error.sqlstate})"
         case TimeoutError():

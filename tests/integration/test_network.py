@@ -29,6 +29,7 @@ from workspace.postgres import PostgresServer
 ANA = Actor("UANA", "T1")
 CHANNEL = "C1"
 PATIENCE = 30.0
+PASSWORD = "right"
 SIGNAL = b"pg_terminate_backend"
 
 
@@ -93,9 +94,18 @@ async def shaky() -> AsyncIterator[PostgresServer]:
 
 
 async def set_up(server: PostgresServer) -> None:
+    await administer(
+        server,
+        f"create role {BOT} login password '{PASSWORD}'",
+        "create role batch login",
+        f"grant pg_read_all_stats, pg_signal_backend to {BOT}",
+    )
+
+
+async def administer(server: PostgresServer, *statements: str) -> None:
     admin = await asyncpg.connect(server.dsn())
-    await admin.execute(f"create role {BOT} login; create role batch login")
-    await admin.execute(f"grant pg_read_all_stats, pg_signal_backend to {BOT}")
+    for statement in statements:
+        await admin.execute(statement)
     await admin.close()
 
 
@@ -104,7 +114,8 @@ async def scene(
     shaky: PostgresServer, cluster: PostgresCluster, ledger: SqlLedger
 ) -> AsyncIterator[Scene]:
     async with Proxy(shaky) as proxy:
-        main = PostgresCluster("main", proxy.dsn(user=BOT), "db-1.internal")
+        dsn = proxy.dsn(user=BOT, password=PASSWORD)
+        main = PostgresCluster("main", dsn, "db-1.internal")
         await main.open()
         clusters = {"main": main, "prod": cluster}
         ops = Operations(clusters, ledger, QuickClock(), rules=Rules(), owner="me")
@@ -169,6 +180,22 @@ async def stopped(scene: Scene) -> End:
     return end
 
 
+async def password_refused(scene: Scene) -> End:
+    """The role's password is another one than the bot was given."""
+    hba = scene.server.directory / "data/pg_hba.conf"
+    trusting = hba.read_text()
+    hba.write_text(f"host all {BOT} 127.0.0.1/32 scram-sha-256\n{trusting}")
+    await administer(
+        scene.server, f"alter role {BOT} password 'another'", "select pg_reload_conf()"
+    )
+    scene.proxy.cut()
+
+    async def end() -> None:
+        await administer(scene.server, f"alter role {BOT} password '{PASSWORD}'")
+
+    return end
+
+
 async def backends(server: PostgresServer) -> list[int]:
     """The bot's own, on a server that it alone watches."""
     admin = await asyncpg.connect(server.dsn())
@@ -192,7 +219,8 @@ LOST = f"the connection was lost|{NO_REPLY}"
         (delayed, NO_REPLY),
         (stopped, NO_REPLY),
         (refused, "nothing listens at its address"),
-        (without_a_server, "it ends each connection at once"),
+        (without_a_server, "it, or a pooler in front of it, closed the connection"),
+        (password_refused, "it refuses the bot's role or password"),
     ],
     ids=lambda case: getattr(case, "__name__", ""),
 )

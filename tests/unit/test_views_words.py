@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 
 from bot.answers import History
-from bot.errors import ClusterTimeout, TargetError, UsageError
+from bot.errors import ClusterRefused, ClusterTimeout, TargetError, UsageError
 from bot.grammar import HistoryRequest, Target, parse_kill, parse_sessions, read_kill
 from bot.kills import Outcome, Result, State
 from bot.policy import Allowlist, Person, Right
@@ -221,11 +221,19 @@ def test_a_cluster_in_trouble_says_since_when_and_who_is_fine():
     (line,) = lines(message)
     assert line == (
         "main: did not answer within 5 s (connected, no reply). Last seen 40 s ago."
+        " The bot goes on trying: ask again in a moment."
         " Other clusters are fine: /pg-sessions prod/ and /pg-sessions dev/"
     )
     assert problems(message) == []
     alone = errors.cluster_trouble(error)
-    assert lines(alone) == ["main: did not answer within 5 s (connected, no reply)."]
+    assert lines(alone) == [
+        (
+            "main: did not answer within 5 s (connected, no reply)."
+            " The bot goes on trying: ask again in a moment."
+        )
+    ]
+    refused = ClusterRefused("main", "it refused a statement (SQLSTATE XX000)")
+    assert lines(errors.cluster_trouble(refused)) == [f"{refused}."]
 
 
 def test_a_ledger_in_trouble_says_that_nothing_was_done():

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Literal
 
-from bot.errors import ClusterError, TargetError, UsageError
+from bot.errors import ClusterDown, ClusterError, ClusterTimeout, TargetError, UsageError
 from bot.policy import Allowlist, Person, Right
 from bot.slack.views import lines
 from bot.slack.views.lines import Line, Quoted, code, strong, worded
@@ -70,10 +70,12 @@ def cluster_trouble(
     last_seen_ago: timedelta | None = None,
     others: Sequence[str] = (),
 ) -> Message:
-    """Say that a server is in trouble; `others` are the clusters that answer."""
+    """Say that a server is in trouble, and how to go on; `others` are those that answer."""
     line: Line = (*strong(Quoted(error.cluster)), ": ", *worded(error.problem), ".")
     if last_seen_ago is not None:
         line += (f" Last seen {age(last_seen_ago)} ago.",)
+    if isinstance(error, ClusterDown | ClusterTimeout):
+        line += (" The bot goes on trying: ask again in a moment.",)
     if not others:
         return message([line])
     looks = tuple(Quoted(f"/pg-sessions {name}/", 100, code=True) for name in others)
