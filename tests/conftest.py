@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from tests import servers
@@ -8,6 +9,17 @@ from tests import servers
 # No test is timed: a busy machine must not fail one. CI draws the same examples each time.
 settings.register_profile("tests", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("tests")
+
+# What is logged is shown of a test that fails; the usual renderer takes seconds for a traceback.
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.dev.ConsoleRenderer(
+            colors=False, exception_formatter=structlog.dev.plain_traceback
+        ),
+    ]
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -61,8 +61,11 @@ from bot.ports import SEEN, Entry, HistoryFilter, LedgerHome, Noted, Record
 
 log = structlog.get_logger(__name__)
 
-TIME_LIMIT = 5.0
-"""Seconds for one call: a kill must not wait for its record longer than people would."""
+TIME_LIMIT = 4.0
+"""Seconds for one call: a ledger that is silent is told of within 5 s, and nothing is signalled."""
+
+START_LIMIT = 10.0
+"""Seconds for the steps to a newer schema, once, before the bot is there for anyone."""
 
 SIGNATURES_KEPT = timedelta(minutes=10)
 
@@ -100,7 +103,7 @@ class SqlLedger:
         """
         self._store.check()
         try:
-            async with self._transaction(self._writer) as connection:
+            async with self._transaction(self._writer, START_LIMIT) as connection:
                 await self._store.lock(connection)
                 await connection.run_sync(
                     migrate, identity=self._store.identity, clock=self._store.clock
@@ -410,16 +413,19 @@ class SqlLedger:
             await connection.rollback()
 
     @asynccontextmanager
-    async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    async def _transaction(
+        self, engine: AsyncEngine, within: float | None = None
+    ) -> AsyncIterator[AsyncConnection]:
         """A transaction, committed at the end; drivers' errors come out as `LedgerError`."""
+        within = self._time_limit if within is None else within
         try:
             async with AsyncExitStack() as stack:
-                await stack.enter_async_context(asyncio.timeout(self._time_limit))
+                await stack.enter_async_context(asyncio.timeout(within))
                 connection = await self._connect(engine, stack)
                 await stack.enter_async_context(connection.begin())
                 yield connection
         except TimeoutError as error:
-            raise LedgerError(f"the ledger did not answer within {self._time_limit:g} s") from error
+            raise LedgerError(f"the ledger did not answer within {within:g} s") from error
         except TROUBLE as error:
             raise LedgerError(self._store.problem(error)) from error
 

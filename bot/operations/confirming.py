@@ -43,6 +43,9 @@ LAST_LOOK = 1.0
 _RECORD_TRIES = (0.2, 0.5, 1.0, 2.0)
 """Seconds before each further try to write an outcome."""
 
+RECORD_WITHIN = 4.5
+"""Seconds for all of these: people must not wait longer for what has been done already."""
+
 
 class Confirming(Parts):
     """From a click to the outcome in the ledger; and what a dead process left claimed."""
@@ -287,16 +290,11 @@ class Confirming(Parts):
 
         It goes on being tried with every `recover`, and the message is then amended.
         """
-        for pause in (0.0, *_RECORD_TRIES):
-            await self._clock.sleep(pause)
-            try:
-                if await self._ledger.conclude(conclusion, self._owner):
-                    return conclusion
-            except LedgerError:
-                log.warning("kill.not_recorded", kill=conclusion.proposal.id, exc_info=True)
-            else:
-                log.error("kill.claim_lost", kill=conclusion.proposal.id)
-                return replace(conclusion, recorded=False)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RECORD_WITHIN):
+                recorded = await self._concluded(conclusion)
+                if recorded is not None:
+                    return replace(conclusion, recorded=recorded)
         self._unwritten[conclusion.proposal.id] = conclusion
         self._working.add(conclusion.proposal.id)
         log.error(
@@ -305,6 +303,20 @@ class Confirming(Parts):
             outcomes={r.id.pid: r.outcome.value for r in conclusion.results},
         )
         return replace(conclusion, recorded=False)
+
+    async def _concluded(self, conclusion: Conclusion) -> bool | None:
+        """Whether the ledger took it; False where the claim is another's, None where it fails."""
+        for pause in (0.0, *_RECORD_TRIES):
+            await self._clock.sleep(pause)
+            try:
+                if await self._ledger.conclude(conclusion, self._owner):
+                    return True
+            except LedgerError:
+                log.warning("kill.not_recorded", kill=conclusion.proposal.id, exc_info=True)
+            else:
+                log.error("kill.claim_lost", kill=conclusion.proposal.id)
+                return False
+        return None
 
     @asynccontextmanager
     async def _renewing(self, claimed: Proposal) -> AsyncIterator[None]:

@@ -27,6 +27,9 @@ ANSWER_WITHIN = 4.5
 
 With the way to Slack the answer stands within 5 s."""
 
+NOTE_WITHIN = 2.0
+"""Seconds that an answer waits for the ledger to note a look: it is no part of the answer."""
+
 RESOLVE_WITHIN = 2.0
 """Seconds that a cluster has to say whether it has a database that was named without one."""
 
@@ -222,8 +225,9 @@ class Parts:
         """Note the look; a ledger in trouble must not keep anyone from looking."""
         server = look.server
         try:
-            await self._ledger.looked(actor, channel_id, server.cluster, server.now, what)
-        except LedgerError:
+            async with asyncio.timeout(NOTE_WITHIN):
+                await self._ledger.looked(actor, channel_id, server.cluster, server.now, what)
+        except (LedgerError, TimeoutError):
             log.warning("ledger.look_not_recorded", cluster=look.server.cluster, exc_info=True)
             return False
         return True

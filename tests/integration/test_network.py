@@ -4,9 +4,11 @@ import asyncio
 import os
 import re
 import signal
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,13 +17,14 @@ import pytest
 
 from bot.answers import NothingToKill, Preview
 from bot.answers import Sessions as Shown
-from bot.errors import ClusterError
+from bot.errors import ClusterError, LedgerError
 from bot.grammar import KillRequest, SessionsRequest, Target, parse_kill
-from bot.kills import Actor, Conclusion, Outcome
+from bot.kills import Actor, Conclusion, Outcome, State
 from bot.ledger.sql import SqlLedger
-from bot.operations import Operations, Rules
+from bot.operations import Operations, Rules, confirming
+from bot.ports import Entry
 from bot.postgres.cluster import APPLICATION_NAME, PostgresCluster
-from tests.integration.conftest import BOT
+from tests.integration.conftest import BOT, Sessions
 from tests.integration.test_kills import QuickClock, lives
 from tests.proxy import Proxy
 from workspace.postgres import PostgresServer
@@ -31,6 +34,8 @@ CHANNEL = "C1"
 PATIENCE = 30.0
 PASSWORD = "right"
 SIGNAL = b"pg_terminate_backend"
+CLAIM = b"confirmed_action="
+OUTCOME = b"took="
 
 
 @dataclass
@@ -422,3 +427,116 @@ async def test_a_signal_whose_reply_is_lost_with_its_connection_is_unknown(
     assert amended.results[0].outcome is Outcome.UNKNOWN
     assert ("gone now" if arrives else "still there") in amended.results[0].detail
     assert await lives(scene.victim) is not arrives
+
+
+@dataclass
+class Far:
+    """A ledger in PostgreSQL behind a proxy, and a kill to be recorded there."""
+
+    proxy: Proxy
+    ledger: SqlLedger
+    ops: Operations
+    victim: asyncpg.Connection
+
+    async def preview(self) -> Preview:
+        request = parse_kill(f"{self.victim.get_server_pid()}")
+        assert isinstance(request, KillRequest)
+        shown = await self.ops.propose(ANA, CHANNEL, request)
+        assert isinstance(shown, Preview), shown
+        return shown
+
+    async def confirm(self, shown: Preview) -> Conclusion:
+        done = await self.ops.confirm(ANA, CHANNEL, shown.proposal.id)
+        assert isinstance(done, Conclusion), done
+        return done
+
+    async def recorded(self, shown: Preview) -> Entry:
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                with suppress(LedgerError):
+                    entry = await self.ledger.get(shown.proposal.id)
+                    assert entry is not None
+                    return entry
+                await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+async def far(shaky: PostgresServer, cluster: PostgresCluster, sessions: Sessions) -> AsyncIterator:
+    name = f"ledger_{uuid.uuid4().hex}"
+    await administer(shaky, f"create schema {name}")
+    async with Proxy(shaky) as proxy:
+        ledger = SqlLedger(f"{proxy.dsn()}?search_path={name}", time_limit=2.0)
+        await ledger.open()
+        ops = Operations({"main": cluster}, ledger, QuickClock(), rules=Rules(), owner="me")
+        yield Far(proxy, ledger, ops, await sessions.open("batch"))
+        await ledger.close()
+
+
+async def test_without_an_answer_of_the_ledger_there_is_nothing_to_confirm(far: Far) -> None:
+    far.proxy.swallow()
+    async with asyncio.timeout(PATIENCE):
+        assert isinstance(await far.ops.look(ANA, CHANNEL, SessionsRequest()), Shown)
+        with pytest.raises(LedgerError, match="did not answer within"):
+            await far.preview()
+
+    await far.proxy.heal()
+    shown = await far.preview()
+    assert shown.proposal.id == 1
+    assert (await far.confirm(shown)).recorded
+
+
+@pytest.mark.parametrize("arrives", [False, True])
+async def test_an_intent_that_the_ledger_does_not_confirm_signals_nothing(
+    far: Far, arrives: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The claim is lost on its way, or it stands there and its reply is lost."""
+    monkeypatch.setattr(confirming, "LEASE", timedelta(seconds=1))
+    shown = await far.preview()
+    # The second commit: one is of the reading before.
+    hold = far.proxy.hold(b"COMMIT", 2, answer=True) if arrives else far.proxy.hold(CLAIM)
+    work = asyncio.ensure_future(far.confirm(shown))
+    await hold.reached()
+    far.proxy.swallow()
+    with pytest.raises(LedgerError):
+        await work
+
+    await far.proxy.heal()
+    assert await lives(far.victim)
+    entry = await far.recorded(shown)
+    assert entry.proposal.state is (State.CLAIMED if arrives else State.PROPOSED)
+    if not arrives:
+        assert (await far.confirm(shown)).counts == {Outcome.TERMINATED: 1}
+        return
+    async with asyncio.timeout(PATIENCE):
+        while not (taken := await far.ops.recover()):
+            await asyncio.sleep(0.1)
+    assert taken[0].counts == {Outcome.INTERRUPTED: 1}
+    assert "the session is still there" in taken[0].results[0].detail
+    assert await lives(far.victim)
+
+
+async def test_an_outcome_that_the_ledger_does_not_take_is_told_and_recorded_later(
+    far: Far,
+) -> None:
+    shown = await far.preview()
+    hold = far.proxy.hold(OUTCOME)
+    work = asyncio.ensure_future(far.confirm(shown))
+    await hold.reached()
+    far.proxy.swallow()
+
+    conclusion = await work
+
+    assert not conclusion.recorded
+    assert conclusion.counts == {Outcome.TERMINATED: 1}
+    assert not await lives(far.victim)
+    await far.proxy.heal()
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            with suppress(LedgerError):
+                if written := await far.ops.recover():
+                    break
+            await asyncio.sleep(0.1)
+    assert written[0].recorded
+    entry = await far.recorded(shown)
+    assert entry.proposal.state is State.DONE
+    assert [result.outcome for result in entry.results] == [Outcome.TERMINATED]
