@@ -27,6 +27,7 @@ from bot.postgres.cluster import APPLICATION_NAME, PostgresCluster
 from tests.integration.conftest import BOT, Sessions
 from tests.integration.test_kills import QuickClock, lives
 from tests.proxy import Proxy
+from tests.servers import postgres
 from workspace.postgres import PostgresServer
 
 ANA = Actor("UANA", "T1")
@@ -93,7 +94,7 @@ async def ledger(tmp_path: Path) -> AsyncIterator[SqlLedger]:
 @pytest.fixture(scope="module")
 async def shaky() -> AsyncIterator[PostgresServer]:
     """A server that is stopped, restarted and crashed."""
-    async with PostgresServer() as server:
+    async with postgres() as server:
         await set_up(server)
         yield server
 
@@ -335,7 +336,7 @@ async def test_after_a_restart_or_a_crash_everything_is_anew(
 async def test_after_a_failover_the_preview_of_the_old_server_kills_nothing(scene: Scene) -> None:
     """The address leads to another server, whose sessions may have the very same pids."""
     shown = await scene.preview()
-    async with PostgresServer() as heir:
+    async with postgres() as heir:
         await set_up(heir)
         other = await scene.session(heir)
         scene.proxy.lead_to(heir)
@@ -357,7 +358,7 @@ CROWD = 20
 
 async def test_when_a_full_server_comes_back_the_bot_has_its_slots_before_the_crowd() -> None:
     """Twenty clients ask every two seconds for the eleven slots that they and the bot may have."""
-    async with PostgresServer(
+    async with postgres(
         settings={"max_connections": 14, "superuser_reserved_connections": 3}
     ) as full:
         await set_up(full)
