@@ -357,14 +357,14 @@ CROWD = 20
 
 
 async def test_when_a_full_server_comes_back_the_bot_has_its_slots_before_the_crowd() -> None:
-    """Twenty clients ask every two seconds for the eleven slots that they and the bot may have."""
+    """Twenty clients ask every five seconds for the eleven slots that they and the bot may have."""
     async with postgres(
         settings={"max_connections": 14, "superuser_reserved_connections": 3}
     ) as full:
         await set_up(full)
         main = PostgresCluster("main", full.dsn(user=BOT), "db-1.internal")
         await main.open()
-        crowd = [asyncio.ensure_future(insist(full, 2 * n / CROWD)) for n in range(CROWD)]
+        crowd = [asyncio.ensure_future(insist(full, 5 * n / CROWD)) for n in range(CROWD)]
         try:
             assert await full_house(full) == {BOT: 4, "batch": 7}
             os.kill(full.pid, signal.SIGINT)
@@ -379,7 +379,7 @@ async def test_when_a_full_server_comes_back_the_bot_has_its_slots_before_the_cr
 
 
 async def insist(server: PostgresServer, phase: float) -> None:
-    """Be connected; where that fails or ends, try again every two seconds."""
+    """Be connected; where that fails or ends, try again every five seconds."""
     await asyncio.sleep(phase)
     while True:
         with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
@@ -390,7 +390,7 @@ async def insist(server: PostgresServer, phase: float) -> None:
                     await asyncio.sleep(0.5)
             finally:
                 connection.terminate()
-        await asyncio.sleep(2)
+        await asyncio.sleep(5)
 
 
 async def full_house(server: PostgresServer) -> dict[str, int]:
