@@ -129,6 +129,8 @@ def test_an_ordinary_name_stays_as_it_is_in_the_text(name):
         ("*b*", "*~b*~"),
         ("_i_", "_~i_~"),
         (":boom:", ":~boom:"),
+        ("> quoted", "~&gt; quoted"),
+        ("\n>quoted", "~ &gt;quoted"),
         ("http://evil.com", "http:~//evil.~com"),
         ("a&lt;b", "a&amp;lt;b"),
         ("@here", "@~here"),
@@ -148,8 +150,14 @@ def test_no_name_in_the_text_can_begin_markup(name):
     assert re.fullmatch("(?:[^&<>]|&amp;|&lt;|&gt;)*", shown)
     if shown != name:
         assert not re.search(f"[@#*~`](?!{WORD_JOINER})", shown)
-        assert not re.search(r"\.[^\W\d_]|:/|:[a-z0-9+-]+:", shown)
+        assert not re.search(r"\.[^\W\d_]|:/|:[a-z0-9+-]+:|^ *&gt;", shown)
         assert not re.search(f"(?<![A-Za-z0-9])_(?!{WORD_JOINER})", shown)
+
+
+def test_a_name_and_a_colon_of_our_own_make_no_emoji():
+    for name in ("boom", "x:boom", ":boom", ":100"):
+        assert not re.search(":[a-z0-9]+:", lines.spoken((Quoted(name), ": no such role")))
+    assert lines.spoken((Quoted("db:5432"), ", ", "main")) == "db:5432, main"
 
 
 def test_only_a_users_id_becomes_a_mention():

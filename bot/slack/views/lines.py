@@ -6,13 +6,15 @@ quoted text can't end up where Slack reads markup.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bot.slack.views.text import NAME, escape, name_in_text, plain
+from bot.slack.views.text import NAME, WORD_JOINER, escape, name_in_text, plain
 
 _USER_ID = re.compile("[UW][A-Z0-9]{1,30}")
 _CHANNEL_ID = re.compile("[CDG][A-Z0-9]{1,30}")
+_HALF_AN_EMOJI = re.compile(r":[^\s:]+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,16 @@ def listed(parts: Line, *, last: str = "and", most: int = 30) -> Line:
 
 def spoken(*lines: Line) -> str:
     """Lines as a message's top-level `text`, which notifications and screen readers use."""
-    return "\n".join("".join(map(_spoken, line)) for line in lines)
+    return "\n".join(_without_emoji([_spoken(part) for part in line]) for line in lines)
+
+
+def _without_emoji(parts: Sequence[str]) -> str:
+    """Parts put together, without a quoted `:boom` and a colon of our own becoming one."""
+    spoken = ""
+    for part in parts:
+        halves = part.startswith(":") and _HALF_AN_EMOJI.search(spoken)
+        spoken += WORD_JOINER + part if halves else part
+    return spoken
 
 
 def _spoken(part: Part) -> str:

@@ -46,7 +46,9 @@ def name_in_text(name: str, most: int = NAME) -> str:
     """
     if _ORDINARY.fullmatch(name) and cost(name) <= most:
         return name
-    return _MARKUP.sub(lambda found: found[0] + WORD_JOINER, escape(plain(name, most)))
+    harmless = _MARKUP.sub(lambda found: found[0] + WORD_JOINER, escape(plain(name, most)))
+    # At the head of a line it would make a quotation of it.
+    return WORD_JOINER + harmless if harmless.lstrip().startswith("&gt;") else harmless
 
 
 def count(number: int, one: str, many: str | None = None) -> str:
