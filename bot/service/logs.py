@@ -10,6 +10,7 @@ import sys
 from typing import Literal
 
 import structlog
+from aiohttp.http_exceptions import HttpProcessingError
 
 _AT_LEAST = {
     "slack_sdk": logging.INFO,
@@ -53,6 +54,7 @@ def configure(level: str, form: Literal["json", "console"]) -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_fit_to_keep)
+    handler.addFilter(_without_what_was_sent)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -62,6 +64,16 @@ def configure(level: str, form: Literal["json", "console"]) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+
+
+def _without_what_was_sent(record: logging.LogRecord) -> bool:
+    """Take the bytes out of what aiohttp says of a request that is none; no failure of ours."""
+    error = record.exc_info[1] if record.exc_info else None
+    if record.name == "aiohttp.server" and isinstance(error, HttpProcessingError):
+        record.levelno, record.levelname = logging.INFO, "INFO"
+        record.msg, record.args = f"http.not_understood ({type(error).__name__})", ()
+        record.exc_info = None
+    return True
 
 
 def _fit_to_keep(record: logging.LogRecord) -> bool:

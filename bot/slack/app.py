@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import aiohttp
 import structlog
 from slack_bolt.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.errors import LedgerError, SettingsError, SlackDown
@@ -60,7 +61,7 @@ class SlackService:
         self._tasks = Tasks()
         self._stack = AsyncExitStack()
         self._transport: Transport = (
-            HttpMode(settings.port, operations.first_time)
+            HttpMode(settings.port, settings.signing_secret or "", operations.first_time)
             if settings.app_token is None
             else SocketMode(settings.app_token)
         )
@@ -72,13 +73,7 @@ class SlackService:
         it for ever in silence), `SlackDown` where Slack can't be asked.
         """
         session = await self._stack.enter_async_context(aiohttp.ClientSession())
-        client = AsyncWebClient(
-            token=self._settings.bot_token,
-            base_url=self._settings.api_url,
-            session=session,
-            # A post is never sent again after a lost connection: it might stand twice.
-            retry_handlers=[ShortRateLimits(max_retry_count=2)],
-        )
+        client = self._client(session, token=self._settings.bot_token)
         identity = await self._identify(client)
         directory = Directory(client, identity, self._settings.lists, self._clock)
         await directory.refresh_groups()
@@ -90,11 +85,16 @@ class SlackService:
             tasks=self._tasks,
             meter=self._meter,
         )
+
+        async def authorize() -> AuthorizeResult:
+            # Bolt would ask Slack in the first request's time, about the team that it names.
+            return AuthorizeResult(enterprise_id=None, team_id=identity.team_id)
+
         app = AsyncApp(
-            client=client,
-            signing_secret=self._settings.signing_secret,
-            # In Socket Mode nothing is signed: the socket itself is authenticated.
-            request_verification_enabled=self._settings.app_token is None,
+            client=self._client(session),
+            authorize=authorize,
+            # The transport does so, before anything is parsed.
+            request_verification_enabled=False,
         )
         commands.register(app, desk)
         actions.register(app, desk)
@@ -105,6 +105,15 @@ class SlackService:
         self._tasks.start(directory.keep_groups(), name="groups", optional=True)
         self._tasks.start(self._keep_recovering(desk), name="recovery", optional=True)
         log.info("slack.connected", mode=type(self._transport).__name__, team=identity.team_id)
+
+    def _client(self, session: aiohttp.ClientSession, token: str | None = None) -> AsyncWebClient:
+        return AsyncWebClient(
+            token=token,
+            base_url=self._settings.api_url,
+            session=session,
+            # A post is never sent again after a lost connection: it might stand twice.
+            retry_handlers=[ShortRateLimits(max_retry_count=2)],
+        )
 
     async def connected(self) -> bool:
         """Whether requests of Slack's can come in."""

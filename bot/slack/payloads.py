@@ -4,11 +4,26 @@ Everything here comes from outside; a field that is missing reads as empty, and 
 empty is refused later, never guessed.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bot.grammar import KILL, SESSIONS
 from bot.kills import Actor
+
+_COMMAND = (
+    *("command", "text", "user_id", "team_id", "channel_id", "channel_name"),
+    *("response_url", "trigger_id"),
+)
+_CLICK = ("response_url", "trigger_id")
+_CLICK_OBJECTS = ("user", "team", "enterprise", "container", "channel", "view")
+
+_ID_MOST = 64
+"""Characters of an id of Slack's: theirs have a quarter of it. They stand in log and ledger."""
+
+_UNFIT = re.compile("[\x00\ud800-\udfff]")
+"""What neither UTF-8 nor PostgreSQL can hold, though JSON can."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,13 +82,33 @@ class Click:
         return self.channel_id.startswith("D") or self.channel_name == "directmessage"
 
 
+def received(body: object) -> dict[str, Any] | None:
+    """The part of a request that is read; None for what is neither a command nor a click.
+
+    Nothing else gets to Bolt, which takes every field for what Slack's documentation says.
+    """
+    if not isinstance(body, Mapping):
+        return None
+    if body.get("command") in (KILL, SESSIONS):
+        return {name: _text(body, name) for name in _COMMAND if name in body}
+    action = _first(body.get("actions"))
+    if body.get("type") != "block_actions" or not isinstance(action.get("action_id"), str):
+        return None
+    return {
+        "type": "block_actions",
+        "actions": [{**action, "action_id": _text(action, "action_id")}],
+        **{name: _text(body, name) for name in _CLICK if name in body},
+        **{name: value for name in _CLICK_OBJECTS if (value := _map(body, name))},
+    }
+
+
 def command(payload: Mapping[str, Any]) -> Command:
     """Read a slash command's payload."""
     return Command(
         command=_text(payload, "command"),
         text=_text(payload, "text"),
-        actor=Actor(_text(payload, "user_id"), _text(payload, "team_id")),
-        channel_id=_text(payload, "channel_id"),
+        actor=Actor(_id(payload, "user_id"), _id(payload, "team_id")),
+        channel_id=_id(payload, "channel_id"),
         channel_name=_text(payload, "channel_name"),
         response_url=_text(payload, "response_url"),
     )
@@ -89,10 +124,10 @@ def click(body: Mapping[str, Any]) -> Click:
     return Click(
         action_id=_text(action, "action_id"),
         value=_text(_map(action, "selected_option") or action, "value"),
-        actor=Actor(_text(user, "id"), _text(user, "team_id")),
-        channel_id=_text(container, "channel_id") or _text(channel, "id"),
+        actor=Actor(_id(user, "id"), _id(user, "team_id")),
+        channel_id=_id(container, "channel_id") or _id(channel, "id"),
         channel_name=_text(channel, "name"),
-        message_ts="" if ephemeral else _text(container, "message_ts"),
+        message_ts="" if ephemeral else _id(container, "message_ts"),
         ephemeral=ephemeral,
         response_url=_text(body, "response_url"),
         trigger_id=_text(body, "trigger_id"),
@@ -108,7 +143,11 @@ def _view(view: Mapping[str, Any]) -> View | None:
 
 def _text(payload: Mapping[str, Any], key: str) -> str:
     value = payload.get(key)
-    return value if isinstance(value, str) else ""
+    return _UNFIT.sub("\ufffd", value) if isinstance(value, str) else ""
+
+
+def _id(payload: Mapping[str, Any], key: str) -> str:
+    return _text(payload, key)[:_ID_MOST]
 
 
 def _map(payload: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -1,13 +1,24 @@
-"""How Slack's requests reach the app: Socket Mode, or HTTP behind a balancer."""
+"""How Slack's requests reach the app: Socket Mode, or HTTP behind a balancer.
 
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+Either way the app gets the fields that are read here and no others, as an envelope of
+Socket Mode has them: parsed, and from Slack.
+"""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+from urllib.parse import parse_qsl
 
 import structlog
 from aiohttp import web
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp, AsyncBoltRequest
-from slack_bolt.response import BoltResponse
+from slack_sdk.signature import SignatureVerifier
+from slack_sdk.socket_mode.aiohttp import SocketModeClient
+from slack_sdk.socket_mode.request import SocketModeRequest
+
+from bot.slack import payloads
 
 log = structlog.get_logger(__name__)
 
@@ -16,8 +27,19 @@ PATH = "/slack/events"
 PING_EVERY = 5.0
 """Seconds between two looks at the socket: a lost one is found out about that soon."""
 
+BODY_MOST = 2**20
+"""Bytes of a request. A click brings its message along, whose blocks come to a tenth of it."""
+
+BODY_WITHIN = 5.0
+"""Seconds for a request's body to come. Slack gives up on an answer after 3."""
+
+LINGER = 2.0
+"""Seconds for which the rest of a refused body is read, so that the refusal is."""
+
+IDLE_WITHIN = 75.0
+"""Seconds that a connection may be without a whole request: more than balancers keep theirs."""
+
 FirstTime = Callable[[str], Awaitable[bool]]
-Next = Callable[[], Awaitable[BoltResponse]]
 
 
 class Transport(Protocol):
@@ -33,6 +55,21 @@ class Transport(Protocol):
         """Take no more."""
 
 
+class _Envelopes(AsyncSocketModeHandler):
+    """Bolt's handler, for the envelopes that hold a command or a click."""
+
+    async def handle(  # type: ignore[override]
+        self, client: SocketModeClient, req: SocketModeRequest
+    ) -> None:
+        """Hand an envelope to the app; one that is of no use stays unacknowledged."""
+        body = payloads.received(req.payload)
+        if body is None:
+            log.info("slack.not_for_us", type=req.type)
+            return
+        req.payload = body
+        await super().handle(client, req)
+
+
 class SocketMode:
     """One outgoing WebSocket; Slack needs no way in."""
 
@@ -42,7 +79,7 @@ class SocketMode:
 
     async def open(self, app: AsyncApp) -> None:
         """Connect. The token was tried before: with a bad one this would try for ever."""
-        self._handler = AsyncSocketModeHandler(app, self._app_token, ping_interval=PING_EVERY)
+        self._handler = _Envelopes(app, self._app_token, ping_interval=PING_EVERY)
         await self._handler.connect_async()  # type: ignore[no-untyped-call]
 
     async def connected(self) -> bool:
@@ -61,36 +98,74 @@ class SocketMode:
 class HttpMode:
     """Slack posts to `/slack/events`.
 
-    Bolt checks the signature (HMAC-SHA256 of `v0:timestamp:body`) and that the timestamp
-    is at most 300 s off, before anything else sees the request. A signature that was seen
-    before, by whichever replica, is a replay.
+    Before anything reads a request its signature is checked (HMAC-SHA256 of
+    `v0:timestamp:body`), and that its timestamp is at most 300 s off. A signature that was
+    seen before, by whichever replica, is a replay.
     """
 
-    def __init__(self, port: int, first_time: FirstTime, host: str = "0.0.0.0") -> None:  # noqa: S104  behind a balancer
+    def __init__(
+        self,
+        port: int,
+        signing_secret: str,
+        first_time: FirstTime,
+        host: str = "0.0.0.0",  # noqa: S104  behind a balancer
+    ) -> None:
         self._host, self._port = host, port
+        self._verifier = SignatureVerifier(signing_secret)
         self._first_time = first_time
         self._runner: web.AppRunner | None = None
 
     async def open(self, app: AsyncApp) -> None:
         """Listen. Raises `OSError` where the port is taken."""
 
-        @app.middleware
-        async def refuse_replays(request: AsyncBoltRequest, next: Next) -> BoltResponse:  # noqa: A002  Bolt's word
-            signature = request.headers.get("x-slack-signature", [""])[0]
-            if not await self._first_time(signature):
-                log.warning("http.replayed")
-                return BoltResponse(status=401, body="")
-            return await next()
-
         async def receive(request: web.Request) -> web.Response:
-            return await _dispatch(app, request)
+            try:
+                async with asyncio.timeout(BODY_WITHIN):
+                    body = await request.read()
+            except TimeoutError:
+                return web.Response(status=408)
+            except (web.RequestPayloadError, ConnectionError):
+                return web.Response(status=400)
+            return await self._receive(app, body, request.headers)
 
-        server = web.Application()
+        server = web.Application(client_max_size=BODY_MOST)
         server.router.add_post(PATH, receive)
-        self._runner = web.AppRunner(server, access_log=None)
+        self._runner = web.AppRunner(
+            server, access_log=None, keepalive_timeout=IDLE_WITHIN, lingering_time=LINGER
+        )
         await self._runner.setup()
         await web.TCPSite(self._runner, self._host, self._port).start()
         log.info("http.listening", port=self._port, path=PATH)
+
+    async def _receive(
+        self, app: AsyncApp, body: bytes, headers: Mapping[str, str]
+    ) -> web.Response:
+        if b"ssl_check=1" in body.split(b"&"):
+            # Slack looks at the certificate now and then, and signs nothing.
+            return web.Response()
+        if not self._is_signed(body, headers):
+            log.info("http.not_signed")
+            return web.Response(status=401)
+        if not await self._first_time(headers["x-slack-signature"]):
+            log.warning("http.replayed")
+            return web.Response(status=401)
+        try:
+            payload = _payload(body)
+        except (ValueError, RecursionError) as error:
+            log.info("http.not_understood", error=type(error).__name__)
+            return web.Response(status=400)
+        received = payloads.received(payload)
+        if received is None:
+            log.info("slack.not_for_us")
+            return web.Response(status=404)
+        return await _dispatch(app, received)
+
+    def _is_signed(self, body: bytes, headers: Mapping[str, str]) -> bool:
+        try:
+            return self._verifier.is_valid_request(body, headers)
+        except (ValueError, TypeError):
+            # No number, no ASCII, no UTF-8: nothing that Slack has signed.
+            return False
 
     async def connected(self) -> bool:
         """Whether it listens."""
@@ -103,14 +178,17 @@ class HttpMode:
             self._runner = None
 
 
-async def _dispatch(app: AsyncApp, request: web.Request) -> web.Response:
-    answer = await app.async_dispatch(
-        AsyncBoltRequest(
-            body=(await request.read()).decode("utf-8", errors="replace"),
-            query=request.query_string,
-            headers={name: [value] for name, value in request.headers.items()},
-        )
-    )
+def _payload(body: bytes) -> object:
+    """What a form holds: a command's fields, or the JSON of an interaction.
+
+    Raises `ValueError` for what is no such form, `RecursionError` for JSON without end.
+    """
+    fields = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=100))
+    return json.loads(fields["payload"]) if "payload" in fields else fields
+
+
+async def _dispatch(app: AsyncApp, received: dict[str, Any]) -> web.Response:
+    answer = await app.async_dispatch(AsyncBoltRequest(body=received, mode="socket_mode"))
     return web.Response(
         status=answer.status,
         text=answer.body,

@@ -45,6 +45,7 @@ class Bot:
             env={**_inherited(), **self.environment, "PYTHONPATH": str(ROOT)},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
+            limit=2**24,  # of a line
         )
         self._reader = asyncio.create_task(self._read())
 
@@ -147,12 +148,17 @@ def mode() -> str:
     return "socket"
 
 
-@pytest.fixture
-def port() -> int:
-    """A free port, for a bot in HTTP mode."""
+def free_port() -> int:
+    """A port that nobody listens on now."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         return found.getsockname()[1]
+
+
+@pytest.fixture
+def port() -> int:
+    """Where a bot in HTTP mode listens."""
+    return free_port()
 
 
 @pytest.fixture

@@ -1,18 +1,12 @@
 """The port for machines: is it alive, is it ready, what has it done."""
 
-import socket
 from collections.abc import Callable
 
 import aiohttp
 
+from tests.e2e.conftest import free_port
 from tests.integration.conftest import Sessions
 from workspace import Person, Workspace
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 async def get(port: int, path: str) -> tuple[int, str]:

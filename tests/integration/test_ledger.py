@@ -1190,6 +1190,23 @@ async def test_a_request_is_new_once_for_all_replicas(ledger: SqlLedger) -> None
     assert sorted(answers) == [False, False, False, False, True]
 
 
+async def test_a_request_is_remembered_for_as_long_as_its_signature_is_good(
+    ledger: SqlLedger,
+) -> None:
+    """300 s before and after its timestamp: that of the future is good for ten minutes."""
+    for signature, minutes in (("v0=old", 11), ("v0=young", 9)):
+        assert await ledger.first_time(signature)
+        async with ledger._transaction(ledger._writer) as connection:
+            await connection.execute(
+                sqlalchemy.update(schema.signatures)
+                .where(schema.signatures.c.signature == signature)
+                .values(at=ledger._store.after(-timedelta(minutes=minutes)))
+            )
+    assert not await ledger.first_time("v0=young")
+    kept = {row["signature"] for row in await rows(ledger, schema.signatures)}
+    assert kept == {"v0=young"}
+
+
 # One look at it, for a check
 
 
