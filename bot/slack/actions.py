@@ -4,6 +4,7 @@ Each click is acknowledged at once and authorized afresh right after; what a but
 carries is no authority.
 """
 
+import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -35,11 +36,19 @@ from bot.slack.views.session import Opened
 Listener = Callable[[Desk, Click, Admitted], Awaitable[None]]
 T = TypeVar("T")
 
+OTHER_VERSION = "this button is of another version of the bot: type the command again"
+
 
 def register(app: AsyncApp, desk: Desk) -> None:
     """Give the app a listener for every action that the views use."""
     for action_id, (right, listener) in LISTENERS.items():
         app.action(action_id.pattern)(_handler(desk, action_id, right, listener))
+
+    @app.action(re.compile(""))
+    async def no_such_action(ack: AsyncAck, body: dict[str, Any]) -> None:
+        """Whatever none of the listeners before takes: a button of a bot that has gone."""
+        await ack()
+        desk.start(_in_place(payloads.click(body)), _not_ours())
 
 
 def _handler(
@@ -48,32 +57,34 @@ def _handler(
     async def handle(ack: AsyncAck, body: dict[str, Any]) -> None:
         started = time.monotonic()
         await ack()
-        click = payloads.click(body)
+        click = _in_place(payloads.click(body))
         desk.meter.acknowledged(action_id, time.monotonic() - started)
-        if click.view is not None:
-            # A modal has no channel of its own: it acts where it was opened, which the
-            # gate is asked about like any other place.
-            click = replace(click, channel_id=_channel_of(click.view))
         desk.start(click, _authorized(desk, click, right, listener))
 
     return handle
 
 
-def _channel_of(view: payloads.View) -> str:
+def _in_place(click: Click) -> Click:
+    """A modal has no channel of its own: it acts where it was opened.
+
+    The gate is asked about that like about any other place.
+    """
+    if click.view is None:
+        return click
     try:
-        return Opened.decode(view.private_metadata).channel_id
+        return replace(click, channel_id=Opened.decode(click.view.private_metadata).channel_id)
     except ValueError:
-        return ""
+        return replace(click, channel_id="")
+
+
+async def _not_ours() -> None:
+    raise UsageError("", OTHER_VERSION)
 
 
 async def _authorized(desk: Desk, click: Click, right: Right, listener: Listener) -> None:
     admitted = await desk.gate.admit(right, click)
     if isinstance(admitted, Denied) and not await _own_preview(desk, click):
         await desk.deny(click, admitted, f"{click.action_id} {click.value}")
-        if click.view is not None:
-            # A message to them alone may not reach the channel; the modal is before them.
-            words = f"You may not ({admitted.why}). Nothing was done; the attempt is on record."
-            await modals.says(desk, click, _opened(click), words)
     else:
         await listener(desk, click, admitted if isinstance(admitted, Admitted) else Admitted())
 
@@ -91,9 +102,7 @@ def _read(decode: Callable[[str], T], value: str) -> T:
     try:
         return decode(value)
     except ValueError as error:
-        raise UsageError(
-            "", "this button is of another version of the bot: type the command again"
-        ) from error
+        raise UsageError("", OTHER_VERSION) from error
 
 
 # --- sessions ------------------------------------------------------------------------

@@ -13,10 +13,13 @@ from bot.errors import BotError, ClusterError, LedgerError, TargetError, UsageEr
 from bot.operations import Operations
 from bot.ports import Meter
 from bot.slack.delivery import Delivery
+from bot.slack.failures import FAILURES, code_of
 from bot.slack.gate import Denied, Gate
 from bot.slack.payloads import Click, Command
 from bot.slack.tasks import Tasks
 from bot.slack.views import errors
+from bot.slack.views import session as session_view
+from bot.slack.views.actions import ActionId
 from bot.slack.views.message import Message
 
 log = structlog.get_logger(__name__)
@@ -77,13 +80,13 @@ class Desk:
                         request.channel_id, message, response_url=request.response_url
                     )
                 else:
-                    await self.whisper(request, message)
+                    await self.say(request, message)
             except BotError as error:
                 log.info("request.refused", error=type(error).__name__)
-                await self.whisper(request, self.explain(request, error))
+                await self.say(request, self.explain(request, error))
             except Exception:
                 log.exception("request.failed")
-                await self.whisper(request, errors.unknown(reference))
+                await self.say(request, errors.unknown(reference))
 
     async def acknowledged(
         self, request: Command | Click, listener: Callable[[], Awaitable[None]]
@@ -121,13 +124,27 @@ class Desk:
     async def deny(self, request: Command | Click, denied: Denied, what: str) -> None:
         """Record a refused attempt and say so, to the one who tried."""
         await self.record(request, denied, what)
-        await self.whisper(request, denied.message)
+        await self.say(request, denied.message)
 
     async def record(self, request: Command | Click, denied: Denied, what: str) -> None:
         """Record a refused attempt."""
         log.info("request.denied", why=denied.why, **_of(request))
         self.meter.refused(_what(request))
         await self.operations.refused(request.actor, request.channel_id, what, denied.why)
+
+    async def say(self, request: Command | Click, message: Message) -> None:
+        """Answer the one who asked, alone: in the modal that they pressed, if it was one."""
+        if not (isinstance(request, Click) and request.view is not None):
+            await self.whisper(request, message)
+            return
+        view = request.view
+        try:
+            await self.client.views_update(
+                view_id=view.id, view=session_view.told(message, view.private_metadata)
+            )
+        except FAILURES as error:
+            log.info("modal.not_updated", error=code_of(error))
+            await self.whisper(request, message)
 
     async def whisper(self, request: Command | Click, message: Message) -> None:
         """Answer the one who asked, alone."""
@@ -140,10 +157,11 @@ class Desk:
 
 
 def _what(request: Command | Click) -> str:
-    """The command, or the action's id without its number."""
+    """The command, or the action's id without its number; one of a few words in any case."""
     if isinstance(request, Command):
         return request.command
-    return ".".join(request.action_id.split(".")[:2])
+    known = (action for action in ActionId if action.pattern.match(request.action_id))
+    return next(known, "unknown")
 
 
 def _of(request: Command | Click) -> dict[str, str]:

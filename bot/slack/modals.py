@@ -7,15 +7,16 @@ filled when PostgreSQL has answered.
 from typing import Any
 
 import structlog
-from slack_sdk.errors import SlackApiError
 
 from bot.answers import Gone
 from bot.errors import BotError
 from bot.policy import Right
 from bot.slack.desk import Desk
-from bot.slack.failures import code_of
+from bot.slack.failures import FAILURES, code_of
 from bot.slack.payloads import Click
+from bot.slack.views import errors
 from bot.slack.views import session as session_view
+from bot.slack.views.lines import Quoted
 from bot.slack.views.session import Opened
 
 log = structlog.get_logger(__name__)
@@ -23,9 +24,13 @@ log = structlog.get_logger(__name__)
 
 async def show(desk: Desk, click: Click, opened: Opened) -> None:
     """Open the modal and fill it."""
-    answer = await desk.client.views_open(
-        trigger_id=click.trigger_id, view=session_view.placeholder(opened)
-    )
+    try:
+        answer = await desk.client.views_open(
+            trigger_id=click.trigger_id, view=session_view.placeholder(opened)
+        )
+    except FAILURES as error:
+        await _not_shown(desk, click, error)
+        return
     view: dict[str, Any] = answer["view"]
     await _fill(desk, click, opened, view_id=str(view["id"]), view_hash=str(view["hash"]))
 
@@ -41,7 +46,7 @@ async def says(desk: Desk, click: Click, opened: Opened, words: str) -> None:
     if click.view is not None:
         view = session_view.last_word(opened, words)
         # Without a hash: this is the last word, whatever refresh is still under way.
-        await _update(desk, view, click.view.id, None)
+        await _update(desk, click, view, click.view.id, None)
 
 
 async def _fill(
@@ -57,21 +62,29 @@ async def _fill(
         )
     except BotError as error:
         why = desk.explain(click, error).blocks
-        await _update(desk, session_view.trouble(opened, why), view_id, view_hash)
+        await _update(desk, click, session_view.trouble(opened, why), view_id, view_hash)
         return
     if isinstance(answer, Gone):
         view = session_view.gone(opened, answer)
     else:
         view = session_view.session(opened, answer)
-    await _update(desk, view, view_id, view_hash)
+    await _update(desk, click, view, view_id, view_hash)
 
 
-async def _update(desk: Desk, view: dict[str, Any], view_id: str, view_hash: str | None) -> None:
+async def _update(
+    desk: Desk, click: Click, view: dict[str, Any], view_id: str, view_hash: str | None
+) -> None:
     try:
         await desk.client.views_update(view_id=view_id, hash=view_hash, view=view)
-    except SlackApiError as error:
-        code = code_of(error)
-        if code not in {"hash_conflict", "not_found"}:
-            raise
-        # Somebody closed it, or a newer refresh was faster: nothing is owed any more.
-        log.info("modal.not_updated", error=code)
+    except FAILURES as error:
+        if code_of(error) in {"hash_conflict", "not_found"}:
+            # Somebody closed it, or a newer refresh was faster: nothing is owed any more.
+            log.info("modal.not_updated", error=code_of(error))
+        else:
+            await _not_shown(desk, click, error)
+
+
+async def _not_shown(desk: Desk, click: Click, error: BaseException) -> None:
+    """Slack took too long, or will not have it: a modal has its few seconds, once."""
+    log.warning("modal.not_shown", error=code_of(error))
+    await desk.whisper(click, errors.no_window(code_of(error)))

@@ -86,7 +86,9 @@ async def test_a_session_whole_in_a_modal(
     await ana.sees_modal("balance = 4711")
 
     await vera.click("Terminate…")
-    await vera.sees("You may not end sessions here", channel="incidents")
+    await vera.sees_modal("You may not end sessions here", "the attempt is on record")
+    await vera.click("Refresh")
+    await vera.sees_modal("balance = ?")
     await ana.click("Terminate…")
     await ana.sees_modal("preview stands in the channel")
     await ana.close_modal()

@@ -44,7 +44,7 @@ class ActionId(StrEnum):
     @property
     def pattern(self) -> re.Pattern[str]:
         """What the id looks like, numbered or not."""
-        return re.compile(rf"^{re.escape(self)}(\.\d+)?$")
+        return re.compile(rf"\A{re.escape(self)}(\.[0-9]+)?\Z")
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,13 @@ def unknown(reference: str) -> Message:
     )
 
 
+def no_window(code: str) -> Message:
+    """Slack did not take a modal, for the reason that its code names."""
+    return message(
+        [("Slack did not show the window (", Quoted(code, code=True), "). Choose it once more.")]
+    )
+
+
 def for_you_alone(answer: Message, why: Place) -> Message:
     """Add to an answer why it went to the requester alone."""
     words = "for you alone: another workspace shares this channel"

@@ -5,6 +5,7 @@ stand with its literals: to those who may kill, to them alone.
 """
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +18,13 @@ from bot.slack.views import blocks, cluster
 from bot.slack.views.actions import ActionId, RowRef
 from bot.slack.views.blocks import Block
 from bot.slack.views.lines import Line, Quoted, strong
+from bot.slack.views.message import Message
 from bot.slack.views.text import age, clock, count, dotted, plain, timestamp
 from bot.slack.views.tree import indented
 
 View = dict[str, Any]
+
+_CHANNEL_ID = re.compile("[A-Z0-9]{1,64}")
 
 CALLBACK_ID = "session"
 _TITLE = 24
@@ -47,8 +51,11 @@ class Opened:
         """The inverse. Raises `ValueError`."""
         try:
             item = json.loads(text)
-            return cls(RowRef.decode(str(item["row"])), str(item["channel"]))
-        except (KeyError, TypeError) as error:
+            row, channel_id = item["row"], item["channel"]
+            if not isinstance(row, str) or not _CHANNEL_ID.fullmatch(channel_id):
+                raise ValueError("no session")
+            return cls(RowRef.decode(row), channel_id)
+        except (KeyError, TypeError, RecursionError) as error:
             raise ValueError("no session that a modal of ours carries") from error
 
 
@@ -67,6 +74,15 @@ def last_word(opened: Opened, words: str) -> View:
     return trouble(opened, [blocks.paragraph((words,))])
 
 
+def told(message: Message, private_metadata: str) -> View:
+    """An answer in the modal's place, with the way back where it is known what it showed."""
+    try:
+        opened = Opened.decode(private_metadata)
+    except ValueError:
+        return _window("pg-sessions", "", list(message.blocks))
+    return _modal(opened, [*message.blocks, *_refresh(opened)])
+
+
 def gone(opened: Opened, answer: Gone) -> View:
     """The session is no longer there; another one under its pid is not shown for it."""
     line: Line = (f"pid {answer.id.pid} is already gone from ", Quoted(answer.cluster), ".")
@@ -79,11 +95,14 @@ def session(opened: Opened, answer: Inspection) -> View:
 
 
 def _modal(opened: Opened, contents: list[Block]) -> View:
-    title = f"pid {opened.row.id.pid}"[:_TITLE]
+    return _window(f"pid {opened.row.id.pid}"[:_TITLE], opened.encode(), contents)
+
+
+def _window(title: str, private_metadata: str, contents: list[Block]) -> View:
     return {
         "type": "modal",
         "callback_id": CALLBACK_ID,
-        "private_metadata": opened.encode(),
+        "private_metadata": private_metadata,
         "title": {"type": "plain_text", "text": title, "emoji": False},
         "close": {"type": "plain_text", "text": "Close", "emoji": False},
         "blocks": contents[:100],
