@@ -16,7 +16,6 @@ from bot.slack.failures import FAILURES, code_of
 from bot.slack.payloads import Click
 from bot.slack.views import errors
 from bot.slack.views import session as session_view
-from bot.slack.views.lines import Quoted
 from bot.slack.views.session import Opened
 
 log = structlog.get_logger(__name__)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tests.e2e.conftest import Bot
 from tests.integration.conftest import Sessions
 from workspace import Person, Workspace
+from workspace.blocks import elements
 
 NAMES = [
     "<!channel>",
@@ -91,3 +93,24 @@ async def test_what_slack_and_phones_do_to_text_means_what_was_typed(
     pid = str(held.get_server_pid())
     await ana.command("/pg-kill app=“on call” xact>0s — it’s in the way", channel="incidents")
     await ana.sees("Terminate 1 session on main?", pid, "it’s in the way")
+
+
+async def test_a_button_of_another_version_says_so(
+    bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
+) -> None:
+    """Its id or what it carries is not of this one: nothing is done, and it is answered."""
+    held = await sessions.open("batch", app="old button")
+    preview = await ana.command('/pg-kill app="old button"', channel="incidents")
+    button = next(e for e in elements(list(preview.blocks)) if e.action_id == "kill.terminate")
+    said = preview
+    for changed in (
+        {"action_id": "kill.all"},
+        {"value": "v2:1"},
+        {"action_id": "kill.terminate\n"},
+    ):
+        await slack.interactions.click_in_message(
+            ana.user, preview, replace(button, element={**button.element, **changed}), {}
+        )
+        said = await ana.sees("of another version of the bot", "Only visible to you", after=said)
+    assert "Unhandled" not in bot.output
+    assert await held.fetchval("select true")

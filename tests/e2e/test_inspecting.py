@@ -107,3 +107,22 @@ async def test_a_session_that_is_gone_is_said_to_be_gone(
     await session.close()
     await ana.choose("Show a session", pid)
     await ana.sees_modal("already gone")
+
+
+async def test_a_window_that_slack_does_not_show_is_told_of(
+    bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
+) -> None:
+    session = await sessions.open("web", "other_db")
+    pid = str(session.get_server_pid())
+    await ana.command("/pg-sessions other_db", channel="incidents")
+    slack.faults.fail("views.open", times=1)
+    await ana.choose("Show a session", pid)
+    said = await ana.sees("did not show the window (internal_error)", "Only visible to you")
+    await ana.click("Refresh")
+    await slack.called("chat.update")
+    await ana.choose("Show a session", pid)
+    await ana.sees_modal(pid, "as of")
+    slack.faults.fail("views.update", times=1)
+    await ana.click("Refresh")
+    await ana.sees("did not show the window", channel="incidents", after=said)
+    assert "request.failed" not in bot.output

@@ -67,8 +67,11 @@ def test_a_pattern_takes_the_plain_and_the_numbered_id_and_no_other():
     pattern = ActionId.SESSIONS_CHOOSE.pattern
     assert pattern.match("sessions.choose")
     assert pattern.match(ActionId.SESSIONS_CHOOSE.numbered(3))
-    for other in ("sessions.chooser", "sessions.choose.", "sessionsxchoose", "a.sessions.choose"):
-        assert not pattern.match(other)
+    for other in (
+        *("sessions.chooser", "sessions.choose.", "sessionsxchoose", "a.sessions.choose"),
+        *("sessions.choose\n", "sessions.choose.٣", "sessions.choose.1.2"),
+    ):
+        assert not pattern.search(other)
 
 
 def test_no_id_is_another_ones_pattern():

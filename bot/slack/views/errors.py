@@ -106,9 +106,9 @@ def unknown(reference: str) -> Message:
 
 def no_window(code: str) -> Message:
     """Slack did not take a modal, for the reason that its code names."""
-    return message(
-        [("Slack did not show the window (", Quoted(code, code=True), "). Choose it once more.")]
-    )
+    # A menu that shows an entry already does not send it again.
+    again = "Refresh, and try once more."
+    return message([("Slack did not show the window (", Quoted(code, code=True), f"). {again}")])
 
 
 def for_you_alone(answer: Message, why: Place) -> Message:
