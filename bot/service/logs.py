@@ -2,25 +2,27 @@
 
 Nothing secret gets here: tokens and URLs are `SecretStr`, commands and queries are never
 logged. The standard library's records (Bolt's, the SDK's, the driver's) take the same way
-out.
+out; what their errors tell of the URLs that were asked is masked.
 """
 
 import logging
+import re
 import sys
 from typing import Literal
 
 import structlog
 from aiohttp.http_exceptions import HttpProcessingError
 
-_AT_LEAST = {
-    "slack_sdk": logging.INFO,
-    "slack_bolt": logging.INFO,
-    "aiohttp": logging.INFO,
-    "asyncio": logging.INFO,
-    "sqlalchemy": logging.WARNING,
-    "aiosqlite": logging.WARNING,
-}
-"""Libraries whose lower lines hold payloads, tokens and statements."""
+_AT_LEAST = {"sqlalchemy": logging.WARNING, "aiosqlite": logging.WARNING}
+"""Of other libraries: their lower lines hold statements. Those of all hold payloads below INFO."""
+
+_REST = r"[^\s'\"\\]"
+_SECRET = re.compile(
+    r"xox[a-z]-[\w-]+|xapp-[\w-]+"  # a token
+    rf"|(?<=ticket=)(?:(?!&){_REST})+"  # what lets a socket in
+    rf"|(?<=/commands/)\w{_REST}*|(?<=/actions/)\w{_REST}*"  # a response_url
+    rf"|(?<=://)(?:(?![@/]){_REST})*:(?:(?![@/]){_REST})*(?=@)"  # a role and its password
+)
 
 # Without the frames' locals: these hold passwords, tokens and queries.
 _traces = structlog.processors.ExceptionRenderer(
@@ -37,7 +39,7 @@ def configure(level: str, form: Literal["json", "console"]) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
-    last: list[structlog.typing.Processor] = (
+    rendered: list[structlog.typing.Processor] = (
         [_traces, structlog.processors.JSONRenderer()]
         if form == "json"
         else [
@@ -46,6 +48,7 @@ def configure(level: str, form: Literal["json", "console"]) -> None:
             )
         ]
     )
+    last: list[structlog.typing.Processor] = [*rendered, _masked]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.stdlib.BoundLogger,
@@ -81,4 +84,10 @@ def _fit_to_keep(record: logging.LogRecord) -> bool:
 
     At the handler, since Bolt gives its loggers levels of their own.
     """
-    return record.levelno >= _AT_LEAST.get(record.name.partition(".")[0], logging.NOTSET)
+    library = record.name.partition(".")[0]
+    return library == "bot" or record.levelno >= _AT_LEAST.get(library, logging.INFO)
+
+
+def _masked(_: object, __: str, line: structlog.typing.EventDict) -> str:
+    """The line as it goes out, after its renderer."""
+    return _SECRET.sub("…", str(line))

@@ -16,6 +16,7 @@ from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp, AsyncBoltRequest
 from slack_sdk.signature import SignatureVerifier
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
+from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
 from bot.slack import payloads
@@ -76,11 +77,23 @@ class SocketMode:
     def __init__(self, app_token: str) -> None:
         self._app_token = app_token
         self._handler: AsyncSocketModeHandler | None = None
+        self._renewer: asyncio.Task[None] | None = None
 
     async def open(self, app: AsyncApp) -> None:
         """Connect. The token was tried before: with a bad one this would try for ever."""
         self._handler = _Envelopes(app, self._app_token, ping_interval=PING_EVERY)
+        self._renewer = asyncio.create_task(self._renew(self._handler.client), name="socket-url")
         await self._handler.connect_async()  # type: ignore[no-untyped-call]
+
+    async def _renew(self, client: AsyncBaseSocketModeClient) -> None:
+        """Have the SDK ask for another URL where one leads nowhere.
+
+        A URL of a socket is good once and not for long; the SDK tries the same for ever.
+        """
+        while True:
+            await asyncio.sleep(PING_EVERY)
+            if not await client.is_connected():
+                client.wss_uri = None  # type: ignore[assignment]
 
     async def connected(self) -> bool:
         """Whether the socket is up."""
@@ -91,6 +104,8 @@ class SocketMode:
 
     async def close(self) -> None:
         """Close the socket."""
+        if self._renewer is not None:
+            self._renewer.cancel()
         if self._handler is not None:
             await self._handler.close_async()  # type: ignore[no-untyped-call]
 

@@ -1,5 +1,7 @@
 """Slack at its worst: what is asked is still answered."""
 
+import pytest
+
 from tests.e2e.conftest import Bot
 from tests.integration.conftest import Sessions
 from workspace import Person, Workspace
@@ -23,6 +25,20 @@ async def test_after_slack_refreshes_the_socket_the_bot_goes_on(
     await slack.connected(seconds=LONG)
     await ana.command("/pg-sessions some_db", channel="incidents", seconds=LONG)
     await ana.sees("some_db on main")
+
+
+async def test_a_socket_that_slack_refuses_is_asked_for_anew(
+    bot: Bot, slack: Workspace, ana: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its URL is good once, and not for long: whoever comes too late has to ask again."""
+    with monkeypatch.context() as late:
+        late.setattr(slack.server.sockets, "new_ticket", lambda: "a-ticket-of-yesterday")
+        slack.server.sockets.cut()
+        await bot.says("Failed to connect")
+    await slack.connected(seconds=LONG)
+    await ana.command("/pg-sessions some_db", channel="incidents", seconds=LONG)
+    await ana.sees("some_db on main")
+    assert "a-ticket-of-yesterday" not in bot.output
 
 
 async def test_a_rate_limit_is_waited_out(bot: Bot, slack: Workspace, ana: Person) -> None:

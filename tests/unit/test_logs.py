@@ -23,11 +23,28 @@ except RuntimeError:
     import logging
     logging.getLogger("slack_sdk").exception("it failed")
     logging.getLogger("slack_sdk").debug(f"payload {sys.argv[2]}")
-    logging.getLogger("slack_bolt.AsyncApp").debug(f"payload {sys.argv[2]}")
+    for library in ("slack_bolt.AsyncApp", "asyncpg", "aiohttp.client", "anything", "app.py:x"):
+        logging.getLogger(library).debug(f"payload {sys.argv[2]}")
+    logging.getLogger("sqlalchemy.engine").info(f"select {sys.argv[2]}")
 try:
     raise BadStatusLine(f"GET /{sys.argv[2]} HTTP/9.9")
 except BadStatusLine:
     logging.getLogger("aiohttp.server").exception("Error handling request from %s", "10.0.0.1")
+"""
+MASKED = """
+import sys, logging
+from bot.service import logs
+logs.configure("DEBUG", sys.argv[1])
+log = logging.getLogger("slack_sdk")
+log.error("url='wss://slack/link/?ticket=hunter2&app_id=A0' and again")
+log.error("POST https://hooks.slack.com/commands/T0/123/hunter2 failed")
+log.error('POST "https://hooks.slack.com/actions/T0/123/hunter2" refused')
+log.error("Bearer xoxb-1-hunter2, xapp-1-A0-hunter2.")
+log.error("no way to postgresql://bot:hunter2%40@db.internal/some_db")
+try:
+    raise OSError("ws://127.0.0.1/link/?ticket=hunter2")
+except OSError:
+    log.exception("it failed")
 """
 ROOT = Path(__file__).parents[2]
 
@@ -47,3 +64,15 @@ def test_no_local_of_a_failed_call_is_logged(form: str) -> None:
     if form == "json":
         levels = [json.loads(line)["level"] for line in done.stderr.splitlines()]
         assert levels == ["error", "error", "info"]
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_what_an_error_tells_of_a_url_is_masked(form: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MASKED, form], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "hunter2" not in done.stderr
+    for kept in ("app_id=A0", "failed", "refused", "@db.internal/some_db", "it failed", "OSError"):
+        assert kept in done.stderr
+    if form == "json":
+        assert all(json.loads(line) for line in done.stderr.splitlines())
