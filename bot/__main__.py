@@ -108,6 +108,7 @@ async def run(settings: config.Settings) -> int:
         clusters = await open_fleet(
             {name: url.get_secret_value() for name, url in settings.clusters.items()}, stack
         )
+        metrics = Metrics(lambda: {name: one.connections for name, one in clusters.items()})
         operations = Operations(
             clusters,
             ledger,
@@ -119,8 +120,8 @@ async def run(settings: config.Settings) -> int:
                 confirm_ttl=settings.confirm_ttl,
             ),
             owner=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
+            meter=metrics,
         )
-        metrics = Metrics(lambda: {name: one.connections for name, one in clusters.items()})
         slack = SlackService(_slack(settings), operations, clock, metrics)
         stack.push_async_callback(slack.close)
         if not await _unless(stop, slack.open()):

@@ -90,6 +90,9 @@ NEEDS_SOMEONE: tuple[Outcome, ...] = (
 
 SUCCEEDED = frozenset({Outcome.TERMINATED, Outcome.CANCELLED})
 
+LIVING = frozenset({Outcome.STILL_RUNNING, Outcome.INTERRUPTED, Outcome.UNKNOWN})
+"""The outcomes of targets that were signalled, or may have been, and not seen to end."""
+
 OTHER_WORK = "had begun other work since the preview"
 """The detail of a target that was named by a filter, still matched it, and was in another
 transaction than shown: that is within what was confirmed, and said."""
@@ -153,6 +156,7 @@ class Draft:
     before: tuple[Limit, ...] = ()  # the limits that the targets count against
     waiting: int = 0  # sessions that wait for a lock, on the whole server
     freed: int = 0  # of these, how many go on when the targets end
+    reference: str = ""  # under which the log has all that belongs to it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +206,7 @@ class Conclusion:
     began_at: datetime | None = None
     concluded_at: datetime | None = None
     notes: tuple[str, ...] = field(default=())  # lines added later: who came back
+    watched_until: float | None = None  # on the bot's monotonic clock, for its numbers
 
     @property
     def counts(self) -> Counter[Outcome]:

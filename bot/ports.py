@@ -335,8 +335,11 @@ class Meter(Protocol):
     def refused(self, what: str) -> None:
         """An attempt was refused."""
 
-    def concluded(self, outcomes: Mapping[str, int], seconds: float) -> None:
-        """A kill was carried out: how many targets met each outcome, after so long."""
+    def concluded(self, outcomes: Mapping[str, int]) -> None:
+        """A kill came to its end: how many targets met each outcome."""
+
+    def gone(self, seconds: float) -> None:
+        """All that a kill signalled have ended, so long after the click."""
 
 
 class Clock(Protocol):

@@ -118,6 +118,7 @@ def _kill(entry: Entry) -> dict[str, Any]:
         "message_ts": proposal.message_ts or None,
         "request": proposal.wording,
         "reason": proposal.reason,
+        "reference": proposal.reference or None,
         "action": proposal.action.value,
         "basis": proposal.basis.value,
         "arrivals": entry.arrivals,

@@ -51,6 +51,7 @@ def kill_values(draft: Draft) -> Values:
         "limits_seen": [_dump_limit(limit) for limit in draft.before],
         "waiting_seen": draft.waiting,
         "freed": draft.freed,
+        "reference": draft.reference,
     }
 
 
@@ -154,6 +155,7 @@ def _to_proposal(kill: Row[Any], targets: Iterable[Row[Any]]) -> Proposal:
         created_at=kill.created_at,
         expires_at=kill.expires_at,
         message_ts=kill.message_ts or "",
+        reference=kill.reference or "",
         confirmed_by=_to_actor(kill.confirmed_by, kill.confirmed_by_team),
         claimed_at=kill.claimed_at,
         dismissed_by=_to_actor(kill.dismissed_by, kill.dismissed_by_team),

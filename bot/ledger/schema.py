@@ -163,6 +163,8 @@ kills = Table(
     Column("waiting_before", BigInteger),
     Column("waiting_after", BigInteger),
     Column("arrivals", BigInteger),
+    # Under which the log has what belongs to it. NULL: asked for before logs had it.
+    Column("reference", Text),
 )
 
 targets = Table(
@@ -372,6 +374,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX looks_by_place ON looks (channel_id, cluster, id)",
         "CREATE TABLE signatures (signature TEXT PRIMARY KEY, at BIGINT NOT NULL)",
     ),
+    ("ALTER TABLE kills ADD COLUMN reference TEXT",),
 )
 """One step for each version, in SQL that SQLite and PostgreSQL share; `{identity}` is theirs.
 

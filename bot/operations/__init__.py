@@ -8,7 +8,7 @@ signals.
 from bot.operations.confirming import Confirming
 from bot.operations.following import Following
 from bot.operations.looking import Looking
-from bot.operations.parts import Health, Rules
+from bot.operations.parts import Health, Rules, follow, named
 from bot.operations.proposing import Proposing
 from bot.operations.recording import Recording
 
@@ -17,4 +17,4 @@ class Operations(Looking, Proposing, Confirming, Following, Recording):
     """The use cases over the clusters and the ledger."""
 
 
-__all__ = ["Health", "Operations", "Rules"]
+__all__ = ["Health", "Operations", "Rules", "follow", "named"]

@@ -26,7 +26,7 @@ from bot.kills import (
     Proposal,
     Result,
 )
-from bot.operations.parts import Parts, arrived_since, closed
+from bot.operations.parts import Parts, arrived_since, closed, follow, named
 from bot.ports import Cluster, Guard, Sighting, Verdict
 
 log = structlog.get_logger(__name__)
@@ -71,6 +71,8 @@ class Confirming(Parts):
         if entry is None:
             return NotClaimed(why="missing", entry=None)
         proposal = entry.proposal
+        log.info("kill.confirming", kill=proposal.id, of=proposal.reference)
+        follow(proposal)
         if proposal.channel_id != channel_id:
             return NotClaimed(why="another channel", entry=entry)
         if (why := closed(entry)) is not None:
@@ -91,7 +93,7 @@ class Confirming(Parts):
         if claimed is None:
             entry = await self._ledger.get(proposal_id)
             return NotClaimed(why=(entry and closed(entry)) or "missing", entry=entry)
-        log.info("kill.claimed", kill=claimed.id, cluster=cluster.name, targets=len(guards))
+        log.info("kill.claimed", cluster=cluster.name, action=action, targets=len(guards))
         self._working.add(claimed.id)
         try:
             async with self._renewing(claimed):
@@ -108,8 +110,10 @@ class Confirming(Parts):
         started = self._clock.monotonic()
         try:
             await self._execute(cluster, guards, results)
-            took = timedelta(seconds=self._clock.monotonic() - started)
+            until = self._clock.monotonic()
+            took = timedelta(seconds=until - started)
             conclusion = await self._conclusion(cluster, claimed, before, results, took)
+            conclusion = replace(conclusion, watched_until=until)
         except BaseException:
             # A defect, or the process is told to stop: what is known is recorded.
             await self._record(verdicts.broken_off(claimed, results, self._clock.now()))
@@ -131,16 +135,20 @@ class Confirming(Parts):
                 raise
             lapsed = ()
         for proposal in lapsed:
-            log.warning("kill.lapsed", kill=proposal.id, cluster=proposal.cluster)
-            results = await self._interrupted(proposal)
-            conclusion = Conclusion(
-                proposal=proposal,
-                results=results,
-                took=timedelta(0),
-                concluded_at=self._clock.now(),
-            )
-            conclusions.append(await self._record(conclusion))
+            with structlog.contextvars.bound_contextvars(**named(proposal)):
+                conclusions.append(await self._recovered(proposal))
         return tuple(conclusions)
+
+    async def _recovered(self, proposal: Proposal) -> Conclusion:
+        log.warning("kill.lapsed", cluster=proposal.cluster)
+        results = await self._interrupted(proposal)
+        conclusion = Conclusion(
+            proposal=proposal,
+            results=results,
+            took=timedelta(0),
+            concluded_at=self._clock.now(),
+        )
+        return await self._record(conclusion)
 
     async def _guards(self, cluster: Cluster, proposal: Proposal, before: Look) -> list[Guard]:
         protection = await self._protection(cluster, before)
@@ -174,10 +182,12 @@ class Confirming(Parts):
             try:
                 reply = await cluster.signal(guard)
             except NotSent as error:
+                log.warning("kill.not_sent", pid=guard.target.pid, why=error.problem)
                 stopped_by = error
                 break
             except ClusterRefused as error:
                 # An error reply ends the statement before its signal, and no other's.
+                log.warning("kill.refused", pid=guard.target.pid, why=error.problem)
                 results[guard.target] = verdicts.not_sent(guard, error)
                 continue
             except ClusterError as error:
@@ -185,6 +195,7 @@ class Confirming(Parts):
                 results[guard.target] = Result(guard.target, Outcome.UNKNOWN, error.problem)
                 stopped_by = error
                 break
+            log.info("kill.signal", pid=guard.target.pid, verdict=reply.verdict)
             if reply.verdict is Verdict.SIGNALLED:
                 signalled[guard] = OTHER_WORK if reply.xact_start != guard.xact_start else ""
                 results[guard.target] = verdicts.signalled(guard.target)
@@ -290,6 +301,10 @@ class Confirming(Parts):
 
         It goes on being tried with every `recover`, and the message is then amended.
         """
+        outcomes = {outcome.value: number for outcome, number in conclusion.counts.items()}
+        log.info("kill.concluded", outcomes=outcomes, took=conclusion.took.total_seconds())
+        if self._meter is not None:
+            self._meter.concluded(outcomes)
         with suppress(TimeoutError):
             async with asyncio.timeout(RECORD_WITHIN):
                 recorded = await self._concluded(conclusion)

@@ -14,9 +14,9 @@ from bot.conditions import Before, Condition, PidIn, TextLike, freeze, near
 from bot.errors import ClusterError, ClusterRefused, ClusterTimeout, LedgerError, TargetError
 from bot.grammar import AgeOf, Field, KillRequest, Match, SessionsRequest, state_filter
 from bot.grammar import Target as Named
-from bot.kills import Actor, Conclusion, State
+from bot.kills import Actor, Conclusion, Proposal, State
 from bot.policy import Glob, Protection
-from bot.ports import Clock, Cluster, Entry, Ledger
+from bot.ports import Clock, Cluster, Entry, Ledger, Meter
 
 log = structlog.get_logger(__name__)
 
@@ -63,7 +63,7 @@ class Found:
 class Parts:
     """The clusters, the ledger and the rules. `owner` names this process."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  keyword-only, each with its own meaning
         self,
         clusters: Mapping[str, Cluster],
         ledger: Ledger,
@@ -71,12 +71,14 @@ class Parts:
         *,
         rules: Rules,
         owner: str,
+        meter: Meter | None = None,
     ) -> None:
         self._clusters = clusters
         self._ledger = ledger
         self._clock = clock
         self._rules = rules
         self._owner = owner
+        self._meter = meter
         self._asking: set[asyncio.Task[Names]] = set()  # clusters slow to say their names
         self._working: set[int] = set()  # claims that this process is at work on
         self._unwritten: dict[int, Conclusion] = {}  # outcomes that the ledger has not taken
@@ -231,6 +233,20 @@ class Parts:
             log.warning("ledger.look_not_recorded", cluster=look.server.cluster, exc_info=True)
             return False
         return True
+
+
+def named(proposal: Proposal) -> dict[str, int | str]:
+    """What the log's lines carry of a kill: its number, and the reference that it has.
+
+    That is the one of the command that asked for it, whichever replica it came to.
+    """
+    reference = {"reference": proposal.reference} if proposal.reference else {}
+    return {"kill": proposal.id, **reference}
+
+
+def follow(proposal: Proposal) -> None:
+    """Have this task's lines in the log carry what a kill is named by, from here on."""
+    structlog.contextvars.bind_contextvars(**named(proposal))
 
 
 def answer_by() -> float:

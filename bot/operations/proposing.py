@@ -25,7 +25,7 @@ from bot.kills import (
     State,
     Target,
 )
-from bot.operations.parts import Parts, answer_by, names_type
+from bot.operations.parts import Parts, answer_by, follow, names_type
 from bot.ports import Cluster
 from bot.redaction import redact
 
@@ -35,8 +35,12 @@ log = structlog.get_logger(__name__)
 class Proposing(Parts):
     """From a request, a row or an earlier preview to a proposal in the ledger."""
 
-    async def propose(self, actor: Actor, channel_id: str, request: KillRequest) -> Proposed:
+    async def propose(
+        self, actor: Actor, channel_id: str, request: KillRequest, *, reference: str = ""
+    ) -> Proposed:
         """Freeze what `/pg-kill` names and keep it in the ledger, to be confirmed.
+
+        `reference` is what the log has of the request, and will have of the kill.
 
         Raises `TargetError`, `ClusterError` (the one cluster asked is in trouble) and
         `LedgerError` (what can't be recorded can't be confirmed).
@@ -70,7 +74,7 @@ class Proposing(Parts):
                 troubles,
             )
         one = matching[0] if matching else gathered[0]
-        return await self._freeze(actor, channel_id, one, request)
+        return await self._freeze(actor, channel_id, one, request, reference=reference)
 
     async def propose_backends(  # noqa: PLR0913  keyword-only, each with its own meaning
         self,
@@ -82,6 +86,7 @@ class Proposing(Parts):
         basis: Basis = Basis.PID,
         conditions: tuple[Condition, ...] = (),
         reason: str | None = None,
+        reference: str = "",
     ) -> Proposed:
         """A preview of exactly these backends: a row's menu, `Preview again`.
 
@@ -101,9 +106,13 @@ class Proposing(Parts):
         same = tuple(row for row in look.rows if row.id == wanted[row.pid])
         request = KillRequest(target=Named(cluster=cluster_name), pids=tuple(wanted), reason=reason)
         gathered = _Gathered(cluster, replace(look, rows=same), conditions)
-        return await self._freeze(actor, channel_id, gathered, request, basis=basis)
+        return await self._freeze(
+            actor, channel_id, gathered, request, basis=basis, reference=reference
+        )
 
-    async def preview_again(self, actor: Actor, channel_id: str, proposal_id: int) -> Proposed:
+    async def preview_again(
+        self, actor: Actor, channel_id: str, proposal_id: int, *, reference: str = ""
+    ) -> Proposed:
         """A new preview: of one that expired, of what had changed, or after a cancel.
 
         What had changed is offered whatever it runs now: identity and protection only.
@@ -127,6 +136,7 @@ class Proposing(Parts):
             basis=basis,
             conditions=conditions,
             reason=old.reason,
+            reference=reference,
         )
 
     async def posted(self, proposal: Proposal, message_ts: str) -> None:
@@ -145,7 +155,7 @@ class Proposing(Parts):
         )
         return _Gathered(cluster, look, conditions)
 
-    async def _freeze(
+    async def _freeze(  # noqa: PLR0913  keyword-only, each with its own meaning
         self,
         actor: Actor,
         channel_id: str,
@@ -153,6 +163,7 @@ class Proposing(Parts):
         request: KillRequest,
         *,
         basis: Basis | None = None,
+        reference: str = "",
     ) -> Proposed:
         look, cluster = gathered.look, gathered.cluster
         wording = str(replace(request, reason=None))
@@ -195,8 +206,11 @@ class Proposing(Parts):
             before=_limits_of(look, rows),
             waiting=len(look.waits.blocked_by),
             freed=len(look.waits.freed_by(pids)),
+            reference=reference,
         )
         proposal = await self._ledger.propose(draft, self._rules.confirm_ttl)
+        follow(proposal)
+        log.info("kill.proposed", cluster=cluster.name, targets=len(rows), spared=len(spared))
         return Preview(
             proposal=proposal,
             server=look.server,

@@ -48,7 +48,7 @@ class Metrics:
         )
         self._gone = Histogram(
             "pg_sessions_gone_seconds",
-            "From the first signal of a kill to its last target seen gone.",
+            "From the confirming click to the last target seen gone.",
             buckets=_ANSWER,
             registry=self._registry,
         )
@@ -66,10 +66,13 @@ class Metrics:
         """An attempt was refused."""
         self._refusals.labels(what).inc()
 
-    def concluded(self, outcomes: Mapping[str, int], seconds: float) -> None:
-        """A kill was carried out: how many targets met each outcome, after so long."""
+    def concluded(self, outcomes: Mapping[str, int]) -> None:
+        """A kill came to its end: how many targets met each outcome."""
         for outcome, targets in outcomes.items():
             self._outcomes.labels(outcome).inc(targets)
+
+    def gone(self, seconds: float) -> None:
+        """All that a kill signalled have ended, so long after the click."""
         self._gone.observe(seconds)
 
     def exposed(self) -> bytes:

@@ -5,9 +5,9 @@ carries is no authority.
 """
 
 import re
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from slack_bolt.async_app import AsyncAck, AsyncApp
@@ -42,26 +42,26 @@ OTHER_VERSION = "this button is of another version of the bot: type the command 
 def register(app: AsyncApp, desk: Desk) -> None:
     """Give the app a listener for every action that the views use."""
     for action_id, (right, listener) in LISTENERS.items():
-        app.action(action_id.pattern)(_handler(desk, action_id, right, listener))
-
-    @app.action(re.compile(""))
-    async def no_such_action(ack: AsyncAck, body: dict[str, Any]) -> None:
-        """Whatever none of the listeners before takes: a button of a bot that has gone."""
-        await ack()
-        desk.start(_in_place(payloads.click(body)), _not_ours())
+        authorized = partial(_authorized, desk, right=right, listener=listener)
+        app.action(action_id.pattern)(_handler(desk, authorized))
+    # Whatever none of these takes: a button of a bot that has gone.
+    app.action(re.compile(""))(_handler(desk, lambda _: _not_ours()))
 
 
 def _handler(
-    desk: Desk, action_id: ActionId, right: Right, listener: Listener
+    desk: Desk, answer: Callable[[Click], Coroutine[Any, Any, None]]
 ) -> Callable[..., Awaitable[None]]:
     async def handle(ack: AsyncAck, body: dict[str, Any]) -> None:
-        started = time.monotonic()
-        await ack()
         click = _in_place(payloads.click(body))
-        desk.meter.acknowledged(action_id, time.monotonic() - started)
-        desk.start(click, _authorized(desk, click, right, listener))
+        await desk.acknowledged(click, ack, _acked(ack))
+        desk.start(click, answer(click))
 
     return handle
+
+
+async def _acked(ack: AsyncAck) -> bool:
+    await ack()
+    return False
 
 
 def _in_place(click: Click) -> Click:
@@ -81,7 +81,7 @@ async def _not_ours() -> None:
     raise UsageError("", OTHER_VERSION)
 
 
-async def _authorized(desk: Desk, click: Click, right: Right, listener: Listener) -> None:
+async def _authorized(desk: Desk, click: Click, *, right: Right, listener: Listener) -> None:
     admitted = await desk.gate.admit(right, click)
     if isinstance(admitted, Denied) and not await _own_preview(desk, click):
         await desk.deny(click, admitted, f"{click.action_id} {click.value}")
@@ -192,7 +192,10 @@ async def dismiss(desk: Desk, click: Click, _: Admitted) -> None:
 async def preview_again(desk: Desk, click: Click, _: Admitted) -> None:
     """A new preview of what had changed, or of what expired."""
     answer = await desk.operations.preview_again(
-        click.actor, click.channel_id, _read(proposal_id, click.value)
+        click.actor,
+        click.channel_id,
+        _read(proposal_id, click.value),
+        reference=click.reference,
     )
     await answers.post_proposed(desk, click, answer)
 
@@ -203,7 +206,9 @@ async def choose(desk: Desk, click: Click, _: Admitted) -> None:
     if not isinstance(request, KillRequest):
         raise UsageError(click.value, "no kill")
     require_narrow(request)
-    answer = await desk.operations.propose(click.actor, click.channel_id, request)
+    answer = await desk.operations.propose(
+        click.actor, click.channel_id, request, reference=click.reference
+    )
     await answers.post_proposed(desk, click, answer)
 
 

@@ -20,7 +20,8 @@ from bot.answers import (
 from bot.backends import BackendId
 from bot.errors import BotError, LedgerError
 from bot.grammar import HistoryRequest, KillRequest, SessionsRequest
-from bot.kills import Action, Conclusion, Place, Proposal
+from bot.kills import LIVING, SUCCEEDED, Action, Conclusion, Place, Proposal
+from bot.operations import follow, named
 from bot.slack.desk import Desk
 from bot.slack.gate import Admitted
 from bot.slack.payloads import Click, Command
@@ -91,14 +92,20 @@ async def drawn_tree(desk: Desk, click: Click) -> Message:
 
 async def proposal(desk: Desk, command: Command, request: KillRequest) -> None:
     """Answer `/pg-kill` with a preview, in the channel."""
-    answer = await desk.operations.propose(command.actor, command.channel_id, request)
+    answer = await desk.operations.propose(
+        command.actor, command.channel_id, request, reference=command.reference
+    )
     await post_proposed(desk, command, answer)
 
 
 async def proposal_of(desk: Desk, click: Click, cluster: str, backend: BackendId) -> bool:
     """Answer a row's menu with a preview of that very backend."""
     answer = await desk.operations.propose_backends(
-        click.actor, click.channel_id, cluster_name=cluster, ids=(backend,)
+        click.actor,
+        click.channel_id,
+        cluster_name=cluster,
+        ids=(backend,),
+        reference=click.reference,
     )
     return await post_proposed(desk, click, answer)
 
@@ -163,6 +170,7 @@ async def confirmed(
         case Conclusion():
             await concluded(desk, click, answer)
         case NeedsSecondPerson():
+            follow(answer.proposal)
             await desk.whisper(click, kill_view.needs_second_person(answer))
         case NotClaimed():
             await not_claimed(desk, click, answer)
@@ -173,6 +181,7 @@ async def _show_conclusion(desk: Desk, click: Click, proposal_id: int) -> None:
     with suppress(LedgerError):
         entry = await desk.operations.entry(proposal_id)
         if entry is not None and entry.results:
+            follow(entry.proposal)
             message = kill_view.outcome(conclusion_of(entry))
             await desk.delivery.update(_place(click), message, response_url=click.response_url)
 
@@ -186,14 +195,15 @@ async def _show_progress(desk: Desk, click: Click, proposal_id: int) -> None:
         return
     if entry is not None and entry.proposal.confirmed_by is not None:
         # Only a claim shows: while it is not written, nothing is under way.
+        follow(entry.proposal)
         working = kill_view.working(entry.proposal)
         await desk.delivery.update(_place(click), working, response_url=click.response_url)
 
 
 async def concluded(desk: Desk, click: Click, conclusion: Conclusion) -> None:
     """Show an outcome, and later what was learned after it."""
-    counts = {outcome.value: targets for outcome, targets in conclusion.counts.items()}
-    desk.meter.concluded(counts, conclusion.took.total_seconds())
+    follow(conclusion.proposal)
+    _measure(desk, click, conclusion)
     place = _place(click)
     await desk.delivery.update(
         place, kill_view.outcome(conclusion), response_url=click.response_url
@@ -206,16 +216,26 @@ async def concluded(desk: Desk, click: Click, conclusion: Conclusion) -> None:
                 place, kill_view.outcome(later), response_url=click.response_url
             )
 
-    desk.start(click, follow_up(), optional=True)
+    desk.start_later(click, follow_up())
+
+
+def _measure(desk: Desk, click: Click, conclusion: Conclusion) -> None:
+    """How long it took from the click until all that were signalled had ended."""
+    outcomes, until = conclusion.counts.keys(), conclusion.watched_until
+    if until is not None and outcomes & SUCCEEDED and not outcomes & LIVING:
+        desk.meter.gone(until - click.since)
 
 
 async def recovered(desk: Desk, conclusion: Conclusion) -> None:
     """Show what became of a kill whose process died."""
-    await desk.delivery.update(conclusion.proposal.place, kill_view.outcome(conclusion))
+    with structlog.contextvars.bound_contextvars(**named(conclusion.proposal)):
+        await desk.delivery.update(conclusion.proposal.place, kill_view.outcome(conclusion))
 
 
 async def not_claimed(desk: Desk, click: Click, answer: NotClaimed) -> None:
     """Say why a click did nothing; an expired preview is replaced, with a way on."""
+    if answer.entry is not None:
+        follow(answer.entry.proposal)
     if answer.why == "expired" and answer.entry is not None:
         await desk.delivery.update(
             _place(click),
@@ -231,6 +251,8 @@ async def dismissed(desk: Desk, click: Click, proposal_id: int) -> None:
     answer = await desk.operations.dismiss(click.actor, proposal_id)
     match answer:
         case Proposal():
+            follow(answer)
+            log.info("kill.dismissed")
             closed = kill_view.dismissed(answer)
             await desk.delivery.update(_place(click), closed, response_url=click.response_url)
         case NotClaimed():

@@ -24,7 +24,6 @@ from bot.slack.desk import Desk
 from bot.slack.gate import Denied
 from bot.slack.payloads import Command
 from bot.slack.views import help as help_view
-from bot.slack.views.message import Message
 
 
 def register(app: AsyncApp, desk: Desk) -> None:
@@ -33,58 +32,57 @@ def register(app: AsyncApp, desk: Desk) -> None:
     @app.command(SESSIONS)
     async def pg_sessions(ack: AsyncAck, body: dict[str, Any]) -> None:
         command = payloads.command(body)
-
-        async def listen() -> None:
-            await _sessions(desk, ack, command)
-
-        if (trouble := await desk.acknowledged(command, listen)) is not None:
-            await _alone(ack, trouble)
+        await desk.acknowledged(command, ack, _sessions(desk, ack, command))
 
     @app.command(KILL)
     async def pg_kill(ack: AsyncAck, body: dict[str, Any]) -> None:
         command = payloads.command(body)
-
-        async def listen() -> None:
-            await _kill(desk, ack, command)
-
-        if (trouble := await desk.acknowledged(command, listen)) is not None:
-            await _alone(ack, trouble)
+        await desk.acknowledged(command, ack, _kill(desk, ack, command))
 
 
-async def _sessions(desk: Desk, ack: AsyncAck, command: Command) -> None:
+async def _sessions(desk: Desk, ack: AsyncAck, command: Command) -> bool:
+    """Acknowledge `/pg-sessions`; whether that is the answer."""
     admitted = await desk.gate.admit(Right.LOOK, command)
     if isinstance(admitted, Denied):
-        await _alone(ack, admitted.message)
-        desk.start(command, desk.record(command, admitted, command.command))
-        return
+        return await _denied(desk, ack, command, admitted)
     request = parse_sessions(command.text)
     match request:
         case HelpRequest():
-            await _alone(ack, help_view.sessions())
+            await desk.ack_alone(ack, help_view.sessions())
+            return True
         case SessionsRequest():
             public = admitted.public and not request.private
             await _seen(ack, public=public)
             work = answers.sessions(desk, command, request, admitted)
             desk.start(command, work, public=public)
+            return False
 
 
-async def _kill(desk: Desk, ack: AsyncAck, command: Command) -> None:
+async def _kill(desk: Desk, ack: AsyncAck, command: Command) -> bool:
+    """Acknowledge `/pg-kill`; whether that is the answer."""
     admitted = await desk.gate.admit(Right.KILL, command)
     if isinstance(admitted, Denied):
-        await _alone(ack, admitted.message)
-        desk.start(command, desk.record(command, admitted, command.command))
-        return
+        return await _denied(desk, ack, command, admitted)
     request = parse_kill(command.text)
     match request:
         case HelpRequest():
-            await _alone(ack, help_view.kill())
+            await desk.ack_alone(ack, help_view.kill())
+            return True
         case HistoryRequest():
             await ack()
             desk.start(command, answers.history(desk, command, request))
+            return False
         case KillRequest():
             require_narrow(request)
             await _seen(ack, public=True)
             desk.start(command, answers.proposal(desk, command, request), public=True)
+            return False
+
+
+async def _denied(desk: Desk, ack: AsyncAck, command: Command, denied: Denied) -> bool:
+    await desk.ack_alone(ack, denied.message)
+    desk.start(command, desk.record(command, denied, command.command), answers=False)
+    return True
 
 
 async def _seen(ack: AsyncAck, *, public: bool) -> None:
@@ -93,7 +91,3 @@ async def _seen(ack: AsyncAck, *, public: bool) -> None:
         await ack({"response_type": "in_channel"})
     else:
         await ack()
-
-
-async def _alone(ack: AsyncAck, message: Message) -> None:
-    await ack({"response_type": "ephemeral", "text": message.text, "blocks": list(message.blocks)})

@@ -46,7 +46,9 @@ class Delivery:
         except FAILURES as error:
             log.info("delivery.by_response_url", channel=channel_id, error=code_of(error))
         else:
-            return Place(channel_id, str(answer.get("ts") or ""))
+            place = Place(channel_id, str(answer.get("ts") or ""))
+            log.info("delivery.posted", channel=channel_id, ts=place.message_ts)
+            return place
         if await self.respond(response_url, message, response_type="in_channel"):
             return Place(channel_id)
         log.error("delivery.failed", channel=channel_id)
@@ -63,6 +65,7 @@ class Delivery:
                 log.info("delivery.not_updated", channel=place.channel_id, error=code_of(error))
                 deleted = code_of(error) == "message_not_found"
             else:
+                log.info("delivery.updated", channel=place.channel_id, ts=place.message_ts)
                 return True
         else:
             deleted = False
@@ -89,6 +92,7 @@ class Delivery:
                 "delivery.failed", channel=channel_id, user=user_id, error=code_of(error)
             )
             return False
+        log.info("delivery.whispered", channel=channel_id, user=user_id)
         return True
 
     async def respond(
@@ -117,6 +121,7 @@ class Delivery:
                     response_url, json=payload, timeout=RESPONSE_TIMEOUT
                 ) as response:
                     if response.status == 200 and not _refuses(await response.text()):
+                        log.info("delivery.responded", replaced=replace_original)
                         return True
                     log.info("delivery.response_url_refused", status=response.status)
             except FAILURES as error:

@@ -1,12 +1,12 @@
 """What the listeners share: acknowledge, then work; and every way that work can end."""
 
-import secrets
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from slack_bolt.async_app import AsyncAck
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.errors import BotError, ClusterError, LedgerError, TargetError, UsageError
@@ -42,67 +42,90 @@ class Desk:
         work: Coroutine[Any, Any, None],
         *,
         public: bool = False,
-        optional: bool = False,
+        answers: bool = True,
     ) -> None:
-        """Go on with a request after its acknowledgement, under a reference of its own.
+        """Go on with a request after its acknowledgement.
 
         Whatever the work raises is answered: a cluster's trouble to the channel where
-        `public`, all else to the one who asked. `optional` work is dropped at a stop.
+        `public`, all else to the one who asked.
         """
-        reference = secrets.token_hex(4)
         self.tasks.start(
-            self._answered(request, work, reference, public=public, timed=not optional),
-            name=f"request-{reference}",
-            optional=optional,
+            self._finished(request, work, public=public, answers=answers),
+            name=f"request-{request.reference}",
         )
 
-    async def _answered(
+    def start_later(self, request: Command | Click, work: Coroutine[Any, Any, None]) -> None:
+        """Add to an answer what is learned after it; dropped at a stop."""
+        self.tasks.start(
+            self._safely(request, work, public=False),
+            name=f"request-{request.reference}",
+            optional=True,
+        )
+
+    async def _finished(
         self,
         request: Command | Click,
         work: Coroutine[Any, Any, None],
-        reference: str,
         *,
         public: bool,
-        timed: bool,
+        answers: bool,
     ) -> None:
-        with structlog.contextvars.bound_contextvars(reference=reference, **_of(request)):
+        with structlog.contextvars.bound_contextvars(**_of(request)):
             log.info("request.started")
-            started = time.monotonic()
-            try:
-                await work
-                if timed:
-                    self.meter.answered(_what(request), time.monotonic() - started)
-            except ClusterError as error:
-                log.warning("request.cluster_trouble", cluster=error.cluster, why=error.problem)
-                message = self.explain(request, error)
-                if public:
-                    await self.delivery.post(
-                        request.channel_id, message, response_url=request.response_url
-                    )
-                else:
-                    await self.say(request, message)
-            except BotError as error:
-                log.info("request.refused", error=type(error).__name__)
-                await self.say(request, self.explain(request, error))
-            except Exception:
-                log.exception("request.failed")
-                await self.say(request, errors.unknown(reference))
+            await self._safely(request, work, public=public)
+            seconds = time.monotonic() - request.since
+            log.info("request.finished", seconds=round(seconds, 3))
+            if answers:
+                self.meter.answered(_what(request), seconds)
+
+    async def _safely(
+        self, request: Command | Click, work: Coroutine[Any, Any, None], *, public: bool
+    ) -> None:
+        try:
+            await work
+        except ClusterError as error:
+            log.warning("request.cluster_trouble", cluster=error.cluster, why=error.problem)
+            message = self.explain(request, error)
+            if public:
+                await self.delivery.post(
+                    request.channel_id, message, response_url=request.response_url
+                )
+            else:
+                await self.say(request, message)
+        except BotError as error:
+            log.info("request.refused", error=type(error).__name__)
+            await self.say(request, self.explain(request, error))
+        except Exception:
+            log.exception("request.failed")
+            await self.say(request, errors.unknown(_reference(request)))
 
     async def acknowledged(
-        self, request: Command | Click, listener: Callable[[], Awaitable[None]]
-    ) -> Message | None:
-        """Run what comes before the acknowledgement; its failure is a message to send."""
-        started = time.monotonic()
-        try:
-            await listener()
-            self.meter.acknowledged(_what(request), time.monotonic() - started)
-        except BotError as error:
-            return self.explain(request, error)
-        except Exception:
-            reference = secrets.token_hex(4)
-            log.exception("request.failed", reference=reference, **_of(request))
-            return errors.unknown(reference)
-        return None
+        self, request: Command | Click, ack: AsyncAck, listener: Awaitable[bool]
+    ) -> None:
+        """Run what comes before the acknowledgement, by which its failure is told.
+
+        `listener` acknowledges, and returns whether that was the answer.
+        """
+        with structlog.contextvars.bound_contextvars(**_of(request)):
+            try:
+                answered = await listener
+            except BotError as error:
+                log.info("request.refused", error=type(error).__name__)
+                await self.ack_alone(ack, self.explain(request, error))
+                answered = True
+            except Exception:
+                log.exception("request.failed")
+                await self.ack_alone(ack, errors.unknown(request.reference))
+                answered = True
+            seconds = time.monotonic() - request.since
+            self.meter.acknowledged(_what(request), seconds)
+            if answered:
+                self.meter.answered(_what(request), seconds)
+
+    async def ack_alone(self, ack: AsyncAck, message: Message) -> None:
+        """Answer by the acknowledgement itself, the one who asked alone."""
+        blocks = list(message.blocks)
+        await ack({"response_type": "ephemeral", "text": message.text, "blocks": blocks})
 
     def explain(self, request: Command | Click, error: BotError) -> Message:
         """A known error, in words."""
@@ -128,7 +151,7 @@ class Desk:
 
     async def record(self, request: Command | Click, denied: Denied, what: str) -> None:
         """Record a refused attempt."""
-        log.info("request.denied", why=denied.why, **_of(request))
+        log.info("request.denied", why=denied.why)
         self.meter.refused(_what(request))
         await self.operations.refused(request.actor, request.channel_id, what, denied.why)
 
@@ -166,4 +189,14 @@ def _what(request: Command | Click) -> str:
 
 def _of(request: Command | Click) -> dict[str, str]:
     """What a log line says of a request: never its text, which may hold literals."""
-    return {"what": _what(request), "user": request.actor.user_id, "channel": request.channel_id}
+    return {
+        "reference": request.reference,
+        "what": _what(request),
+        "user": request.actor.user_id,
+        "channel": request.channel_id,
+    }
+
+
+def _reference(request: Command | Click) -> str:
+    """What the log's lines carry now: by then it may be the kill's."""
+    return str(structlog.contextvars.get_contextvars().get("reference", request.reference))

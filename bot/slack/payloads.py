@@ -5,8 +5,10 @@ empty is refused later, never guessed.
 """
 
 import re
+import secrets
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bot.grammar import KILL, SESSIONS
@@ -27,7 +29,19 @@ _UNFIT = re.compile("[\x00\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Command:
+class Request:
+    """What every request has from the moment in which it came.
+
+    `reference` stands in each line that the log has of it; `since` is an instant of the
+    process's monotonic clock.
+    """
+
+    reference: str = field(default_factory=lambda: secrets.token_hex(4), compare=False)
+    since: float = field(default_factory=time.monotonic, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command(Request):
     """A slash command. `text` is escaped by Slack (`&`, `<`, `>`)."""
 
     command: str
@@ -53,7 +67,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Click:
+class Click(Request):
     """One pressed button or chosen menu entry of a message.
 
     `message_ts` is empty for a click on an ephemeral message, which can only be replaced

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.e2e.conftest import ROOT, Bot
+from tests.e2e.conftest import ROOT, Bot, free_port
 from tests.e2e.test_clicks import dead
-from tests.e2e.test_health import free_port, get
+from tests.e2e.test_health import get
 from tests.integration.conftest import Sessions
 from workspace import Person, Workspace
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+import structlog
 
 from bot.answers import Choice, NeedsSecondPerson, NotClaimed, NothingToKill, Preview, TooMany
 from bot.backends import BackendId
@@ -21,6 +22,7 @@ from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
 from bot.ports import Entry, Guard, Reply, Sighting, Verdict
 from bot.postgres.cluster import PostgresCluster
+from bot.service.metrics import Metrics
 from tests.integration.conftest import BOT, Sessions
 from tests.servers import postgres
 from workspace.postgres import PostgresServer
@@ -59,10 +61,20 @@ def bench(cluster: PostgresCluster, ledger: SqlLedger) -> Bench:
     """Operations on the real cluster and ledger, with what a test changes of them."""
 
     def build(
-        *, clusters: dict | None = None, ledger: SqlLedger = ledger, owner: str = "me", **rules
+        *,
+        clusters: dict | None = None,
+        ledger: SqlLedger = ledger,
+        owner: str = "me",
+        meter: Metrics | None = None,
+        **rules,
     ) -> Operations:
         return Operations(
-            clusters or {"main": cluster}, ledger, QuickClock(), rules=Rules(**rules), owner=owner
+            clusters or {"main": cluster},
+            ledger,
+            QuickClock(),
+            rules=Rules(**rules),
+            owner=owner,
+            meter=meter,
         )
 
     return build
@@ -434,6 +446,48 @@ async def test_only_the_lapsed_claim_of_a_dead_process_is_concluded_for_it(
     assert "still there" in concluded[0].results[0].detail
     assert (await recorded(ledger, held)).proposal.state is State.CLAIMED
     assert await lives(victim)
+
+
+async def test_each_target_is_counted_once_by_its_outcome_whoever_records_it(
+    bench: Bench, sessions: Sessions, ledger: SqlLedger
+) -> None:
+    for _ in range(2):
+        await sessions.open("batch", app="counted")
+    numbers = Metrics(dict)
+    dead, ops = bench(owner="dead"), bench(owner="survivor", meter=numbers)
+    orphan = await preview(dead, "app=counted")
+    await ledger.claim(orphan.proposal.id, ANA, "dead", timedelta(0))
+
+    await ops.recover()
+    await confirm(ops, await preview(ops, "app=counted"))
+    assert await ops.recover() == ()
+
+    counted = {
+        line.partition(" ")[0]: line.partition(" ")[2]
+        for line in numbers.exposed().decode().splitlines()
+        if line.startswith("pg_sessions_kill_targets_total")
+    }
+    assert counted == {
+        'pg_sessions_kill_targets_total{outcome="interrupted"}': "2.0",
+        'pg_sessions_kill_targets_total{outcome="terminated"}': "2.0",
+    }
+
+
+async def test_a_kill_and_its_dead_processes_keep_the_reference_that_asked(
+    bench: Bench, sessions: Sessions, ledger: SqlLedger
+) -> None:
+    """The log's lines carry it; another process has it of the ledger."""
+    await sessions.open("batch", app="referred")
+    ops = bench(owner="survivor")
+    answer = await ops.propose(ANA, CHANNEL, typed("app=referred"), reference="0badcafe")
+    assert isinstance(answer, Preview)
+    await ledger.claim(answer.proposal.id, ANA, "dead", timedelta(0))
+    with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines:
+        await bench(owner="survivor").recover()
+    told = [(line["event"], line["reference"], line["kill"]) for line in lines]
+    assert told == [
+        (event, "0badcafe", answer.proposal.id) for event in ("kill.lapsed", "kill.concluded")
+    ]
 
 
 async def test_a_restart_since_the_preview_signals_nothing(ledger: SqlLedger) -> None:

@@ -49,6 +49,7 @@ from bot.kills import (
     State,
     Target,
 )
+from bot.ledger import rows as rows_of
 from bot.ledger import schema, sql, stores
 from bot.ledger.probe import probe
 from bot.ledger.sql import SqlLedger
@@ -249,6 +250,7 @@ class TestTheRecord:
         before=(Limit("some_user", 1, 1), Limit("connections", 97, 97)),
         waiting=12,
         freed=11,
+        reference="0badcafe",
     )
 
     async def test_every_field_of_a_proposal_comes_back(self, ledger: SqlLedger):
@@ -741,9 +743,7 @@ class TestSchema:
         entry = await ledger.get(proposal.id)
         assert entry is not None
         assert entry.proposal == proposal
-        assert [row["version"] for row in await rows(ledger, schema.ledger_version)] == [
-            schema.SCHEMA_VERSION
-        ]
+        assert len(await rows(ledger, schema.ledger_version)) == schema.SCHEMA_VERSION
 
     async def test_replicas_that_start_together_migrate_once(self, url: str, make: Make):
         replicas = [make(url) for _ in range(4)]
@@ -762,6 +762,21 @@ class TestSchema:
         async with later._reader.connect() as connection:
             mood = await connection.scalar(sqlalchemy.text("SELECT mood FROM kills"))
         assert mood == "calm"
+
+    async def test_a_kill_of_before_there_were_references_has_none(
+        self, url: str, monkeypatch: pytest.MonkeyPatch, opened: Opened
+    ):
+        with monkeypatch.context() as first:
+            first.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+            first.setattr(schema, "SCHEMA_VERSION", 1)
+            old = await opened(url)
+            values = rows_of.kill_values(draft()) | {"state": State.PROPOSED}
+            instants = {"created_at": THEN, "expires_at": THEN}
+            async with old._transaction(old._writer) as connection:
+                del values["reference"]
+                await connection.execute(sqlalchemy.insert(schema.kills).values(values | instants))
+        entries = await (await opened(url)).history(HistoryFilter(), limit=1)
+        assert [entry.proposal.reference for entry in entries] == [""]
 
     async def test_a_migration_that_fails_leaves_the_ledger_as_it_was(
         self, ledger: SqlLedger, url: str, monkeypatch: pytest.MonkeyPatch

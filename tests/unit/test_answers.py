@@ -1,0 +1,40 @@
+"""What the numbers say of a kill that was confirmed."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from bot.kills import Outcome
+from bot.service.metrics import Metrics
+from bot.slack.answers import _measure
+from bot.slack.desk import Desk
+from bot.slack.payloads import click
+from tests.unit.builders import conclusion
+
+
+def gone(*outcomes: Outcome, until: float | None = 12.5) -> str:
+    """The sum of `pg_sessions_gone_seconds`, of a click at 10."""
+    numbers = Metrics(dict)
+    ended = replace(conclusion(*outcomes), watched_until=until)
+    desk: Any = SimpleNamespace(meter=numbers)
+    _measure(cast("Desk", desk), replace(click({}), since=10.0), ended)
+    lines = numbers.exposed().decode().splitlines()
+    return next(line for line in lines if line.startswith("pg_sessions_gone_seconds_sum"))
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "seconds"),
+    [
+        ([Outcome.TERMINATED], 2.5),
+        ([Outcome.TERMINATED, Outcome.CHANGED, Outcome.ALREADY_GONE], 2.5),
+        ([Outcome.CHANGED], 0.0),
+        ([Outcome.TERMINATED, Outcome.STILL_RUNNING], 0.0),
+        ([Outcome.TERMINATED, Outcome.UNKNOWN], 0.0),
+        ([Outcome.INTERRUPTED], 0.0),
+    ],
+)
+def test_from_the_click_to_gone_is_told_where_all_that_were_signalled_are_gone(outcomes, seconds):
+    assert gone(*outcomes) == f"pg_sessions_gone_seconds_sum {seconds}"
+    assert gone(*outcomes, until=None) == "pg_sessions_gone_seconds_sum 0.0"
