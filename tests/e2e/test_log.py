@@ -1,0 +1,136 @@
+"""The log: one reference from the command to the last signal, and no secret in any line."""
+
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+from urllib.parse import quote
+
+import asyncpg
+import pytest
+
+from tests.e2e.conftest import Bot, free_port
+from tests.integration.conftest import BOT, Sessions
+from workspace import Person, Workspace
+from workspace.postgres import PostgresServer
+
+PASSWORDS = {
+    BOT: "Correct-Horse-1",
+    "keeper": "p@ss w%rd/#?&:'é",
+    "client": "a-clients-own",
+    "wrong": "not-this-one-either",
+}
+LITERAL, COMMENT, NUMBER, REASON = "LondonCalling", "a comment of Zanzibar", "86753091", "my reason"
+
+
+def entries(bot: Bot) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in bot.lines]
+
+
+async def test_one_reference_runs_from_the_command_to_the_last_word(
+    start: Callable, ana: Person, ben: Person, sessions: Sessions
+) -> None:
+    victim = await sessions.open("batch", app="followed")
+    pid = victim.get_server_pid()
+    first = await start()
+    await ana.command("/pg-kill app=followed", channel="incidents")
+    await first.stop()
+    second = await start()
+    await ben.click("Terminate 1 session", channel="incidents")
+    await ana.sees("Terminated 1 of 1 on main", "10 s later", seconds=30)
+    await second.stop()
+
+    (asked,) = (each for each in entries(first) if each["event"] == "request.started")
+    reference, what = asked["reference"], "kill.terminate"
+    before = [each for each in entries(first) if each.get("reference") == reference]
+    after = [each for each in entries(second) if each.get("reference") == reference]
+    assert [each["event"] for each in before] == [
+        *("request.started", "kill.proposed", "delivery.posted", "request.finished")
+    ]
+    assert [each["event"] for each in after] == [
+        *("kill.claimed", "kill.signal", "kill.concluded", "delivery.updated"),
+        *("request.finished", "delivery.updated"),
+    ]
+    assert {(each["kill"], each["what"], each["user"]) for each in after} == {(1, what, ben.id)}
+    (signal,) = (each for each in after if each["event"] == "kill.signal")
+    assert (signal["pid"], signal["verdict"]) == (pid, "signalled")
+    # What the click had before its kill was known leads there.
+    (click,) = (each for each in entries(second) if each["event"] == "kill.confirming")
+    assert (click["of"], click["kill"]) == (reference, 1)
+    printed = json.loads(await second.run("history"))
+    assert printed["reference"] == reference
+
+
+@pytest.fixture(scope="module")
+async def guarded() -> AsyncIterator[PostgresServer]:
+    """A server that asks for passwords."""
+    async with PostgresServer(auth="scram-sha-256") as server:
+        admin = await asyncpg.connect(server.dsn())
+        for role, password in PASSWORDS.items():
+            literal = password.replace("'", "''")
+            await admin.execute(f"create role {role} login password '{literal}'")
+        await admin.execute(f"grant pg_read_all_stats, pg_signal_backend to {BOT}")
+        await admin.execute("create database ledger owner keeper")
+        await admin.close()
+        yield server
+
+
+@pytest.mark.parametrize(("mode", "form"), [("socket", "json"), ("http", "console")])
+async def test_no_secret_is_in_any_line_of_any_library(
+    start: Callable, slack: Workspace, ana: Person, guarded: PostgresServer, form: str
+) -> None:
+    held = await asyncpg.connect(guarded.dsn(), server_settings={"application_name": "held"})
+    victim = await asyncpg.connect(
+        guarded.dsn(user="client", password=PASSWORDS["client"]),
+        server_settings={"application_name": "victim"},
+    )
+    for session in (held, victim):
+        await session.execute(f"begin; select '{LITERAL}', {NUMBER} -- {COMMENT}")
+    bot: Bot = await start(
+        DATABASE_URL=guarded.dsn(user=BOT, password=PASSWORDS[BOT]),
+        DATABASE_URL_WRONG=guarded.dsn(user=BOT, password=PASSWORDS["wrong"]),
+        DATABASE_URL_DOWN=f"postgresql://{BOT}:{PASSWORDS['wrong']}@127.0.0.1:1/postgres",
+        LEDGER_URL=guarded.dsn(user="keeper", password=PASSWORDS["keeper"], database="ledger"),
+        LOG_LEVEL="DEBUG",
+        LOG_FORMAT=form,
+        HEALTH_PORT=str(free_port()),
+    )
+
+    await ana.command("/pg-sessions", channel="incidents")
+    await ana.command("/pg-sessions wrong/", channel="incidents")
+    shown = await ana.command("/pg-sessions main/postgres", channel="incidents")
+    await ana.choose("Show a session", str(held.get_server_pid()), in_message=shown)
+    await ana.sees_modal(LITERAL, "for you alone")
+    await ana.click("Refresh")
+    await ana.close_modal()
+    await ana.command(f"/pg-sessions app={LITERAL} {LITERAL} {NUMBER}", channel="incidents")
+    await slack.person("sam").command(f"/pg-kill app={LITERAL}", channel="incidents")
+    slack.faults.fail("chat.postMessage", times=1)
+    slack.faults.drop("response_url", times=2)
+    await ana.command(f"/pg-kill main/ app=victim -- {REASON}", channel="incidents", wait=False)
+    await bot.says("delivery.failed")
+    await ana.command(f"/pg-kill main/ app=victim -- {REASON}", channel="incidents")
+    slack.faults.fail("chat.update", times=1)
+    slack.faults.rate_limit("response_url", times=1)
+    await ana.click("Terminate 1 session")
+    await ana.sees("Terminated 1 of 1 on main")
+    await ana.command("/pg-kill history", channel="incidents")
+    if slack.server.sockets:
+        slack.faults.fail("apps.connections.open", times=1)
+        slack.server.sockets.cut()
+        await slack.connected(seconds=60)
+    held.terminate()
+    victim.terminate()
+    assert await bot.stop() == 0
+
+    urls = [url.secret for url in slack.state._urls.values()]
+    secrets = [
+        *(slack.bot_token, slack.app_token, slack.signing_secret),
+        *(slack.state.app.verification_token, *urls, *slack.state._triggers),
+        *(*PASSWORDS.values(), *(quote(each, safe="") for each in PASSWORDS.values())),
+        *(LITERAL, COMMENT, NUMBER, REASON),
+    ]
+    assert len(urls) > 5
+    for secret in secrets:
+        assert secret not in bot.output
+    assert not re.search("ticket=|postgres(ql)?://", bot.output)
