@@ -16,7 +16,7 @@ from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_p
 from tests.e2e.conftest import (  # noqa: F401 - the fixtures of the real process
     bot,
     environment,
-    mode,
+    mode,  # in Socket Mode: the page knows no other
     port,
     server,
     sessions,

@@ -129,6 +129,20 @@ async def server() -> AsyncIterator[PostgresServer]:
         yield pg
 
 
+MODES = ("socket", "http")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test in both modes, but where it or its module (`MODES`) says in which."""
+    given = {
+        name.strip()
+        for mark in metafunc.definition.iter_markers("parametrize")
+        for name in (mark.args[0].split(",") if isinstance(mark.args[0], str) else mark.args[0])
+    }
+    if "mode" in metafunc.fixturenames and "mode" not in given:
+        metafunc.parametrize("mode", getattr(metafunc.module, "MODES", MODES))
+
+
 @pytest.fixture
 async def ledger_url(server: PostgresServer) -> AsyncIterator[str]:
     """A LEDGER_URL for bots that share a ledger: a database of its own, empty."""
@@ -144,8 +158,8 @@ async def ledger_url(server: PostgresServer) -> AsyncIterator[str]:
 
 @pytest.fixture
 def mode() -> str:
-    """How Slack reaches the bot; a test asks for the other by parametrizing `mode`."""
-    return "socket"
+    """How Slack reaches the bot."""
+    return MODES[0]
 
 
 def free_port() -> int:

@@ -9,6 +9,10 @@ from workspace import Person, Workspace
 LONG = 40.0
 
 
+ON_THE_SOCKET = pytest.mark.parametrize("mode", ["socket"])
+
+
+@ON_THE_SOCKET
 async def test_after_the_socket_is_cut_the_bot_comes_back(
     bot: Bot, slack: Workspace, ana: Person
 ) -> None:
@@ -18,6 +22,7 @@ async def test_after_the_socket_is_cut_the_bot_comes_back(
     await ana.sees("some_db on main")
 
 
+@ON_THE_SOCKET
 async def test_after_slack_refreshes_the_socket_the_bot_goes_on(
     bot: Bot, slack: Workspace, ana: Person
 ) -> None:
@@ -27,6 +32,7 @@ async def test_after_slack_refreshes_the_socket_the_bot_goes_on(
     await ana.sees("some_db on main")
 
 
+@ON_THE_SOCKET
 async def test_a_socket_that_slack_refuses_is_asked_for_anew(
     bot: Bot, slack: Workspace, ana: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,7 +91,7 @@ async def test_health_readiness_and_numbers(
     assert found["pg_sessions_cluster_connections_wanted", "down"] == 4
 
 
-@pytest.mark.parametrize("mode", ["socket"])
+@pytest.mark.parametrize("mode", ["socket"])  # in HTTP mode it is Slack that connects
 async def test_without_slack_it_is_not_ready(start: Callable, slack: Workspace) -> None:
     port = free_port()
     await start(HEALTH_PORT=str(port))

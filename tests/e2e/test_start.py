@@ -36,8 +36,12 @@ async def test_nothing_set_at_all_is_said_too(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"),
-    [("SLACK_BOT_TOKEN", "xoxb-not-this"), ("SLACK_APP_TOKEN", "xapp-not-this")],
+    ("mode", "variable", "value"),
+    [
+        ("socket", "SLACK_BOT_TOKEN", "xoxb-not-this"),
+        ("http", "SLACK_BOT_TOKEN", "xoxb-not-this"),
+        ("socket", "SLACK_APP_TOKEN", "xapp-not-this"),
+    ],
 )
 async def test_a_token_that_slack_refuses_is_said_at_the_start(
     start: Callable, variable: str, value: str

@@ -13,7 +13,6 @@ from workspace import Person
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize("mode", ["socket", "http"])
 async def test_the_story(
     bot: Bot,
     ana: Person,
