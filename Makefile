@@ -22,6 +22,10 @@ TEST_PROCESSES ?= 4
 PYTEST = TZ=$(TEST_TZ) $(BIN)/python -m pytest \
 	$(if $(TEST_PROCESSES),-n $(TEST_PROCESSES) --dist worksteal)
 
+# As many cases, from another seed each time: `make fuzz FUZZ_SEED=…` repeats one.
+FUZZ_CASES ?= 10000
+FUZZ_SEED := $(or $(FUZZ_SEED),$(shell date +%s))
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -59,6 +63,12 @@ lint: $(VENV)/dev ## the checks that run nothing: style, types, imports
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+.PHONY: fuzz
+fuzz: $(VENV)/dev ## whatever an outsider may do to the running bot, at random, 10,000 times
+	@echo FUZZ_SEED=$(FUZZ_SEED)
+	@FUZZ_CASES=$(FUZZ_CASES) FUZZ_SEED=$(FUZZ_SEED) \
+		$(PYTEST) tests/e2e/fuzz
 
 .PHONY: demo
 demo: $(VENV)/dev ## try it in a browser, with a Slack and a PostgreSQL of its own

@@ -1,0 +1,398 @@
+"""What an outsider may send or be called, at random and yet again by the same seed. Pure.
+
+Every name and reason that is made here holds `MARK`, every literal of a query `SECRET` or a
+number that `SECRET_NUMBER` knows: where these stand, text stands that the bot did not choose.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Any
+
+MARK = "Zqj"
+"""In every name and reason."""
+
+SECRET = "sekritzq"
+"""In every literal and comment, but for numbers."""
+
+SECRET_NUMBER = re.compile(r"(?<!\d)902100\d{6}(?!\d)")
+
+BITS = (
+    "<!channel>",
+    "<!here|x>",
+    "<!subteam^S0ONCALL>",
+    "<@U0NOBODY>",
+    "<#C0INCIDENTS>",
+    "<https://evil.example|click>",
+    "<mailto:a@evil.example>",
+    "https://evil.example/x",
+    "evil.example",
+    "@here",
+    "@channel",
+    "@everyone",
+    "*bold*",
+    "_it_",
+    "~no~",
+    "`code`",
+    "```pre```",
+    ":boom:",
+    ":100:",
+    "&lt;!here&gt;",
+    "&amp;lt;",
+    "> quoted",
+    "\u202egpj",
+    "\u2066x\u2069",
+    "\u200b",
+    "\u00ad",
+    "\ufeff",
+    "\u2028",
+    "\u3164",
+    "é",
+    "e\u0301\u0302",
+    "漢字",
+    "😀",
+    "👩‍👩‍👧",
+    "שלום",
+    "'",
+    '"',
+    "\\",
+    "|",
+    "/",
+    ",",
+    "=",
+    "*",
+    "%",
+    "$$",
+    ";",
+    "--",
+    " ",
+    "\n",
+    "\t",
+    "\x1b[31m",
+    "{0}",
+    "%s",
+    "${x}",
+    "../..",
+    "null",
+    "all",
+    "history",
+    "0",
+)
+"""What hurts somebody somewhere."""
+
+KEYS = (
+    *("user", "db", "app", "client", "state", "type", "wait"),
+    *("usename", "datname", "application_name", "client_addr", "backend_type", "wait_event"),
+    *("age", "xact", "query", "idle", "pid", "stat", "usr", "", "columns", "sort", "limit"),
+)
+WORDS = (
+    *("blocked", "blocking", "all", "private", "help", "history", "main/", "prod/", "nowhere/"),
+    *("idle_tx", "active", "10.0.0.0/8", "127.0.0.1", "::1", "300.1.2.3", "1h", "5m", "1h30m"),
+    *("5parsecs", "pid,usename", "all", "-xact_age", "query", "1", "0", "99999999999", "٣"),
+    *("*", "a*b*c", "*/*", "[local]", "null", "--", "—", "“", "”", "‘", "’", '""', '"', "'"),
+)
+OPERATORS = ("=", "!=", ">", "<", ">=", "<=", "==", "=!", "<>", "", " = ", "&gt;", "&lt;")
+
+
+def bits(random: Random, least: int, most: int) -> str:
+    """A few of these, and now and then some other characters."""
+    return "".join(
+        random.choice(BITS) if random.random() < 0.8 else characters(random, 1, 6)
+        for _ in range(random.randint(least, most))
+    )
+
+
+def characters(random: Random, least: int, most: int, *, lone: bool = False) -> str:
+    """Characters of all of Unicode; `lone` also surrogates without their other half."""
+    made = []
+    for _ in range(random.randint(least, most)):
+        code = random.choice(
+            (
+                random.randint(1, 0x7F),
+                random.randint(0x80, 0x24FF),
+                random.randint(0x1, 0xFFFF),
+                random.randint(0x1F000, 0x1FAFF),
+                random.randint(0x1, 0x10FFFF),
+            )
+        )
+        if 0xD800 <= code < 0xE000 and not lone:
+            code = 0xFFFD
+        made.append(chr(code))
+    return "".join(made)
+
+
+def name(random: Random) -> str:
+    """A name that PostgreSQL takes: 1 to 63 bytes, no NUL."""
+    text = MARK + bits(random, 0, 4)
+    if random.random() < 0.2:
+        text += random.choice(("x", "漢", "😀", "<!here>")) * 63
+    return text.encode()[:63].decode(errors="ignore")
+
+
+def application(random: Random) -> str:
+    """What a client may call itself: PostgreSQL makes ASCII of it."""
+    return random.choice((name(random), MARK, f"{MARK} {bits(random, 1, 3)}"))
+
+
+def quoted(text: str, random: Random) -> str:
+    """A name as people quote it in a command, or don't."""
+    if random.random() < 0.15:
+        return text
+    opening, closing = random.choice(('""', '""', '""', "''", "“”", "„“", "‘’", "«»"))
+    return opening + text.replace(opening, opening * 2) + closing
+
+
+# --- commands ------------------------------------------------------------------------
+
+
+def command(random: Random, names: Iterable[str], pids: Iterable[int]) -> str:
+    """The text of a command as somebody types it: by the grammar, beside it, or neither."""
+    verb = random.choice(("/pg-sessions", "/pg-kill"))
+    style = random.random()
+    if style < 0.1:
+        text = characters(random, 0, 60)
+    elif style < 0.15:
+        text = bits(random, 1, 400)
+    else:
+        known, numbers = [*names], [*pids]
+        parts = [_part(random, known, numbers) for _ in range(random.randint(0, 5))]
+        if random.random() < 0.3:
+            parts.append(f"{random.choice(('--', '—', '–'))} {reason(random)}")
+        text = random.choice((" ", " ", " ", "  ", "\u00a0", "\n")).join(parts)
+        for _ in range(random.choice((0, 0, 0, 1, 1, 3))):
+            text = mutated(random, text)
+    return f"{verb} {text}"
+
+
+def reason(random: Random) -> str:
+    """Why somebody ends a session, in whatever words."""
+    return f"{MARK} {bits(random, 0, 6)}"
+
+
+def _part(random: Random, names: list[str], pids: list[int]) -> str:
+    match random.randint(0, 9):
+        case 0:
+            return str(random.choice([*pids, 0, 1, 2**31, 10**20]))
+        case 1:
+            return quoted(random.choice(names), random)
+        case 2:
+            cluster = random.choice(("main", "prod", "MAIN", "nowhere", "", MARK))
+            return f"{cluster}/{quoted(random.choice(names), random)}"
+        case 3 | 4:
+            return random.choice(WORDS)
+        case 5:
+            return f"columns={','.join(random.choice(('pid', 'query', 'usename', 'nothing', 'all', 'blocked_by')) for _ in range(random.randint(1, 4)))}"  # noqa: E501
+        case _:
+            values: tuple[Callable[[], str], ...] = (
+                lambda: quoted(random.choice(names), random),
+                lambda: random.choice(WORDS),
+                lambda: quoted(name(random), random),
+                lambda: bits(random, 0, 3),
+            )
+            key, operator = random.choice(KEYS), random.choice(OPERATORS)
+            return f"{key}{operator}{random.choice(values)()}"
+
+
+def mutated(random: Random, text: str) -> str:
+    """A text with one thing wrong."""
+    at = random.randint(0, len(text))
+    to = min(len(text), at + random.randint(0, 8))
+    match random.randint(0, 5):
+        case 0:
+            return text[:at] + text[to:]
+        case 1:
+            return text[:to] + text[at:]
+        case 2:
+            return text[:at] + random.choice(BITS) + text[at:]
+        case 3:
+            return text[:at] + characters(random, 1, 3) + text[at:]
+        case 4:
+            return text[to:] + text[:at]
+        case _:
+            return text[:at]
+
+
+# --- queries -------------------------------------------------------------------------
+
+
+def query(random: Random) -> str:
+    """A statement with a secret in each literal and comment: valid, invalid, or cut."""
+    number = random.randint(0, 999_999)
+    pieces = [_piece(random, number + at) for at in range(random.randint(1, 8))]
+    if random.random() < 0.2:
+        pieces.append(random.choice(("'", "E'", "$q$", "/* ", "U&'")) + SECRET)  # never closed
+    glue = random.choice((" ", ", ", " || ", "\n", " and "))
+    head = random.choice(
+        ("select ", "select 1 where ", "update t set a = ", "", "do ", "1a (", "se ")
+    )
+    made = head + glue.join(pieces)
+    if random.random() < 0.3:
+        # Past the 1024 bytes that PostgreSQL keeps, often in the middle of a secret.
+        made = "select " + "x" * random.randint(900, 1020) + ", " + made
+    return made.replace("\0", "")
+
+
+def _piece(random: Random, number: int) -> str:
+    inner = f"{SECRET}{number}"
+    match random.randint(0, 12):
+        case 0:
+            return f"'{inner}'"
+        case 1:
+            return f"'it''s {inner}''{inner}'"
+        case 2:
+            return rf"E'\'{inner}\\'"
+        case 3:
+            return f"$q${inner}$q$"
+        case 4:
+            return f"$$ ' {inner} $$"
+        case 5:
+            return f"/* {inner} /* {inner} */ {inner} */"
+        case 6:
+            return f"-- {inner}\n"
+        case 7:
+            return f"902100{number % 10**6:06d}"
+        case 8:
+            return f"U&'{inner}'"
+        case 9:
+            return f"'{bits(random, 0, 2).replace(chr(39), '')}{inner}'"
+        case 10:
+            return f"x'{inner}'"
+        case 11:
+            return f"copy t from program 'curl {inner}'"
+        case _:
+            return random.choice(("a.b", '"col"', "t", "now()", "(", ")", "null", "::text", "\\"))
+
+
+# --- JSON ----------------------------------------------------------------------------
+
+
+def scalar(random: Random) -> Any:
+    """A value that no field expects."""
+    return random.choice(
+        (
+            None,
+            True,
+            False,
+            0,
+            -1,
+            2**63,
+            1.5,
+            "",
+            " ",
+            [],
+            {},
+            [[]],
+            [None],
+            {"": None},
+            "\ud800",
+            "\0",
+            "x" * random.choice((1, 300, 5000)),
+            "<!channel>",
+            "forged",
+            ["a", {"b": []}],
+            {"id": ["x"]},
+        )
+    )
+
+
+def paths(value: object, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Every place in some JSON but its root."""
+    found: list[tuple[Any, ...]] = []
+    inner: Iterable[tuple[Any, object]] = ()
+    if isinstance(value, dict):
+        inner = value.items()
+    elif isinstance(value, list):
+        inner = enumerate(value)
+    for key, each in inner:
+        found.append((*at, key))
+        found += paths(each, (*at, key))
+    return found
+
+
+def put(value: Any, path: tuple[Any, ...], new: Any) -> None:
+    """Set what stands at a place."""
+    for key in path[:-1]:
+        value = value[key]
+    value[path[-1]] = new
+
+
+def drop(value: Any, path: tuple[Any, ...]) -> None:
+    """Take out what stands at a place."""
+    for key in path[:-1]:
+        value = value[key]
+    del value[path[-1]]
+
+
+def broken(random: Random, value: Any, *, spare: Iterable[tuple[Any, ...]] = ()) -> Any:
+    """A copy of some JSON with one thing in it wrong; nothing at or around what is spared."""
+    copy = json.loads(json.dumps(value))
+    spared = [*spare]
+
+    def may(path: tuple[Any, ...]) -> bool:
+        return not any(kept[: len(path)] == path or path[: len(kept)] == kept for kept in spared)
+
+    places = [path for path in paths(copy) if may(path)]
+    # What stands near the root is what is read.
+    places.sort(key=lambda path: (len(path), str(path)))
+    path = places[int(len(places) * random.random() ** 2)]
+    if random.random() < 0.4:
+        drop(copy, path)
+    else:
+        put(copy, path, scalar(random))
+    return copy
+
+
+# --- clicks --------------------------------------------------------------------------
+
+VALUES = (
+    *("", " ", "0", "-1", "+1", "1.0", "1e3", "0x1", "01", "９", "٣", "1\n", "1 ", "9" * 18),
+    *("9" * 19, "9" * 500, str(2**63 - 1), str(2**63), "None", "null", "true", "[1]", "{}"),
+    *("main", "prod", "main/", "nowhere", "main|1|1", "main|0|0", f"main|{2**31}|1", "|||"),
+    *("main|1|9223372036854775807", "main|1|253402300800000000", "main|-1|1", "main|1", "||1|1"),
+    *("0 ", "0 main/", "5 all", "0 help", "0 history", "0 user=%", "0 %3C!channel%3E", "0 --"),
+    *(f"{2**31 - 1} main/", f"{2**31} main/", "0 user=%25%26%3C", "0 pid", "20 columns=all"),
+    *("1 0", "1 99", "1 100", "1 -1", "1  1", "1 history", "1 history main/", "1 pid", "0 history"),
+    *("all", "main/ all", "user=*", "main/ user=a", "help", "-- x", "\0", "\ud800", "x" * 2000),
+    *("x" * 60_000, "%", "%2525", "%00", "<@U0NOBODY>", "\u202e1", "1\u200b", "main|1|1|1"),
+)
+"""What a button may carry that no view put there."""
+
+ACTIONS = (
+    *("sessions.refresh", "sessions.previous", "sessions.next", "sessions.choose"),
+    *("sessions.kill_row", "sessions.inspect", "sessions.tree", "tree.refresh"),
+    *("session.refresh", "session.kill", "kill.terminate", "kill.cancel", "kill.dismiss"),
+    *("kill.preview_again", "kill.page", "kill.choose", "history.older"),
+    *("kill.terminate.1", "kill.page.99", "kill.choose.0", "sessions.choose.٣", "kill.page.x"),
+    *("kill.terminate\n", "kill.terminate.", "KILL.TERMINATE", "kill", "", ".", "nothing", MARK),
+    *("kill.terminate.1.2", "xkill.terminate", "kill.terminate " * 300, "\ud800", "\0", "*"),
+)
+
+METADATA = (
+    *("", " ", "{", "null", "[]", "{}", "0", '""', '"x"', "[" * 3000, '{"row":' * 500, "\ud800"),
+    *('{"row": "main|1|1"}', '{"row": "main|1|1", "channel": 1}', '{"row": 1, "channel": ""}'),
+    *('{"row": null, "channel": null}', '{"row": "||", "channel": "C0SHARED"}', "NaN", "1e999"),
+    *('{"row": "main|1|1", "channel": "C0NOWHERE"}', '{"row": "main|1|1", "channel": "\\ud800"}'),
+    *('{"row": "nowhere|1|1", "channel": "C0LANE0"}', '{"row": ["main"], "channel": ["C0LANE0"]}'),
+    *("x" * 100_000, '{"row": "main|1|1", "channel": "D0ANABEN"}', "9" * 5000),
+)
+"""What a modal may carry that no view put there."""
+
+RESPONSE_URLS = (
+    *("", " ", "x", "http://", "http://127.0.0.1:1/x", "http://[::1", "http://127.0.0.1:99999/"),
+    *("file:///etc/passwd", "ftp://127.0.0.1/", "//127.0.0.1:1", "http://a b/", "\ud800", "\0"),
+    *(
+        "http://127.0.0.1:1/" + "x" * 20_000,
+        "http://ж.invalid./",
+        "javascript:1",
+        "ws://127.0.0.1:1",
+    ),
+)
+
+
+def deep(random: Random) -> str:
+    """JSON, or nearly, that goes deeper than any parser likes to."""
+    depth = random.choice((100, 900, 3000, 100_000))
+    opening, closing = random.choice((("[", "]"), ('{"a":', "}"), ('{"actions":[', "]}")))
+    inner = "1" if opening != "[" else ""
+    return opening * depth + inner + closing * random.choice((depth, depth, 0))

@@ -1,0 +1,634 @@
+"""Thousands of things that an outsider may do to the running bot, at random.
+
+Whatever they send and whatever they are called: the bot lives on, answers, ends nothing
+that nobody confirmed who may, pings, links and formats nothing, and tells no literal.
+A failure names the seed and the case; `FUZZ_SEED`, `FUZZ_FIRST` and `FUZZ_CASES` bring it
+back.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import io
+import json
+import re
+import secrets
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from random import Random
+from urllib.parse import urlencode
+
+import aiohttp
+import asyncpg
+import pytest
+
+from tests.e2e.conftest import Bot
+from tests.e2e.fuzz import making
+from tests.e2e.fuzz.conftest import SEED, Lane, World, cases, chunks
+from tests.e2e.fuzz.judging import faults_of, faults_of_line, secrets_in
+from workspace import Workspace
+from workspace.blocks import Element, Json, elements, options_of
+from workspace.log import Change
+from workspace.payloads import command_payload, message_click_payload, view_click_payload
+from workspace.state import Channel, Message, State, User, View
+
+ANSWER_WITHIN = 60.0
+KEPT_MESSAGES = 12
+MOST_FAILURES = 10
+END_KINDS = frozenset({"kill.terminate", "kill.cancel"})
+
+
+class Rig:
+    """The bot among its outsiders: does what a case says, and judges what comes of it."""
+
+    def __init__(
+        self,
+        bot: Bot,
+        slack: Workspace,
+        world: World,
+        lanes: list[Lane],
+        ledger: asyncpg.Connection,
+    ) -> None:
+        self.bot = bot
+        self.slack = slack
+        self.world = world
+        self.lanes = lanes
+        self.may_end: set[tuple[str, str]] = set()
+        """Who pressed what ends sessions, of those who may, and what the button carried."""
+        self._ledger = ledger
+        self._seen = len(slack.state.log)
+        self._read = 0
+        self._known = {user.id for lane in lanes for user in lane.people.values()}
+        self._killers = {killer for lane in lanes for killer in lane.killers}
+
+    # --- doing -------------------------------------------------------------------------
+
+    async def answered(
+        self, user: User, channel: Channel, act: Callable[[], Awaitable[object]]
+    ) -> Change:
+        """Do something, and wait for what the bot has to say to it."""
+        log = self.slack.state.log
+        since = len(log)
+        await act()
+
+        def answers() -> Iterator[Change]:
+            for change in log.since(since):
+                match change.kind, change.subject:
+                    case "message_posted" | "message_changed", Message(kind="message") as message:
+                        if message.channel == channel.id:
+                            yield change
+                    case "message_posted", Message(kind="notice") as message:
+                        # Slack's own words: there was no acknowledgement.
+                        assert message.channel != channel.id, message.text
+                    case "view_opened" | "view_changed", View(user=user.id):
+                        yield change
+                    case _:
+                        pass
+
+        found = await log.until(lambda: any(answers()), ANSWER_WITHIN)
+        assert found, "it stayed without an answer"
+        return next(answers())
+
+    async def command(self, user: User, channel: Channel, typed: str) -> Change:
+        return await self.answered(
+            user, channel, lambda: self.slack.interactions.command(user, channel, typed)
+        )
+
+    async def press(self, random: Random, user: User, channel: Channel) -> bool:
+        """Have somebody press one of the things that they see; False where there is none."""
+        view = next(iter(self.slack.state.views_of(user.id)[-1:]), None)
+        if view is not None and random.random() < 0.3:
+            self.slack.state.close_view(view)
+            view = None
+        seen = [
+            message
+            for message in self.slack.state.messages(channel.id)
+            if message.receiver in {None, user.id}
+        ]
+        buttons: list[tuple[Message | View, Element]]
+        if view is not None:
+            buttons = [(view, element) for element in elements(view.body["blocks"])]
+        else:
+            buttons = [(m, element) for m in seen for element in elements(list(m.blocks))]
+        if not buttons:
+            return False
+        place, element = random.choice(buttons)
+        chosen = {}
+        if element.type == "static_select":
+            chosen = {"selected_option": random.choice(options_of(element.element))}
+        self.note_end(user.id, element.action_id, element.element.get("value", ""))
+        act = self.slack.interactions
+
+        async def click() -> None:
+            if isinstance(place, Message):
+                await act.click_in_message(user, place, element, chosen)
+            else:
+                await act.click_in_view(user, place, element, chosen)
+
+        await self.answered(user, channel, click)
+        return True
+
+    def note_end(self, user_id: object, action_id: object, value: object) -> None:
+        """Remember who pressed what may end a session."""
+        if str(user_id) in self._killers and str(action_id) in END_KINDS:
+            self.may_end.add((str(user_id), str(value)))
+
+    def tidy(self, channel: Channel) -> None:
+        """Take old messages away, as nobody scrolls up so far."""
+        messages = list(self.slack.state.messages(channel.id))
+        for message in messages[: max(0, len(messages) - KEPT_MESSAGES)]:
+            self.slack.state.delete(message)
+
+    # --- judging -----------------------------------------------------------------------
+
+    def judge(self) -> None:
+        """What was said since, and what was logged."""
+        changes = self.slack.state.log.since(self._seen)
+        self._seen += len(changes)
+        lines = self.bot.lines[self._read :]
+        self._read += len(lines)
+        app = self.slack.state.app
+        hidden = (app.bot_token, app.app_token, app.signing_secret, "/commands/T", "/actions/T")
+        faults = [
+            *(f for each in changes for f in faults_of(each, self._known, self._killers)),
+            *(f for line in lines for f in faults_of_line(line, hidden)),
+        ]
+        assert not faults, "\n".join(fault[:1500] for fault in faults[:5])
+        assert self.bot.process is not None
+        assert self.bot.process.returncode is None, self.bot.output
+
+    def judge_text(self, text: str) -> None:
+        """What an HTTP answer says."""
+        assert not [*secrets_in(text)], text
+        assert "Traceback" not in text
+
+    async def judge_deaths(self) -> None:
+        """Whoever is dead was to die, by the word of somebody who may."""
+        admin = await asyncpg.connect(self.world.server.dsn())
+        rows = await admin.fetch(
+            "select pid, (extract(epoch from backend_start) * 1000000)::bigint as started"
+            " from pg_stat_activity"
+        )
+        await admin.close()
+        alive = {(row["pid"], row["started"]) for row in rows}
+        dead = [held for held in self.world.held if (held.pid, held.started) not in alive]
+        ended = {
+            (row["pid"], row["backend_start"]): (row["confirmed_by"], str(row["id"]))
+            for row in await self._ledger.fetch(
+                "select k.id, k.confirmed_by, t.pid, t.backend_start"
+                " from kills k join targets t on t.kill_id = k.id"
+                " where k.confirmed_by is not null"
+            )
+        }
+        for who, kill in ended.values():
+            assert (who, kill) in self.may_end, f"{who} did not confirm kill {kill}"
+        for held in dead:
+            assert (held.pid, held.started) in ended, f"{held.pid} died of nothing"
+        self.world.held = [held for held in self.world.held if held not in dead]
+        await self.world.fill()
+
+
+async def run(rig: Rig, kind: str, first: int, case: Callable[..., Awaitable[None]]) -> None:
+    """All cases of a chunk, some at a time; whichever fail are told, up to a few."""
+    waiting = cases(kind, first)
+    under_way: dict[str, list[str]] = {}
+    failures: list[str] = []
+
+    async def go_along(lane: Lane) -> None:
+        for number, random in waiting:
+            told = under_way[lane.channel.id] = [f"FUZZ_FIRST={number}"]
+            try:
+                await case(rig, lane, random, told.append)
+                rig.judge()
+            except Exception as error:  # noqa: BLE001  whatever it is, it is told with its case
+                where = "".join(traceback.format_tb(error.__traceback__)[-2:])
+                # What is said and logged is looked at after each case, whosever it is.
+                others = [each for each in under_way.values() if each is not told]
+                failures.append(
+                    f"FUZZ_SEED={SEED}, {kind}: {'; '.join(told)[:700]}\n"
+                    f"{where}{type(error).__name__}: {error}\n"
+                    f"Beside it: {' | '.join('; '.join(other)[:300] for other in others)}"
+                )
+            if len(failures) >= MOST_FAILURES:
+                return
+            rig.tidy(lane.channel)
+
+    await asyncio.gather(*(go_along(lane) for lane in rig.lanes))
+    assert not failures, "\n\n".join(failures)
+    rig.judge()
+    await rig.judge_deaths()
+
+
+@pytest.fixture
+def rig(
+    watched: Bot,
+    slack: Workspace,
+    world: World,
+    lanes: list[Lane],
+    ledger: asyncpg.Connection,
+) -> Rig:
+    return Rig(watched, slack, world, lanes, ledger)
+
+
+Tell = Callable[[str], None]
+
+
+@pytest.mark.parametrize(("kind", "first"), [("commands", each) for each in chunks("commands")])
+async def test_whatever_is_typed(rig: Rig, kind: str, first: int) -> None:
+    async def case(rig: Rig, lane: Lane, random: Random, tell: Tell) -> None:
+        typed = making.command(random, rig.world.names, rig.world.pids)
+        user = lane.people[random.choice(("ana", "ana", "ana", "vera", "sam"))]
+        tell(f"{user.name}: {typed!r}")
+        await rig.command(user, lane.channel, typed)
+
+    await run(rig, kind, first, case)
+
+
+@pytest.mark.parametrize(("kind", "first"), [("names", each) for each in chunks("names")])
+async def test_whatever_they_are_called_and_run(rig: Rig, kind: str, first: int) -> None:
+    async def case(rig: Rig, lane: Lane, random: Random, tell: Tell) -> None:
+        if random.random() < 0.1:
+            held = random.choice(rig.world.held)
+            if not held.connection.is_closed():
+                tell("a session runs something else")
+                with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                    await rig.world.busy(held.connection)
+        if random.random() < 0.5:
+            user = lane.people[random.choice(("ana", "ben", "vera", "sam", "olga"))]
+            tell(f"{user.name} presses something")
+            if await rig.press(random, user, lane.channel):
+                return
+        user = lane.people[random.choice(("ana", "ben", "vera"))]
+        typed = known(random, rig.world)
+        tell(f"{user.name}: {typed!r}")
+        await rig.command(user, lane.channel, typed)
+
+    await run(rig, kind, first, case)
+
+
+def known(random: Random, world: World) -> str:
+    """A command that finds somebody."""
+    name = '"' + random.choice(world.roles).replace('"', '""') + '"'
+    database = '"' + random.choice(world.databases).replace('"', '""') + '"'
+    cluster = random.choice(("main/", "prod/"))
+    return random.choice(
+        (
+            "/pg-sessions",
+            f"/pg-sessions {cluster}",
+            f"/pg-sessions {cluster} columns=all",
+            f"/pg-sessions {cluster}{database}",
+            f"/pg-sessions {cluster} user={name} private",
+            f"/pg-sessions {cluster} columns=query,application_name,usename,datname sort=query",
+            f"/pg-kill {cluster} user={name} -- {making.reason(random)}",
+            f"/pg-kill {cluster} {random.choice(world.pids)} -- {making.reason(random)}",
+            f"/pg-kill {cluster}{database} all -- {making.reason(random)}",
+            f"/pg-kill {random.choice(world.pids)}",
+            f"/pg-kill {cluster} app={making.MARK}*",
+            "/pg-kill history",
+            f"/pg-kill history user={name}",
+        )
+    )
+
+
+# --- what is posted ------------------------------------------------------------------
+
+
+class Post:
+    """Requests to the bot as Slack would send them, or nearly."""
+
+    def __init__(self, rig: Rig, port: int, session: aiohttp.ClientSession) -> None:
+        self._rig = rig
+        self._port = port
+        self._session = session
+
+    async def body(self, body: bytes, **headers: str) -> int:
+        """Post this, signed by Slack unless the headers say otherwise; the status."""
+        stamp = str(int(time.time()))
+        secret = self._rig.slack.state.app.signing_secret.encode()
+        base = f"v0:{stamp}:".encode() + body
+        signed = {
+            "Content-Type": "application/x-www-form-urlencoded",
+            "X-Slack-Request-Timestamp": stamp,
+            "X-Slack-Signature": "v0=" + hmac.new(secret, base, hashlib.sha256).hexdigest(),
+        }
+        async with self._session.post(
+            f"http://127.0.0.1:{self._port}/slack/events",
+            data=io.BytesIO(body),
+            headers=signed | headers,
+        ) as answer:
+            text = await answer.text()
+            self._rig.judge_text(text)
+            return answer.status
+
+    async def payload(self, payload: object) -> int:
+        # Each is another one: the same twice would be a replay.
+        if isinstance(payload, dict):
+            payload = {**payload, "nonce": secrets.token_hex(8)}
+        return await self.body(urlencode({"payload": json.dumps(payload)}).encode())
+
+    async def raw(self, data: bytes) -> bytes:
+        """Bytes that are no request; what comes back until the server has enough of it."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        try:
+            writer.write(data)
+            await writer.drain()
+            writer.write_eof()
+            return await reader.read(65536)
+        except ConnectionError:
+            return b""
+        finally:
+            writer.close()
+
+
+@pytest.mark.parametrize("mode", ["http"])
+@pytest.mark.parametrize(("kind", "first"), [("payloads", each) for each in chunks("payloads")])
+async def test_whatever_is_posted(rig: Rig, kind: str, first: int, port: int) -> None:
+    async with aiohttp.ClientSession() as session:
+        post = Post(rig, port, session)
+
+        async def case(rig: Rig, lane: Lane, random: Random, tell: Tell) -> None:
+            await random.choice(POSTS)(rig, lane, random, tell, post)
+
+        await run(rig, kind, first, case)
+
+
+def refused(status: int) -> bool:
+    return 400 <= status < 500
+
+
+async def no_payload(rig: Rig, lane: Lane, random: Random, tell: Tell, post: Post) -> None:
+    """A body that is none."""
+    body = random.choice(
+        (
+            lambda: b"",
+            lambda: b"payload=",
+            lambda: b"payload=%7B",
+            lambda: b"payload=" + making.deep(random).encode(),
+            lambda: making.deep(random).encode(),
+            lambda: urlencode({"payload": json.dumps(making.scalar(random))}).encode(),
+            lambda: json.dumps(making.scalar(random)).encode(),
+            lambda: making.characters(random, 0, 200).encode(),
+            lambda: bytes(random.randrange(256) for _ in range(random.randint(1, 200))),
+            lambda: b"&".join([b"a=b"] * random.choice((1, 100, 5000))),
+            lambda: b"command=%2Fpg-kill",
+            lambda: b"command=%2Fpg-kill&text=all" + b"&user_id=U0ANA0" * 2,
+            lambda: b"ssl_check=1&token=x",
+            lambda: b'{"type": "url_verification", "challenge": "x"}',
+            lambda: b"x" * 2**20 + b"x",
+        )
+    )()
+    kind = random.choice(
+        ("application/x-www-form-urlencoded", "application/json", "text/plain", "x/y; charset=z")
+    )
+    tell(f"{kind}: {body[:200]!r}")
+    status = await post.body(body, **{"Content-Type": kind, "X-Nonce": secrets.token_hex(4)})
+    assert status == 200 or refused(status), status
+
+
+async def not_from_slack(rig: Rig, lane: Lane, random: Random, tell: Tell, post: Post) -> None:
+    """A request that Slack has not signed."""
+    headers = random.choice(
+        (
+            {"X-Slack-Signature": "v0=" + "0" * 64},
+            {"X-Slack-Signature": ""},
+            {"X-Slack-Signature": "v0=é"},
+            {"X-Slack-Signature": "x" * 5000},
+            {"X-Slack-Request-Timestamp": "0"},
+            {"X-Slack-Request-Timestamp": ""},
+            {"X-Slack-Request-Timestamp": "now"},
+            {"X-Slack-Request-Timestamp": "9" * 5000},
+            {"X-Slack-Request-Timestamp": "1e9"},
+            {"X-Slack-Request-Timestamp": "٣"},
+            {"X-Slack-Request-Timestamp": str(int(time.time()) - 400)},
+        )
+    )
+    body = random.choice(
+        (
+            b"command=%2Fpg-kill&text=all&user_id=U0ANA0&team_id=T0ACME&channel_id=C0LANE0",
+            b"payload=" + making.deep(random).encode(),
+            making.deep(random).encode(),
+            b"payload=%7B",
+            b"ssl_check=10",
+            b'{"type": "url_verification", "challenge": "x"}',
+        )
+    )
+    tell(f"{headers}: {body[:200]!r}")
+    assert await post.body(body, **headers) in {401, 413}
+
+
+async def no_http(rig: Rig, lane: Lane, random: Random, tell: Tell, post: Post) -> None:
+    """Bytes on the port that are no request, or not to the end."""
+    data = random.choice(
+        (
+            b"",
+            b"\r\n\r\n",
+            b"GET\r\n\r\n",
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+            b"POST /slack/events HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nshort",
+            b"POST /slack/events HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+            b"POST /slack/events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+            b"POST /slack/events HTTP/9.9\r\nHost: x\r\n\r\n",
+            b"POST /slack/events HTTP/1.1\r\n" + b"X: y\r\n" * 1000 + b"\r\n",
+            b"POST /slack/events HTTP/1.1\r\nX: " + b"y" * 100_000 + b"\r\n\r\n",
+            b"GET /slack/events HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+            b"GET /../../etc/passwd HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+            b"POST http://[ HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"POST /slack/events HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\n\r\nabc",
+            bytes(random.randrange(256) for _ in range(random.randint(1, 400))),
+        )
+    )
+    tell(f"{data[:200]!r}")
+    answer = await post.raw(data)
+    rig.judge_text(answer.decode(errors="replace"))
+    assert not re.match(rb"HTTP/1.\d 5", answer), answer
+
+
+async def command_form(rig: Rig, lane: Lane, random: Random, tell: Tell, post: Post) -> None:
+    """A command's form with something in it wrong."""
+    state = rig.slack.state
+    user = lane.people[random.choice(("ana", "vera", "sam", "olga"))]
+    url = state.new_response_url(lane.channel.id, user.id, None)
+    form = command_payload(
+        state=state,
+        user=user,
+        channel=lane.channel,
+        command=random.choice(("/pg-sessions", "/pg-kill")),
+        text=making.command(random, rig.world.names, rig.world.pids).partition(" ")[2],
+        response_url=f"{rig.slack.server.base_url}/commands/T0ACME/{url.secret}",
+        trigger=state.new_trigger(user.id),
+    )
+    for _ in range(random.randint(0, 3)):
+        field = random.choice(sorted(form))
+        match random.randint(0, 3):
+            case 0:
+                del form[field]
+            case 1 if field == "response_url":
+                form[field] = random.choice(making.RESPONSE_URLS)
+            case 1 | 2:
+                form[field] = making.bits(random, 0, 4)
+            case _:
+                form[field] = "x" * random.choice((1, 2000, 100_000))
+        if not form:
+            break
+    tell(f"{str(form)[:600]}")
+    body = urlencode(form, errors="replace").encode()
+    status = await post.body(body)
+    assert status == 200 or refused(status), status
+
+
+async def click(rig: Rig, lane: Lane, random: Random, tell: Tell, post: Post) -> None:
+    """A click on what is there, by somebody else, elsewhere, or carrying something else."""
+    place, element = await something_to_press(rig, lane, random)
+    state = rig.slack.state
+    user = lane.people[random.choice(("ana", "ana", "ben", "vera", "sam", "olga"))]
+    if isinstance(place, View):
+        # Slack shows a modal to one person, whatever else a payload says.
+        user = next(each for each in lane.people.values() if each.id == place.user)
+    chosen = {}
+    if element.type == "static_select":
+        chosen = {"selected_option": random.choice(options_of(element.element))}
+    trigger = state.new_trigger(user.id)
+    if isinstance(place, Message):
+        url = state.new_response_url(lane.channel.id, user.id, place.ts)
+        made = message_click_payload(
+            state=state,
+            user=user,
+            message=place,
+            element=element,
+            chosen=chosen,
+            response_url=f"{rig.slack.server.base_url}/actions/T0ACME/{url.secret}",
+            trigger=trigger,
+        )
+    else:
+        made = view_click_payload(
+            state=state, user=user, view=place, element=element, chosen=chosen, trigger=trigger
+        )
+    made, delivered = forged(random, made, state)
+    shown = {key: value for key, value in made.items() if key not in {"message", "view", "state"}}
+    tell(f"{user.name} clicks: {json.dumps(shown)}")
+    action = made["actions"][0] if isinstance(made.get("actions"), list) and made["actions"] else {}
+    if isinstance(action, dict):
+        who = made["user"].get("id") if isinstance(made.get("user"), dict) else None
+        option = action.get("selected_option")
+        value = option.get("value") if isinstance(option, dict) else action.get("value")
+        rig.note_end(who, re.sub(r"\.\d+$", "", str(action.get("action_id"))), value)
+    if delivered and isinstance(place, Message):
+        statuses: list[int] = []
+
+        async def act() -> None:
+            statuses.append(await post.payload(made))
+
+        await rig.answered(user, lane.channel, act)
+        assert statuses == [200]
+    else:
+        status = await post.payload(made)
+        assert status == 200 or refused(status), status
+
+
+def forged(random: Random, made: Json, state: State) -> tuple[Json, bool]:
+    """A click's payload with something wrong, and whether an answer still finds its way."""
+    action = made["actions"][0]
+    match random.randint(0, 9):
+        case 0 | 1:
+            value = random.choice((*making.VALUES, str(random.randint(0, 60))))
+            if "selected_option" in action:
+                action["selected_option"] = {**action["selected_option"], "value": value}
+            else:
+                action["value"] = value
+            return made, True
+        case 2:
+            action["action_id"] = random.choice(making.ACTIONS)
+            return made, True
+        case 3 if "view" in made:
+            made["view"]["private_metadata"] = random.choice(making.METADATA)
+            return made, False
+        case 3:
+            made["response_url"] = random.choice(making.RESPONSE_URLS)
+            return made, False
+        case 4:
+            made["user"]["team_id"] = random.choice(("T0GLOBEX", "", None, "T0ACME", 0, "\ud800"))
+            return made, False
+        case 5:
+            ids = ("C0SHARED", "C0SECRET", "C0NOWHERE", "D0ANABEN", "", None, "\ud800", "C0LANE0")
+            made["container"]["channel_id"] = random.choice(ids)
+            return made, False
+        case 6:
+            made["container"] = random.choice(
+                (
+                    {},
+                    None,
+                    [],
+                    {"type": "message", "is_ephemeral": True},
+                    {"type": "message", "message_ts": "1.1", "is_ephemeral": "yes"},
+                    {**made["container"], "is_ephemeral": 1, "message_ts": "forged"},
+                    {**made["container"], "message_ts": "\ud800"},
+                    {"type": "view", "view_id": "V0NONE"},
+                )
+            )
+            return made, False
+        case 7:
+            made["trigger_id"] = random.choice(("", "1.2.x", None, "\ud800", 0))
+            return made, False
+        case 8:
+            made["actions"] = random.choice(
+                ([], None, {}, [None], [[]], [{}], [action, action], "x", [{"action_id": 1}])
+            )
+            return made, False
+        case _:
+            for _ in range(random.randint(1, 4)):
+                made = making.broken(random, made)
+            return made, False
+
+
+async def something_to_press(
+    rig: Rig, lane: Lane, random: Random
+) -> tuple[Message | View, Element]:
+    """What the bot has put there, by a command that is typed now where there is nothing."""
+    state = rig.slack.state
+    while True:
+        views = [view for user in lane.people.values() for view in state.views_of(user.id)]
+        found: list[tuple[Message | View, Element]] = [
+            (view, element) for view in views for element in elements(view.body["blocks"])
+        ]
+        for message in state.messages(lane.channel.id):
+            found += ((message, element) for element in elements(list(message.blocks)))
+        if found and random.random() < 0.9:
+            return random.choice(found)
+        await rig.command(lane.people["ana"], lane.channel, known(random, rig.world))
+
+
+async def other_payload(rig: Rig, lane: Lane, random: Random, tell: Tell, post: Post) -> None:
+    """What no listener is for."""
+    payload: Json = {
+        "type": random.choice(
+            (
+                *("view_submission", "view_closed", "shortcut", "message_action"),
+                *("block_suggestion", "event_callback", "workflow_step_edit", "nothing", ""),
+                *(
+                    "interactive_message",
+                    "dialog_submission",
+                    "function_executed",
+                    "app_rate_limited",
+                ),
+            )
+        ),
+        "user": {"id": lane.people["ana"].id, "team_id": "T0ACME"},
+        "team": {"id": "T0ACME"},
+        "callback_id": random.choice(("session", making.MARK, "")),
+        "view": {"id": "V0", "callback_id": "session", "private_metadata": "", "type": "modal"},
+        "event": {"type": random.choice(("message", "app_mention")), "text": making.MARK},
+    }
+    for _ in range(random.randint(0, 2)):
+        payload = making.broken(random, payload)
+    tell(str(payload)[:600])
+    status = await post.payload(payload)
+    assert status == 200 or refused(status), status
+
+
+POSTS = (
+    *(click,) * 5,
+    *(command_form,) * 3,
+    *(other_payload, other_payload, no_payload, no_payload, not_from_slack, no_http),
+)
