@@ -11,6 +11,7 @@ import pytest
 
 from tests.e2e.conftest import Bot, free_port
 from tests.integration.conftest import BOT, Sessions
+from tests.servers import postgres
 from workspace import Person, Workspace
 from workspace.postgres import PostgresServer
 
@@ -64,7 +65,7 @@ async def test_one_reference_runs_from_the_command_to_the_last_word(
 @pytest.fixture(scope="module")
 async def guarded() -> AsyncIterator[PostgresServer]:
     """A server that asks for passwords."""
-    async with PostgresServer(auth="scram-sha-256") as server:
+    async with postgres(auth="scram-sha-256") as server:
         admin = await asyncpg.connect(server.dsn())
         for role, password in PASSWORDS.items():
             literal = password.replace("'", "''")

@@ -17,6 +17,7 @@ import workspace.interactions
 from tests.e2e.conftest import Bot
 from tests.e2e.fuzz import making
 from tests.integration.conftest import BOT
+from tests.servers import postgres
 from workspace import Workspace
 from workspace.postgres import PostgresServer
 from workspace.state import Channel, User
@@ -127,7 +128,7 @@ def _end(kind: str) -> int:
 
 @pytest.fixture(scope="session")
 async def hostile() -> AsyncIterator[PostgresServer]:
-    async with PostgresServer(settings={"max_connections": 60}) as server:
+    async with postgres(settings={"max_connections": 60}) as server:
         connection = await asyncpg.connect(server.dsn())
         await connection.execute(
             f"create role {BOT} login; grant pg_read_all_stats, pg_signal_backend to {BOT};"
