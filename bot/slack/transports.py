@@ -85,15 +85,15 @@ class SocketMode:
         self._renewer = asyncio.create_task(self._renew(self._handler.client), name="socket-url")
         await self._handler.connect_async()  # type: ignore[no-untyped-call]
 
-    async def _renew(self, client: AsyncBaseSocketModeClient) -> None:
+    async def _renew(self, socket: AsyncBaseSocketModeClient) -> None:
         """Have the SDK ask for another URL where one leads nowhere.
 
         A URL of a socket is good once and not for long; the SDK tries the same for ever.
         """
         while True:
             await asyncio.sleep(PING_EVERY)
-            if not await client.is_connected():
-                client.wss_uri = None  # type: ignore[assignment]
+            if not await socket.is_connected():
+                socket.wss_uri = None  # type: ignore[assignment]
 
     async def connected(self) -> bool:
         """Whether the socket is up."""

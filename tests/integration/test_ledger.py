@@ -1138,8 +1138,7 @@ RACER = """
     import asyncio, sys
     from datetime import timedelta
     from bot.kills import Actor
-    from bot.ledger.probe import probe
-from bot.ledger.sql import SqlLedger
+    from bot.ledger.sql import SqlLedger
 
     async def main(url, owner):
         ledger = SqlLedger(url)
@@ -1175,8 +1174,7 @@ FORGER = """
     from datetime import timedelta
     from bot.instants import to_us
     from bot.kills import Actor
-    from bot.ledger.probe import probe
-from bot.ledger.sql import SqlLedger
+    from bot.ledger.sql import SqlLedger
 
     async def main():
         ledger = SqlLedger(url)
