@@ -16,6 +16,7 @@ from bot.kills import LEASE
 from tests.e2e.conftest import Bot
 from tests.e2e.test_clicks import dead
 from tests.integration.conftest import BOT, Sessions
+from tests.proxy import Proxy
 from workspace import Person, Workspace
 from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
@@ -210,47 +211,34 @@ async def test_a_replica_that_dies_while_it_watches_is_taken_over_after_its_leas
     assert events(left, "kill.claimed") == []
 
 
-async def kept_back(server: PostgresServer) -> list[int]:
-    """The pids of those of the bots' backends that have done nothing yet but begin."""
-    connection = await asyncpg.connect(server.dsn())
-    rows = await connection.fetch(
-        "select pid from pg_stat_activity where usename = $1 and query like '%set jit = off%'", BOT
-    )
-    await connection.close()
-    return [row["pid"] for row in rows]
-
-
 async def test_what_a_replica_claimed_and_did_not_signal_is_not_signalled_by_another(
-    replicas: list[Bot],
+    ledger_url: str,
+    start: Callable,
+    slack: Workspace,
     server: PostgresServer,
     ana: Person,
-    vera: Person,
     sessions: Sessions,
     ledger: Ledger,
 ) -> None:
-    """A stopped backend holds its statement up until its bot is dead."""
+    """The statement that signals is held up on its way until its bot is dead."""
     victim = await sessions.open("batch", app="spared")
-    # Looks go over the others in turn; signals have one connection of each bot to themselves.
-    while len(held := await kept_back(server)) > len(replicas):
-        await vera.command("/pg-sessions private", channel="incidents")
-    assert len(held) == len(replicas)
-    await ana.command("/pg-kill app=spared", channel="incidents")
-    for each in held:
-        os.kill(each, signal.SIGSTOP)
-    try:
+    async with Proxy(server) as proxy:
+        through = {"DATABASE_URL": proxy.dsn(user=BOT), "LEDGER_URL": ledger_url}
+        replicas = [await start(**through) for _ in range(2)]
+        await slack.connected(2)
+        await ana.command("/pg-kill app=spared", channel="incidents")
+        hold = proxy.hold(b"pg_terminate_backend")
         await ana.click("Terminate 1 session")
         died = await claimer(replicas)
-        await ana.sees("Terminating 1 session")
+        await hold.reached()
         await died.stop(signal.SIGKILL)
-    finally:
-        for each in held:
-            os.kill(each, signal.SIGCONT)
-    claimed = await ledger.last()
-    assert claimed["state"] == "claimed"
+        hold.release()
+        claimed = await ledger.last()
+        assert claimed["state"] == "claimed"
 
-    done = await taken_over(ledger, claimed)
+        done = await taken_over(ledger, claimed)
 
-    assert done["confirmed_by"] == ana.id
-    assert await ledger.outcomes() == [(1, "interrupted")]
-    await ana.sees("interrupted", str(victim.get_server_pid()), "the session is still there")
-    assert not await dead(victim)
+        assert done["confirmed_by"] == ana.id
+        assert await ledger.outcomes() == [(1, "interrupted")]
+        await ana.sees("interrupted", str(victim.get_server_pid()), "the session is still there")
+        assert not await dead(victim)
