@@ -431,7 +431,7 @@ async def test_a_wire_that_breaks_under_the_signal_is_no_refusal(scene: Scene) -
     """The signal may have gone out: only a reply of the server says that it has not."""
     guard = await scene.guard(await scene.row(await scene.sessions.open()))
     wires: list[asyncio.StreamWriter] = []
-    sent = asyncio.Event()
+    is_open, sent = asyncio.Event(), asyncio.Event()
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         back, on = await asyncio.open_connection(scene.pg.host, scene.pg.port)
@@ -443,7 +443,7 @@ async def test_a_wire_that_breaks_under_the_signal_is_no_refusal(scene: Scene) -
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while chunk := await reader.read(65536):
-                if b"pg_terminate_backend" in chunk:
+                if is_open.is_set() and b"pg_terminate_backend" in chunk:
                     sent.set()
                     return
                 writer.write(chunk)
@@ -453,6 +453,7 @@ async def test_a_wire_that_breaks_under_the_signal_is_no_refusal(scene: Scene) -
     port = server.sockets[0].getsockname()[1]
     far = PostgresCluster("main", f"postgresql://{BOT}@127.0.0.1:{port}/postgres", "db-1.internal")
     await far.open()
+    is_open.set()
     try:
         signalling = asyncio.ensure_future(far.signal(guard))
         await sent.wait()
