@@ -45,6 +45,8 @@ class Backend:
 
     A None in `state`, `backend_start` or `backend_type` means that the bot's role may not
     see it (it lacks `pg_read_all_stats`), or that PostgreSQL has no value there.
+    `virtualtransaction` is of `pg_locks`: the number of its transaction, which even one that
+    only reads has. It is read for a kill alone.
     """
 
     pid: int
@@ -69,6 +71,7 @@ class Backend:
     query_id: int | None = None
     query: str | None = None
     backend_type: str | None = None
+    virtualtransaction: str | None = None
 
     @property
     def id(self) -> BackendId | None:

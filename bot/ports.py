@@ -33,7 +33,8 @@ class Verdict(StrEnum):
     NOT_VISIBLE = "not visible"  # the bot may not see enough to be sure
     NOT_CLIENT = "not a client backend"
     PROTECTED = "protected"
-    CHANGED = "changed"  # another transaction than shown (or, to cancel, another query)
+    FINISHED = "finished"  # to cancel: the query that was shown runs no more
+    CHANGED = "changed"  # another transaction than shown
     NO_LONGER_MATCHES = "no longer matches"
     SERVER_CHANGED = "server changed"
     LATE = "late"  # the deadline had passed; nothing was signalled
@@ -50,6 +51,7 @@ class Guard:
     basis: Basis
     xact_start: datetime | None
     backend_xid: int | None
+    virtualtransaction: str | None
     query_start: datetime | None
     conditions: tuple[Condition, ...]
     protected_roles: frozenset[int]  # oids, the bot's own included
@@ -61,8 +63,8 @@ class Guard:
 class Reply:
     """What came back from the signalling statement.
 
-    `detail` is PostgreSQL's own reason for a refusal; `xact_start` and `state` what the
-    target was doing at that moment, `now` the server's clock.
+    `detail` is PostgreSQL's own reason for a refusal; `xact_start`, `backend_xid` and `state`
+    what the target was doing at that moment, `now` the server's clock.
     """
 
     verdict: Verdict
@@ -70,6 +72,7 @@ class Reply:
     detail: str = ""
     xact_start: datetime | None = None
     state: str | None = None
+    backend_xid: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ def refused(guard: Guard, reply: Reply) -> Result:  # noqa: C901  one case a ver
         case Verdict.PROTECTED:
             detail = "the bot's own role, PROTECTED_ROLES or PROTECTED_APPLICATIONS"
             return Result(guard.target, Outcome.PROTECTED, detail)
-        case Verdict.CHANGED if guard.action is Action.CANCEL:
+        case Verdict.FINISHED:
             return Result(guard.target, Outcome.ALREADY_FINISHED)
         case Verdict.CHANGED:
             return Result(guard.target, Outcome.CHANGED, _what_now(reply))
@@ -83,6 +83,15 @@ def refused(guard: Guard, reply: Reply) -> Result:  # noqa: C901  one case a ver
             raise AssertionError("a signalled target is watched, not refused")
         case _:
             assert_never(reply.verdict)
+
+
+def other_work(guard: Guard, reply: Reply) -> bool:
+    """Whether a target that was terminated was in another transaction than shown."""
+    if guard.action is Action.CANCEL:
+        return False  # its query is the one that was shown
+    if guard.backend_xid is not None and reply.backend_xid != guard.backend_xid:
+        return True
+    return reply.xact_start != guard.xact_start
 
 
 def _what_now(reply: Reply) -> str:

@@ -161,6 +161,7 @@ class Confirming(Parts):
                 basis=proposal.basis,
                 xact_start=target.seen.xact_start,
                 backend_xid=target.seen.backend_xid,
+                virtualtransaction=target.seen.virtualtransaction,
                 query_start=target.seen.query_start,
                 conditions=proposal.conditions,
                 protected_roles=roles,
@@ -197,7 +198,7 @@ class Confirming(Parts):
                 break
             log.info("kill.signal", pid=guard.target.pid, verdict=reply.verdict)
             if reply.verdict is Verdict.SIGNALLED:
-                signalled[guard] = OTHER_WORK if reply.xact_start != guard.xact_start else ""
+                signalled[guard] = OTHER_WORK if verdicts.other_work(guard, reply) else ""
                 results[guard.target] = verdicts.signalled(guard.target)
             else:
                 results[guard.target] = verdicts.refused(guard, reply)

@@ -244,6 +244,7 @@ class PostgresCluster:
             queries.get("look")
             .replace("{where}", " and ".join(scope))
             .replace("{hidden}", hidden)
+            .replace("{strict}", "true" if strict else "false")
             .replace("{order}", order(sort, names, parameters))
         )
         async with self._reading(urgent=urgent) as connection:
@@ -274,6 +275,7 @@ class PostgresCluster:
             Verdict(row["verdict"]),
             now=row["now"],
             xact_start=row["xact_start"],
+            backend_xid=row["backend_xid"],
             state=row["state"],
         )
 
@@ -411,6 +413,7 @@ async def _read_ahead(connection: Connection, until: float) -> None:
         basis=Basis.IDENTITY,
         xact_start=None,
         backend_xid=None,
+        virtualtransaction=None,
         query_start=None,
         conditions=(),
         protected_roles=frozenset(),
@@ -419,6 +422,7 @@ async def _read_ahead(connection: Connection, until: float) -> None:
     )
     by_pain = order((), Names({}, {}, long_ago), Parameters())
     look = queries.get("look").replace("{where}", EVERYTHING).replace("{hidden}", "false")
+    look = look.replace("{strict}", "true")
     statements: tuple[tuple[str, list[Any]], ...] = (
         (queries.get("roles"), []),
         (queries.get("databases"), []),
@@ -451,6 +455,7 @@ def signal_statement(guard: Guard) -> tuple[str, list[Any]]:
     )
     statement = (
         queries.get("signal")
+        .replace("{running}", _running(guard, parameters))
         .replace("{match}", _match(guard, parameters))
         .replace("{mismatch}", _mismatch(guard).value)
         .replace("{function}", _FUNCTIONS[guard.action])
@@ -461,13 +466,12 @@ def signal_statement(guard: Guard) -> tuple[str, list[Any]]:
 def _match(guard: Guard, parameters: Parameters) -> str:
     """What the target must still be, by rule 2."""
     parts = []
-    if guard.action is Action.CANCEL:
-        # A cancel ends the query that was shown, not whatever runs now.
-        query_start = parameters.add(guard.query_start, "timestamptz")
-        parts.append(f"a.state = 'active' and a.query_start = {query_start}")
     match guard.basis:
         case Basis.FILTER:
             parts.append(where(guard.conditions, parameters, strict=True))
+        case Basis.PID if guard.action is Action.CANCEL:
+            # A procedure may have begun another transaction: the query is the one shown.
+            parts.append("true")
         case Basis.PID:
             xact_start = parameters.add(guard.xact_start, "timestamptz")
             # Without track_activities PostgreSQL says nothing of the transaction.
@@ -477,15 +481,28 @@ def _match(guard: Guard, parameters: Parameters) -> str:
             if guard.backend_xid is not None:
                 xid = parameters.add(str(guard.backend_xid), "text")
                 parts.append(f"a.backend_xid::text = {xid}")
+            elif guard.virtualtransaction is not None:
+                # One that has not written has no xid. Asked for only here: it reads all locks.
+                vxid = parameters.add(guard.virtualtransaction, "text")
+                parts.append(
+                    "(select min(virtualtransaction) from pg_lock_status() where pid = a.pid"
+                    f" and locktype = 'virtualxid' and granted) = {vxid}"
+                )
         case Basis.IDENTITY:
             parts.append("true")
     return " and ".join(f"({part})" for part in parts)
 
 
+def _running(guard: Guard, parameters: Parameters) -> str:
+    """What a cancel ends: the query that was shown, not whatever runs now."""
+    if guard.action is Action.TERMINATE:
+        return "true"
+    query_start = parameters.add(guard.query_start, "timestamptz")
+    return f"a.state = 'active' and a.query_start = {query_start}"
+
+
 def _mismatch(guard: Guard) -> Verdict:
-    if guard.basis is Basis.FILTER and guard.action is Action.TERMINATE:
-        return Verdict.NO_LONGER_MATCHES
-    return Verdict.CHANGED
+    return Verdict.NO_LONGER_MATCHES if guard.basis is Basis.FILTER else Verdict.CHANGED
 
 
 def _reason(error: asyncpg.PostgresError) -> str:
@@ -609,4 +626,5 @@ def _backend(row: asyncpg.Record, names: Names) -> Backend:
         query_id=row["query_id"],
         query=_text(row["query"]),
         backend_type=row["backend_type"],
+        virtualtransaction=row["virtualtransaction"],
     )

@@ -640,6 +640,68 @@ async def test_cancel_ends_the_query_that_was_shown_and_keeps_the_session(
     assert again.proposal.action is Action.TERMINATE
 
 
+async def test_cancel_ends_the_call_that_was_shown_in_whatever_transaction_it_is(
+    bench: Bench, sessions: Sessions, admin: asyncpg.Connection, pg: PostgresServer
+) -> None:
+    """A procedure that commits goes on in another transaction: by pid and by filter."""
+    owner = await asyncpg.connect(pg.dsn(database="some_db"))
+    await owner.execute(
+        "create or replace procedure looper() language plpgsql as $$"
+        " begin loop perform pg_sleep(0.05); commit; end loop; end $$"
+    )
+    await owner.close()
+    ops = bench()
+    for text in ("{pid}", "app=looper state=active"):
+        session = await sessions.open("batch", app="looper")
+        call = asyncio.ensure_future(session.execute("call looper()"))
+        request = text.format(pid=session.get_server_pid())
+        await active(admin, session)
+        shown = await preview(ops, request)
+        await asyncio.sleep(0.2)
+        done = await ops.confirm(ANA, CHANNEL, shown.proposal.id, action=Action.CANCEL)
+        assert isinstance(done, Conclusion)
+        assert outcomes(done) == {session.get_server_pid(): Outcome.CANCELLED}
+        assert done.other_work == 0
+        with pytest.raises(asyncpg.QueryCanceledError):
+            await call
+        await session.close()
+
+
+async def active(admin: asyncpg.Connection, session: asyncpg.Connection) -> None:
+    async with asyncio.timeout(10):
+        while not await admin.fetchval(
+            "select state = 'active' from pg_stat_activity where pid = $1",
+            session.get_server_pid(),
+        ):
+            await asyncio.sleep(0.01)
+
+
+async def test_a_query_that_no_longer_matches_is_not_said_to_have_finished(
+    bench: Bench, sessions: Sessions, cluster: PostgresCluster
+) -> None:
+    """It waited for a lock, has it by now, and still runs."""
+    holder, waiter = await sessions.open("batch"), await sessions.open("batch", app="waits")
+    await holder.execute("begin; select pg_advisory_xact_lock(7)")
+    query = asyncio.ensure_future(
+        waiter.execute("select pg_advisory_lock(7); select pg_sleep(600)")
+    )
+    ops = bench()
+    while not isinstance(
+        shown := await ops.propose(ANA, CHANNEL, typed("app=waits blocked")), Preview
+    ):
+        await asyncio.sleep(0.02)
+    await holder.execute("rollback")
+    while isinstance(await ops.propose(ANA, CHANNEL, typed("app=waits blocked")), Preview):
+        await asyncio.sleep(0.02)
+
+    done = await ops.confirm(ANA, CHANNEL, shown.proposal.id, action=Action.CANCEL)
+
+    assert isinstance(done, Conclusion)
+    assert outcomes(done) == {waiter.get_server_pid(): Outcome.NO_LONGER_MATCHES}
+    assert not query.done()
+    query.cancel()
+
+
 async def test_cancel_spares_the_query_that_came_after(
     bench: Bench, cluster: PostgresCluster, sessions: Sessions, admin: asyncpg.Connection
 ) -> None:
@@ -828,6 +890,7 @@ async def test_a_kill_does_not_wait_behind_looks(
             basis=Basis.PID,
             xact_start=row.xact_start,
             backend_xid=row.backend_xid,
+            virtualtransaction=row.virtualtransaction,
             query_start=row.query_start,
             conditions=(),
             protected_roles=frozenset(),

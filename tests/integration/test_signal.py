@@ -40,7 +40,9 @@ class Scene:
         return await self.row_of(connection.get_server_pid())
 
     async def row_of(self, pid: int) -> Backend:
-        look = await self.cluster.look((), names=await self.cluster.names(), everything=True)
+        look = await self.cluster.look(
+            (), names=await self.cluster.names(), everything=True, strict=True, limit=1000
+        )
         return next(row for row in look.rows if row.pid == pid)
 
     async def guard(self, backend: Backend, **changes: Any) -> Guard:
@@ -53,6 +55,7 @@ class Scene:
             basis=Basis.PID,
             xact_start=backend.xact_start,
             backend_xid=backend.backend_xid,
+            virtualtransaction=None,  # one guard a case
             query_start=backend.query_start,
             conditions=(),
             protected_roles=frozenset(),
@@ -159,6 +162,27 @@ async def one_message_that_commits_and_begins(scene: Scene) -> tuple[Backend, Gu
     return backend, await scene.guard(backend)
 
 
+async def one_message_that_only_reads(scene: Scene) -> tuple[Backend, Guard]:
+    """Nothing written: neither transaction has an id, but each has a number."""
+    connection = await scene.sessions.open()
+    task = asyncio.ensure_future(
+        connection.execute("begin; select pg_sleep(0.3); commit; begin; select pg_sleep(600)")
+    )
+    scene.sessions.stack.callback(task.cancel)
+    while (backend := await scene.row(connection)).virtualtransaction is None:
+        await asyncio.sleep(0.01)
+    while (now := await scene.row(connection)).virtualtransaction in (
+        None,
+        backend.virtualtransaction,
+    ):
+        await asyncio.sleep(0.01)
+    assert now.xact_start == backend.xact_start
+    assert now.backend_xid is None
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    guard = await scene.guard(backend, virtualtransaction=backend.virtualtransaction)
+    return backend, guard
+
+
 async def no_longer_in_the_filter(scene: Scene) -> tuple[Backend, Guard]:
     """After `xact>5m` froze, it committed and began again: other work, whatever its age."""
     connection = await scene.sessions.open()
@@ -241,6 +265,12 @@ CASES: list[tuple[Scenario, Verdict, str, str]] = [
         "$9::text is not null",
     ),
     (
+        one_message_that_only_reads,
+        Verdict.CHANGED,
+        "granted) = $9::text",
+        "granted) is not null and $9::text is not null",
+    ),
+    (
         no_longer_in_the_filter,
         Verdict.NO_LONGER_MATCHES,
         "a.xact_start < $8::timestamptz",
@@ -249,8 +279,8 @@ CASES: list[tuple[Scenario, Verdict, str, str]] = [
     (
         an_unknown_value_and_a_negation,
         Verdict.NO_LONGER_MATCHES,
-        "is not true then",
-        "is false then",
+        "is not true then 'no longer matches'",
+        "is false then 'no longer matches'",
     ),
     (
         past_the_deadline,
@@ -260,7 +290,7 @@ CASES: list[tuple[Scenario, Verdict, str, str]] = [
     ),
     (
         another_query_to_cancel,
-        Verdict.CHANGED,
+        Verdict.FINISHED,
         "a.query_start = $8::timestamptz",
         "$8::timestamptz is not null",
     ),
@@ -322,6 +352,19 @@ async def gone(scene: Scene, backend: Backend) -> None:
     async with asyncio.timeout(10):
         while await alive(scene.admin, backend):
             await asyncio.sleep(0.01)
+
+
+async def test_a_transaction_that_has_written_since_is_the_one_that_was_shown(
+    scene: Scene,
+) -> None:
+    connection = await scene.sessions.open("some_user")
+    await connection.execute("begin; select 1")
+    backend = await scene.row(connection)
+    assert backend.virtualtransaction is not None
+    guard = await scene.guard(backend, virtualtransaction=backend.virtualtransaction)
+    await connection.execute("update accounts set balance = 0 where id = 4")
+    assert (await scene.cluster.signal(guard)).verdict is Verdict.SIGNALLED
+    await gone(scene, backend)
 
 
 @pytest.mark.smoke

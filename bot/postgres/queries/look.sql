@@ -53,6 +53,13 @@ waiting_since as materialized (
     where not granted and waitstart is not null and exists (select from edges)
     group by pid
 ),
+vxids as materialized (
+    -- A transaction's own number. `begin; …; commit; begin; …` in one message keeps xact_start.
+    select pid, min(virtualtransaction) as virtualtransaction
+    from pg_lock_status()
+    where locktype = 'virtualxid' and granted and pid is not null and {strict}
+    group by pid
+),
 counts as (
     select
         (select count(*)::int from matched) as total,
@@ -130,11 +137,13 @@ select
     page.wait_event,
     page.state,
     page.backend_xid,
+    vxids.virtualtransaction,
     page.backend_xmin,
     page.query_id,
     textsend(page.query) as query,
     page.backend_type
 from counts
 left join page on true
+left join vxids on vxids.pid = page.pid
 cross join lateral (select page.place is null or page.place = $4 + 1 as is_first) as first
 order by page.place

@@ -28,6 +28,7 @@ select
         when a.usesysid = any($5::oid[])
             or coalesce(a.application_name, '') like any($6::text[])
             then 'protected'
+        when ({running}) is not true then 'finished'
         when ({match}) is not true then '{mismatch}'
         when clock_timestamp() >= $7::timestamptz then 'late'
         when {function}(a.pid) then 'signalled'
@@ -35,6 +36,7 @@ select
     end as verdict,
     clock_timestamp() as now,
     a.xact_start,
+    a.backend_xid,
     a.state
 from (select) as one
 left join target as a on true
