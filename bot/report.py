@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bot.backends import Backend
+from bot.backends import Backend, Limit
 from bot.kills import Target
 from bot.ports import Entry, Noted
 
@@ -20,21 +20,30 @@ CSV_COLUMNS = (
     "kill",
     "state",
     "cluster",
+    "host",
     "asked_at",
     "asked_by",
     "confirmed_at",
     "confirmed_by",
+    "dismissed_by",
+    "concluded_at",
     "channel",
+    "message_ts",
     "request",
     "reason",
     "action",
+    "basis",
     "pid",
     "backend_start",
     "usename",
     "datname",
     "application_name",
+    "client_addr",
+    "session_state",
+    "xact_start",
     "query",
     "outcome",
+    "first_outcome",
     "detail",
 )
 
@@ -66,7 +75,8 @@ def as_csv(entries: Iterable[Entry]) -> Iterable[str]:
     for entry in entries:
         kill = _kill(entry)
         for target in kill["targets"]:
-            row = {**kill, **target}
+            # The session's `state` is another than the kill's.
+            row = {**target, "session_state": target["state"], **kill}
             yield _line(tuple(_cell(row.get(name)) for name in CSV_COLUMNS))
 
 
@@ -121,6 +131,9 @@ def _kill(entry: Entry) -> dict[str, Any]:
         "reference": proposal.reference or None,
         "action": proposal.action.value,
         "basis": proposal.basis.value,
+        "took": entry.took.total_seconds() if entry.took is not None else None,
+        "limits": [[_limit(before), _limit(after)] for before, after in entry.limits],
+        "waiting": list(entry.waiting) if entry.waiting is not None else None,
         "arrivals": entry.arrivals,
         "notes": list(entry.notes),
         "targets": [_target(entry, target) for target in proposal.targets],
@@ -130,9 +143,11 @@ def _kill(entry: Entry) -> dict[str, Any]:
 
 def _target(entry: Entry, target: Target) -> dict[str, Any]:
     result = next((each for each in entry.latest if each.id == target.id), None)
+    first = next((each for each in entry.results if each.id == target.id), None)
     return {
         **_backend(target.seen),
         "outcome": result.outcome.value if result else None,
+        "first_outcome": first.outcome.value if first else None,
         "detail": (result.detail or None) if result else None,
     }
 
@@ -149,6 +164,10 @@ def _backend(seen: Backend) -> dict[str, Any]:
         "xact_start": _instant(seen.xact_start),
         "query": seen.query,
     }
+
+
+def _limit(limit: Limit) -> dict[str, Any]:
+    return {"of": limit.of.value, "name": limit.name, "used": limit.used, "limit": limit.limit}
 
 
 def _instant(instant: datetime | None) -> str | None:

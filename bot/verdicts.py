@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from bot.backends import Backend, BackendId
+from bot.backends import Backend, BackendId, Server
 from bot.errors import ClusterError
 from bot.kills import Action, Conclusion, Outcome, Proposal, Result
 from bot.ports import Guard, Reply, Sighting, Verdict, Whereabouts
@@ -191,3 +191,15 @@ def came_back(rolname: str, rows: list[Backend]) -> str:
         f"10 s later: {rolname} is back with {sessions} (pid {pids}). "
         "Stop the client, or use its pool's own switch, or it will go on coming."
     )
+
+
+def stayed_away(who: str, server: Server) -> str:
+    """The line where nobody came back: whether what was freed is still free is looked at."""
+    role, ordinary = server.role_limit(who), server.ordinary
+    full = next((limit for limit in (role, ordinary) if limit and limit.reached), None)
+    if full is not None:
+        return (
+            f"10 s later: no new session of {who}, but {full.name} {full.used} of {full.limit}: "
+            "what was freed is taken."
+        )
+    return f"10 s later: no new session of {who}; what was freed is still free."

@@ -9,7 +9,7 @@ from datetime import timedelta
 import structlog
 
 from bot import verdicts
-from bot.answers import Confirmed, NeedsSecondPerson, NotClaimed
+from bot.answers import Confirmed, NeedsSecondPerson, NotClaimed, conclusion_of
 from bot.backends import BackendId, Limit, LimitOf, Look
 from bot.conditions import Condition
 from bot.errors import ClusterError, ClusterRefused, LedgerError, NotSent, TargetError
@@ -290,6 +290,7 @@ class Confirming(Parts):
                     written.append(replace(conclusion, recorded=True))
                 else:
                     log.error("kill.claim_lost", kill=kill)
+                    written.append(await self._on_record(conclusion))
             except LedgerError:
                 log.warning("kill.not_recorded", kill=kill, exc_info=True)
                 break
@@ -309,8 +310,10 @@ class Confirming(Parts):
         with suppress(TimeoutError):
             async with asyncio.timeout(RECORD_WITHIN):
                 recorded = await self._concluded(conclusion)
-                if recorded is not None:
-                    return replace(conclusion, recorded=recorded)
+                if recorded:
+                    return conclusion
+                if recorded is False:
+                    return await self._on_record(conclusion)
         self._unwritten[conclusion.proposal.id] = conclusion
         self._working.add(conclusion.proposal.id)
         log.error(
@@ -319,6 +322,18 @@ class Confirming(Parts):
             outcomes={r.id.pid: r.outcome.value for r in conclusion.results},
         )
         return replace(conclusion, recorded=False)
+
+    async def _on_record(self, conclusion: Conclusion) -> Conclusion:
+        """What the ledger has of a kill whose claim was taken over: no message says otherwise."""
+        try:
+            entry = await self._ledger.get(conclusion.proposal.id)
+        except LedgerError:
+            return replace(conclusion, recorded=False)
+        if entry is None or not entry.results:
+            return replace(conclusion, recorded=False)
+        if entry.results == conclusion.results:
+            return conclusion  # it was written, though no answer came
+        return conclusion_of(entry)
 
     async def _concluded(self, conclusion: Conclusion) -> bool | None:
         """Whether the ledger took it; False where the claim is another's, None where it fails."""

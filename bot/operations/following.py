@@ -46,7 +46,9 @@ class Following(Parts):
         if amendments:
             # What was measured while they were still there says nothing any more.
             amended = replace(amended, limits=(), waiting=None)
-        return replace(amended, notes=(*conclusion.notes, *notes))
+        # It may have been written since.
+        recorded = conclusion.recorded or proposal.id not in self._unwritten
+        return replace(amended, notes=(*conclusion.notes, *notes), recorded=recorded)
 
     async def _look_again(
         self, cluster: Cluster, proposal: Proposal, open_ends: list[Result]
@@ -89,7 +91,7 @@ class Following(Parts):
             return (f"10 s later: {cluster.name} {error.problem}",)
         if not look.rows:
             who = roles[next(iter(roles))] if len(roles) == 1 else "the same roles"
-            return (f"10 s later: no new session of {who}; what was freed is still free.",)
+            return (verdicts.stayed_away(who, look.server),)
         return tuple(
             verdicts.came_back(name, [row for row in look.rows if row.usesysid == oid])
             for oid, name in roles.items()

@@ -86,6 +86,7 @@ class Proposing(Parts):
         basis: Basis = Basis.PID,
         conditions: tuple[Condition, ...] = (),
         reason: str | None = None,
+        wording: str | None = None,
         reference: str = "",
     ) -> Proposed:
         """A preview of exactly these backends: a row's menu, `Preview again`.
@@ -107,7 +108,13 @@ class Proposing(Parts):
         request = KillRequest(target=Named(cluster=cluster_name), pids=tuple(wanted), reason=reason)
         gathered = _Gathered(cluster, replace(look, rows=same), conditions)
         return await self._freeze(
-            actor, channel_id, gathered, request, basis=basis, reference=reference
+            actor,
+            channel_id,
+            gathered,
+            request,
+            basis=basis,
+            wording=wording,
+            reference=reference,
         )
 
     async def preview_again(
@@ -118,8 +125,8 @@ class Proposing(Parts):
         What had changed is offered whatever it runs now: identity and protection only.
         """
         entry = await self._ledger.get(proposal_id)
-        if entry is None:
-            raise TargetError(f"kill {proposal_id}", "there is no such preview on record")
+        if entry is None or entry.proposal.channel_id != channel_id:
+            raise TargetError(f"kill {proposal_id}", "this channel has no such preview on record")
         old = entry.proposal
         changed = [r.id for r in entry.latest if r.outcome is Outcome.CHANGED]
         conditions: tuple[Condition, ...]
@@ -136,6 +143,8 @@ class Proposing(Parts):
             basis=basis,
             conditions=conditions,
             reason=old.reason,
+            # What was asked for stays on record with what became of it.
+            wording=old.wording if basis is Basis.FILTER else None,
             reference=reference,
         )
 
@@ -163,10 +172,11 @@ class Proposing(Parts):
         request: KillRequest,
         *,
         basis: Basis | None = None,
+        wording: str | None = None,
         reference: str = "",
     ) -> Proposed:
         look, cluster = gathered.look, gathered.cluster
-        wording = str(replace(request, reason=None))
+        wording = wording or str(replace(request, reason=None))
         protection = await self._protection(cluster, look)
         gone = tuple(sorted(set(request.pids) - {row.pid for row in look.rows}))
         spared, rows = [], []

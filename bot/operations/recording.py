@@ -22,8 +22,13 @@ SIGNATURE_WITHIN = 1.0
 class Recording(Parts):
     """What goes into the ledger and comes out of it beside the kills themselves."""
 
-    async def dismiss(self, actor: Actor, proposal_id: int) -> Proposal | NotClaimed:
-        """Close an open preview, for the asker and for those who may kill."""
+    async def dismiss(
+        self, actor: Actor, channel_id: str, proposal_id: int
+    ) -> Proposal | NotClaimed:
+        """Close an open preview, for the asker and for those who may kill, in its channel."""
+        entry = await self._ledger.get(proposal_id)
+        if entry is not None and entry.proposal.channel_id != channel_id:
+            return NotClaimed(why="another channel", entry=entry)
         if await self._ledger.dismiss(proposal_id, actor):
             entry = await self._ledger.get(proposal_id)
             assert entry is not None  # noqa: S101  it was just closed

@@ -20,7 +20,7 @@ from bot.answers import (
 from bot.backends import BackendId
 from bot.errors import BotError, LedgerError
 from bot.grammar import HistoryRequest, KillRequest, SessionsRequest
-from bot.kills import LIVING, SUCCEEDED, Action, Conclusion, Place, Proposal
+from bot.kills import LIVING, SUCCEEDED, Action, Conclusion, Place, Proposal, State
 from bot.operations import follow, named
 from bot.slack.desk import Desk
 from bot.slack.gate import Admitted
@@ -171,7 +171,15 @@ async def confirmed(
             await concluded(desk, click, answer)
         case NeedsSecondPerson():
             follow(answer.proposal)
-            await desk.whisper(click, kill_view.needs_second_person(answer))
+            what = f"{click.action_id} {click.value}"
+            why = "SECOND_PERSON_CLUSTERS"
+            await desk.operations.refused(click.actor, click.channel_id, what, why)
+            await desk.whisper(
+                click,
+                kill_view.needs_second_person(
+                    answer, may_confirm=desk.gate.lists, group_names=desk.gate.group_names
+                ),
+            )
         case NotClaimed():
             await not_claimed(desk, click, answer)
 
@@ -193,8 +201,11 @@ async def _show_progress(desk: Desk, click: Click, proposal_id: int) -> None:
     except LedgerError:
         log.warning("kill.progress_not_shown", kill=proposal_id, exc_info=True)
         return
-    if entry is not None and entry.proposal.confirmed_by is not None:
-        # Only a claim shows: while it is not written, nothing is under way.
+    if entry is None:
+        return
+    claimed = entry.proposal.state is State.CLAIMED
+    if claimed and entry.proposal.confirmed_by == click.actor:
+        # Only this click's claim shows: a later one must not take an outcome's place.
         follow(entry.proposal)
         working = kill_view.working(entry.proposal)
         await desk.delivery.update(_place(click), working, response_url=click.response_url)
@@ -236,6 +247,10 @@ async def not_claimed(desk: Desk, click: Click, answer: NotClaimed) -> None:
     """Say why a click did nothing; an expired preview is replaced, with a way on."""
     if answer.entry is not None:
         follow(answer.entry.proposal)
+    if answer.why == "done" and answer.entry is not None and answer.entry.results:
+        # Whatever was shown meanwhile, the outcome is the last word.
+        message = kill_view.outcome(conclusion_of(answer.entry))
+        await desk.delivery.update(_place(click), message, response_url=click.response_url)
     if answer.why == "expired" and answer.entry is not None:
         await desk.delivery.update(
             _place(click),
@@ -248,7 +263,7 @@ async def not_claimed(desk: Desk, click: Click, answer: NotClaimed) -> None:
 
 async def dismissed(desk: Desk, click: Click, proposal_id: int) -> None:
     """Close a preview; its message says who did."""
-    answer = await desk.operations.dismiss(click.actor, proposal_id)
+    answer = await desk.operations.dismiss(click.actor, click.channel_id, proposal_id)
     match answer:
         case Proposal():
             follow(answer)

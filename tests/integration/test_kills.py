@@ -219,10 +219,13 @@ async def test_a_dismissed_preview_can_not_be_confirmed(bench: Bench, sessions: 
     ops = bench()
     shown = await preview(ops, "app=spare")
 
-    await ops.dismiss(BEN, shown.proposal.id)
+    elsewhere = await ops.dismiss(BEN, "another channel", shown.proposal.id)
+    assert isinstance(elsewhere, NotClaimed)
+    assert elsewhere.why == "another channel"
+    await ops.dismiss(BEN, CHANNEL, shown.proposal.id)
 
     answer = await ops.confirm(ANA, CHANNEL, shown.proposal.id)
-    assert isinstance(answer, NotClaimed)
+    assert isinstance(elsewhere, NotClaimed)
     assert answer.why == "dismissed"
     assert answer.entry is not None
     assert answer.entry.proposal.dismissed_by == BEN

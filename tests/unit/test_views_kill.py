@@ -169,7 +169,7 @@ def test_the_basis_of_identity_is_on_the_button():
     one = pressable(drawn(preview(basis=Basis.IDENTITY)))
     assert next(iter(one)) == "Terminate, whatever it runs"
     two = pressable(drawn(preview(target(), target(waiter()), basis=Basis.IDENTITY)))
-    assert next(iter(two)) == "Terminate, whatever they run"
+    assert next(iter(two)) == "Terminate 2, whatever they run"
 
 
 def test_a_second_person_is_asked_for_by_name_and_only_then_notified():
@@ -392,9 +392,16 @@ def test_a_click_on_a_preview_that_nobody_knows_is_told_so():
 
 
 def test_the_asker_is_told_that_another_has_to_confirm():
-    message = kill.needs_second_person(NeedsSecondPerson(proposal=proposal()))
-    assert lines(message) == [
-        "On main a second person has to confirm what you asked for. Nothing was done.",
+    message = kill.needs_second_person(
+        NeedsSecondPerson(proposal=proposal()), may_confirm=LISTS, group_names={}
+    )
+    head, who, until = lines(message)
+    assert head == (
+        "On main a second person has to confirm what you asked for."
+        " Nothing was done; the attempt is on record."
+    )
+    assert who.startswith("Who may: ")
+    assert [until] == [
         "The preview is good until 12:10 UTC.",
     ]
     assert problems(message) == []

@@ -105,6 +105,8 @@ def _wording(wording: str) -> Line:
 
 def _consequences(answer: Preview) -> Iterable[Line]:
     proposal = answer.proposal
+    if proposal.basis is Basis.IDENTITY:
+        yield ("Whatever they run by then: what is shown may have changed at the click.",)
     yield (*strong("Cost: "), targets.cost(proposal))
     if gain := tuple(_gain(answer)):
         yield (*strong("Gain: "), *_parted(gain, "; "), ".")
@@ -165,11 +167,12 @@ def _gone(pids: Sequence[int]) -> Iterable[Line]:
         yield (f"Already gone, or never there: pid {some([str(pid) for pid in pids], _LISTED)}.",)
 
 
-def _cancel(proposal: Proposal, running: int) -> Block:
+def _cancel(answer: Preview, running: int) -> Block:
     """Offered where a query runs: to a session that waits for its client it does nothing."""
+    proposal = answer.proposal
     queries = count(running, "query", "queries")
     return blocks.button(
-        "Cancel query" if running == 1 else f"Cancel {queries}",
+        _by_another("Cancel query" if running == 1 else f"Cancel {queries}", answer),
         ActionId.KILL_CANCEL,
         str(proposal.id),
         confirm=blocks.confirm(
@@ -202,7 +205,7 @@ def _choices(answer: Preview) -> Iterable[Block]:
     )
     running = sum(target.seen.state == "active" for target in proposal.targets)
     if running and proposal.action is Action.TERMINATE:
-        yield _cancel(proposal, running)
+        yield _cancel(answer, running)
     yield blocks.button("Dismiss", ActionId.KILL_DISMISS, value)
 
 
@@ -210,8 +213,13 @@ def _label(answer: Preview) -> str:
     proposal = answer.proposal
     label = f"{_verb(proposal)} {_objects(proposal)}"
     if proposal.basis is Basis.IDENTITY:
-        one = len(proposal.targets) == 1
-        label = f"{_verb(proposal)}, whatever {'it runs' if one else 'they run'}"
+        number = len(proposal.targets)
+        runs = "it runs" if number == 1 else "they run"
+        label = f"{_verb(proposal)}{f' {number}' if number > 1 else ''}, whatever {runs}"
+    return _by_another(label, answer)
+
+
+def _by_another(label: str, answer: Preview) -> str:
     return f"{label} (second person)" if answer.second_person else label
 
 
@@ -443,12 +451,23 @@ def _by(words: str, actor: Actor | None) -> Line:
     return () if actor is None else (words, person(actor.user_id))
 
 
-def needs_second_person(answer: NeedsSecondPerson) -> Message:
-    """To the one who asked and clicked, alone: somebody else has to."""
-    name = Quoted(answer.proposal.cluster)
-    head = ("On ", name, " a second person has to confirm what you asked for. Nothing was done.")
-    until = f"The preview is good until {clock_short(answer.proposal.expires_at)}."
-    return message([head, (until,)])
+def needs_second_person(
+    answer: NeedsSecondPerson,
+    *,
+    may_confirm: Mapping[Right, Allowlist],
+    group_names: Mapping[str, str] | None = None,
+) -> Message:
+    """To the one who asked and clicked, alone: somebody else has to, and who may."""
+    proposal = answer.proposal
+    head: Line = (
+        *("On ", Quoted(proposal.cluster), " a second person has to confirm what you asked for."),
+        " Nothing was done; the attempt is on record.",
+    )
+    but = proposal.asked_by.user_id
+    others = holders(Right.KILL, may_confirm, group_names or {}, but=but)
+    who: Line = ("Who may: ", *lines.listed(others, last="or", most=10), ".") if others else ()
+    until = f"The preview is good until {clock_short(proposal.expires_at)}."
+    return message([head, *([who] if who else []), (until,)])
 
 
 def nothing_to_kill(answer: NothingToKill) -> Message:

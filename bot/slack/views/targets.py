@@ -106,7 +106,13 @@ def _all(proposal: Proposal) -> Iterable[Block]:
     fitted = tables.fit(_COLUMNS, [_row(target, proposal) for target in proposal.targets])
     yield blocks.table(fitted.cells)
     if rest := proposal.targets[fitted.shown :]:
-        yield blocks.paragraph(*(("and ", *_described(target)) for target in rest))
+        yield blocks.paragraph(*(("and ", *_whole(target, proposal)) for target in rest))
+
+
+def _whole(target: Target, proposal: Proposal) -> Line:
+    """One that the table has no room for, with all that its row would have said."""
+    told = dotted(_row(target, proposal)[2:])
+    return (*who(target.seen), *((" · ", Quoted(told, 500)) if told else ()))
 
 
 def _described(target: Target) -> Line:
