@@ -424,7 +424,11 @@ class SqlLedger:
                 connection = await self._connect(engine, stack)
                 await stack.enter_async_context(connection.begin())
                 yield connection
+        except asyncio.CancelledError:
+            self._store.broken_off()
+            raise
         except TimeoutError as error:
+            self._store.broken_off()
             raise LedgerError(f"the ledger did not answer within {within:g} s") from error
         except TROUBLE as error:
             raise LedgerError(self._store.problem(error)) from error

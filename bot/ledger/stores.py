@@ -1,5 +1,7 @@
 """What differs between a ledger in SQLite and one in PostgreSQL."""
 
+import asyncio
+import gc
 import os
 import re
 import sqlite3
@@ -38,6 +40,9 @@ from bot.errors import LedgerError
 from bot.ledger.schema import Instant, microseconds
 from bot.policy import Glob
 from bot.ports import LedgerHome
+
+_COLLECT_AFTER = (0.1, 1.0, 5.0)
+"""Seconds from a statement that was given up: its error may be in use for a while."""
 
 BUSY_TIMEOUT = 3.5
 """Seconds that SQLite waits for another process's lock."""
@@ -104,6 +109,9 @@ class Store(ABC):
     @abstractmethod
     def like(self, column: Column[Any], parts: Glob) -> ColumnElement[bool]:
         """Whether a column matches, as `bot.grammar.Pattern` does; NULL where it is NULL."""
+
+    def broken_off(self) -> None:  # noqa: B027  most stores have nothing to do
+        """A transaction was given up in the middle of a statement."""
 
     @abstractmethod
     async def home(self, connection: AsyncConnection) -> LedgerHome | None:
@@ -212,6 +220,16 @@ class SqliteStore(Store):
     def reader(self, engine: AsyncEngine) -> AsyncEngine:
         """Deferred transactions, which a reader of another process does not hold up."""
         return engine.execution_options(reads=True)
+
+    def broken_off(self) -> None:
+        """Have the statement finished that was given up: until then its lock stands.
+
+        SQLite lets go of a file when the statement is finalized, even of a connection that
+        is closed; and the cursor that holds it lives in the traceback of the error by which
+        it was given up, until the garbage collector comes. Nobody can write until then.
+        """
+        for delay in _COLLECT_AFTER:
+            asyncio.get_running_loop().call_later(delay, gc.collect)
 
     async def lock(self, connection: AsyncConnection) -> None:
         """Nothing to do: BEGIN IMMEDIATE has the lock already."""

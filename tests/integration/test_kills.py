@@ -225,7 +225,7 @@ async def test_a_dismissed_preview_can_not_be_confirmed(bench: Bench, sessions: 
     await ops.dismiss(BEN, CHANNEL, shown.proposal.id)
 
     answer = await ops.confirm(ANA, CHANNEL, shown.proposal.id)
-    assert isinstance(elsewhere, NotClaimed)
+    assert isinstance(answer, NotClaimed)
     assert answer.why == "dismissed"
     assert answer.entry is not None
     assert answer.entry.proposal.dismissed_by == BEN
