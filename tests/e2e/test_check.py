@@ -25,6 +25,7 @@ from workspace import Workspace
 from workspace.postgres import PostgresServer
 from workspace.state import User, UserGroup
 
+MODES = ("socket",)  # but where the port is looked at
 FAILED, REFUSED = 1, 2
 ORDER = (
     "settings",

@@ -18,6 +18,7 @@ from tests.integration.conftest import Sessions
 from workspace import Person, Workspace
 
 DEPLOYMENT: dict[str, Any] = next(yaml.safe_load_all((ROOT / "deploy/kubernetes.yml").read_text()))
+MODES = ("socket",)  # as its manifest has it
 POD = DEPLOYMENT["spec"]["template"]["spec"]["securityContext"]
 
 # Namespaces stand in for a container: nothing can be written, and the process is the image's

@@ -6,16 +6,14 @@ import hmac
 import io
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from urllib.parse import urlencode
 
 import aiohttp
-import asyncpg
 import pytest
 
 from tests.e2e.conftest import free_port
 from workspace import Workspace
-from workspace.postgres import PostgresServer
 
 pytestmark = pytest.mark.parametrize("mode", ["http"])
 BODY = "command=%2Fpg-kill&text=user%3Dbatch&user_id=U0ANA&team_id=T0ACME&channel_id=C0INCIDENTS"
@@ -101,29 +99,18 @@ async def test_a_request_that_comes_twice_is_answered_once(
     assert await post(port, BODY, headers) == 401
 
 
-@pytest.fixture
-async def shared_ledger(server: PostgresServer) -> AsyncIterator[str]:
-    admin = await asyncpg.connect(server.dsn())
-    await admin.execute("create role keeper login")
-    await admin.execute("create database kept owner keeper")
-    yield server.dsn(user="keeper", database="kept")
-    await admin.execute("drop database kept with (force)")
-    await admin.execute("drop role keeper")
-    await admin.close()
-
-
 async def test_what_one_replica_has_seen_all_remember_and_after_a_restart_too(
-    start: Callable, slack: Workspace, port: int, shared_ledger: str
+    start: Callable, slack: Workspace, port: int, ledger_url: str
 ) -> None:
     other = free_port()
-    first = await start(LEDGER_URL=shared_ledger)
-    second = await start(LEDGER_URL=shared_ledger, PORT=str(other))
+    first = await start(LEDGER_URL=ledger_url)
+    second = await start(LEDGER_URL=ledger_url, PORT=str(other))
     headers = signed(slack.signing_secret)
     answers = await asyncio.gather(*(post(p, BODY, headers) for p in (port, other) * 3))
     assert sorted(answers) == [200] + [401] * 5
 
     await second.stop()
     await first.stop()
-    await start(LEDGER_URL=shared_ledger)
+    await start(LEDGER_URL=ledger_url)
     assert await post(port, BODY, headers) == 401
     assert await post(port, BODY, signed(slack.signing_secret, age=1)) == 200

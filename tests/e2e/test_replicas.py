@@ -21,6 +21,7 @@ from workspace import Person, Workspace
 from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 
+MODES = ("socket",)  # over HTTP it is a balancer that gives a click to any of them
 LEASE_US = int(LEASE.total_seconds() * 1_000_000)
 TAKEN_OVER_WITHIN = 60.0  # seconds: a lease of 15, a look each 5, and a busy machine
 
