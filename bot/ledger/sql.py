@@ -34,6 +34,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from bot.errors import LedgerError
 from bot.kills import Action, Actor, Conclusion, Draft, Proposal, Result, State
@@ -68,6 +69,9 @@ START_LIMIT = 10.0
 """Seconds for the steps to a newer schema, once, before the bot is there for anyone."""
 
 SIGNATURES_KEPT = timedelta(minutes=10)
+
+RETRY_EVERY = 0.02
+"""Seconds between two tries for a connection that another call has."""
 
 KEEP_EVERY = 1.0
 """Seconds between two looks at the held connections, to replace one that was lost."""
@@ -434,11 +438,21 @@ class SqlLedger:
             raise LedgerError(self._store.problem(error)) from error
 
     async def _connect(self, engine: AsyncEngine, stack: AsyncExitStack) -> AsyncConnection:
-        """A live connection: where one of those held is lost for good, the next."""
-        for _ in range(self._store.size - 1):
-            with suppress(*TROUBLE):
+        """A live connection: where one of those held is lost for good, the next.
+
+        While another call has that one, it is waited for: the server may be full.
+        """
+        alone = 0
+        while True:
+            try:
                 return await stack.enter_async_context(engine.connect())
-        return await stack.enter_async_context(engine.connect())
+            except TROUBLE:
+                in_use = cast("AsyncAdaptedQueuePool", engine.pool).checkedout()
+                alone = 0 if in_use else alone + 1
+                if alone == self._store.size:  # the pool hands them out in turn
+                    raise
+            if in_use:
+                await asyncio.sleep(RETRY_EVERY)
 
     async def _keep(self) -> None:
         """Have lost connections made anew soon, before others take their slots.
