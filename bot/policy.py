@@ -192,7 +192,8 @@ def _narrows(term: Term) -> bool:
         case Match(Field.DATNAME, _, _):
             return False
         case Match(Field.BACKEND_TYPE, pattern, negated):
-            return negated or not pattern.matches(CLIENT_BACKEND)
+            # A kill reaches client backends alone: of them it keeps all, or none.
+            return negated is pattern.matches(CLIENT_BACKEND)
         case Match(_, pattern, negated):
             return negated or any(pattern.parts)
         case _:

@@ -28,6 +28,18 @@ EVERYONE = Allowlist(everyone=True)
 
 
 class TestMay:
+    def test_a_right_is_named_after_the_setting_that_grants_it(self) -> None:
+        assert Right.LOOK.value == "PG_SESSIONS_ALLOWLIST"
+        assert Right.KILL.value == "PG_KILL_ALLOWLIST"
+
+    @pytest.mark.parametrize("someone", [LISTED, GROUPED, EVERYONE])
+    def test_a_list_that_allows_somebody_is_not_empty(self, someone: Allowlist) -> None:
+        assert someone.empty is False
+
+    def test_a_list_allows_nobody_unless_told(self) -> None:
+        assert Allowlist() == Allowlist(frozenset(), frozenset(), everyone=False)
+        assert Allowlist().empty is True
+
     def test_empty_is_nobody(self) -> None:
         assert not may(Right.KILL, person(), lists())
         assert not may(Right.LOOK, person(), lists())
@@ -104,6 +116,11 @@ class TestProtection:
     def test_why(self, changes: dict, why: str | None) -> None:
         assert self.protection.why(backend(**changes)) == why
 
+    def test_no_application_name_is_the_empty_one(self) -> None:
+        unnamed = Protection(applications=(("",),))
+        assert unnamed.why(backend(application_name=None)) == "PROTECTED_APPLICATIONS"
+        assert unnamed.why(backend()) is None
+
     def test_a_role_without_a_name_matters_only_where_roles_are_protected_by_name(self) -> None:
         assert Protection().why(backend(usename=None)) is None
 
@@ -152,6 +169,11 @@ class TestProtection:
         assert Protection(own_roles=frozenset({99})).role_oids(names, [nameless]) == {99}
 
 
+WHOLE_DATABASE = "ending every session of a database takes the word `all`; or add a filter"
+ONE_DATABASE = "ends every session of one database: name the database too"
+NO_SESSION = "names no session: add a pid, or a filter that tells some from others"
+
+
 class TestNarrow:
     @pytest.mark.parametrize(
         "text",
@@ -163,7 +185,10 @@ class TestNarrow:
             "db=some_db all",
             "some_db state!=idle",
             "xact>5m",
+            "age>1s",
             "age<1h",
+            "some_db type=walsender",
+            "some_db type!=client",
             "blocking",
             "some_db user=web all",
         ],
@@ -172,26 +197,54 @@ class TestNarrow:
         require_narrow(typed(text))
 
     @pytest.mark.parametrize(
-        "text",
+        ("text", "word", "problem"),
         [
-            "some_db",
-            "db=some_db",
-            "db=*",
-            "main/",
-            "main/ all",
-            "all",
-            "db=* all",
-            "db!=some_db all",
-            "user=*",
-            "some_db app=*",
-            "some_db type=client",
-            "some_db type=client*",
-            "age>0s",
+            ("some_db", "some_db", WHOLE_DATABASE),
+            ("some_db -- because", "some_db", WHOLE_DATABASE),
+            ("db=some_db", "db=some_db", WHOLE_DATABASE),
+            ("db=*", "db=*", WHOLE_DATABASE),
+            ("main/", "main/", NO_SESSION),
+            ("main/ all", "all", ONE_DATABASE),
+            ("all", "all", ONE_DATABASE),
+            ("db=* all", "all", ONE_DATABASE),
+            ("db!=some_db all", "all", ONE_DATABASE),
+            ("user=*", "user=*", NO_SESSION),
+            ("some_db app=*", "some_db app=*", WHOLE_DATABASE),
+            ("some_db type=client", "some_db type=client", WHOLE_DATABASE),
+            ("some_db type=client*", "some_db type=client*", WHOLE_DATABASE),
+            ("some_db type!=walsender", "some_db type!=walsender", WHOLE_DATABASE),
+            ("main/ type!=io*", "main/ type!=io*", NO_SESSION),
+            ("age>0s", "age>0s", NO_SESSION),
         ],
     )
-    def test_a_kill_that_would_end_everyone(self, text: str) -> None:
-        with pytest.raises(UsageError):
-            require_narrow(typed(text))
+    def test_a_kill_that_would_end_everyone(self, text: str, word: str, problem: str) -> None:
+        refusal = refused(text)
+        assert (refusal.word, refusal.problem) == (word, problem)
+
+    @pytest.mark.parametrize(
+        ("slip", "word"),
+        [
+            ("Histroy", "history"),
+            ("HEPL", "help"),
+            ("blokced", "blocked"),
+            ("blokcing", "blocking"),
+            ("alll", "all"),
+        ],
+    )
+    def test_a_word_of_the_grammar_that_was_mistyped_reads_as_a_database(
+        self, slip: str, word: str
+    ) -> None:
+        assert refused(slip).nearest[0] == word
+
+    @pytest.mark.parametrize("text", ["some_db", "hello", "db=hepl", "db=*"])
+    def test_a_database_that_is_like_no_such_word_is_taken_for_one(self, text: str) -> None:
+        assert refused(text).nearest == ()
+
+
+def refused(text: str) -> UsageError:
+    with pytest.raises(UsageError) as caught:
+        require_narrow(typed(text))
+    return caught.value
 
 
 def typed(text: str) -> KillRequest:
