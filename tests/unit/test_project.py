@@ -294,8 +294,9 @@ def test_the_locks_have_all_that_the_project_asks_for():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     groups = project["dependency-groups"]
     run = project["project"]["dependencies"]
+    mutants = groups.pop("mutants")
     dev = [each for group in groups.values() for each in group if isinstance(each, str)]
-    for name, asked in (("run", run), ("dev", run + dev)):
+    for name, asked in (("run", run), ("dev", run + dev), ("mutants", mutants)):
         text = (ROOT / f"requirements/{name}.txt").read_text().lower()
         for requirement in asked:
             (package,) = re.findall(r"^[\w.-]+", requirement.lower())

@@ -1,0 +1,278 @@
+"""Break the rules of a kill, one place at a time, and see a test fail each time: `make mutants`.
+
+    python scripts/mutants.py [FILE...]
+
+mutmut breaks what stands in a function. It leaves what runs at import (constants, patterns,
+words that the ledger keeps) and what is decorated (properties); its own operators are applied
+to these here, a process for each. Then whatever lives is compared with `docs/mutants.md`,
+where each has its reason. Exit status 1 where something lives that isn't there, or where
+something stands there that doesn't live.
+
+The SQL has mutants of its own, in `tests/integration/test_guards.py`.
+"""
+
+# ruff: noqa: INP001 - a script
+# ruff: noqa: T201 - that reports on the terminal
+
+import argparse
+import fnmatch
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from difflib import unified_diff
+from pathlib import Path
+from queue import SimpleQueue
+
+import libcst as cst
+from libcst.metadata import MetadataWrapper
+from mutmut.mutation import file_mutation
+from mutmut.mutation.data import SourceFileMutationData
+from mutmut.mutation.diff_apply import get_diff_for_mutant
+from mutmut.mutation.mutators import mutation_operators
+from mutmut.mutation.pragma_handling import IgnoredCode
+from mutmut.stats import status_by_exit_code
+from mutmut.utils.format_utils import orig_function_and_class_names_from_key
+
+ROOT = Path(__file__).parents[1]
+JUSTIFIED = ROOT / "docs/mutants.md"
+
+FILES: dict[str, tuple[str, ...]] = {
+    "bot/policy.py": ("tests/unit/test_policy.py",),
+    "bot/kills.py": ("tests/unit/test_kills.py",),
+    "bot/redaction.py": ("tests/unit/test_redaction.py",),
+    "bot/conditions.py": ("tests/unit/test_conditions.py",),
+    "bot/grammar.py": ("tests/unit/test_grammar.py",),
+    "bot/_text.py": ("tests/unit/test_grammar.py",),
+}
+"""What is broken, and the tests that have to see it. pyproject.toml gives mutmut the same."""
+
+PARTS: dict[str, tuple[str, ...]] = {}
+"""Of a file that does other things as well, the names that are broken, as globs."""
+
+TIME_LIMIT = 300
+"""Seconds for the tests of one mutant. One that hangs them is seen."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change: what it is in, and the lines that go and come."""
+
+    path: str
+    name: str
+    removed: tuple[str, ...]
+    added: tuple[str, ...]
+
+    def __str__(self) -> str:
+        changed = [*(f"-{line}" for line in self.removed), *(f"+{line}" for line in self.added)]
+        return "\n".join([f"{self.path} {self.name}", *changed])
+
+
+def mutant(path: str, name: str, diff: Iterable[str]) -> Mutant:
+    """Make one of a unified diff, which begins with two lines that name the file."""
+    lines = list(diff)[2:]
+    return Mutant(
+        path,
+        name,
+        tuple(line[1:] for line in lines if line.startswith("-")),
+        tuple(line[1:] for line in lines if line.startswith("+")),
+    )
+
+
+def is_wanted(path: str, name: str) -> bool:
+    """Whether this name in this file is to be broken."""
+    return any(fnmatch.fnmatch(name, glob) for glob in PARTS.get(path, ("*",)))
+
+
+# --- what stands in a function
+
+
+def by_mutmut(paths: Iterable[str]) -> Iterator[tuple[Mutant, bool]]:
+    """Have mutmut break the functions of these files; which lived."""
+    shutil.rmtree(ROOT / "mutants", ignore_errors=True)
+    wanted = [pattern for path in paths for pattern in _mutmut_names(path)]
+    command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(_processes()), *wanted]
+    run = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
+    if run.returncode:
+        sys.exit(run.stdout)
+    for path in paths:
+        data = SourceFileMutationData(path=Path(path))
+        data.load()
+        for key, code in data.exit_code_by_key.items():
+            function, owner = orig_function_and_class_names_from_key(key)
+            name = f"{owner}.{function}" if owner else function
+            status = status_by_exit_code[code]
+            if status != "not checked":
+                diff = get_diff_for_mutant(key, path=path).splitlines()
+                yield mutant(path, name, diff), status in {"survived", "no tests"}
+
+
+def _mutmut_names(path: str) -> list[str]:
+    module = path.removesuffix(".py").replace("/", ".")
+    names = PARTS.get(path, ("*",))
+    return [
+        f"{module}.x{'ǁ' + name.replace('.', 'ǁ') if '.' in name else '_' + name}__mutmut_*"
+        if name != "*"
+        else f"{module}.x*"
+        for name in names
+    ]
+
+
+# --- what mutmut leaves
+
+
+class _Everything(file_mutation.MutationVisitor):
+    """mutmut's operators at work where mutmut does not put them."""
+
+    def _skip_node_and_children(self, node: cst.CSTNode) -> bool:
+        if isinstance(node, cst.FunctionDef):
+            return not super()._skip_node_and_children(node)
+        return isinstance(node, cst.Annotation | cst.Decorator)
+
+
+def outside(path: str) -> Iterator[tuple[Mutant, str]]:
+    """The mutants of what is at import and what is decorated, each with the file's text."""
+    code = (ROOT / path).read_text(encoding="utf-8")
+    wrapper = MetadataWrapper(cst.parse_module(code))
+    visitor = _Everything(mutation_operators, IgnoredCode(set(), set(), set()))
+    module = wrapper.visit(visitor)
+    names = {id(node): name for node, name in _names(module)}
+    for mutation in visitor.mutations:
+        top = mutation.contained_by_top_level_function
+        name = names.get(id(top)) or _name_at_import(module, mutation.original_node)
+        changed = module.deep_replace(mutation.original_node, mutation.mutated_node)
+        assert isinstance(changed, cst.Module)  # noqa: S101
+        diff = unified_diff(code.splitlines(), changed.code.splitlines(), lineterm="", n=0)
+        if is_wanted(path, name):
+            yield mutant(path, name, diff), changed.code
+
+
+def _names(module: cst.Module) -> Iterator[tuple[cst.CSTNode, str]]:
+    for statement in module.body:
+        if isinstance(statement, cst.ClassDef):
+            for inner in statement.body.body:
+                own = inner.name.value if isinstance(inner, cst.FunctionDef) else ""
+                yield inner, f"{statement.name.value}.{own}".rstrip(".")
+
+
+def _name_at_import(module: cst.Module, node: cst.CSTNode) -> str:
+    for statement in module.body:
+        if any(child is node for child in _walk(statement)):
+            return _assigned(statement)
+    raise LookupError(node)
+
+
+def _assigned(statement: cst.CSTNode) -> str:
+    for child in _walk(statement):
+        if isinstance(child, cst.Assign):
+            return _name(child.targets[0].target)
+        if isinstance(child, cst.AnnAssign):
+            return _name(child.target)
+        if isinstance(child, cst.FunctionDef):
+            return child.name.value
+    return "import"
+
+
+def _name(target: cst.BaseExpression) -> str:
+    return target.value if isinstance(target, cst.Name) else "import"
+
+
+def _walk(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
+    yield node
+    for child in node.children:
+        yield from _walk(child)
+
+
+def by_process(paths: Iterable[str]) -> Iterator[tuple[Mutant, bool]]:
+    """Run the tests on each of the other mutants, in copies of the project; which lived."""
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(_processes()) as pool:
+        copies: SimpleQueue[Path] = SimpleQueue()
+        for number in range(_processes()):
+            copies.put(_copy(Path(folder) / str(number)))
+
+        def lives(task: tuple[Mutant, str]) -> tuple[Mutant, bool]:
+            one, text = task
+            copy = copies.get()
+            original = (copy / one.path).read_text(encoding="utf-8")
+            try:
+                (copy / one.path).write_text(text, encoding="utf-8")
+                return one, _passes(copy, FILES[one.path])
+            finally:
+                (copy / one.path).write_text(original, encoding="utf-8")
+                copies.put(copy)
+
+        yield from pool.map(lives, (task for path in paths for task in outside(path)))
+
+
+def _copy(folder: Path) -> Path:
+    for part in ("bot", "tests", "workspace"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    return folder
+
+
+def _passes(copy: Path, tests: Iterable[str]) -> bool:
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    try:
+        run = subprocess.run(  # noqa: S603
+            command,
+            cwd=copy,
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            timeout=TIME_LIMIT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return run.returncode == 0
+
+
+def _processes() -> int:
+    return int(os.environ.get("PROCESSES", "0")) or os.cpu_count() or 1
+
+
+# --- the reasons
+
+
+def justified() -> set[Mutant]:
+    """What docs/mutants.md says of: each in a `diff` block, under the name that it is in."""
+    text = JUSTIFIED.read_text(encoding="utf-8") if JUSTIFIED.exists() else ""
+    return {
+        _read(entry)
+        for block in re.findall(r"^```diff\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+        for entry in re.findall(r"^[^-+\n].*\n(?:[-+].*\n)+", block, re.MULTILINE)
+    }
+
+
+def _read(entry: str) -> Mutant:
+    head, *lines = entry.splitlines()
+    path, _, name = head.partition(" ")
+    return mutant(path, name, ["", "", *lines])
+
+
+def main() -> int:
+    """Break, count, compare."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0])
+    parser.add_argument("files", nargs="*", choices=[[], *FILES], metavar="FILE")
+    paths = parser.parse_args().files or list(FILES)
+    os.chdir(ROOT)
+    results = [*by_mutmut(paths), *by_process(paths)]
+    known = {one for one in justified() if one.path in paths}
+    lived = {one for one, alive in results if alive}
+    for path in paths:
+        of_path = [alive for one, alive in results if one.path == path]
+        print(f"{path}: {len(of_path)} mutants, {sum(of_path)} live")
+    for one in sorted(lived - known, key=str):
+        print(f"\nlives, and docs/mutants.md does not say why:\n{one}")
+    for one in sorted(known - lived, key=str):
+        print(f"\ndoes not live, whatever docs/mutants.md says:\n{one}")
+    return int(lived != known)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

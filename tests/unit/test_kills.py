@@ -1,0 +1,155 @@
+"""What a kill is made of, and what may be said of one that is done."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bot.kills import (
+    GONE_WITHIN,
+    LEASE,
+    MAX_TARGETS,
+    NEEDS_SOMEONE,
+    OTHER_WORK,
+    SIGNAL_WINDOW,
+    SUCCEEDED,
+    Action,
+    Actor,
+    Basis,
+    Conclusion,
+    Draft,
+    Outcome,
+    Place,
+    Proposal,
+    Result,
+    State,
+    Target,
+)
+from tests.unit.builders import ALICE, NOW, SERVER_ID, backend, conclusion, identity, target
+
+
+def test_the_limits_are_those_that_are_promised() -> None:
+    assert MAX_TARGETS == 100
+    assert timedelta(seconds=5) == SIGNAL_WINDOW
+    assert timedelta(seconds=5) == GONE_WITHIN
+    assert timedelta(seconds=15) == LEASE
+
+
+def test_the_words_are_those_that_ledgers_hold_already() -> None:
+    assert [*Action] == ["terminate", "cancel"]
+    assert [*Basis] == ["filter", "pid", "identity"]
+    assert [*State] == ["proposed", "claimed", "done", "dismissed"]
+    assert set(Outcome) == {
+        *("terminated", "cancelled", "already gone", "already finished", "changed"),
+        *("no longer matches", "not permitted", "protected", "still running", "server changed"),
+        *("interrupted", "unknown"),
+    }
+    assert OTHER_WORK == "had begun other work since the preview"
+
+
+def test_every_outcome_has_its_place_and_what_succeeded_comes_last() -> None:
+    assert sorted(NEEDS_SOMEONE) == sorted(Outcome)
+    assert NEEDS_SOMEONE[:3] == (Outcome.UNKNOWN, Outcome.STILL_RUNNING, Outcome.INTERRUPTED)
+    assert set(NEEDS_SOMEONE[-2:]) == SUCCEEDED == {Outcome.TERMINATED, Outcome.CANCELLED}
+
+
+DRAFT: dict[str, Any] = {
+    "cluster": "main",
+    "host": "db-1.internal",
+    "server": SERVER_ID,
+    "action": Action.TERMINATE,
+    "basis": Basis.PID,
+    "wording": "33507",
+    "conditions": (),
+    "targets": (),
+    "asked_by": ALICE,
+    "channel_id": "C0OPS",
+    "seen_at": NOW,
+}
+
+
+def test_what_is_not_said_of_a_preview_is_not_so() -> None:
+    unsaid: dict[str, Any] = {"spared": (), "reason": None, "before": (), "waiting": 0, "freed": 0}
+    assert Draft(**DRAFT) == Draft(**DRAFT, **unsaid)
+    assert Target(identity(), backend()) == Target(
+        identity(), backend(), waiting_behind=0, is_new=False
+    )
+    assert Actor("U1") == Actor("U1", "")
+    assert Place("C1") == Place("C1", "")
+
+
+def test_a_preview_is_nobodys_until_it_is_claimed() -> None:
+    kept: dict[str, Any] = {"id": 41, "created_at": NOW, "expires_at": NOW}
+    new = Proposal(**DRAFT, **kept)
+    assert new == Proposal(
+        **DRAFT,
+        **kept,
+        state=State.PROPOSED,
+        message_ts="",
+        confirmed_by=None,
+        claimed_at=None,
+        dismissed_by=None,
+    )
+    assert new.place == Place("C0OPS", "")
+    assert replace(new, message_ts="17.1").place == Place("C0OPS", "17.1")
+
+
+def test_what_is_not_said_of_an_outcome_is_not_so() -> None:
+    proposal = conclusion().proposal
+    bare = Conclusion(proposal=proposal, results=(), took=timedelta(0))
+    assert bare == Conclusion(
+        proposal=proposal,
+        results=(),
+        took=timedelta(0),
+        limits=(),
+        waiting=None,
+        arrivals=0,
+        recorded=True,
+        began_at=None,
+        concluded_at=None,
+        notes=(),
+    )
+    assert Result(identity(), Outcome.TERMINATED) == Result(identity(), Outcome.TERMINATED, "")
+
+
+def test_outcomes_are_counted() -> None:
+    done = conclusion(Outcome.TERMINATED, Outcome.CHANGED, Outcome.TERMINATED)
+    assert done.counts == {Outcome.TERMINATED: 2, Outcome.CHANGED: 1}
+
+
+def test_those_that_had_begun_other_work_are_counted_by_their_detail() -> None:
+    first, second, third = conclusion(*[Outcome.TERMINATED] * 3).results
+    details = (replace(first, detail=OTHER_WORK), replace(second, detail="Lock"), third)
+    assert conclusion().other_work == 0
+    assert replace(conclusion(), results=details).other_work == 1
+
+
+def test_those_that_need_someone_come_first_and_then_it_goes_by_pid() -> None:
+    pids = (34_000, 9, 500, 33_507)
+    outcomes = (Outcome.TERMINATED, Outcome.TERMINATED, Outcome.UNKNOWN, Outcome.CANCELLED)
+    done = conclusion(*outcomes, targets=tuple(target(backend(pid)) for pid in pids))
+    assert [(r.outcome, r.id.pid) for r in done.in_order] == [
+        (Outcome.UNKNOWN, 500),
+        (Outcome.CANCELLED, 33_507),
+        (Outcome.TERMINATED, 9),
+        (Outcome.TERMINATED, 34_000),
+    ]
+
+
+def test_a_result_speaks_of_a_backend_and_not_of_a_pid() -> None:
+    before, after = target(backend()), target(backend(backend_start=NOW))
+    done = conclusion(targets=(before, after))
+    assert done.target(before.id) is before
+    assert done.target(after.id) is after
+    with pytest.raises(StopIteration):
+        done.target(identity(1))
+
+
+def test_later_knowledge_takes_the_place_of_what_was_said_and_adds_nothing() -> None:
+    first, second = conclusion(Outcome.UNKNOWN, Outcome.TERMINATED).results
+    later = replace(first, outcome=Outcome.ALREADY_GONE)
+    stranger = Result(identity(1), Outcome.TERMINATED)
+    done = conclusion(Outcome.UNKNOWN, Outcome.TERMINATED)
+    assert done.amended([stranger, later]) == (later, second)
+    assert done.amended([]) == done.results
