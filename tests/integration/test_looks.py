@@ -322,6 +322,28 @@ async def test_of_two_prepared_transactions_the_one_whose_lock_conflicts_is_name
         await task
 
 
+async def test_who_waits_for_a_safe_snapshot_waits_for_those_who_may_spoil_it(
+    cluster: PostgresCluster, sessions: Sessions
+) -> None:
+    writer, waiter = await sessions.open(), await sessions.open()
+    await writer.execute(
+        "begin isolation level serializable; update accounts set balance = 1 where id = 6"
+    )
+    task = asyncio.ensure_future(
+        waiter.execute(
+            "begin isolation level serializable, read only, deferrable; select * from accounts"
+        )
+    )
+    try:
+        found = await settle(cluster, "blocked", waiter.get_server_pid())
+        assert found.waits.blocked_by == {waiter.get_server_pid(): (writer.get_server_pid(),)}
+        assert pids(await look(cluster, "wait=SafeSnapshot")) == {waiter.get_server_pid()}
+        assert pids(await look(cluster, "blocking")) == {writer.get_server_pid()}
+    finally:
+        await writer.execute("rollback")
+        await task
+
+
 @pytest.mark.smoke
 async def test_the_locks_of_one_backend(cluster: PostgresCluster, chain: list[int]) -> None:
     holder, number = await cluster.locks_of(chain[0], limit=50)

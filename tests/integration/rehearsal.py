@@ -1,0 +1,143 @@
+"""A PostgreSQL that sees what a test says, for the statements of `bot.postgres`.
+
+In front of the system's own functions it has a few by the same names: the sessions are those
+of the scene, the clock stands, and a signal is noted and not sent. All else is PostgreSQL's: its
+NULLs, its types, its order of evaluation. So a statement can be asked about a session at the
+very microsecond of its deadline, or one whose type may not be seen though its start may; and it
+can be asked a thousand times. What the statements do to real sessions is in the other tests.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+
+NOW = datetime(2026, 1, 31, 12, 0, 1, tzinfo=UTC)
+"""What its clock shows unless a scene says otherwise."""
+
+SCHEMA = """
+    drop schema if exists rehearsal cascade;
+    create schema rehearsal;
+
+    create table rehearsal.activity as select * from pg_stat_get_activity(null) limit 0;
+
+    create function rehearsal.pg_stat_get_activity(int) returns setof rehearsal.activity
+    language sql as $$
+        select *
+        from jsonb_populate_recordset(
+            null::rehearsal.activity, current_setting('rehearsal.sessions')::jsonb
+        )
+        where $1 is null or $1 = -1 or pid = $1
+    $$;
+
+    create function rehearsal.clock_timestamp() returns timestamptz
+    language sql as $$ select current_setting('rehearsal.now')::timestamptz $$;
+
+    create function rehearsal.note(text, int) returns void
+    language sql as $$
+        select set_config(
+            'rehearsal.notes', concat(current_setting('rehearsal.notes'), $1, ' ', $2, '; '), false
+        )
+    $$;
+
+    create function rehearsal.pg_terminate_backend(int) returns boolean
+    language plpgsql as $$ begin
+        perform rehearsal.note('terminate', $1);
+        return current_setting('rehearsal.is_there')::boolean;
+    end $$;
+
+    create function rehearsal.pg_cancel_backend(int) returns boolean
+    language plpgsql as $$ begin
+        perform rehearsal.note('cancel', $1);
+        return current_setting('rehearsal.is_there')::boolean;
+    end $$;
+
+    create function rehearsal.pg_blocking_pids(int) returns int[]
+    language plpgsql as $$ begin
+        perform rehearsal.note('who blocks', $1);
+        return array(
+            select jsonb_array_elements_text(
+                current_setting('rehearsal.blockers')::jsonb -> $1::text
+            )::int
+        );
+    end $$;
+
+    create function rehearsal.pg_safe_snapshot_blocking_pids(int) returns int[]
+    language plpgsql as $$ begin
+        perform rehearsal.note('whose snapshot blocks', $1);
+        return array(
+            select jsonb_array_elements_text(
+                current_setting('rehearsal.blockers')::jsonb -> $1::text
+            )::int
+        );
+    end $$;
+
+    set search_path = rehearsal, pg_catalog;
+    set jit = off;
+"""
+
+SESSION: dict[str, Any] = {
+    "pid": 100,
+    "datid": 5,
+    "usesysid": 20,
+    "application_name": "psql",
+    "client_addr": "10.1.2.3",
+    "backend_start": NOW - timedelta(hours=2),
+    "xact_start": NOW - timedelta(minutes=30),
+    "query_start": NOW - timedelta(minutes=20),
+    "state_change": NOW - timedelta(minutes=10),
+    "state": "idle in transaction",
+    "wait_event_type": "Client",
+    "wait_event": "ClientRead",
+    "backend_xid": 742,
+    "backend_type": "client backend",
+}
+
+
+def session(**changes: Any) -> dict[str, Any]:
+    """One session, as `pg_stat_get_activity` would show it."""
+    return {**SESSION, **changes}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What PostgreSQL sees. `blockers`: of each waiting pid, those that it waits for."""
+
+    sessions: tuple[dict[str, Any], ...] = (SESSION,)
+    now: datetime = NOW
+    blockers: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    is_there: bool = True  # whether the one that is signalled is still there
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What came of a statement: its rows, or the error; and what it set off."""
+
+    rows: tuple[tuple[Any, ...], ...] | str
+    notes: str
+
+
+async def play(
+    stage: asyncpg.Connection, scene: Scene, statement: str, parameters: Iterable[Any]
+) -> Seen:
+    """Run a statement in a scene."""
+    await stage.fetch(
+        """
+        select set_config('rehearsal.sessions', $1, false), set_config('rehearsal.now', $2, false),
+               set_config('rehearsal.blockers', $3, false),
+               set_config('rehearsal.is_there', $4, false), set_config('rehearsal.notes', '', false)
+        """,
+        json.dumps(scene.sessions, default=str),
+        str(scene.now),
+        json.dumps(scene.blockers),
+        str(scene.is_there),
+    )
+    rows: tuple[tuple[Any, ...], ...] | str
+    try:
+        rows = tuple(tuple(row) for row in await stage.fetch(statement, *parameters))
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        rows = type(error).__name__
+    return Seen(rows, await stage.fetchval("select current_setting('rehearsal.notes')"))

@@ -1,0 +1,812 @@
+"""Each guard of the statements that signal, and that a test would see it change.
+
+First the cases: what a session must be to be signalled, on a stage where the clock stands and
+the sessions are told (see `rehearsal`). Then every statement is run with one place of its SQL
+changed, through the cases, until one of them comes out otherwise. A change that no case sees
+must stand in docs/mutants.md, with the reason why it changes nothing.
+"""
+
+import re
+from collections.abc import AsyncIterator, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from difflib import unified_diff
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from bot.backends import BackendId, ServerId
+from bot.conditions import (
+    AddressIn,
+    Before,
+    Condition,
+    InLock,
+    InTree,
+    OidIn,
+    PidIn,
+    TextLike,
+)
+from bot.grammar import AgeOf, Word
+from bot.kills import Action, Basis
+from bot.ports import Guard, Verdict
+from bot.postgres import queries
+from bot.postgres.cluster import signal_statement
+from bot.postgres.where import Parameters, where
+from tests.integration.rehearsal import NOW, SCHEMA, SESSION, Scene, Seen, play, session
+from tests.integration.sql_mutants import mutants, plain
+from workspace.postgres import PostgresServer
+
+MICROSECOND = timedelta(microseconds=1)
+DEADLINE = NOW + timedelta(seconds=5)
+SERVER = ServerId(0, NOW)
+"""Stands for the server that the tests run on: `real` puts it in its place."""
+
+
+def guard(**changes: Any) -> Guard:
+    """Of a click on the story's session, named by its pid."""
+    shown: dict[str, Any] = {
+        "server": SERVER,
+        "target": BackendId(100, SESSION["backend_start"]),
+        "action": Action.TERMINATE,
+        "basis": Basis.PID,
+        "xact_start": SESSION["xact_start"],
+        "backend_xid": SESSION["backend_xid"],
+        "query_start": SESSION["query_start"],
+        "conditions": (),
+        "protected_roles": frozenset(),
+        "protected_applications": (),
+        "deadline": DEADLINE,
+    }
+    return Guard(**{**shown, **changes})
+
+
+def at(scene: Scene | None = None, /, **changes: Any) -> Scene:
+    """The scene with these values in its one session."""
+    return replace(scene or Scene(), sessions=(session(**changes),))
+
+
+by_filter = partial(guard, basis=Basis.FILTER)
+by_identity = partial(guard, basis=Basis.IDENTITY, xact_start=None, backend_xid=None)
+cancel = partial(guard, action=Action.CANCEL)
+GONE_SERVER = ServerId(1, NOW)
+NOBODY = Scene(sessions=())
+ANOTHER_START = SESSION["backend_start"] + MICROSECOND
+OTHER_WORK = {"xact_start": NOW}
+LATE = Scene(now=DEADLINE)
+RUNNING = {"state": "active"}
+
+CASES: dict[str, tuple[Scene, Guard, Verdict]] = {
+    # the server
+    "as shown": (Scene(), guard(), Verdict.SIGNALLED),
+    "another system": (
+        Scene(),
+        guard(server=replace(SERVER, system_identifier=1)),
+        Verdict.SERVER_CHANGED,
+    ),
+    "an earlier start of the server": (
+        Scene(),
+        guard(server=replace(SERVER, postmaster_start_time=NOW - MICROSECOND)),
+        Verdict.SERVER_CHANGED,
+    ),
+    "a later start of the server": (
+        Scene(),
+        guard(server=replace(SERVER, postmaster_start_time=NOW + MICROSECOND)),
+        Verdict.SERVER_CHANGED,
+    ),
+    "another server, where nobody has the pid": (
+        NOBODY,
+        guard(server=GONE_SERVER),
+        Verdict.SERVER_CHANGED,
+    ),
+    # the backend
+    "nobody": (NOBODY, guard(), Verdict.GONE),
+    "others": (
+        Scene(sessions=(session(pid=99), session(pid=101))),
+        guard(),
+        Verdict.GONE,
+    ),
+    "among others": (
+        Scene(sessions=(session(pid=99, state=None), SESSION, session(pid=101, state=None))),
+        guard(),
+        Verdict.SIGNALLED,
+    ),
+    "a pid that means everyone": (
+        Scene(sessions=(SESSION, session(pid=101))),
+        guard(target=BackendId(-1, SESSION["backend_start"])),
+        Verdict.GONE,
+    ),
+    "gone before the signal": (Scene(is_there=False), guard(), Verdict.GONE),
+    "a later backend": (at(backend_start=ANOTHER_START), guard(), Verdict.GONE),
+    "an earlier backend": (
+        at(backend_start=SESSION["backend_start"] - MICROSECOND),
+        guard(),
+        Verdict.GONE,
+    ),
+    "another backend, unseen": (
+        at(backend_start=ANOTHER_START, backend_type=None, state=None),
+        guard(),
+        Verdict.GONE,
+    ),
+    "another backend, a walsender": (
+        at(backend_start=ANOTHER_START, backend_type="walsender"),
+        guard(),
+        Verdict.GONE,
+    ),
+    # what can't be seen
+    "its start unseen": (at(backend_start=None), guard(), Verdict.NOT_VISIBLE),
+    "its type unseen": (at(backend_type=None), guard(), Verdict.NOT_VISIBLE),
+    "its state unseen": (at(state=None), guard(), Verdict.NOT_VISIBLE),
+    "its role unseen": (at(usesysid=None), guard(), Verdict.NOT_VISIBLE),
+    "its state unseen, by identity": (at(state=None), by_identity(), Verdict.NOT_VISIBLE),
+    "its state and role unseen": (at(state=None, usesysid=None), guard(), Verdict.NOT_VISIBLE),
+    "its state unseen, its role protected": (
+        at(state=None),
+        guard(protected_roles=frozenset({20})),
+        Verdict.NOT_VISIBLE,
+    ),
+    # its type
+    "a walsender": (at(backend_type="walsender"), guard(), Verdict.NOT_CLIENT),
+    "an autovacuum worker": (at(backend_type="autovacuum worker"), guard(), Verdict.NOT_CLIENT),
+    "a worker without a state": (
+        at(backend_type="checkpointer", state=None, usesysid=None),
+        guard(),
+        Verdict.NOT_CLIENT,
+    ),
+    # what is protected
+    "a protected role": (
+        Scene(),
+        guard(protected_roles=frozenset({7, 20, 33})),
+        Verdict.PROTECTED,
+    ),
+    "other protected roles": (
+        Scene(),
+        guard(protected_roles=frozenset({7, 33})),
+        Verdict.SIGNALLED,
+    ),
+    "a protected application": (
+        at(application_name="backup of the night"),
+        guard(protected_applications=(("cron",), ("backup", ""))),
+        Verdict.PROTECTED,
+    ),
+    "other protected applications": (
+        Scene(),
+        guard(protected_applications=(("cron",), ("backup", ""))),
+        Verdict.SIGNALLED,
+    ),
+    "a protected application, in capitals": (
+        at(application_name="PSQL"),
+        guard(protected_applications=(("psql",),)),
+        Verdict.SIGNALLED,
+    ),
+    "no application, where no name is protected": (
+        at(application_name=None),
+        guard(protected_applications=(("",),)),
+        Verdict.PROTECTED,
+    ),
+    "no application, where one is protected": (
+        at(application_name=None),
+        guard(protected_applications=(("psql",),)),
+        Verdict.SIGNALLED,
+    ),
+    "protected, and at other work": (
+        at(**OTHER_WORK),
+        guard(protected_roles=frozenset({20})),
+        Verdict.PROTECTED,
+    ),
+    # the transaction that was shown
+    "a later transaction": (
+        at(xact_start=SESSION["xact_start"] + MICROSECOND),
+        guard(),
+        Verdict.CHANGED,
+    ),
+    "an earlier transaction": (
+        at(xact_start=SESSION["xact_start"] - MICROSECOND),
+        guard(),
+        Verdict.CHANGED,
+    ),
+    "no transaction any more": (
+        at(xact_start=None, backend_xid=None, state="idle"),
+        guard(),
+        Verdict.CHANGED,
+    ),
+    "no transaction then, one now": (
+        Scene(),
+        guard(xact_start=None, backend_xid=None),
+        Verdict.CHANGED,
+    ),
+    "no transaction then and now": (
+        at(xact_start=None, backend_xid=None, state="idle"),
+        guard(xact_start=None, backend_xid=None),
+        Verdict.SIGNALLED,
+    ),
+    "another transaction id": (at(backend_xid=743), guard(), Verdict.CHANGED),
+    "another transaction id, smaller": (at(backend_xid=741), guard(), Verdict.CHANGED),
+    "no transaction id any more": (at(backend_xid=None), guard(), Verdict.CHANGED),
+    "a transaction id that came since": (Scene(), guard(backend_xid=None), Verdict.SIGNALLED),
+    "its transaction untold": (
+        at(state="disabled", xact_start=None, backend_xid=None),
+        guard(xact_start=None, backend_xid=None),
+        Verdict.CHANGED,
+    ),
+    "a state that sorts before": (
+        at(**RUNNING),
+        guard(),
+        Verdict.SIGNALLED,
+    ),
+    "whatever it runs": (at(**OTHER_WORK), by_identity(), Verdict.SIGNALLED),
+    "another transaction, and late": (at(LATE, **OTHER_WORK), guard(), Verdict.CHANGED),
+    # the filter
+    "no filter at all": (Scene(), by_filter(), Verdict.SIGNALLED),
+    "still in the filter": (
+        at(**OTHER_WORK),
+        by_filter(conditions=(OidIn("usesysid", (20,)), PidIn((100,)))),
+        Verdict.SIGNALLED,
+    ),
+    "in one half of the filter": (
+        Scene(),
+        by_filter(conditions=(OidIn("usesysid", (20,)), PidIn((1,)))),
+        Verdict.NO_LONGER_MATCHES,
+    ),
+    "in the other half of the filter": (
+        Scene(),
+        by_filter(conditions=(PidIn((1,)), OidIn("usesysid", (20,)))),
+        Verdict.NO_LONGER_MATCHES,
+    ),
+    "a filter on what is unknown": (
+        at(wait_event=None, wait_event_type=None),
+        by_filter(conditions=(TextLike("wait_event", ("Lock",), negated=True),)),
+        Verdict.NO_LONGER_MATCHES,
+    ),
+    # the query that was shown
+    "its query to cancel": (at(**RUNNING), cancel(), Verdict.SIGNALLED),
+    "a later query": (
+        at(**RUNNING, query_start=SESSION["query_start"] + MICROSECOND),
+        cancel(),
+        Verdict.CHANGED,
+    ),
+    "an earlier query": (
+        at(**RUNNING, query_start=SESSION["query_start"] - MICROSECOND),
+        cancel(),
+        Verdict.CHANGED,
+    ),
+    "a query that has ended": (Scene(), cancel(), Verdict.CHANGED),
+    "a state that is no query": (at(state="a"), cancel(), Verdict.CHANGED),
+    "its query in another transaction": (at(**RUNNING, **OTHER_WORK), cancel(), Verdict.CHANGED),
+    "its query, whatever its transaction": (
+        at(**RUNNING, **OTHER_WORK),
+        by_identity(action=Action.CANCEL),
+        Verdict.SIGNALLED,
+    ),
+    "another query, whatever its transaction": (
+        at(**RUNNING, query_start=NOW),
+        by_identity(action=Action.CANCEL),
+        Verdict.CHANGED,
+    ),
+    "its query in the filter": (
+        at(**RUNNING),
+        by_filter(action=Action.CANCEL, conditions=(PidIn((100,)),)),
+        Verdict.SIGNALLED,
+    ),
+    "its query, no longer in the filter": (
+        at(**RUNNING),
+        by_filter(action=Action.CANCEL, conditions=(PidIn((1,)),)),
+        Verdict.CHANGED,
+    ),
+    "a query whose start was not shown": (
+        at(**RUNNING, query_start=None),
+        cancel(query_start=None),
+        Verdict.CHANGED,
+    ),
+    # the deadline
+    "a microsecond before the deadline": (
+        Scene(now=DEADLINE - MICROSECOND),
+        guard(),
+        Verdict.SIGNALLED,
+    ),
+    "at the deadline": (LATE, guard(), Verdict.LATE),
+    "past the deadline": (Scene(now=DEADLINE + MICROSECOND), guard(), Verdict.LATE),
+}
+
+
+def drifts() -> Iterator[tuple[str, tuple[Scene, Guard, Verdict]]]:
+    """Every way to be shown, and every way to have changed since, one at a time."""
+    shown = SESSION | RUNNING
+    started = shown["query_start"]
+    changes: list[dict[str, Any]] = [
+        {},
+        *({"state": state} for state in ("idle", "idle in transaction", "a", "b", "disabled")),
+        *({"query_start": other} for other in (None, started - MICROSECOND, started + MICROSECOND)),
+        *({"xact_start": other} for other in (None, NOW, SESSION["backend_start"])),
+        *({"backend_xid": other} for other in (None, 741, 743, 7)),
+        {"xact_start": None, "backend_xid": None},
+    ]
+    for action, basis in product(Action, (Basis.PID, Basis.IDENTITY, Basis.FILTER)):
+        for xact_start, xid in product((None, shown["xact_start"]), (None, 742)):
+            one = guard(action=action, basis=basis, xact_start=xact_start, backend_xid=xid)
+            base = {**shown, "xact_start": xact_start, "backend_xid": xid}
+            for change in changes:
+                now = {**base, **change}
+                name = f"{action} by {basis}, shown at {xact_start} in {xid}, now {change}"
+                verdict = Verdict.SIGNALLED if is_as_shown(one, now) else Verdict.CHANGED
+                yield name, (Scene((now,)), one, verdict)
+
+
+def is_as_shown(one: Guard, now: dict[str, Any]) -> bool:
+    """Rule 2 of a kill, said again."""
+    if one.action is Action.CANCEL and not (
+        now["state"] == "active" and now["query_start"] == one.query_start
+    ):
+        return False
+    if one.basis is not Basis.PID:
+        return True
+    return (
+        now["state"] != "disabled"
+        and now["xact_start"] == one.xact_start
+        and one.backend_xid in (None, now["backend_xid"])
+    )
+
+
+CASES |= drifts()
+
+
+@pytest.fixture(scope="session")
+async def stage(pg: PostgresServer) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(pg.dsn(database="other_db"))
+    await connection.execute(SCHEMA)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture(scope="session")
+async def server(stage: asyncpg.Connection) -> ServerId:
+    row = await stage.fetchrow(
+        "select system_identifier, pg_postmaster_start_time() from pg_control_system()"
+    )
+    assert row is not None
+    return ServerId(*row)
+
+
+def real(one: Guard, server: ServerId) -> Guard:
+    """The guard on this server, as far from it as it is from `SERVER`."""
+    off = one.server.postmaster_start_time - SERVER.postmaster_start_time
+    identifier = server.system_identifier + one.server.system_identifier
+    return replace(one, server=ServerId(identifier, server.postmaster_start_time + off))
+
+
+@pytest.mark.parametrize("case", CASES)
+async def test_the_verdict_and_the_signal(
+    stage: asyncpg.Connection, server: ServerId, case: str
+) -> None:
+    scene, one, verdict = CASES[case]
+
+    seen = await play(stage, scene, *signal_statement(real(one, server)))
+
+    assert isinstance(seen.rows, tuple), seen
+    ((said, now, xact_start, state),) = seen.rows
+    assert said == verdict.value
+    assert now == scene.now
+    target = next((s for s in scene.sessions if s["pid"] == one.target.pid), {})
+    assert (xact_start, state) == (target.get("xact_start"), target.get("state"))
+    is_signalled = verdict is Verdict.SIGNALLED or not scene.is_there
+    assert seen.notes == (f"{one.action.value} 100; " if is_signalled else "")
+
+
+# --- who waits for whom
+
+LOCK = {"wait_event_type": "Lock", "wait_event": "transactionid"}
+SNAPSHOT = {"wait_event_type": "IPC", "wait_event": "SafeSnapshot"}
+
+EDGES: dict[str, tuple[Scene, list[tuple[int, int]], str]] = {
+    "nobody waits": (Scene(blockers={100: (1,)}), [], ""),
+    "for a lock": (
+        Scene((session(**LOCK), session(pid=101)), blockers={100: (101,)}),
+        [(100, 101)],
+        "who blocks 100; ",
+    ),
+    "for a lock of two that share it, one of them twice": (
+        Scene((session(**LOCK),), blockers={100: (103, 101, 103)}),
+        [(100, 101), (100, 103)],
+        "who blocks 100; ",
+    ),
+    "for a lock that is free by now": (Scene((session(**LOCK),)), [], "who blocks 100; "),
+    "for a safe snapshot": (
+        Scene((session(**SNAPSHOT),), blockers={100: (101,)}),
+        [(100, 101)],
+        "whose snapshot blocks 100; ",
+    ),
+    "for events whose names sort elsewhere": (
+        Scene(
+            (
+                session(wait_event_type="Activity", wait_event="AutovacuumMain"),
+                session(wait_event_type="Timeout", wait_event="VacuumDelay"),
+                session(wait_event_type=None, wait_event=None),
+            ),
+            blockers={100: (101,)},
+        ),
+        [],
+        "",
+    ),
+    "one for the other": (
+        Scene(
+            (session(**LOCK), session(pid=101, **LOCK), session(pid=102, **SNAPSHOT)),
+            blockers={100: (101, 9), 101: (9,), 102: (100,)},
+        ),
+        [(100, 9), (100, 101), (101, 9), (102, 100)],
+        "who blocks 100; who blocks 101; whose snapshot blocks 102; ",
+    ),
+}
+
+
+def edges_statement(edges: str) -> str:
+    return f"with {edges} select waiter, blocker from edges order by waiter, blocker"
+
+
+@pytest.mark.parametrize("case", EDGES)
+async def test_the_edges(stage: asyncpg.Connection, case: str) -> None:
+    scene, expected, asked = EDGES[case]
+
+    seen = await play(stage, scene, edges_statement(queries.get("edges")), ())
+
+    assert seen == Seen(tuple(expected), asked)
+
+
+# --- what a filter means
+
+INSTANT = NOW - timedelta(minutes=15)
+BEFORE, AFTER = INSTANT - MICROSECOND, INSTANT + MICROSECOND
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was asked for, and what satisfies it, what does not, and what leaves it unknown."""
+
+    conditions: Condition | tuple[Condition, ...]
+    yes: tuple[Scene, ...]
+    no: tuple[Scene, ...] = ()
+    unknown: tuple[Scene, ...] = ()
+
+
+def each(column: str, *values: object) -> tuple[Scene, ...]:
+    return tuple(at(**{column: value}) for value in values)
+
+
+def waiting(*sessions: dict[str, Any], **blockers: tuple[int, ...]) -> Scene:
+    return Scene(sessions, blockers={int(pid.lstrip("_")): by for pid, by in blockers.items()})
+
+
+def ages(
+    of: AgeOf, column: str, states: tuple[str, ...], others: tuple[str, ...]
+) -> Iterator[tuple[str, Reading]]:
+    """Over and under an age, for those in these states and not for those in others."""
+    for older, (first, second) in ((True, (BEFORE, AFTER)), (False, (AFTER, BEFORE))):
+        yield (
+            f"{of} {'over' if older else 'under'} an age",
+            Reading(
+                Before(of, INSTANT, older),
+                yes=tuple(at(**{column: first}, state=state) for state in states),
+                no=(
+                    *(at(**{column: instant}, state=states[0]) for instant in (INSTANT, second)),
+                    *(at(**{column: first}, state=state) for state in others),
+                ),
+                unknown=(at(**{column: None}, state=states[0]),),
+            ),
+        )
+
+
+BUSY = ("active", "fastpath function call")
+IDLE = ("idle", "idle in transaction", "idle in transaction (aborted)")
+NEITHER = ("disabled", "starting", "IDLE")
+
+READINGS: dict[str, Reading] = {
+    "a role": Reading(
+        OidIn("usesysid", (7, 20)),
+        yes=each("usesysid", 7, 20),
+        no=each("usesysid", 6, 8, 19, 21),
+        unknown=each("usesysid", None),
+    ),
+    "a database": Reading(
+        OidIn("datid", (5, 9)),
+        yes=each("datid", 5, 9),
+        no=each("datid", 4, 6, 8, 10),
+        unknown=each("datid", None),
+    ),
+    "an application": Reading(
+        TextLike("application_name", ("psql",)),
+        yes=each("application_name", "psql"),
+        no=each("application_name", "PSQL", "psql2", "xpsql", "a", "z", ""),
+        unknown=each("application_name", None),
+    ),
+    "no application": Reading(
+        TextLike("application_name", ("",)),
+        yes=each("application_name", ""),
+        no=each("application_name", "psql"),
+        unknown=each("application_name", None),
+    ),
+    "applications": Reading(
+        TextLike("application_name", ("ps", "q", "l")),
+        yes=each("application_name", "psql", "psqql", "ps and a query tool"),
+        no=each("application_name", "PSQL", "psl", "xpsql", "psql2"),
+        unknown=each("application_name", None),
+    ),
+    "applications with the marks of LIKE in their names": Reading(
+        TextLike("application_name", ("a_%\\", "")),
+        yes=each("application_name", "a_%\\", "a_%\\b"),
+        no=each("application_name", "ax%\\", "a_x\\", "a_%", "a_%b", "a_"),
+    ),
+    "a state": Reading(
+        TextLike("state", ("idle in transaction",)),
+        yes=each("state", "idle in transaction"),
+        no=each("state", "idle", "active", "idle in transaction (aborted)"),
+        unknown=each("state", None),
+    ),
+    "a type": Reading(
+        TextLike("backend_type", ("client backend",)),
+        yes=each("backend_type", "client backend"),
+        no=each("backend_type", "walsender", "autovacuum worker"),
+        unknown=each("backend_type", None),
+    ),
+    "addresses that look alike": Reading(
+        TextLike("client_addr", ("10.1.", "")),
+        yes=each("client_addr", "10.1.2.3", "10.1.0.1"),
+        no=each("client_addr", "10.2.1.3", "110.1.2.3", "fe80::1"),
+        unknown=each("client_addr", None),
+    ),
+    "addresses as PostgreSQL does not write them": Reading(
+        TextLike("client_addr", ("FE80:", "")),
+        yes=(),
+        no=each("client_addr", "fe80::1"),
+    ),
+    "what it waits for, by its type": Reading(
+        TextLike("wait_event", ("Lock",)),
+        yes=(at(**LOCK),),
+        no=(
+            at(),
+            at(wait_event_type="LWLock", wait_event="LockManager"),
+            at(wait_event_type="Timeout", wait_event="VacuumDelay"),
+        ),
+        unknown=(at(wait_event_type=None, wait_event=None),),
+    ),
+    "what it waits for, by its event": Reading(
+        TextLike("wait_event", ("transactionid",)),
+        yes=(at(**LOCK),),
+        no=(at(), at(wait_event_type="Lock", wait_event="tuple")),
+        unknown=(at(wait_event_type=None, wait_event=None),),
+    ),
+    "a network": Reading(
+        AddressIn("10.0.0.0/8"),
+        yes=each("client_addr", "10.0.0.0", "10.1.2.3", "10.255.255.255"),
+        no=each("client_addr", "9.255.255.255", "11.0.0.0", "fe80::1"),
+        unknown=each("client_addr", None),
+    ),
+    "an address": Reading(
+        AddressIn("10.1.2.3"),
+        yes=each("client_addr", "10.1.2.3"),
+        no=each("client_addr", "10.1.2.2", "10.1.2.4", "fe80::1"),
+        unknown=each("client_addr", None),
+    ),
+    **dict(ages(AgeOf.AGE, "backend_start", (*BUSY, *IDLE, *NEITHER), ())),
+    **dict(ages(AgeOf.XACT, "xact_start", (*BUSY, *IDLE, *NEITHER), ())),
+    **dict(ages(AgeOf.QUERY, "query_start", BUSY, (*IDLE, *NEITHER))),
+    **dict(ages(AgeOf.IDLE, "state_change", IDLE, (*BUSY, *NEITHER))),
+    "blocked": Reading(
+        InLock(Word.BLOCKED),
+        yes=(waiting(session(**LOCK), _100=(101,)), waiting(session(**SNAPSHOT), _100=(101,))),
+        no=(
+            Scene(),
+            waiting(session(**LOCK)),
+            waiting(session(), session(pid=101, **LOCK), _101=(100,)),
+            waiting(session(), session(pid=99, **LOCK), _99=(100,)),
+        ),
+    ),
+    "blocking": Reading(
+        InLock(Word.BLOCKING),
+        yes=(
+            waiting(session(), session(pid=101, **LOCK), _101=(100,)),
+            waiting(session(), session(pid=101, **LOCK), _101=(99, 100)),
+        ),
+        no=(
+            Scene(),
+            waiting(session(**LOCK), _100=(101,)),
+            waiting(session(), session(pid=101, **LOCK), _101=(99, 102)),
+        ),
+    ),
+    "blocked or blocking": Reading(
+        InTree(),
+        yes=(
+            waiting(session(**LOCK), _100=(101,)),
+            waiting(session(), session(pid=101, **LOCK), _101=(100,)),
+        ),
+        no=(Scene(), waiting(session(), session(pid=101, **LOCK), _101=(99,))),
+    ),
+    "pids": Reading(PidIn((7, 100)), yes=(Scene(),)),
+    "a pid": Reading(PidIn((100,)), yes=(Scene(),)),
+    "other pids": Reading(PidIn((99, 101)), yes=(), no=(Scene(),)),
+    "an earlier pid": Reading(PidIn((99,)), yes=(), no=(Scene(),)),
+    "nothing": Reading((), yes=(Scene(),)),
+    "one thing and another": Reading(
+        (OidIn("usesysid", (7, 20)), OidIn("datid", (5, 9))),
+        yes=(Scene(), at(usesysid=7, datid=9)),
+        no=(
+            *each("usesysid", 6, 8, 19, 21),
+            *each("datid", 4, 6, 8, 10),
+            at(usesysid=21, datid=6),
+        ),
+        unknown=(at(datid=None),),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Conditions as they are asked, and in each scene whether they are satisfied."""
+
+    conditions: tuple[Condition, ...]
+    strict: bool
+    scenes: tuple[tuple[Scene, bool], ...]
+
+    @property
+    def sql(self) -> tuple[str, list[Any]]:
+        parameters = Parameters()
+        return where(self.conditions, parameters, strict=self.strict), parameters
+
+
+def asked() -> Iterator[tuple[str, Asked]]:
+    """Each reading as it is and negated, for a kill (strict) and for a look."""
+    for name, reading in READINGS.items():
+        given = reading.conditions
+        for strict in (True, False):
+            of = f"{name}, for a {'kill' if strict else 'look'}"
+            scenes = [(scene, True) for scene in reading.yes]
+            scenes += [(scene, False) for scene in (*reading.no, *reading.unknown)]
+            yield of, Asked(given if isinstance(given, tuple) else (given,), strict, tuple(scenes))
+            if isinstance(given, OidIn | TextLike | AddressIn):
+                scenes = [(scene, False) for scene in reading.yes]
+                scenes += [(scene, True) for scene in reading.no]
+                scenes += [(scene, not strict) for scene in reading.unknown]
+                yield f"not {of}", Asked((replace(given, negated=True),), strict, tuple(scenes))
+
+
+ASKED = dict(asked())
+
+
+def match_statement(condition: str) -> str:
+    edges = queries.get("edges")
+    return f"with {edges} select pid from everyone as a where ({condition}) order by pid"
+
+
+@pytest.mark.parametrize("case", ASKED)
+async def test_who_satisfies_a_condition(stage: asyncpg.Connection, case: str) -> None:
+    condition, parameters = ASKED[case].sql
+    for scene, satisfied in ASKED[case].scenes:
+        seen = await play(stage, scene, match_statement(condition), parameters)
+        assert ((100,) in seen.rows) is satisfied, (scene, seen)
+
+
+# --- and that each part of the SQL counts
+
+JUSTIFIED = {
+    entry.rstrip("\n")
+    for entry in re.findall(
+        r"^SQL .*\n(?:[-+].*\n)+",
+        (Path(__file__).parents[2] / "docs/mutants.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+}
+"""The mutants that live, as docs/mutants.md has them, each with its reason there."""
+
+
+def sql_file(name: str) -> str:
+    return Path(queries.__file__).with_name(f"{name}.sql").read_text(encoding="utf-8")
+
+
+MATCH = re.compile(r"(?<=when \().*(?=\) is not true then)")
+
+
+def match_of(one: Guard) -> str:
+    """What the target must still be, as it stands in the statement."""
+    found = MATCH.search(signal_statement(one)[0])
+    assert found
+    return found[0]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """Some SQL and what it was; `name` as docs/mutants.md has it."""
+
+    name: str
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        lines = unified_diff(plain(self.before).splitlines(), self.after.splitlines(), n=0)
+        return "\n".join([f"SQL {self.name}", *(x.rstrip() for x in [*lines][2:] if x[0] in "+-")])
+
+    def is_seen_by(self, case: str | None) -> None:
+        """Fail unless either a case saw it, or docs/mutants.md says why none does."""
+        is_justified = str(self) in JUSTIFIED
+        if case is None and not is_justified:
+            pytest.fail(f"no case sees this, and docs/mutants.md does not say why:\n{self}")
+        if case is not None and is_justified:
+            pytest.fail(f"{case} sees this, whatever docs/mutants.md says:\n{self}")
+
+
+def of(name: str, texts: Iterable[str]) -> list[Mutant]:
+    return [Mutant(name, text, mutant) for text in dict.fromkeys(texts) for mutant in mutants(text)]
+
+
+SIGNAL = of("signal.sql", [sql_file("signal")])
+WAITS = of("edges.sql", [sql_file("edges")])
+MATCHES = of("_match", (match_of(one) for _, one, _ in CASES.values() if not one.conditions))
+FILTERS = of("where", (case.sql[0] for case in ASKED.values()))
+
+
+@pytest.fixture(scope="session")
+async def before(stage: asyncpg.Connection, server: ServerId) -> dict[str, Seen]:
+    """What every case comes to as things are."""
+    return {
+        name: await play(stage, scene, *signal_statement(real(one, server)))
+        for name, (scene, one, _) in CASES.items()
+    }
+
+
+@pytest.mark.parametrize("mutant", SIGNAL, ids=range(len(SIGNAL)))
+async def test_each_part_of_the_signalling_statement_counts(
+    stage: asyncpg.Connection,
+    server: ServerId,
+    before: dict[str, Seen],
+    monkeypatch: pytest.MonkeyPatch,
+    mutant: Mutant,
+) -> None:
+    get = queries.get
+    changed = mutant.after.replace("{edges}", get("edges").rstrip())
+    monkeypatch.setattr(queries, "get", lambda name: changed if name == "signal" else get(name))
+    for name, (scene, one, _) in CASES.items():
+        if await play(stage, scene, *signal_statement(real(one, server))) != before[name]:
+            return mutant.is_seen_by(name)
+    return mutant.is_seen_by(None)
+
+
+@pytest.mark.parametrize("mutant", MATCHES, ids=range(len(MATCHES)))
+async def test_each_part_of_what_a_target_must_still_be_counts(
+    stage: asyncpg.Connection, server: ServerId, before: dict[str, Seen], mutant: Mutant
+) -> None:
+    for name, (scene, one, _) in CASES.items():
+        statement, parameters = signal_statement(real(one, server))
+        changed = statement.replace(f"({mutant.before})", f"({mutant.after})")
+        if await play(stage, scene, changed, parameters) != before[name]:
+            return mutant.is_seen_by(name)
+    return mutant.is_seen_by(None)
+
+
+@pytest.mark.parametrize("mutant", WAITS, ids=range(len(WAITS)))
+async def test_each_part_of_who_waits_for_whom_counts(
+    stage: asyncpg.Connection, mutant: Mutant
+) -> None:
+    for name, (scene, expected, notes) in EDGES.items():
+        seen = await play(stage, scene, edges_statement(mutant.after), ())
+        if seen != Seen(tuple(expected), notes):
+            return mutant.is_seen_by(name)
+    return mutant.is_seen_by(None)
+
+
+@pytest.mark.parametrize("mutant", FILTERS, ids=range(len(FILTERS)))
+async def test_each_part_of_a_condition_counts(stage: asyncpg.Connection, mutant: Mutant) -> None:
+    for name, case in ASKED.items():
+        condition, parameters = case.sql
+        if condition != mutant.before:
+            continue
+        for scene, satisfied in case.scenes:
+            seen = await play(stage, scene, match_statement(mutant.after), parameters)
+            if isinstance(seen.rows, str) or ((100,) in seen.rows) is not satisfied:
+                return mutant.is_seen_by(name)
+    return mutant.is_seen_by(None)
+
+
+def test_what_is_justified_is_there_to_be_justified() -> None:
+    known = [str(mutant) for mutant in (*SIGNAL, *WAITS, *MATCHES, *FILTERS)]
+    assert sorted(set(known)) == sorted(known), "two that docs/mutants.md could not tell apart"
+    assert JUSTIFIED - set(known) == set()
