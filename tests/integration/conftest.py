@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import asyncpg
 import pytest
 
-from bot.backends import Backend
+from bot.backends import Backend, ServerId
 from bot.postgres.cluster import PostgresCluster
+from tests.integration import rehearsal
 from tests.servers import postgres
 from workspace.postgres import PostgresServer
 
@@ -104,3 +105,21 @@ async def sessions(pg: PostgresServer) -> AsyncIterator[Sessions]:
     opened = Sessions(pg)
     async with opened.stack:
         yield opened
+
+
+@pytest.fixture(scope="module")
+async def stage(pg: PostgresServer) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to a PostgreSQL that sees what a test says; see `rehearsal`."""
+    connection = await asyncpg.connect(pg.dsn(database="other_db"))
+    await connection.execute(rehearsal.SCHEMA)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture(scope="module")
+async def server_id(stage: asyncpg.Connection) -> ServerId:
+    row = await stage.fetchrow(
+        "select system_identifier, pg_postmaster_start_time() from pg_control_system()"
+    )
+    assert row is not None
+    return ServerId(*row)

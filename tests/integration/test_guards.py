@@ -1,19 +1,14 @@
-"""Each guard of the statements that signal, and that a test would see it change.
+"""What a session must be to be signalled: each guard of the signal, and each filter.
 
-First the cases: what a session must be to be signalled, on a stage where the clock stands and
-the sessions are told (see `rehearsal`). Then every statement is run with one place of its SQL
-changed, through the cases, until one of them comes out otherwise. A change that no case sees
-must stand in docs/mutants.md, with the reason why it changes nothing.
+On a stage where the clock stands and the sessions are told (see `rehearsal`). That these cases
+would see any guard change is shown in `test_mutated_guards`.
 """
 
-import re
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from difflib import unified_diff
 from functools import partial
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -36,9 +31,7 @@ from bot.ports import Guard, Verdict
 from bot.postgres import queries
 from bot.postgres.cluster import signal_statement
 from bot.postgres.where import Parameters, where
-from tests.integration.rehearsal import NOW, SCHEMA, SESSION, Scene, Seen, play, session
-from tests.integration.sql_mutants import mutants, plain
-from workspace.postgres import PostgresServer
+from tests.integration.rehearsal import NOW, SESSION, Scene, Seen, play, session
 
 MICROSECOND = timedelta(microseconds=1)
 DEADLINE = NOW + timedelta(seconds=5)
@@ -353,23 +346,6 @@ def is_as_shown(one: Guard, now: dict[str, Any]) -> bool:
 CASES |= drifts()
 
 
-@pytest.fixture(scope="session")
-async def stage(pg: PostgresServer) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(pg.dsn(database="other_db"))
-    await connection.execute(SCHEMA)
-    yield connection
-    await connection.close()
-
-
-@pytest.fixture(scope="session")
-async def server(stage: asyncpg.Connection) -> ServerId:
-    row = await stage.fetchrow(
-        "select system_identifier, pg_postmaster_start_time() from pg_control_system()"
-    )
-    assert row is not None
-    return ServerId(*row)
-
-
 def real(one: Guard, server: ServerId) -> Guard:
     """The guard on this server, as far from it as it is from `SERVER`."""
     off = one.server.postmaster_start_time - SERVER.postmaster_start_time
@@ -379,11 +355,11 @@ def real(one: Guard, server: ServerId) -> Guard:
 
 @pytest.mark.parametrize("case", CASES)
 async def test_the_verdict_and_the_signal(
-    stage: asyncpg.Connection, server: ServerId, case: str
+    stage: asyncpg.Connection, server_id: ServerId, case: str
 ) -> None:
     scene, one, verdict = CASES[case]
 
-    seen = await play(stage, scene, *signal_statement(real(one, server)))
+    seen = await play(stage, scene, *signal_statement(real(one, server_id)))
 
     assert isinstance(seen.rows, tuple), seen
     ((said, now, xact_start, state),) = seen.rows
@@ -684,129 +660,3 @@ async def test_who_satisfies_a_condition(stage: asyncpg.Connection, case: str) -
     for scene, satisfied in ASKED[case].scenes:
         seen = await play(stage, scene, match_statement(condition), parameters)
         assert ((100,) in seen.rows) is satisfied, (scene, seen)
-
-
-# --- and that each part of the SQL counts
-
-JUSTIFIED = {
-    entry.rstrip("\n")
-    for entry in re.findall(
-        r"^SQL .*\n(?:[-+].*\n)+",
-        (Path(__file__).parents[2] / "docs/mutants.md").read_text(encoding="utf-8"),
-        re.MULTILINE,
-    )
-}
-"""The mutants that live, as docs/mutants.md has them, each with its reason there."""
-
-
-def sql_file(name: str) -> str:
-    return Path(queries.__file__).with_name(f"{name}.sql").read_text(encoding="utf-8")
-
-
-MATCH = re.compile(r"(?<=when \().*(?=\) is not true then)")
-
-
-def match_of(one: Guard) -> str:
-    """What the target must still be, as it stands in the statement."""
-    found = MATCH.search(signal_statement(one)[0])
-    assert found
-    return found[0]
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """Some SQL and what it was; `name` as docs/mutants.md has it."""
-
-    name: str
-    before: str
-    after: str
-
-    def __str__(self) -> str:
-        lines = unified_diff(plain(self.before).splitlines(), self.after.splitlines(), n=0)
-        return "\n".join([f"SQL {self.name}", *(x.rstrip() for x in [*lines][2:] if x[0] in "+-")])
-
-    def is_seen_by(self, case: str | None) -> None:
-        """Fail unless either a case saw it, or docs/mutants.md says why none does."""
-        is_justified = str(self) in JUSTIFIED
-        if case is None and not is_justified:
-            pytest.fail(f"no case sees this, and docs/mutants.md does not say why:\n{self}")
-        if case is not None and is_justified:
-            pytest.fail(f"{case} sees this, whatever docs/mutants.md says:\n{self}")
-
-
-def of(name: str, texts: Iterable[str]) -> list[Mutant]:
-    return [Mutant(name, text, mutant) for text in dict.fromkeys(texts) for mutant in mutants(text)]
-
-
-SIGNAL = of("signal.sql", [sql_file("signal")])
-WAITS = of("edges.sql", [sql_file("edges")])
-MATCHES = of("_match", (match_of(one) for _, one, _ in CASES.values() if not one.conditions))
-FILTERS = of("where", (case.sql[0] for case in ASKED.values()))
-
-
-@pytest.fixture(scope="session")
-async def before(stage: asyncpg.Connection, server: ServerId) -> dict[str, Seen]:
-    """What every case comes to as things are."""
-    return {
-        name: await play(stage, scene, *signal_statement(real(one, server)))
-        for name, (scene, one, _) in CASES.items()
-    }
-
-
-@pytest.mark.parametrize("mutant", SIGNAL, ids=range(len(SIGNAL)))
-async def test_each_part_of_the_signalling_statement_counts(
-    stage: asyncpg.Connection,
-    server: ServerId,
-    before: dict[str, Seen],
-    monkeypatch: pytest.MonkeyPatch,
-    mutant: Mutant,
-) -> None:
-    get = queries.get
-    changed = mutant.after.replace("{edges}", get("edges").rstrip())
-    monkeypatch.setattr(queries, "get", lambda name: changed if name == "signal" else get(name))
-    for name, (scene, one, _) in CASES.items():
-        if await play(stage, scene, *signal_statement(real(one, server))) != before[name]:
-            return mutant.is_seen_by(name)
-    return mutant.is_seen_by(None)
-
-
-@pytest.mark.parametrize("mutant", MATCHES, ids=range(len(MATCHES)))
-async def test_each_part_of_what_a_target_must_still_be_counts(
-    stage: asyncpg.Connection, server: ServerId, before: dict[str, Seen], mutant: Mutant
-) -> None:
-    for name, (scene, one, _) in CASES.items():
-        statement, parameters = signal_statement(real(one, server))
-        changed = statement.replace(f"({mutant.before})", f"({mutant.after})")
-        if await play(stage, scene, changed, parameters) != before[name]:
-            return mutant.is_seen_by(name)
-    return mutant.is_seen_by(None)
-
-
-@pytest.mark.parametrize("mutant", WAITS, ids=range(len(WAITS)))
-async def test_each_part_of_who_waits_for_whom_counts(
-    stage: asyncpg.Connection, mutant: Mutant
-) -> None:
-    for name, (scene, expected, notes) in EDGES.items():
-        seen = await play(stage, scene, edges_statement(mutant.after), ())
-        if seen != Seen(tuple(expected), notes):
-            return mutant.is_seen_by(name)
-    return mutant.is_seen_by(None)
-
-
-@pytest.mark.parametrize("mutant", FILTERS, ids=range(len(FILTERS)))
-async def test_each_part_of_a_condition_counts(stage: asyncpg.Connection, mutant: Mutant) -> None:
-    for name, case in ASKED.items():
-        condition, parameters = case.sql
-        if condition != mutant.before:
-            continue
-        for scene, satisfied in case.scenes:
-            seen = await play(stage, scene, match_statement(mutant.after), parameters)
-            if isinstance(seen.rows, str) or ((100,) in seen.rows) is not satisfied:
-                return mutant.is_seen_by(name)
-    return mutant.is_seen_by(None)
-
-
-def test_what_is_justified_is_there_to_be_justified() -> None:
-    known = [str(mutant) for mutant in (*SIGNAL, *WAITS, *MATCHES, *FILTERS)]
-    assert sorted(set(known)) == sorted(known), "two that docs/mutants.md could not tell apart"
-    assert JUSTIFIED - set(known) == set()
