@@ -36,11 +36,17 @@ def of_connecting(error: BaseException) -> str:  # noqa: C901  one case an error
 
 
 def of_statement(cluster: str, error: BaseException) -> ClusterError:
-    """What a statement that failed means for the cluster."""
+    """What a statement that failed means for the cluster.
+
+    `ClusterRefused` is only what ends a statement where it stands. What may come from
+    without, at any moment of it, is none: a signal may have gone out already.
+    """
     match error:
         case TimeoutError() | asyncpg.QueryCanceledError():
             return ClusterTimeout(cluster, NO_REPLY)
-        case asyncpg.AdminShutdownError() | asyncpg.CrashShutdownError():
+        case asyncpg.SerializationError():
+            return ClusterTimeout(cluster, "it gave up the statement for its recovery")
+        case asyncpg.OperatorInterventionError() | asyncpg.TransactionTimeoutError():
             return ClusterDown(cluster, "it shut the connection down")
         case asyncpg.InsufficientPrivilegeError():
             return ClusterRefused(cluster, "the bot's role may not read what it needs there")

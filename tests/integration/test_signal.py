@@ -6,8 +6,10 @@ of the statement, where the target is signalled. So no guard here can be lost un
 """
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -17,7 +19,7 @@ import pytest
 
 from bot.backends import Backend
 from bot.conditions import Before, Condition, OidIn, TextLike
-from bot.errors import ClusterDown
+from bot.errors import ClusterDown, ClusterTimeout, NotSent
 from bot.grammar import AgeOf
 from bot.kills import Action, Basis
 from bot.ports import Guard, Verdict
@@ -507,6 +509,162 @@ async def test_a_wire_that_breaks_under_the_signal_is_no_refusal(scene: Scene) -
     finally:
         await far.close()
         server.close()
+
+
+async def test_the_reply_says_what_the_target_was_doing_and_when(scene: Scene) -> None:
+    connection = await scene.sessions.open()
+    await connection.execute("begin; select 1")
+    backend = await scene.row(connection)
+    before = await scene.now()
+
+    reply = await scene.cluster.signal(await scene.guard(backend))
+
+    assert (reply.xact_start, reply.state) == (backend.xact_start, "idle in transaction")
+    assert reply.now is not None
+    assert before < reply.now < await scene.now()
+
+
+# --- trouble on the way
+
+
+@dataclass
+class Apart:
+    """A cluster whose backends are none of the others': in a database of their own."""
+
+    cluster: PostgresCluster
+    admin: asyncpg.Connection
+
+    async def backends(self) -> list[int]:
+        rows = await self.admin.fetch(
+            "select pid from pg_stat_activity where datname = 'apart' and usename = $1", BOT
+        )
+        return [row["pid"] for row in rows]
+
+    @asynccontextmanager
+    async def stopped(self) -> AsyncIterator[None]:
+        """The server does not get to these connections, whatever is sent."""
+        backends = await self.backends()
+        for pid in backends:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in backends:
+                os.kill(pid, signal.SIGCONT)
+
+
+@pytest.fixture
+async def apart(pg: PostgresServer, admin: asyncpg.Connection) -> AsyncIterator[Apart]:
+    await admin.execute("create database apart")
+    cluster = PostgresCluster("main", pg.dsn(user=BOT, database="apart"), "db-1.internal")
+    await cluster.open()
+    yield Apart(cluster, admin)
+    await cluster.close()
+    await admin.execute("drop database apart with (force)")
+
+
+async def test_a_signal_waits_behind_no_look(scene: Scene, apart: Apart) -> None:
+    backend = await scene.row(await scene.sessions.open())
+    guard = await scene.guard(backend)
+    async with AsyncExitStack() as looks:
+        for _ in range(module.WORK_CONNECTIONS):
+            await looks.enter_async_context(apart.cluster._work.acquire(within=1))
+
+        reply = await apart.cluster.signal(guard)
+
+    assert reply.verdict is Verdict.SIGNALLED
+    await gone(scene, backend)
+
+
+async def test_a_signal_that_gets_no_reply_is_given_up_and_does_nothing_when_it_wakes(
+    scene: Scene, apart: Apart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = await scene.row(await scene.sessions.open())
+    guard = await scene.guard(backend, deadline=await scene.now() + timedelta(seconds=0.5))
+    monkeypatch.setattr(module, "SIGNAL_TIMEOUT", 0.5)
+    async with apart.stopped():
+        with pytest.raises(ClusterTimeout) as silent:
+            async with asyncio.timeout(60):
+                await apart.cluster.signal(guard)
+        assert silent.value.cluster == "main"
+        while await scene.now() < guard.deadline:
+            await asyncio.sleep(0.01)
+    await apart.cluster.names()
+    assert await alive(scene.admin, backend)
+
+
+async def test_a_signal_whose_connection_the_server_ends_may_have_gone_out(
+    scene: Scene, apart: Apart
+) -> None:
+    backend = await scene.row(await scene.sessions.open())
+    guard = await scene.guard(backend)
+    async with apart.stopped():
+        signalling = asyncio.ensure_future(apart.cluster.signal(guard))
+        await asyncio.sleep(0.2)
+        for pid in await apart.backends():
+            await scene.admin.execute(f"select pg_terminate_backend({pid})")
+    with pytest.raises(ClusterDown) as ended:
+        await signalling
+    assert not isinstance(ended.value, NotSent)
+    assert ended.value.cluster == "main"
+
+
+async def test_a_signal_whose_reply_is_lost_with_the_connection_may_have_gone_out(
+    scene: Scene, pg: PostgresServer
+) -> None:
+    """It has: to say that nothing was signalled would be a lie."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await source.read(65_536):
+                sink.write(data)
+
+    async def carry_all_but_the_reply(
+        source: asyncio.StreamReader, sink: asyncio.StreamWriter
+    ) -> None:
+        with suppress(OSError):
+            while (data := await source.read(65_536)) and b"signalled" not in data:
+                sink.write(data)
+        sink.transport.abort()
+
+    async def between(client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        server, to_server = await asyncio.open_connection(pg.host, pg.port)
+        writers.extend((to_client, to_server))
+        await asyncio.gather(carry(client, to_server), carry_all_but_the_reply(server, to_client))
+
+    wire = await asyncio.start_server(between, "127.0.0.1")
+    port = wire.sockets[0].getsockname()[1]
+    cluster = PostgresCluster("main", f"postgresql://{BOT}@127.0.0.1:{port}/postgres", "db-1")
+    await cluster.open()
+    backend = await scene.row(await scene.sessions.open())
+    guard = await scene.guard(backend)
+    try:
+        with pytest.raises(ClusterDown, match="the connection was lost") as lost:
+            await cluster.signal(guard)
+        assert not isinstance(lost.value, NotSent)
+        await gone(scene, backend)
+    finally:
+        wire.close()
+        await cluster.close()
+        for writer in writers:
+            writer.transport.abort()
+
+
+async def test_a_refusal_is_told_in_postgresqls_words_where_it_gives_no_detail(
+    scene: Scene, pg: PostgresServer, apart: Apart
+) -> None:
+    backend = await scene.row(await scene.sessions.open())
+    guard = await scene.guard(backend)
+    owner = await asyncpg.connect(pg.dsn(database="apart"))
+    await owner.execute("revoke execute on function pg_control_system() from public")
+    await owner.close()
+
+    reply = await apart.cluster.signal(guard)
+
+    assert reply.verdict is Verdict.NOT_PERMITTED
+    assert reply.detail == "permission denied for function pg_control_system"
+    assert await alive(scene.admin, backend)
 
 
 async def test_the_bots_own_role_is_known_by_its_oid(scene: Scene) -> None:
