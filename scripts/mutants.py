@@ -16,14 +16,16 @@ The SQL has mutants of its own, in `tests/integration/test_mutated_guards.py`.
 
 import argparse
 import fnmatch
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import chdir
 from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
@@ -38,6 +40,7 @@ from mutmut.mutation.mutators import mutation_operators
 from mutmut.mutation.pragma_handling import IgnoredCode
 from mutmut.stats import status_by_exit_code
 from mutmut.utils.format_utils import orig_function_and_class_names_from_key
+from pattern_mutants import pattern_mutants
 
 ROOT = Path(__file__).parents[1]
 JUSTIFIED = ROOT / "docs/mutants.md"
@@ -46,6 +49,8 @@ LEDGER = tuple(
     f"tests/integration/test_ledger.py::{name}"
     for name in ("TestTheRecord", "TestClaims", "TestLeases")
 )
+
+PARTS_OF_THE_PROJECT = ("bot", "tests", "workspace", "docs")
 
 FILES: dict[str, tuple[str, ...]] = {
     "bot/policy.py": ("tests/unit/test_policy.py",),
@@ -62,7 +67,7 @@ FILES: dict[str, tuple[str, ...]] = {
     "bot/ledger/sql.py": LEDGER,
     "bot/ledger/stores.py": LEDGER,
 }
-"""What is broken, and the tests that have to see it. pyproject.toml gives mutmut the same."""
+"""What is broken, and the tests that have to see it."""
 
 PARTS: dict[str, tuple[str, ...]] = {
     "bot/postgres/where.py": (
@@ -131,15 +136,21 @@ def is_wanted(path: str, name: str) -> bool:
 # --- what stands in a function
 
 
-def by_mutmut(paths: Iterable[str]) -> Iterator[tuple[Mutant, bool]]:
-    """Have mutmut break the functions of these files; which lived."""
-    shutil.rmtree(ROOT / "mutants", ignore_errors=True)
-    wanted = [pattern for path in paths for pattern in _mutmut_names(path)]
-    command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(_processes()), *wanted]
-    run = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
+def by_mutmut(copy: Path, path: str) -> Iterator[tuple[Mutant, bool]]:
+    """Have mutmut break the functions of a file, in a copy of the project; which lived."""
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    (copy / "pyproject.toml").write_text(project + _mutmut_settings(path), encoding="utf-8")
+    shutil.rmtree(copy / "mutants", ignore_errors=True)
+    run = subprocess.run(  # noqa: S603
+        [*_MUTMUT, "run", "--max-children", str(_processes()), *_mutmut_names(path)],
+        cwd=copy,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
     if run.returncode:
         sys.exit(run.stdout)
-    for path in paths:
+    with chdir(copy):
         data = SourceFileMutationData(path=Path(path))
         data.load()
         for key, code in data.exit_code_by_key.items():
@@ -149,6 +160,20 @@ def by_mutmut(paths: Iterable[str]) -> Iterator[tuple[Mutant, bool]]:
             if status != "not checked" and is_wanted(path, name):
                 diff = get_diff_for_mutant(key, path=path).splitlines()
                 yield mutant(path, name, diff), status in {"survived", "no tests"}
+
+
+_MUTMUT = (sys.executable, "-m", "mutmut")
+
+
+def _mutmut_settings(path: str) -> str:
+    # An array of strings is the same in TOML and in JSON.
+    return f"""
+[tool.mutmut]
+source_paths = ["bot"]
+only_mutate = ["{path}"]
+also_copy = {json.dumps([part for part in PARTS_OF_THE_PROJECT if part != "bot"])}
+pytest_add_cli_args_test_selection = {json.dumps(FILES[path])}
+"""
 
 
 def _mutmut_names(path: str) -> list[str]:
@@ -171,51 +196,69 @@ class _Everything(file_mutation.MutationVisitor):
 
 
 def outside(path: str) -> Iterator[tuple[Mutant, str]]:
-    """The mutants of what is at import and what is decorated, each with the file's text."""
+    """The mutants of what is at import, of what is decorated and of patterns; with the text."""
     code = (ROOT / path).read_text(encoding="utf-8")
     wrapper = MetadataWrapper(cst.parse_module(code))
     visitor = _Everything(mutation_operators, IgnoredCode(set(), set(), set()))
     module = wrapper.visit(visitor)
-    names = {id(node): name for node, name in _names(module)}
-    for mutation in visitor.mutations:
-        top = mutation.contained_by_top_level_function
-        name = names.get(id(top)) or _name_at_import(module, mutation.original_node)
-        changed = module.deep_replace(mutation.original_node, mutation.mutated_node)
+    changes = [(each.original_node, each.mutated_node) for each in visitor.mutations]
+    for before, after in (*changes, *_patterns(module)):
+        name = _name(module, before)
+        changed = module.deep_replace(before, after)
         assert isinstance(changed, cst.Module)  # noqa: S101
         diff = unified_diff(code.splitlines(), changed.code.splitlines(), lineterm="", n=0)
         if is_wanted(path, name):
             yield mutant(path, name, diff), changed.code
 
 
-def _names(module: cst.Module) -> Iterator[tuple[cst.CSTNode, str]]:
-    for statement in module.body:
-        if isinstance(statement, cst.ClassDef):
-            for inner in statement.body.body:
-                yield inner, f"{statement.name.value}.{_assigned(inner)}"
+def _patterns(module: cst.Module) -> Iterator[tuple[cst.CSTNode, cst.CSTNode]]:
+    """What the functions of `re` are given, and every raw string."""
+    for node in _walk(module):
+        match node:
+            case cst.Call(
+                func=cst.Attribute(value=cst.Name(value="re")), args=[cst.Arg(value=pattern), *_]
+            ):
+                found = pattern
+            case cst.SimpleString() | cst.FormattedString():
+                found = node
+            case _:
+                continue
+        text = module.code_for_node(found)
+        is_raw = text.lower().startswith(("r", "fr"))
+        if isinstance(found, cst.SimpleString | cst.FormattedString) and is_raw == (found is node):
+            quote = text.lstrip("rfRF")
+            quote = quote[: 3 if quote.startswith('"""') else 1]
+            head, pattern, tail = text.partition(quote)[0], text.split(quote)[1], quote
+            for changed in pattern_mutants(pattern):
+                yield found, cst.parse_expression(f"{head}{quote}{changed}{tail}")
 
 
-def _name_at_import(module: cst.Module, node: cst.CSTNode) -> str:
+def _name(module: cst.Module, node: cst.CSTNode) -> str:
+    """What a node stands in: a function, a class's method or value, a constant."""
     for statement in module.body:
         if any(child is node for child in _walk(statement)):
-            return _assigned(statement)
+            if not isinstance(statement, cst.ClassDef):
+                return _assigned(statement)
+            return f"{statement.name.value}." + next(
+                _assigned(inner)
+                for inner in statement.body.body
+                if any(child is node for child in _walk(inner))
+            )
     raise LookupError(node)
 
 
 def _assigned(statement: cst.CSTNode) -> str:
+    """What a statement gives a value to, or defines; nothing for a docstring."""
     for child in _walk(statement):
-        if isinstance(child, cst.Assign):
-            return _name(child.targets[0].target)
-        if isinstance(child, cst.AnnAssign):
-            return _name(child.target)
-        if isinstance(child, cst.FunctionDef):
-            return child.name.value
-    raise LookupError(statement)
-
-
-def _name(target: cst.BaseExpression) -> str:
-    if isinstance(target, cst.Name):
-        return target.value
-    raise LookupError(target)
+        match child:
+            case cst.FunctionDef(name=name):
+                return name.value
+            case (
+                cst.Assign(targets=[cst.AssignTarget(target=cst.Name(value=name))])
+                | cst.AnnAssign(target=cst.Name(value=name))
+            ):
+                return str(name)
+    return ""
 
 
 def _walk(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
@@ -224,29 +267,31 @@ def _walk(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
         yield from _walk(child)
 
 
-def by_process(paths: Iterable[str]) -> Iterator[tuple[Mutant, bool]]:
-    """Run the tests on each of the other mutants, in copies of the project; which lived."""
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(_processes()) as pool:
-        copies: SimpleQueue[Path] = SimpleQueue()
-        for number in range(_processes()):
-            copies.put(_copy(Path(folder) / str(number)))
+def by_process(copies: Sequence[Path], path: str) -> Iterator[tuple[Mutant, bool]]:
+    """Run the tests on each of the other mutants of a file, in copies; which lived."""
+    free: SimpleQueue[Path] = SimpleQueue()
+    for copy in copies:
+        free.put(copy)
+    original = (ROOT / path).read_text(encoding="utf-8")
 
-        def lives(task: tuple[Mutant, str]) -> tuple[Mutant, bool]:
-            one, text = task
-            copy = copies.get()
-            original = (copy / one.path).read_text(encoding="utf-8")
-            try:
-                (copy / one.path).write_text(text, encoding="utf-8")
-                return one, _passes(copy, FILES[one.path])
-            finally:
-                (copy / one.path).write_text(original, encoding="utf-8")
-                copies.put(copy)
+    def lives(task: tuple[Mutant, str]) -> tuple[Mutant, bool]:
+        one, text = task
+        copy = free.get()
+        try:
+            (copy / path).write_text(text, encoding="utf-8")
+            return one, _passes(copy, FILES[path])
+        finally:
+            (copy / path).write_text(original, encoding="utf-8")
+            free.put(copy)
 
-        yield from pool.map(lives, (task for path in paths for task in outside(path)))
+    with ThreadPoolExecutor(len(copies)) as pool:
+        if not _passes(copies[0], FILES[path]):
+            sys.exit(f"{path}: its tests fail with nothing broken")
+        yield from pool.map(lives, outside(path))
 
 
 def _copy(folder: Path) -> Path:
-    for part in ("bot", "docs", "tests", "workspace"):
+    for part in PARTS_OF_THE_PROJECT:
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder)
     return folder
@@ -296,14 +341,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0])
     parser.add_argument("files", nargs="*", choices=[[], *FILES], metavar="FILE")
     paths = parser.parse_args().files or list(FILES)
-    os.chdir(ROOT)
-    results = [*by_mutmut(paths), *by_process(paths)]
-    results = [(one, alive) for one, alive in results if not one.is_sql_in_capitals]
+    lived: set[Mutant] = set()
+    with tempfile.TemporaryDirectory() as folder:
+        copies = [_copy(Path(folder) / str(number)) for number in range(_processes())]
+        for path in paths:
+            results = [*by_mutmut(copies[0], path), *by_process(copies, path)]
+            alive = {one for one, lives in results if lives and not one.is_sql_in_capitals}
+            print(f"{path}: {len(results)} mutants, {len(alive)} live", flush=True)
+            lived |= alive
     known = {one for one in justified() if one.path in paths}
-    lived = {one for one, alive in results if alive}
-    for path in paths:
-        of_path = [alive for one, alive in results if one.path == path]
-        print(f"{path}: {len(of_path)} mutants, {sum(of_path)} live")
     for one in sorted(lived - known, key=str):
         print(f"\nlives, and docs/mutants.md does not say why:\n{one}")
     for one in sorted(known - lived, key=str):

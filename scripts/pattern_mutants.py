@@ -1,0 +1,69 @@
+"""Regular expressions with one place changed, for `scripts/mutants.py`: mutmut has none.
+
+A look around is left out, a repetition is another one, a character is not in its class, an
+alternative is missing. The text is as it stands in the source: `{NAME}` is a part of its own.
+"""
+
+# ruff: noqa: INP001 - a part of a script
+
+import re
+from collections.abc import Iterator
+
+_TOKEN = re.compile(
+    r"""
+      (?P<class>  \[ \^? \]? (?: \\. | [^\]\\] )* \] )
+    | (?P<name>   \{ \w+ \} | \(\?P=\w+\) )
+    | (?P<look>   \(\?[=!] )
+    | (?P<open>   \( (?: \?: | \?P<\w+> )? )
+    | (?P<close>  \) )
+    | (?P<or>     \| )
+    | (?P<often>  [*+?] \?? )
+    | (?P<other>  \\. | . )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_CHARACTER = r"(?: \\x.. | \\U.{8} | \\. | [^\\] )"
+_MEMBER = re.compile(rf"{_CHARACTER} (?: - {_CHARACTER} )?", re.VERBOSE | re.DOTALL)
+_OFTEN = {"*": "+", "+": "*", "?": "", "*?": "*"}
+
+
+def pattern_mutants(pattern: str) -> Iterator[str]:
+    """Every such text."""
+    opened: list[tuple[re.Match[str] | None, list[int]]] = [(None, [0])]
+    for token in _TOKEN.finditer(pattern):
+        start, end = token.span()
+        match token.lastgroup:
+            case "class":
+                yield from _classes(pattern, start, end)
+            case "often":
+                yield pattern[:start] + _OFTEN[token[0]] + pattern[end:]
+            case "look" | "open":
+                opened.append((token, [end]))
+            case "or":
+                opened[-1][1].append(end)
+            case "close":
+                group, branches = opened.pop()
+                yield from _branches(pattern, branches, start)
+                if group is not None and group.lastgroup == "look":
+                    yield pattern[: group.start()] + pattern[end:]
+    yield from _branches(pattern, opened[0][1], len(pattern))
+
+
+def _classes(pattern: str, start: int, end: int) -> Iterator[str]:
+    inner = start + 1
+    if pattern[inner] == "^":
+        yield pattern[:inner] + pattern[inner + 1 :]
+        inner += 1
+    members = list(_MEMBER.finditer(pattern, inner, end - 1))
+    for member in members if len(members) > 1 else ():
+        yield pattern[: member.start()] + pattern[member.end() :]
+
+
+def _branches(pattern: str, starts: list[int], end: int) -> Iterator[str]:
+    """Without one of the alternatives, each of which begins behind a `|` or a bracket."""
+    if len(starts) > 1:
+        for one, following in zip(starts, [*starts[1:], end + 1], strict=True):
+            if following <= end:
+                yield pattern[:one] + pattern[following:]
+            else:
+                yield pattern[: one - 1] + pattern[end:]
