@@ -75,6 +75,15 @@ SCHEMA = """
         );
     end $$;
 
+    create function rehearsal.pg_lock_status(
+        out pid int, out locktype text, out granted boolean, out virtualtransaction text
+    ) returns setof record
+    language sql as $$
+        select *
+        from jsonb_to_recordset(current_setting('rehearsal.locks')::jsonb)
+            as lock (pid int, locktype text, granted boolean, virtualtransaction text)
+    $$;
+
     set search_path = rehearsal, pg_catalog;
     set jit = off;
 """
@@ -109,6 +118,7 @@ class Scene:
     sessions: tuple[dict[str, Any], ...] = (SESSION,)
     now: datetime = NOW
     blockers: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    locks: tuple[dict[str, Any], ...] = ()
     is_there: bool = True  # whether the one that is signalled is still there
 
 
@@ -128,12 +138,14 @@ async def play(
         """
         select set_config('rehearsal.sessions', $1, false), set_config('rehearsal.now', $2, false),
                set_config('rehearsal.blockers', $3, false),
+               set_config('rehearsal.locks', $5, false),
                set_config('rehearsal.is_there', $4, false), set_config('rehearsal.notes', '', false)
         """,
         json.dumps(scene.sessions, default=str),
         str(scene.now),
         json.dumps(scene.blockers),
         str(scene.is_there),
+        json.dumps(scene.locks),
     )
     rows: tuple[tuple[Any, ...], ...] | str
     try:

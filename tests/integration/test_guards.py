@@ -48,6 +48,7 @@ def guard(**changes: Any) -> Guard:
         "basis": Basis.PID,
         "xact_start": SESSION["xact_start"],
         "backend_xid": SESSION["backend_xid"],
+        "virtualtransaction": None,
         "query_start": SESSION["query_start"],
         "conditions": (),
         "protected_roles": frozenset(),
@@ -70,6 +71,16 @@ NOBODY = Scene(sessions=())
 ANOTHER_START = SESSION["backend_start"] + MICROSECOND
 OTHER_WORK = {"xact_start": NOW}
 LATE = Scene(now=DEADLINE)
+reading = partial(guard, backend_xid=None, virtualtransaction="3/7")
+
+
+def numbered(*locks: tuple[int, str, bool, str]) -> Scene:
+    """A session that has not written, and these locks."""
+    names = ("pid", "locktype", "granted", "virtualtransaction")
+    held = tuple(dict(zip(names, lock, strict=True)) for lock in locks)
+    return replace(at(backend_xid=None), locks=held)
+
+
 RUNNING = {"state": "active"}
 
 CASES: dict[str, tuple[Scene, Guard, Verdict]] = {
@@ -255,20 +266,99 @@ CASES: dict[str, tuple[Scene, Guard, Verdict]] = {
         Verdict.NO_LONGER_MATCHES,
     ),
     # the query that was shown
+    "the number of its transaction": (
+        numbered((100, "virtualxid", True, "3/7")),
+        reading(),
+        Verdict.SIGNALLED,
+    ),
+    "another number": (
+        numbered((100, "virtualxid", True, "3/8")),
+        reading(),
+        Verdict.CHANGED,
+    ),
+    "no number": (numbered(), reading(), Verdict.CHANGED),
+    "another's number": (
+        numbered((101, "virtualxid", True, "3/7"), (100, "virtualxid", True, "3/8")),
+        reading(),
+        Verdict.CHANGED,
+    ),
+    "a number that is only waited for": (
+        numbered((100, "virtualxid", False, "3/7")),
+        reading(),
+        Verdict.CHANGED,
+    ),
+    "a lock that is no number": (
+        numbered((100, "relation", True, "3/7")),
+        reading(),
+        Verdict.CHANGED,
+    ),
+    "a smaller number": (
+        numbered((100, "virtualxid", True, "3/6")),
+        reading(),
+        Verdict.CHANGED,
+    ),
+    "its number among others' smaller ones": (
+        numbered(
+            (99, "virtualxid", True, "3/6"),
+            (101, "virtualxid", True, "3/6"),
+            (100, "a", True, "3/6"),
+            (100, "z", True, "3/6"),
+            (100, "virtualxid", True, "3/7"),
+        ),
+        reading(),
+        Verdict.SIGNALLED,
+    ),
+    "its number, and nothing known of its transaction": (
+        replace(
+            numbered((100, "virtualxid", True, "3/7")),
+            sessions=(session(backend_xid=None, xact_start=None),),
+        ),
+        reading(xact_start=None),
+        Verdict.SIGNALLED,
+    ),
+    "its number in a transaction of another start": (
+        replace(
+            numbered((100, "virtualxid", True, "3/7")),
+            sessions=(session(backend_xid=None, xact_start=NOW),),
+        ),
+        reading(),
+        Verdict.CHANGED,
+    ),
+    **{
+        f"its number where the state is {state}": (
+            replace(
+                numbered((100, "virtualxid", True, "3/7")),
+                sessions=(session(backend_xid=None, state=state),),
+            ),
+            reading(),
+            verdict,
+        )
+        for state, verdict in (
+            ("a", Verdict.SIGNALLED),
+            ("z", Verdict.SIGNALLED),
+            ("Xdisabled", Verdict.SIGNALLED),
+            ("disabled", Verdict.CHANGED),
+        )
+    },
+    "the least of two numbers": (
+        numbered((100, "virtualxid", True, "3/7"), (100, "virtualxid", True, "3/8")),
+        reading(),
+        Verdict.SIGNALLED,
+    ),
     "its query to cancel": (at(**RUNNING), cancel(), Verdict.SIGNALLED),
     "a later query": (
         at(**RUNNING, query_start=SESSION["query_start"] + MICROSECOND),
         cancel(),
-        Verdict.CHANGED,
+        Verdict.FINISHED,
     ),
     "an earlier query": (
         at(**RUNNING, query_start=SESSION["query_start"] - MICROSECOND),
         cancel(),
-        Verdict.CHANGED,
+        Verdict.FINISHED,
     ),
-    "a query that has ended": (Scene(), cancel(), Verdict.CHANGED),
-    "a state that is no query": (at(state="a"), cancel(), Verdict.CHANGED),
-    "its query in another transaction": (at(**RUNNING, **OTHER_WORK), cancel(), Verdict.CHANGED),
+    "a query that has ended": (Scene(), cancel(), Verdict.FINISHED),
+    "a state that is no query": (at(state="a"), cancel(), Verdict.FINISHED),
+    "its query in another transaction": (at(**RUNNING, **OTHER_WORK), cancel(), Verdict.SIGNALLED),
     "its query, whatever its transaction": (
         at(**RUNNING, **OTHER_WORK),
         by_identity(action=Action.CANCEL),
@@ -277,7 +367,7 @@ CASES: dict[str, tuple[Scene, Guard, Verdict]] = {
     "another query, whatever its transaction": (
         at(**RUNNING, query_start=NOW),
         by_identity(action=Action.CANCEL),
-        Verdict.CHANGED,
+        Verdict.FINISHED,
     ),
     "its query in the filter": (
         at(**RUNNING),
@@ -287,12 +377,22 @@ CASES: dict[str, tuple[Scene, Guard, Verdict]] = {
     "its query, no longer in the filter": (
         at(**RUNNING),
         by_filter(action=Action.CANCEL, conditions=(PidIn((1,)),)),
-        Verdict.CHANGED,
+        Verdict.NO_LONGER_MATCHES,
+    ),
+    "a query that has ended, of one who is protected": (
+        Scene(),
+        cancel(protected_roles=frozenset({SESSION["usesysid"]})),
+        Verdict.PROTECTED,
+    ),
+    "a query that has ended, no longer in the filter": (
+        Scene(),
+        by_filter(action=Action.CANCEL, conditions=(PidIn((1,)),)),
+        Verdict.FINISHED,
     ),
     "a query whose start was not shown": (
         at(**RUNNING, query_start=None),
         cancel(query_start=None),
-        Verdict.CHANGED,
+        Verdict.FINISHED,
     ),
     # the deadline
     "a microsecond before the deadline": (
@@ -324,16 +424,15 @@ def drifts() -> Iterator[tuple[str, tuple[Scene, Guard, Verdict]]]:
             for change in changes:
                 now = {**base, **change}
                 name = f"{action} by {basis}, shown at {xact_start} in {xid}, now {change}"
-                verdict = Verdict.SIGNALLED if is_as_shown(one, now) else Verdict.CHANGED
+                drifted = Verdict.FINISHED if action is Action.CANCEL else Verdict.CHANGED
+                verdict = Verdict.SIGNALLED if is_as_shown(one, now) else drifted
                 yield name, (Scene((now,)), one, verdict)
 
 
 def is_as_shown(one: Guard, now: dict[str, Any]) -> bool:
     """Rule 2 of a kill, said again."""
-    if one.action is Action.CANCEL and not (
-        now["state"] == "active" and now["query_start"] == one.query_start
-    ):
-        return False
+    if one.action is Action.CANCEL:
+        return now["state"] == "active" and now["query_start"] == one.query_start
     if one.basis is not Basis.PID:
         return True
     return (
@@ -362,7 +461,7 @@ async def test_the_verdict_and_the_signal(
     seen = await play(stage, scene, *signal_statement(real(one, server_id)))
 
     assert isinstance(seen.rows, tuple), seen
-    ((said, now, xact_start, state),) = seen.rows
+    ((said, now, xact_start, _, state),) = seen.rows
     assert said == verdict.value
     assert now == scene.now
     target = next((s for s in scene.sessions if s["pid"] == one.target.pid), {})
