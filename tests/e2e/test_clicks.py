@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from tests.e2e.conftest import Bot
-from tests.integration.conftest import BOT, Sessions
+from tests.integration.conftest import Sessions
 from workspace import NotSeen, Person, Workspace
 from workspace.postgres import PostgresServer
 from workspace.rules import TablesRefused
@@ -232,40 +232,6 @@ async def test_a_kill_that_takes_long_shows_its_progress_and_is_amended(
     finally:
         os.kill(pid, signal.SIGCONT)
     await ana.sees("Terminated 1 of 1 on main", "10 s later", seconds=30)
-
-
-async def test_a_signal_without_a_reply_is_unknown_spares_the_session_and_is_amended(
-    bot: Bot, ana: Person, sessions: Sessions, server: PostgresServer
-) -> None:
-    """The bot's own backend stands still with the signal, and goes on after the deadline."""
-    victim = await sessions.open("batch", app="late")
-    await ana.command("/pg-kill app=late", channel="incidents")
-    kept = await kept_backend(ana, server)
-    os.kill(kept, signal.SIGSTOP)
-    try:
-        await ana.click("Terminate 1 session")
-        await ana.sees("Terminated 0 of 1 on main", "1 unknown", seconds=30)
-    finally:
-        os.kill(kept, signal.SIGCONT)
-    await ana.sees("still there after the deadline", seconds=30)
-    assert not await dead(victim)
-
-
-async def kept_backend(who: Person, server: PostgresServer) -> int:
-    """The one of the bot's connections that looks don't use: its last query is the oldest."""
-    admin = await asyncpg.connect(server.dsn())
-    try:
-        for _ in range(3):  # the others are used by turns
-            await who.command("/pg-sessions some_db private", channel="incidents")
-            await who.sees("Only visible to you", "some_db on main")
-        return await admin.fetchval(
-            "select pid from pg_stat_activity where usename = $1 and application_name = $2"
-            " order by query_start limit 1",
-            BOT,
-            "pg-sessions-bot",
-        )
-    finally:
-        await admin.close()
 
 
 async def test_a_group_dies_and_each_that_postgresql_refuses_stands_in_its_row(

@@ -227,6 +227,7 @@ class TestTheRecord:
                 query_id=-(2**63),
                 query="select ?",
                 backend_type="client backend",
+                virtualtransaction="3/7",
             ),
             waiting_behind=7,
             is_new=True,
