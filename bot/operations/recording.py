@@ -15,6 +15,9 @@ from bot.ports import Entry, HistoryFilter
 log = structlog.get_logger(__name__)
 
 HISTORY_PAGE = 20
+REFUSED_MOST = 300
+"""Characters that are kept of what was refused."""
+
 SIGNATURE_WITHIN = 1.0
 """Seconds: an acknowledgement is due in three."""
 
@@ -53,9 +56,12 @@ class Recording(Parts):
         )
 
     async def refused(self, actor: Actor, channel_id: str, what: str, why: str) -> bool:
-        """Record an attempt that was refused; False where the ledger can't be written."""
+        """Record an attempt that was refused; False where the ledger can't be written.
+
+        `what` comes from outside: of a long one the head is kept.
+        """
         try:
-            await self._ledger.refused(actor, channel_id, what, why)
+            await self._ledger.refused(actor, channel_id, what[:REFUSED_MOST], why)
         except LedgerError:
             log.warning("refusal.not_recorded", user=actor.user_id, exc_info=True)
             return False

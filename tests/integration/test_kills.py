@@ -20,7 +20,7 @@ from bot.grammar import KillRequest, SessionsRequest, Target, parse_kill
 from bot.kills import LEASE, Action, Actor, Basis, Conclusion, Outcome, State
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
-from bot.ports import Entry, Guard, Reply, Sighting, Verdict
+from bot.ports import Entry, Guard, Record, Reply, Sighting, Verdict
 from bot.postgres.cluster import PostgresCluster
 from bot.service.metrics import Metrics
 from tests.integration.conftest import BOT, Sessions
@@ -491,6 +491,13 @@ async def test_a_kill_and_its_dead_processes_keep_the_reference_that_asked(
     assert told == [
         (event, "0badcafe", answer.proposal.id) for event in ("kill.lapsed", "kill.concluded")
     ]
+
+
+async def test_whoever_is_refused_can_not_fill_the_ledger(bench: Bench, ledger: SqlLedger) -> None:
+    assert await bench().refused(ANA, CHANNEL, "kill.terminate " + "9" * 60_000, "not in it")
+    (noted,) = await ledger.noted(Record.REFUSALS, since=None, limit=2)
+    assert noted.what.startswith("kill.terminate 999")
+    assert len(noted.what) == 300
 
 
 async def test_a_restart_since_the_preview_signals_nothing(ledger: SqlLedger) -> None:
