@@ -284,16 +284,17 @@ class Confirming(Parts):
         """Try again to write the outcomes that the ledger has not taken; those it took."""
         written = []
         for kill, conclusion in list(self._unwritten.items()):
-            try:
-                await self._ledger.renew(kill, self._owner, LEASE)
-                if await self._ledger.conclude(conclusion, self._owner):
-                    written.append(replace(conclusion, recorded=True))
-                else:
-                    log.error("kill.claim_lost", kill=kill)
-                    written.append(await self._on_record(conclusion))
-            except LedgerError:
-                log.warning("kill.not_recorded", kill=kill, exc_info=True)
-                break
+            with structlog.contextvars.bound_contextvars(**named(conclusion.proposal)):
+                try:
+                    await self._ledger.renew(kill, self._owner, LEASE)
+                    if await self._ledger.conclude(conclusion, self._owner):
+                        written.append(replace(conclusion, recorded=True))
+                    else:
+                        log.error("kill.claim_lost")
+                        written.append(await self._on_record(conclusion))
+                except LedgerError:
+                    log.warning("kill.not_recorded", exc_info=True)
+                    break
             del self._unwritten[kill]
             self._working.discard(kill)
         return written
