@@ -35,14 +35,14 @@ MASKED = """
 import sys, logging
 from bot.service import logs
 logs.configure("DEBUG", sys.argv[1])
-log = logging.getLogger("slack_sdk")
-log.error("url='wss://slack/link/?ticket=hunter2&app_id=A0' and again")
-log.error("POST https://hooks.slack.com/commands/T0/123/hunter2 failed")
-log.error('POST "https://hooks.slack.com/actions/T0/123/hunter2" refused')
-log.error("Bearer xoxb-1-hunter2, xapp-1-A0-hunter2.")
-log.error("no way to postgresql://bot:hunter2%40@db.internal/some_db")
+log, secret = logging.getLogger("slack_sdk"), sys.argv[2]
+log.error(f"url='wss://slack/link/?ticket={secret}&app_id=A0' and again")
+log.error(f"POST https://hooks.slack.com/commands/T0/123/{secret} failed")
+log.error(f'POST "https://hooks.slack.com/actions/T0/123/{secret}" refused')
+log.error(f"Bearer xoxb-1-{secret}, xapp-1-A0-{secret}.")
+log.error(f"no way to postgresql://bot:{secret}%40@db.internal/some_db")
 try:
-    raise OSError("ws://127.0.0.1/link/?ticket=hunter2")
+    raise OSError(f"ws://127.0.0.1/link/?ticket={secret}")
 except OSError:
     log.exception("it failed")
 """
@@ -69,7 +69,11 @@ def test_no_local_of_a_failed_call_is_logged(form: str) -> None:
 @pytest.mark.parametrize("form", ["json", "console"])
 def test_what_an_error_tells_of_a_url_is_masked(form: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", MASKED, form], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", MASKED, form, "hunter2"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "hunter2" not in done.stderr
     for kept in ("app_id=A0", "failed", "refused", "@db.internal/some_db", "it failed", "OSError"):

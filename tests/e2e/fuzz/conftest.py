@@ -4,9 +4,10 @@
 `FUZZ_FIRST` the number of the first: a case that failed is found again by its number.
 """
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from random import Random
 
@@ -14,7 +15,7 @@ import asyncpg
 import pytest
 
 import workspace.interactions
-from tests.e2e.conftest import Bot
+from tests.e2e.conftest import MODES, Bot
 from tests.e2e.fuzz import making
 from tests.integration.conftest import BOT
 from tests.servers import postgres
@@ -45,6 +46,7 @@ class Held:
     connection: asyncpg.Connection
     pid: int
     started: int
+    at_work: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 @dataclass
@@ -87,16 +89,15 @@ class World:
                 " from pg_stat_get_activity(pg_backend_pid())"
             )
             self.held.append(Held(connection, connection.get_server_pid(), started))
-            await self.busy(connection)
+            await self.busy(self.held[-1], self.random)
 
-    async def busy(self, connection: asyncpg.Connection) -> None:
-        """Have a session run something, in a transaction or not; it may well fail."""
-        if self.random.random() < 0.5:
-            await connection.execute("rollback; begin; select txid_current()")
-        try:
-            await connection.execute(making.query(self.random))
-        except (asyncpg.PostgresError, asyncpg.InterfaceError):
-            assert not connection.is_closed()
+    async def busy(self, held: Held, random: Random) -> None:
+        """Have a session run something, in a transaction or not; it may fail, or be dead."""
+        async with held.at_work:
+            with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                if random.random() < 0.5:
+                    await held.connection.execute("rollback; begin; select txid_current()")
+                await held.connection.execute(making.query(random))
 
 
 @dataclass
@@ -111,9 +112,10 @@ class Lane:
         return [self.people[name].id for name in ("ana", "ben")]
 
 
-def chunks(kind: str) -> list[int]:
-    """The number of the first case of each chunk of a kind."""
-    return list(range(FIRST, _end(kind), CHUNK))
+def chunks(kind: str) -> list[tuple[str, int, str]]:
+    """Kind, the number of its first case and the mode of each chunk: one mode, then the other."""
+    firsts = range(FIRST, _end(kind), CHUNK)
+    return [(kind, first, MODES[first // CHUNK % len(MODES)]) for first in firsts]
 
 
 def cases(kind: str, first: int) -> Iterator[tuple[int, Random]]:

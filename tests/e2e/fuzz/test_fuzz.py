@@ -16,7 +16,6 @@ import secrets
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
 from random import Random
 from urllib.parse import urlencode
 
@@ -235,7 +234,7 @@ def rig(
 Tell = Callable[[str], None]
 
 
-@pytest.mark.parametrize(("kind", "first"), [("commands", each) for each in chunks("commands")])
+@pytest.mark.parametrize(("kind", "first", "mode"), chunks("commands"))
 async def test_whatever_is_typed(rig: Rig, kind: str, first: int) -> None:
     async def case(rig: Rig, lane: Lane, random: Random, tell: Tell) -> None:
         typed = making.command(random, rig.world.names, rig.world.pids)
@@ -246,15 +245,12 @@ async def test_whatever_is_typed(rig: Rig, kind: str, first: int) -> None:
     await run(rig, kind, first, case)
 
 
-@pytest.mark.parametrize(("kind", "first"), [("names", each) for each in chunks("names")])
+@pytest.mark.parametrize(("kind", "first", "mode"), chunks("names"))
 async def test_whatever_they_are_called_and_run(rig: Rig, kind: str, first: int) -> None:
     async def case(rig: Rig, lane: Lane, random: Random, tell: Tell) -> None:
         if random.random() < 0.1:
-            held = random.choice(rig.world.held)
-            if not held.connection.is_closed():
-                tell("a session runs something else")
-                with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-                    await rig.world.busy(held.connection)
+            tell("a session runs something else")
+            await rig.world.busy(random.choice(rig.world.held), random)
         if random.random() < 0.5:
             user = lane.people[random.choice(("ana", "ben", "vera", "sam", "olga"))]
             tell(f"{user.name} presses something")
@@ -342,8 +338,9 @@ class Post:
             writer.close()
 
 
-@pytest.mark.parametrize("mode", ["http"])
-@pytest.mark.parametrize(("kind", "first"), [("payloads", each) for each in chunks("payloads")])
+@pytest.mark.parametrize(
+    ("kind", "first", "mode"), [(kind, first, "http") for kind, first, _ in chunks("payloads")]
+)
 async def test_whatever_is_posted(rig: Rig, kind: str, first: int, port: int) -> None:
     async with aiohttp.ClientSession() as session:
         post = Post(rig, port, session)
