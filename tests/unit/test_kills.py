@@ -9,6 +9,7 @@ import pytest
 from bot.kills import (
     GONE_WITHIN,
     LEASE,
+    LIVING,
     MAX_TARGETS,
     NEEDS_SOMEONE,
     OTHER_WORK,
@@ -51,6 +52,7 @@ def test_the_words_are_those_that_ledgers_hold_already() -> None:
 def test_every_outcome_has_its_place_and_what_succeeded_comes_last() -> None:
     assert sorted(NEEDS_SOMEONE) == sorted(Outcome)
     assert NEEDS_SOMEONE[:3] == (Outcome.UNKNOWN, Outcome.STILL_RUNNING, Outcome.INTERRUPTED)
+    assert {Outcome.STILL_RUNNING, Outcome.INTERRUPTED, Outcome.UNKNOWN} == LIVING
     assert set(NEEDS_SOMEONE[-2:]) == SUCCEEDED == {Outcome.TERMINATED, Outcome.CANCELLED}
 
 
@@ -90,6 +92,7 @@ def test_a_preview_is_nobodys_until_it_is_claimed() -> None:
         confirmed_by=None,
         claimed_at=None,
         dismissed_by=None,
+        reference="",
     )
     assert new.place == Place("C0OPS", "")
     assert replace(new, message_ts="17.1").place == Place("C0OPS", "17.1")
@@ -109,6 +112,7 @@ def test_what_is_not_said_of_an_outcome_is_not_so() -> None:
         began_at=None,
         concluded_at=None,
         notes=(),
+        watched_until=None,
     )
     assert Result(identity(), Outcome.TERMINATED) == Result(identity(), Outcome.TERMINATED, "")
 
