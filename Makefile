@@ -29,6 +29,7 @@ FUZZ_SEED := $(or $(FUZZ_SEED),$(shell date +%s))
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
+.PRECIOUS: .postgres/%
 
 .PHONY: help
 help: ## this list
