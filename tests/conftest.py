@@ -2,13 +2,24 @@
 
 import pytest
 import structlog
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from tests import servers
 
 # No test is timed: a busy machine must not fail one. CI draws the same examples each time.
 settings.register_profile("tests", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("tests")
+
+# For a long look elsewhere, by --hypothesis-profile=hunt and a --hypothesis-seed.
+settings.register_profile(
+    "hunt",
+    deadline=None,
+    print_blob=True,
+    max_examples=400,
+    stateful_step_count=60,
+    database=None,
+    phases=(Phase.generate,),
+)
 
 # What is logged is shown of a test that fails; the usual renderer takes seconds for a traceback.
 structlog.configure(

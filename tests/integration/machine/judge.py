@@ -1,0 +1,582 @@
+"""The judge: it knows what people saw and clicked, and looks at what came of it.
+
+It stands between the processes and the real parts, lets every call through and sees what
+it did: what became of a claim, what a session was doing when it was signalled. What it
+finds wrong it keeps, for code that catches everything must not hide it.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from bot.answers import NotClaimed, NothingToKill, Preview
+from bot.backends import BackendId, Look, Names
+from bot.instants import from_us
+from bot.kills import (
+    LEASE,
+    SIGNAL_WINDOW,
+    Action,
+    Actor,
+    Basis,
+    Conclusion,
+    Draft,
+    Outcome,
+    Proposal,
+    Result,
+)
+from bot.ledger.sql import SqlLedger
+from bot.ports import Guard, Reply, Verdict
+from bot.postgres.cluster import PostgresCluster
+from tests.integration.machine.processes import WORK, Time
+from tests.integration.machine.scene import (
+    ANA,
+    BEN,
+    BOT,
+    KEEPER,
+    SUPERUSER,
+    Doing,
+    Eyes,
+    Frozen,
+    Kind,
+    Record,
+    Shot,
+    Shown,
+)
+from tests.integration.machine.victims import (
+    Maybe,
+    Message,
+    Moment,
+    Victim,
+    moment,
+    settled,
+)
+
+CONFIRM_TTL = timedelta(seconds=60)
+
+CLOCKS_APART = 0.01
+"""Seconds: the ledger in SQLite counts milliseconds."""
+
+HIT = (Outcome.TERMINATED, Outcome.CANCELLED, Outcome.STILL_RUNNING)
+GONE = (Outcome.TERMINATED, Outcome.ALREADY_GONE)
+
+
+class Judge:
+    """What has happened in an example, and what is wrong with it."""
+
+    def __init__(
+        self, eyes: Eyes, record: Record, time: Time, tally: Counter[str], kind: Kind
+    ) -> None:
+        self._eyes = eyes
+        self._record = record
+        self._time = time
+        self._tally = tally
+        self._kind = kind
+        self._forget()
+
+    def _forget(self) -> None:
+        self.second_person = False
+        self.on_duty = True
+        self.victims: list[Victim] = []
+        self.previews: list[Shown] = []
+        self.works: list[Doing] = []
+        self._shots: dict[Victim, list[Shot]] = {}
+        self._still = True  # whether nothing moves by itself
+        self._wrongs: list[str] = []
+        self._kept: set[int] = set()  # every proposal in the ledger
+        self._skipped_at: dict[datetime, float] = {}
+        self._denied = 0
+        self._tried = 0
+        self._refusals = 0
+
+    async def begin(self, *, second_person: bool) -> None:
+        """Forget what was, but for what is on record of it."""
+        self._forget()
+        self.second_person = second_person
+        self._refusals = len(await self._record.rows("select id from refusals"))
+
+    def wrong(self, what: str) -> None:
+        """Note what must not be."""
+        self._wrongs.append(what)
+
+    def raise_wrongs(self) -> None:
+        """Fail where something was wrong."""
+        wrongs, self._wrongs = self._wrongs, []
+        assert not wrongs, "\n".join(wrongs)
+
+    # --- what it knows --------------------------------------------------------------------
+
+    def may_kill(self, actor: Actor) -> bool:
+        """Whether someone holds the right now."""
+        return actor == ANA or (actor == BEN and self.on_duty)
+
+    def spared(self, victim: Victim) -> bool:
+        """Whether the bot never signals it."""
+        return (
+            victim.usename in ("vip", "standby", BOT)
+            or (victim.usename == KEEPER and self._kind == "postgresql")
+            or victim.app.startswith("backup")
+        )
+
+    async def there(self, victims: Iterable[Victim]) -> list[Victim]:
+        """Which of these are there, as a superuser sees it."""
+        rows = await self._eyes.fetch("select pid, backend_start from pg_stat_activity")
+        there = {(row["pid"], row["backend_start"]) for row in rows}
+        return [v for v in victims if (v.pid, v.backend_start) in there]
+
+    async def until_gone(self, victims: list[Victim]) -> None:
+        """Wait until none of these is there."""
+        async with asyncio.timeout(60):
+            while await self.there(victims):
+                await asyncio.sleep(0.002)
+
+    def met(self, victim: Victim) -> None:
+        """A session has come."""
+        self.victims.append(victim)
+        self._shots[victim] = []
+
+    def begun(self, doing: Doing) -> None:
+        """Something was set going."""
+        self.works.append(doing)
+        self._tried += not doing.allowed
+
+    def _shown(self, kill_id: int) -> Shown | None:
+        return next((shown for shown in self.previews if shown.id == kill_id), None)
+
+    # --- what it sees of the cluster --------------------------------------------------------
+
+    async def about_to_look(self, doing: Doing) -> None:
+        """Note what there is to be seen by whoever asks for a preview."""
+        if doing.holds is None:
+            return
+        now = await moment(self._eyes, still=self._still)
+        cutoff = doing.cutoff or doing.names_read
+        for victim in await self.there(self.victims):
+            frozen = Frozen(victim, victim.transaction, victim.message)
+            doing.seen[victim] = (frozen, doing.holds(victim, cutoff, now))
+
+    def looked(self, look: Look) -> None:
+        """Note from when on a look's deadline counts."""
+        self._skipped_at[look.server.now] = self._time.skipped
+
+    async def signal(self, cluster: PostgresCluster, guard: Guard) -> Reply:
+        """Send a signalling statement, and see what it does."""
+        doing = cast("Doing", WORK.get())
+        shown = doing.shown
+        if shown is None or doing.actor is None:
+            self.wrong(f"{doing.name} signals {guard.target.pid}")
+            return await cluster.signal(guard)
+        if any(w is not doing and w.shown is shown and w.shots for w in self.works):
+            self.wrong(f"kill {shown.id} is executed twice")
+        row = await self._record.kill(shown.id)
+        intent = (row["claimed_at"] is not None, row["confirmed_by"], row["confirmed_action"])
+        if intent != (True, doing.actor.user_id, doing.action.value):
+            self.wrong(f"kill {shown.id} signals with {intent} for its intent")
+        there = await self.there(self.victims)
+        victim = next((v for v in there if v.pid == guard.target.pid), None)
+        now = await moment(self._eyes, still=self._still)
+        shot = Shot(doing, victim, *self._may_die(doing, shown, guard.target, victim, now))
+        doing.shots[guard.target] = shot
+        if victim is not None:
+            shot.message = victim.message
+            self._shots[victim].append(shot)
+        # PostgreSQL's own clock skips nothing: the deadline is brought nearer instead.
+        since = self._skipped_at.get(guard.deadline - SIGNAL_WINDOW, self._time.skipped)
+        passed = timedelta(seconds=self._time.skipped - since)
+        self._still = False
+        reply = await cluster.signal(replace(guard, deadline=guard.deadline - passed))
+        shot.verdict = reply.verdict
+        if reply.verdict is Verdict.SIGNALLED:
+            if (row["state"], row["owner"]) != ("claimed", doing.life.owner):
+                self.wrong(f"kill {shown.id} signals, and is {row['state']} by {row['owner']}")
+            if shot.right is False:
+                self.wrong(f"kill {shown.id} signals {guard.target}: should be {shot.becomes}")
+        return reply
+
+    def _may_die(
+        self, doing: Doing, shown: Shown, target: BackendId, victim: Victim | None, now: Moment
+    ) -> tuple[Maybe, Outcome]:
+        """Whether whoever has that pid may be signalled, and what is to be said of it."""
+        if not shown.of_this_server:
+            return False, Outcome.SERVER_CHANGED
+        frozen = shown.targets.get(target)
+        if victim is None or frozen is None or frozen.victim is not victim:
+            return False, Outcome.ALREADY_GONE
+        if self.spared(victim):
+            return False, Outcome.PROTECTED
+        cancels = doing.action is Action.CANCEL
+        if cancels and (frozen.message is None or victim.message is not frozen.message):
+            return False, Outcome.ALREADY_FINISHED
+        right: Maybe = True
+        if shown.basis is Basis.PID:
+            right = victim.transaction is frozen.transaction
+        elif shown.basis is Basis.FILTER:
+            right = shown.holds(victim, shown.cutoff, now)
+        late = self._time.now() > shown.claimed_at + SIGNAL_WINDOW.total_seconds()
+        never = late or shown.claimed_by is not doing or victim.usename == SUPERUSER
+        if right is not True:
+            becomes = Outcome.CHANGED if shown.basis is Basis.PID else Outcome.NO_LONGER_MATCHES
+            return False if never else right, Outcome.ALREADY_FINISHED if cancels else becomes
+        if never:
+            return False, Outcome.INTERRUPTED if late else Outcome.NOT_PERMITTED
+        return True, Outcome.CANCELLED if cancels else Outcome.TERMINATED
+
+    # --- what it sees of the ledger ---------------------------------------------------------
+
+    def kept(self, kill_id: int) -> None:
+        """A proposal is in the ledger."""
+        self._kept.add(kill_id)
+
+    def claimed(self, kill_id: int, owner: str, began: float) -> None:
+        """A preview was claimed: could it be, and by this person?"""
+        doing, shown = cast("Doing", WORK.get()), self._shown(kill_id)
+        if shown is None or doing.shown is not shown or doing.actor is None:
+            self.wrong(f"kill {kill_id} is claimed, and nobody clicked on it")
+            return
+        problems = {
+            "by one who may not": not doing.allowed,
+            "from another channel": doing.channel != shown.channel,
+            "after it was dismissed": shown.dismissed,
+            "a second time": shown.claimed_by is not None,
+            "after it had expired": began > shown.expires[1],
+            "by the one who asked": self.second_person and doing.actor == shown.asked_by,
+        }
+        for problem in (problem for problem, holds in problems.items() if holds):
+            self.wrong(f"kill {kill_id} is claimed {problem}")
+        shown.claimed_by, shown.claimed_at = doing, began
+        self._lease(shown, owner, began)
+        self._tally["claimed"] += 1
+
+    def _lease(self, shown: Shown, owner: str, began: float) -> None:
+        length = LEASE.total_seconds()
+        shown.owner = owner
+        shown.lease = (began + length - CLOCKS_APART, self._time.now() + length + CLOCKS_APART)
+
+    def renewed(self, kill_id: int, owner: str, began: float) -> None:
+        """A lease was renewed."""
+        shown = self._shown(kill_id)
+        if shown is None or shown.owner != owner:
+            self.wrong(f"kill {kill_id} is renewed by {owner}, which does not have it")
+        elif shown.lease[1] < began:
+            self.wrong(f"the lease of kill {kill_id} is renewed after its end")
+        else:
+            self._lease(shown, owner, began)
+
+    def taken_over(self, kill_id: int, owner: str, began: float) -> None:
+        """A claim was taken over: had its lease run out, and its owner stopped?"""
+        shown = self._shown(kill_id)
+        if shown is None or shown.claimed_by is None:
+            self.wrong(f"kill {kill_id} is taken over, and nobody has claimed it")
+            return
+        if self._time.now() < shown.lease[0]:
+            self.wrong(f"kill {kill_id} is taken from {shown.owner} within its lease")
+        by = shown.claimed_by
+        if shown.owner == by.life.owner and by.life.runs and by.under_way and by.keeps_its_lease:
+            self.wrong(f"kill {kill_id} is taken from {shown.owner}, which is at work on it")
+        self._lease(shown, owner, began)
+        self._tally["taken over"] += 1
+
+    def recorded(self, conclusion: Conclusion, owner: str) -> None:
+        """An outcome was recorded, for the first time or again."""
+        shown = self._shown(conclusion.proposal.id)
+        if shown is None or shown.owner != owner:
+            self.wrong(f"kill {conclusion.proposal.id} is concluded by {owner}, not its owner")
+        elif shown.said is None:
+            shown.said = conclusion.results
+
+    def dismissed(self, kill_id: int, actor: Actor, began: float) -> None:
+        """A preview was dismissed: was it open, and this person's to dismiss?"""
+        doing, shown = cast("Doing", WORK.get()), self._shown(kill_id)
+        if shown is None or doing.shown is not shown or not doing.allowed:
+            self.wrong(f"kill {kill_id} is dismissed by {actor}")
+        elif not shown.is_open or began > shown.expires[1]:
+            self.wrong(f"kill {kill_id} is dismissed, and was not open")
+        if shown is not None:
+            shown.dismissed = True
+
+    async def amended(self, kill_id: int, amendments: tuple[Result, ...]) -> None:
+        """Something was learned after the outcome: is it so?"""
+        shown = self._shown(kill_id)
+        assert shown is not None
+        for result in amendments:
+            says_gone = result.outcome is Outcome.TERMINATED or "gone now" in result.detail
+            victim = shown.targets[result.id].victim
+            if says_gone and victim is not None and await self.there([victim]):
+                self.wrong(f"kill {kill_id} says later of {victim} {result}")
+            self._tally[f"amended: {result.outcome}"] += 1
+
+    # --- what it says -----------------------------------------------------------------------
+
+    async def judge(self, doing: Doing) -> None:
+        """Judge what came of something that is done."""
+        if doing.judged or doing.under_way:
+            return
+        doing.judged = True
+        answer = doing.answer
+        if doing.calm and doing.error is not None:
+            self.wrong(f"{doing.name} met {doing.error!r}, and nothing was in its way")
+        match answer:
+            case Preview():
+                self._judge_preview(doing, answer)
+            case NothingToKill() if doing.calm:
+                self._judge_targets(doing, set())
+            case Conclusion() if doing.shown is not None:
+                await self._judge_conclusion(doing, doing.shown, answer)
+            case tuple() if doing.name == "recover":
+                for conclusion in answer:
+                    await self._judge_recovered(doing, conclusion)
+            case "denied":
+                self._denied += doing.calm
+            case _:
+                pass
+        said = answer if isinstance(answer, str) else type(answer).__name__
+        if isinstance(answer, NotClaimed):
+            said += f": {answer.why}"
+        if doing.calm and not said.startswith(doing.should):
+            self.wrong(f"{doing.name} by {doing.actor} should be {doing.should}, not {said}")
+        self._tally[f"{doing.name}: {said}"] += 1
+
+    def _judge_preview(self, doing: Doing, answer: Preview) -> None:
+        """Whether a preview shows whom it should; from now on it may be clicked on."""
+        proposal = answer.proposal
+        assert doing.holds is not None
+        known = {BackendId(v.pid, v.backend_start): frozen for v, (frozen, _) in doing.seen.items()}
+        targets = {target.id: known.get(target.id, Frozen(None)) for target in proposal.targets}
+        if doing.calm:
+            self._judge_targets(doing, {frozen.victim for frozen in targets.values()})
+        if proposal.basis is not doing.basis:
+            self.wrong(f"{doing.name} goes by {proposal.basis}, not {doing.basis}")
+        ttl = CONFIRM_TTL.total_seconds()
+        began, ended = doing.kept
+        self.previews.append(
+            Shown(
+                id=proposal.id,
+                asked_by=proposal.asked_by,
+                channel=proposal.channel_id,
+                basis=proposal.basis,
+                holds=doing.holds,
+                cutoff=doing.cutoff or doing.names_read,
+                expires=(began + ttl - CLOCKS_APART, ended + ttl + CLOCKS_APART),
+                targets=targets,
+            )
+        )
+
+    def _judge_targets(self, doing: Doing, targets: set[Victim | None]) -> None:
+        for victim, (_, asked) in doing.seen.items():
+            if victim in targets and (asked is False or self.spared(victim)):
+                self.wrong(f"{doing.name} shows {victim}")
+            if victim not in targets and asked and not self.spared(victim):
+                self.wrong(f"{doing.name} leaves out {victim}")
+
+    async def _judge_conclusion(self, doing: Doing, shown: Shown, conclusion: Conclusion) -> None:
+        """Whether a click did what it should, and said what it did."""
+        if {result.id for result in conclusion.results} != set(shown.targets):
+            self.wrong(f"kill {shown.id} says nothing of some of its targets")
+        for result in conclusion.results:
+            shot, frozen = doing.shots.get(result.id), shown.targets[result.id]
+            there = frozen.victim is not None and bool(await self.there([frozen.victim]))
+            if result.outcome in GONE and there:
+                self.wrong(f"kill {shown.id} says that {frozen.victim} is gone")
+            if result.outcome in HIT and (shot is None or shot.verdict is not Verdict.SIGNALLED):
+                self.wrong(f"kill {shown.id} says {result}, and did not signal it")
+            if doing.calm:
+                self._judge_result(doing, result, shot, frozen)
+            self._tally[f"outcome: {result.outcome}"] += 1
+
+    def _judge_result(
+        self, doing: Doing, result: Result, shot: Shot | None, frozen: Frozen
+    ) -> None:
+        """Whether nothing but what should happened to a target, where nothing was in the way."""
+        if shot is None:
+            ran_nothing = doing.action is Action.CANCEL and frozen.message is None
+            if not ran_nothing or result.outcome is not Outcome.ALREADY_FINISHED:
+                self.wrong(f"{doing.name}: {result}, and no statement was sent")
+            return
+        expected = {shot.becomes}
+        if shot.right is None:
+            expected |= set(HIT)
+        elif shot.victim is not None and shot.victim.usename == SUPERUSER:
+            expected.add(Outcome.NOT_PERMITTED)
+        elif shot.right and any(victim.stopped for victim in self.victims):
+            expected.add(Outcome.STILL_RUNNING)
+        if result.outcome not in expected:
+            self.wrong(f"{doing.name}: {result}, and should be {shot.becomes}: {frozen.victim}")
+
+    async def _judge_recovered(self, doing: Doing, conclusion: Conclusion) -> None:
+        """Whether what is said of a dead process's kill is so."""
+        shown = self._shown(conclusion.proposal.id)
+        if shown is None or shown.claimed_by is None:
+            self.wrong(f"kill {conclusion.proposal.id} is recovered, and nobody has claimed it")
+            return
+        left_behind = any("while it was at work" in r.detail for r in conclusion.results)
+        if shown.claimed_by.life is doing.life and not left_behind:
+            self._tally["written late"] += 1
+            return
+        if {result.id for result in conclusion.results} != set(shown.targets):
+            self.wrong(f"kill {shown.id} says nothing of some of its targets")
+        for result in conclusion.results:
+            if result.outcome is not Outcome.INTERRUPTED:
+                self.wrong(f"kill {shown.id} was left behind, and is said to be {result}")
+            victim = shown.targets[result.id].victim
+            there = victim is not None and bool(await self.there([victim]))
+            words = "still there" if there else "gone"
+            if (
+                doing.calm
+                and shown.of_this_server
+                and not result.detail.endswith(f"the session is {words}")
+            ):
+                self.wrong(f"kill {shown.id} says {result} of {victim}")
+
+    async def look_around(self) -> None:
+        """Let everything come to rest, and see who is gone and whether they should be."""
+        signalled = [
+            shot
+            for victim in self.victims
+            for shot in self._shots[victim]
+            if victim.there and not victim.stopped and shot.verdict is Verdict.SIGNALLED
+        ]
+        ended = [s.victim for s in signalled if s.doing.action is Action.TERMINATE]
+        await self.until_gone([victim for victim in ended if victim is not None])
+        for shot in signalled:
+            if shot.doing.action is Action.CANCEL and shot.message is not None:
+                await asyncio.wait({shot.message.done}, timeout=60)
+        await settled([victim for victim in self.victims if victim.there], self._eyes)
+        there = await self.there(self.victims)
+        for victim in self.victims:
+            if victim.there and victim not in there:
+                victim.gone = True
+                self._explain(victim, Action.TERMINATE, None)
+            while victim.cancelled:
+                self._explain(victim, Action.CANCEL, victim.cancelled.pop())
+        self._still = True
+        for doing in self.works:
+            await self.judge(doing)
+        self.raise_wrongs()
+
+    def _explain(self, victim: Victim, action: Action, message: Message | None) -> None:
+        """Nothing dies, and no query ends, that no authorized person confirmed."""
+        for shot in self._shots[victim]:
+            if shot.doing.action is action and shot.explains and message in (None, shot.message):
+                return
+        self.wrong(f"{action} befell {victim}, and nobody confirmed it")
+
+    async def read_the_record(self) -> None:
+        """Whether the ledger has all of it, as it was said; everything has come to its end."""
+        for shown in self.previews:
+            row = await self._record.kill(shown.id)
+            state = "dismissed" if shown.dismissed else "proposed"
+            if shown.claimed_by is not None:
+                state = "done"
+            if row["state"] != state:
+                self.wrong(f"kill {shown.id} ends as {row['state']}, not {state}")
+            if (row["claimed_at"] is not None) != (row["concluded_at"] is not None):
+                self.wrong(f"kill {shown.id} was claimed, and has no outcome")
+            rows = await self._record.rows(
+                "select * from outcomes where kill_id = $1 order by position", shown.id
+            )
+            recorded = tuple(_result(row) for row in rows)
+            if recorded != (shown.said or ()):
+                self.wrong(f"kill {shown.id} said {shown.said} and has {recorded}")
+            if shown.claimed_by is not None and {r.id for r in recorded} != set(shown.targets):
+                self.wrong(f"kill {shown.id} has not an outcome for each of its targets")
+        for kill_id in self._kept - {shown.id for shown in self.previews}:
+            if (await self._record.kill(kill_id))["state"] != "proposed":
+                self.wrong(f"kill {kill_id}, which nobody saw, did not stay what it was")
+        refusals = len(await self._record.rows("select id from refusals")) - self._refusals
+        if not self._denied <= refusals <= self._tried:
+            self.wrong(f"{refusals} refusals are on record, not {self._denied}")
+
+
+def _result(row: dict[str, Any]) -> Result:
+    backend_id = BackendId(row["pid"], from_us(row["backend_start"]))
+    return Result(backend_id, Outcome(row["outcome"]), row["detail"])
+
+
+class JudgedCluster:
+    """The real cluster, with the judge beside it."""
+
+    def __init__(self, judge: Judge, cluster: PostgresCluster) -> None:
+        self._judge = judge
+        self._cluster = cluster
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cluster, name)
+
+    async def names(self) -> Names:
+        began = time.time()
+        names = await self._cluster.names()
+        cast("Doing", WORK.get()).names_read = (began, time.time())
+        return names
+
+    async def look(self, *args: Any, **kwargs: Any) -> Look:
+        await self._judge.about_to_look(cast("Doing", WORK.get()))
+        look = await self._cluster.look(*args, **kwargs)
+        self._judge.looked(look)
+        return look
+
+    async def signal(self, guard: Guard) -> Reply:
+        return await self._judge.signal(self._cluster, guard)
+
+
+class JudgedLedger:
+    """The real ledger, with the judge beside it."""
+
+    def __init__(self, judge: Judge, ledger: SqlLedger, owner: str, time: Time) -> None:
+        self._judge = judge
+        self._ledger = ledger
+        self._owner = owner
+        self._time = time
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+    async def propose(self, draft: Draft, ttl: timedelta) -> Proposal:
+        began = self._time.now()
+        proposal = await self._ledger.propose(draft, ttl)
+        cast("Doing", WORK.get()).kept = (began, self._time.now())
+        self._judge.kept(proposal.id)
+        return proposal
+
+    async def claim(self, proposal_id: int, *args: Any, **kwargs: Any) -> Proposal | None:
+        began = self._time.now()
+        claimed = await self._ledger.claim(proposal_id, *args, **kwargs)
+        if claimed is not None:
+            self._judge.claimed(proposal_id, self._owner, began)
+        return claimed
+
+    async def renew(self, proposal_id: int, owner: str, lease: timedelta) -> bool:
+        began = self._time.now()
+        renewed = await self._ledger.renew(proposal_id, owner, lease)
+        if renewed:
+            self._judge.renewed(proposal_id, owner, began)
+        return renewed
+
+    async def lapsed(self, owner: str, *args: Any, **kwargs: Any) -> tuple[Proposal, ...]:
+        began = self._time.now()
+        lapsed = await self._ledger.lapsed(owner, *args, **kwargs)
+        for proposal in lapsed:
+            self._judge.taken_over(proposal.id, owner, began)
+        return lapsed
+
+    async def conclude(self, conclusion: Conclusion, owner: str) -> bool:
+        concluded = await self._ledger.conclude(conclusion, owner)
+        if concluded:
+            self._judge.recorded(conclusion, owner)
+        return concluded
+
+    async def dismiss(self, proposal_id: int, actor: Actor) -> bool:
+        began = self._time.now()
+        dismissed = await self._ledger.dismiss(proposal_id, actor)
+        if dismissed:
+            self._judge.dismissed(proposal_id, actor, began)
+        return dismissed
+
+    async def amend(
+        self, proposal_id: int, amendments: Iterable[Result], notes: Iterable[str]
+    ) -> None:
+        amendments = tuple(amendments)
+        await self._ledger.amend(proposal_id, amendments, notes)
+        await self._judge.amended(proposal_id, amendments)

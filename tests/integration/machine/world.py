@@ -1,0 +1,502 @@
+"""The world of the machine: the servers, the processes of the bot, and what they go through."""
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import aiohttp
+import asyncpg
+from slack_sdk.web.async_client import AsyncWebClient
+from sqlalchemy import BigInteger, bindparam, type_coerce
+
+from bot.backends import BackendId
+from bot.errors import BotError, ClusterTimeout, LedgerError, NotSent
+from bot.kills import LEASE
+from bot.ledger.schema import Instant
+from bot.ledger.sql import SqlLedger
+from bot.operations import Operations, Rules
+from bot.policy import Allowlist, Right
+from bot.ports import Cluster, Guard, Ledger
+from bot.postgres.cluster import PostgresCluster
+from bot.service.clock import SystemClock
+from bot.service.metrics import Metrics
+from bot.slack.access import Directory, Identity
+from bot.slack.delivery import Delivery
+from bot.slack.desk import Desk
+from bot.slack.gate import Gate
+from bot.slack.tasks import Tasks
+from tests.integration.machine.judge import CONFIRM_TTL, Judge, JudgedCluster, JudgedLedger
+from tests.integration.machine.processes import WORK, Fate, Life, LifeClock, Mortal, Time, Work
+from tests.integration.machine.scene import (
+    ANA,
+    BOT,
+    ELSEWHERE,
+    HERE,
+    HOME,
+    KEEPER,
+    OLGA,
+    SUPERUSER,
+    VERA,
+    Doing,
+    Eyes,
+    Frozen,
+    Kind,
+    Record,
+    Shown,
+)
+from tests.integration.machine.victims import Session, Victim
+from workspace import Workspace
+from workspace.postgres import PostgresServer
+
+RULES = Rules(
+    protected_roles=(("vi", ""),),
+    protected_applications=(("backup", ""),),
+    confirm_ttl=CONFIRM_TTL,
+)
+
+LISTS = {
+    # Olga is listed, and of another workspace.
+    Right.KILL: Allowlist(frozenset({ANA.user_id, OLGA.user_id}), frozenset({"S0ONCALL"})),
+    Right.LOOK: Allowlist(frozenset({VERA.user_id})),
+}
+
+REPLICAS = 3
+
+SETUP = f"""
+    create role {BOT} login;
+    grant pg_read_all_stats, pg_signal_backend to {BOT};
+    create role {KEEPER} login;
+    create role web login;
+    create role batch login;
+    create role vip login;
+    create role standby login replication;
+    create database some_db;
+    create database ledger owner {KEEPER}
+"""
+
+TABLE = """
+    create table accounts (id int primary key, balance int not null);
+    insert into accounts select n, 100 from generate_series(1, 10) as n;
+    grant all on accounts to public
+"""
+
+LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
+
+
+@dataclass(eq=False)
+class Replica:
+    """One process of the bot, and what it holds."""
+
+    life: Life
+    clock: LifeClock
+    cluster: PostgresCluster
+    ledger: SqlLedger
+    operations: Operations
+    desk: Desk
+    directory: Directory
+
+    async def close(self) -> None:
+        """Let its connections go."""
+        await self.cluster.close()
+        await self.ledger.close()
+
+
+def _of_cluster(after: bool) -> BotError:
+    if after:
+        return ClusterTimeout("main", "did not answer in time (connected, no reply)")
+    return NotSent("main", "the connection was lost")
+
+
+def _of_ledger(after: bool) -> BotError:
+    return LedgerError("no reply" if after else "the disk is full")
+
+
+def _held_by(cluster: PostgresCluster) -> set[Session]:
+    """The connections that it holds, alive or not."""
+    slots = (*cluster._work._slots, *cluster._kept._slots)
+    return {slot.connection for slot in slots if slot.connection is not None}
+
+
+class World:
+    """Everything that the rules of the machine act on."""
+
+    judge: Judge
+    eyes: Eyes
+    holder: Session
+    replicas: list[Replica]
+
+    def __init__(self, kind: Kind, folder: Path) -> None:
+        self._kind = kind
+        self._folder = folder
+        self._stack = AsyncExitStack()
+        self._born = 0
+        self._patience = 0
+        self.time = Time()
+        self.tally: Counter[str] = Counter()
+        self.adrift: list[tuple[Doing, Guard]] = []
+        self._lost: set[Session] = set()  # connections that were cut
+
+    # --- from before the first example until after the last -----------------------------
+
+    async def open(self) -> None:
+        """Start the servers and the processes."""
+        stack = self._stack
+        settings: dict[str, str | int] = {
+            "max_connections": 80,
+            "client_connection_check_interval": "100ms",
+            "wal_level": "logical",
+            # Nobody here waits in a circle, and a check would only move things.
+            "deadlock_timeout": "60s",
+        }
+        self._pg = await stack.enter_async_context(PostgresServer(settings=settings))
+        admin = await asyncpg.connect(self._pg.dsn())
+        stack.callback(admin.terminate)
+        for statement in SETUP.split(";"):
+            await admin.execute(statement)
+        self.eyes = Eyes(admin)
+        self.holder = await self._connect(SUPERUSER, "holder")
+        stack.callback(self.holder.terminate)
+        await self.holder.execute(TABLE)
+        if self._kind == "sqlite":
+            file = self._folder / "ledger.db"
+            self._ledger_url, self._record = f"sqlite:///{file}", Record(file)
+        else:
+            self._ledger_url = self._pg.dsn(user=KEEPER, database="ledger")
+            reader = await asyncpg.connect(self._pg.dsn(database="ledger"))
+            stack.callback(reader.terminate)
+            self._record = Record(Eyes(reader))
+        self._slack = await stack.enter_async_context(Workspace())
+        self._http = await stack.enter_async_context(aiohttp.ClientSession())
+        self._network = PostgresCluster("main", self._pg.dsn(user=BOT), "db-1.internal")
+        await self._network.open()
+        stack.push_async_callback(self._network.close)
+        self.judge = Judge(self.eyes, self._record, self.time, self.tally, self._kind)
+        self.replicas = []
+        for _ in range(REPLICAS):
+            self.replicas.append(await self._replica())
+
+    async def close(self) -> None:
+        """Stop them."""
+        for replica in self.replicas:
+            await replica.close()
+        await self._stack.aclose()
+
+    async def _connect(self, user: str, app: str, **options: str) -> Session:
+        return await asyncpg.connect(
+            self._pg.dsn(user=user, database="some_db"),
+            statement_cache_size=0,
+            server_settings={"application_name": app, **options},
+        )
+
+    async def _replica(self) -> Replica:
+        self._born += 1
+        life = Life(f"process-{self._born}", self.time)
+        cluster = PostgresCluster("main", self._pg.dsn(user=BOT), "db-1.internal")
+        await cluster.open()
+        ledger = SqlLedger(self._ledger_url)
+        self._share_the_time(ledger)
+        await ledger.open()
+        judged = JudgedCluster(self.judge, cluster)
+        recorded = JudgedLedger(self.judge, ledger, life.owner, self.time)
+        cut_off = partial(self._cut_off, cluster)
+        clock = LifeClock(life, self.time)
+        operations = Operations(
+            {"main": cast("Cluster", Mortal(judged, life, _of_cluster, cut_off, self._set_adrift))},
+            cast("Ledger", Mortal(recorded, life, _of_ledger, cut_off)),
+            clock,
+            rules=self._rules,
+            owner=life.owner,
+        )
+        client = AsyncWebClient(
+            token=self._slack.bot_token,
+            base_url=self._slack.api_url,
+            session=self._http,
+            retry_handlers=[],
+        )
+        directory = Directory(client, Identity(HOME, ""), LISTS, SystemClock())
+        await directory.refresh_groups()
+        desk = Desk(
+            operations=operations,
+            gate=Gate(directory, frozenset({HERE, ELSEWHERE})),
+            delivery=Delivery(client, self._http),
+            client=client,
+            tasks=Tasks(),
+            meter=Metrics(dict),
+        )
+        return Replica(life, clock, cluster, ledger, operations, desk, directory)
+
+    def _share_the_time(self, ledger: SqlLedger) -> None:
+        """What is skipped of the time is skipped on the ledger's clock as well."""
+        store = ledger._store
+        skipped = bindparam(
+            "skipped", callable_=self.time.skipped_us, type_=BigInteger, unique=True
+        )
+        store.clock = type_coerce(type_coerce(store.clock, BigInteger) + skipped, Instant)
+
+    @property
+    def _rules(self) -> Rules:
+        """What the settings of this example say."""
+        clusters = frozenset({"main"}) if self.judge.second_person else frozenset[str]()
+        return replace(RULES, second_person=clusters)
+
+    # --- one example ----------------------------------------------------------------------
+
+    async def begin(self, *, second_person: bool, patience: int) -> None:
+        """Begin an example: nobody is there, and nothing is under way.
+
+        At its end so many seconds pass before what was held up goes on.
+        """
+        self._patience = patience
+        self.adrift.clear()
+        await self.judge.begin(second_person=second_person)
+        for replica in self.replicas:
+            replica.operations._rules = self._rules
+        await self.duty(on=True)
+        await self._meet(self.holder, SUPERUSER, "holder", since=0.0)
+        await self.arrive("standby", "walsender", replication="database")
+
+    async def end(self) -> None:
+        """End an example: everything comes to its end, and is judged."""
+        for seconds in (0, self._patience):
+            await self.time.skip(seconds)
+            await self._recover_all()
+        for victim in self.judge.victims:
+            self.wake(victim)
+        while self.adrift:
+            await self.arrives()
+        for number, replica in enumerate(self.replicas):
+            replica.life.has_ledger = True
+            works = [w for w in self.judge.works if w.life is replica.life and not w.background]
+            for work in works:
+                for _ in range(3):
+                    await self.go_on(work)
+            if replica.life.works:
+                await self._told_to_stop(number)
+        for _ in range(3):
+            await self.time.skip(LEASE.total_seconds() + 1)
+            await self._recover_all()
+        await self.judge.look_around()
+        await self.judge.read_the_record()
+        self.judge.raise_wrongs()
+
+    async def clear(self) -> None:
+        """After an example, however it ended: nothing of it is left."""
+        victims = self.judge.victims
+        for victim in victims:
+            self.wake(victim)
+        for number, replica in enumerate(self.replicas):
+            if not replica.life.runs or replica.life.works or not replica.life.has_ledger:
+                await self.die(number)
+        await self.holder.execute("select pg_advisory_unlock_all()")
+        for victim in victims:
+            if victim.connection is not self.holder:
+                await self.leave(victim)
+        await self._record.rows("update kills set state = 'done' where state = 'claimed'")
+
+    # --- sessions -------------------------------------------------------------------------
+
+    async def arrive(self, user: str, app: str, **options: str) -> Victim:
+        """A session comes."""
+        came = time.time()
+        return await self._meet(await self._connect(user, app, **options), user, app, since=came)
+
+    async def _meet(self, connection: Session, user: str, app: str, *, since: float) -> Victim:
+        (row,) = await self.eyes.fetch(
+            "select pid, backend_start from pg_stat_activity where pid = $1",
+            connection.get_server_pid(),
+        )
+        changed = (since, time.time())
+        victim = Victim(connection, row["pid"], row["backend_start"], user, app, changed)
+        self.judge.met(victim)
+        return victim
+
+    async def leave(self, victim: Victim) -> None:
+        """A session goes of its own accord, and is seen to be gone."""
+        self.wake(victim)
+        victim.left = True
+        victim.connection.terminate()
+        if victim.message is not None:
+            await asyncio.gather(victim.message.done, return_exceptions=True)
+            victim.message = None
+        await self.judge.until_gone([victim])
+
+    async def reuse(self, victim: Victim) -> None:
+        """A session goes, and another one gets its pid, where the system lets us have that."""
+        await self.leave(victim)
+        for _ in range(5):
+            try:
+                await asyncio.to_thread(LAST_PID.write_text, str(victim.pid - 1))
+            except OSError:
+                return
+            successor = await self.arrive(victim.usename, victim.app)
+            if successor.pid == victim.pid:
+                self.tally["pid reused"] += 1
+                return
+            await self.leave(successor)
+
+    async def forge(self, shown: Shown, *, server: bool) -> None:
+        """Let a preview be of sessions that were there before, or of an earlier run."""
+        if server:
+            shown.of_this_server = False
+            await self._record.rows(
+                "update kills set postmaster_start_time = postmaster_start_time - 1000000"
+                " where id = $1",
+                shown.id,
+            )
+            return
+        earlier = timedelta(seconds=1)
+        shown.targets = {
+            BackendId(one.pid, one.backend_start - earlier): Frozen(None) for one in shown.targets
+        }
+        await self._record.rows(
+            "update targets set backend_start = backend_start - 1000000 where kill_id = $1",
+            shown.id,
+        )
+
+    def stun(self, victim: Victim) -> None:
+        """Stop a backend: it takes no signal until it is woken."""
+        os.kill(victim.pid, signal.SIGSTOP)
+        victim.stopped = True
+        self._set_pace()
+
+    def wake(self, victim: Victim) -> None:
+        """Let a backend go on that was stopped."""
+        if victim.stopped:
+            victim.stopped = False
+            os.kill(victim.pid, signal.SIGCONT)
+            self._set_pace()
+
+    def _set_pace(self) -> None:
+        """Who is stopped does not end: nobody need wait for it in real time."""
+        hurry = any(victim.stopped for victim in self.judge.victims)
+        for replica in self.replicas:
+            replica.clock.hurry = hurry
+
+    # --- processes ------------------------------------------------------------------------
+
+    async def duty(self, *, on: bool) -> None:
+        """Ben joins the group that may kill, or leaves it; the processes read it anew."""
+        self.judge.on_duty = on
+        members = ("U0ANA", "U0BEN") if on else ("U0ANA",)
+        self._slack.state.put_group(replace(self._slack.group("oncall"), users=members))
+        for replica in self.replicas:
+            await replica.directory.refresh_groups()
+
+    def process(self, number: int) -> Replica:
+        """A process that runs: this one, or the next that does; or this one is let go on."""
+        for step in range(REPLICAS):
+            replica = self.replicas[(number + step) % REPLICAS]
+            if replica.life.runs:
+                return replica
+        replica = self.replicas[number % REPLICAS]
+        replica.life.go_on()
+        return replica
+
+    async def perform(self, doing: Doing, work: Callable[[], Awaitable[Any]]) -> None:
+        """Let a process do something, until it is done, held up, or dead."""
+        self.judge.begun(doing)
+        doing.start(work)
+        if not doing.background:
+            await self._rest(doing)
+
+    async def _rest(self, doing: Doing) -> None:
+        await doing.until_it_rests()
+        await self.judge.judge(doing)
+        for number, replica in enumerate(self.replicas):
+            if replica.life is doing.life:
+                if replica.life.dead:
+                    await self._reborn(number)
+                elif replica.life.told_to_stop:
+                    await self._told_to_stop(number)
+                else:
+                    await self._whole(replica)
+
+    async def _cut_off(self, cluster: PostgresCluster) -> None:
+        """The connections of a process to the cluster are lost."""
+        lost = _held_by(cluster)
+        self._lost |= lost
+        await self.eyes.fetch(
+            "select pg_terminate_backend(pid) from unnest($1::int[]) as pid",
+            [connection.get_server_pid() for connection in lost],
+        )
+
+    async def _whole(self, replica: Replica) -> None:
+        """Wait until lost connections are made anew: who comes next meets no trouble."""
+        async with asyncio.timeout(60):
+            while (
+                self._lost & _held_by(replica.cluster) or len(set(replica.cluster.connections)) > 1
+            ):
+                await asyncio.sleep(0.01)
+
+    async def go_on(self, doing: Doing) -> None:
+        """What was held up goes on, until it is done, held up again, or dead."""
+        doing.life.go_on()
+        doing.release()
+        if doing.under_way:
+            await self._rest(doing)
+
+    async def die(self, number: int) -> None:
+        """A process is killed, whatever it is at."""
+        self.replicas[number].life.die()
+        await self._reborn(number)
+
+    async def _told_to_stop(self, number: int) -> None:
+        """A process ends in order: what it is at is broken off and recorded."""
+        replica = self.replicas[number]
+        life = replica.life
+        life.go_on()
+        for work in list(life.works):
+            work.calm = work.keeps_its_lease = False
+            await self._break_off(work)
+        settling = Doing(life, name="settle", calm=False)
+        self.judge.begun(settling)
+        settling.start(replica.operations.settle)
+        await settling.until_it_rests()
+        await self.die(number)
+
+    async def _break_off(self, work: Work) -> None:
+        assert work.task is not None
+        work.task.cancel()
+        _, pending = await asyncio.wait({work.task}, timeout=60)
+        assert not pending, "a work that is broken off does not end"
+        await self.judge.judge(cast("Doing", work))
+        if work in work.life.works:
+            work.life.works.remove(work)
+
+    async def _reborn(self, number: int) -> None:
+        """Put a new process in the place of a dead one; it looks at once for what is left."""
+        replica = self.replicas[number]
+        for work in list(replica.life.works):
+            await self._break_off(work)
+        await replica.close()
+        self.replicas[number] = await self._replica()
+        self._set_pace()
+        await self.recover(self.replicas[number])
+
+    async def _recover_all(self) -> None:
+        for replica in list(self.replicas):
+            if replica.life.runs:
+                await self.recover(replica)
+
+    async def recover(self, replica: Replica, fate: Fate | None = None) -> None:
+        """A process looks for claims whose owner has died."""
+        doing = Doing(replica.life, fate, name="recover", calm=replica.life.has_ledger)
+        await self.perform(doing, replica.operations.recover)
+
+    def _set_adrift(self, work: Work, guard: Guard) -> None:
+        self.adrift.append((cast("Doing", work), guard))
+
+    async def arrives(self) -> None:
+        """A statement that was adrift comes to the server after all."""
+        doing, guard = self.adrift.pop()
+        WORK.set(doing)
+        await self.judge.signal(self._network, guard)

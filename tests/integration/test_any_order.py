@@ -1,0 +1,657 @@
+"""Anything in any order, on a real PostgreSQL and a real ledger: only what was confirmed dies.
+
+Sessions come and go and change what they do, people preview and click, replicas race, the
+processes stand still, lose replies and die between any two steps. After every step a
+superuser's own look says who is there, and the judge (`machine.judge`) says whether whoever
+is not was anyone's to end.
+
+    pytest tests/integration/test_any_order.py --hypothesis-profile=hunt --hypothesis-seed=1
+
+looks for longer, and elsewhere each time.
+"""
+
+import asyncio
+import functools
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+import structlog
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    rule,
+    run_state_machine_as_test,
+)
+
+from bot.backends import BackendId
+from bot.grammar import KillRequest, parse_kill
+from bot.kills import LEASE, SIGNAL_WINDOW, Action, Actor, Basis, Conclusion, Outcome
+from bot.operations import Operations
+from bot.policy import Right
+from bot.slack import actions
+from bot.slack.desk import Desk
+from bot.slack.gate import Admitted, Denied
+from bot.slack.payloads import Click, Command
+from bot.slack.views.actions import ActionId
+from tests.integration.machine.judge import CONFIRM_TTL
+from tests.integration.machine.processes import Fate, What
+from tests.integration.machine.scene import (
+    APPS,
+    ASKERS,
+    ELSEWHERE,
+    HERE,
+    PEOPLE,
+    ROLES,
+    Doing,
+    Kind,
+    Shown,
+)
+from tests.integration.machine.victims import (
+    ASKS,
+    ROWS,
+    Holds,
+    Maybe,
+    Moment,
+    Span,
+    Victim,
+)
+from tests.integration.machine.world import REPLICAS, World
+
+T = TypeVar("T")
+
+CROWD = 9
+"""Sessions at a time: enough to get into each other's way."""
+
+CAST = (
+    ("web", "psql", "calls itself a client"),
+    ("web", "etl", "begins"),
+    ("web", "etl", "writes"),
+    ("vip", "etl", "begins"),
+    ("batch", "etl", "begins"),
+    ("batch", "psql", "runs"),
+    ("batch", "psql", "commits and begins within a message"),
+)
+
+EVENTS = (
+    "a second passes",
+    "the deadline passes",
+    "a lease passes",
+    "a lease passes",
+    "a minute passes",
+    "what was held up goes on",
+    "what was held up goes on",
+    "what was adrift arrives",
+    "a process dies",
+    "a ledger is found again",
+    "all backends wake",
+    "Ben goes off duty",
+    "Ben goes on duty",
+    "Ben goes on duty",
+)
+
+DEEDS = (
+    *(5 * ("goes on as it is",)),
+    "begins",
+    "commits",
+    "commits",
+    "commits and begins",
+    "commits and begins",
+    "writes",
+    "runs",
+    "commits and begins within a message",
+    "calls itself a backup",
+    "calls itself a client",
+    "is stunned",
+    "leaves",
+    "leaves its pid to another",
+)
+
+# What is drawn must not depend on what the servers do, or nothing could be drawn again: so
+# every rule can be taken at any time, and a number stands for whatever there is to choose.
+numbers = st.integers(0, 7)
+newest = st.sampled_from((0, 0, 0, 1, 1, 2, 3, 5))
+people = st.sampled_from(PEOPLE)
+askers = st.sampled_from(ASKERS)
+processes = st.integers(0, REPLICAS - 1)
+
+
+def fates(*calls: str, share: float) -> st.SearchStrategy[Fate | None]:
+    """What befalls a process at one of these calls of its; nothing but for this share."""
+    befalls = [
+        Fate(call, nth, after, what)
+        for call, nth, after, what in product(calls, (1, 1, 1, 2), (False, True), What)
+    ]
+    calm = round(len(befalls) * (1 - share) / share)
+    # One flat choice: one_of takes the same strategy once, however often it is named.
+    return st.sampled_from((*(calm * (None,)), *befalls))
+
+
+of_a_preview = fates("names", "look", "own_roles", "last_look", "propose", share=0.15)
+of_a_click = fates(
+    "get",
+    "look",
+    "claim",
+    "claim",
+    "signal",
+    "signal",
+    "signal",
+    "sight",
+    "conclude",
+    share=0.6,
+)
+of_a_recovery = fates("lapsed", "sight", "conclude", "renew", share=0.5)
+rarely = st.sampled_from((*(7 * (False,)), True))
+
+
+@dataclass(frozen=True)
+class Deed:
+    """What a session does."""
+
+    what: str
+    number: int
+    row: int
+
+
+@dataclass(frozen=True)
+class Press:
+    """Somebody clicks; `elsewhere` is another channel than the preview's."""
+
+    what: ActionId
+    actor: Actor
+    process: int
+    elsewhere: bool
+    fate: Fate | None
+
+
+@dataclass(frozen=True)
+class Incident:
+    """Somebody asks for a preview; something happens; some click at once, or nobody yet.
+
+    The preview may be of `earlier` sessions under the same pids, or of an earlier run of the
+    server, which is made so in the ledger.
+    """
+
+    actor: Actor
+    process: int
+    fate: Fate | None
+    earlier: str
+    deed: Deed
+    presses: tuple[Press, ...]
+
+
+deeds = st.builds(Deed, what=st.sampled_from(DEEDS), number=numbers, row=st.integers(1, ROWS))
+a_press = st.builds(
+    Press,
+    what=st.sampled_from(
+        (*(6 * (ActionId.KILL_TERMINATE,)), *(2 * (ActionId.KILL_CANCEL,)), ActionId.KILL_DISMISS)
+    ),
+    actor=people,
+    process=processes,
+    elsewhere=st.sampled_from((*(9 * (False,)), True)),
+    fate=of_a_click,
+)
+presses = st.sampled_from((1, 1, 1, 1, 1, 2, 3)).flatmap(lambda n: st.tuples(*(n * (a_press,))))
+presses_or_none = st.sampled_from((True, True, True, True, False)).flatmap(
+    lambda some: presses if some else st.just(())
+)
+incidents = st.builds(
+    Incident,
+    actor=askers,
+    process=processes,
+    fate=of_a_preview,
+    earlier=st.sampled_from((*(10 * ("",)), "sessions", "run of the server")),
+    deed=deeds,
+    presses=presses_or_none,
+)
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """The rules; `world` and `loop` are put in by the test."""
+
+    world: World
+    loop: asyncio.AbstractEventLoop
+
+    def run(self, step: Coroutine[Any, Any, T]) -> T:
+        """Take a step, and look what it has done."""
+
+        async def taken() -> T:
+            async with asyncio.timeout(120):
+                self.world.tally["steps"] += 1
+                result = await step
+                await self.world.judge.look_around()
+                return result
+
+        return self.loop.run_until_complete(taken())
+
+    def teardown(self) -> None:
+        try:
+            self.loop.run_until_complete(self.world.end())
+        finally:
+            self.loop.run_until_complete(self.world.clear())
+
+    @initialize(second_person=rarely, patience=st.sampled_from((0, 6, 16, 61)))
+    def begin(self, second_person: bool, patience: int) -> None:
+        async def begin() -> None:
+            await self.world.begin(second_person=second_person, patience=patience)
+            await self._come_back()
+
+        self.run(begin())
+
+    # --- sessions -------------------------------------------------------------------------
+
+    def _some(self) -> list[Victim]:
+        """The sessions that come and go."""
+        own = ("holder", "walsender")
+        return [v for v in self.world.judge.victims if v.there and v.app not in own]
+
+    async def _come_back(self) -> None:
+        """Clients come back, and do what they did before."""
+        while len(self._some()) < len(CAST) - 2:
+            role, app, deed = CAST[len(self.world.judge.victims) % len(CAST)]
+            await self._deed(await self.world.arrive(role, app), Deed(deed, 0, 1))
+
+    def _tell(
+        self, some: list[Victim], number: int, what: Callable[[Victim], Awaitable[None]]
+    ) -> None:
+        """Have one of them do something, if one can."""
+
+        async def tell() -> None:
+            free = [victim for victim in some if victim.free or victim.goes_on]
+            if free:
+                await what(free[number % len(free)])
+
+        self.run(tell())
+
+    @rule(
+        comes=st.booleans(), role=st.sampled_from(ROLES), app=st.sampled_from(APPS), number=numbers
+    )
+    def comes_or_goes(self, comes: bool, role: str, app: str, number: int) -> None:
+        async def come() -> None:
+            await self.world.arrive(role, app)
+
+        some = self._some()
+        if comes and len(some) < CROWD:
+            self.run(come())
+        else:
+            self._tell(some, number, self.world.leave)
+
+    @rule(deed=deeds)
+    def does(self, deed: Deed) -> None:
+        self._tell(self._some(), deed.number, lambda victim: self._deed(victim, deed))
+
+    def _meanwhile(self, deed: Deed) -> None:
+        """A target of the newest preview does something."""
+        targets = [frozen.victim for frozen in self.world.judge.previews[-1].targets.values()]
+        some = [victim for victim in self._some() if victim in targets]
+        self._tell(some, deed.number, lambda victim: self._deed(victim, deed))
+
+    async def _deed(self, victim: Victim, deed: Deed) -> None:
+        world = self.world
+        if victim.goes_on:
+            await victim.pass_gate(world.holder)
+            return
+        if victim.aborted and deed.what != "commits and begins":
+            await victim.end(rollback=True)
+        match deed.what:
+            case "begins":
+                await victim.begin()
+            case "commits":
+                await victim.end()
+            case "commits and begins":
+                await victim.end(begin=True)
+            case "writes":  # it may have to wait for who has written that row before
+                await victim.begin()
+                wanted = max([deed.row, *(held + 1 for held in victim.rows)])  # never in a circle
+                if wanted <= ROWS:
+                    victim.write(wanted)
+            case "runs":
+                await victim.run(world.eyes)
+            case "commits and begins within a message" if victim.transaction is None:
+                await victim.send_two_transactions(world.holder, world.eyes)
+            case "calls itself a backup" if victim.transaction is None:
+                await victim.rename("backup of the night")
+            case "calls itself a client" if victim.transaction is None:
+                await victim.rename("psql")
+            case "is stunned":
+                world.stun(victim)
+            case "leaves":
+                await world.leave(victim)
+            case "leaves its pid to another":
+                await world.reuse(victim)
+            case "goes on as it is":
+                pass
+            case _:
+                await victim.say("select 1")
+
+    # --- people ---------------------------------------------------------------------------
+
+    def _preview(self, number: int) -> Shown | None:
+        previews = self.world.judge.previews
+        return previews[-1 - number % len(previews)] if previews else None
+
+    def _open(self, number: int) -> Shown | None:
+        """A preview that nobody has clicked on, if there is one."""
+        previews = [shown for shown in self.world.judge.previews if shown.is_open]
+        return previews[-1 - number % len(previews)] if previews else self._preview(number)
+
+    def _incident(
+        self,
+        incident: Incident,
+        holds: Holds,
+        ask: Callable[[Operations, Actor], Awaitable[Any]],
+        basis: Basis,
+        cutoff: Span | None = None,
+    ) -> None:
+        """A preview of whom `holds` says, by the way of `ask`; and what comes after it."""
+        before = len(self.world.judge.previews)
+        self.run(self._come_back())
+        self.run(self._propose(incident, holds, ask, basis, cutoff))
+        if len(self.world.judge.previews) > before:
+            if incident.earlier:
+                newest, of_server = self.world.judge.previews[-1], incident.earlier != "sessions"
+                self.run(self.world.forge(newest, server=of_server))
+            self._meanwhile(incident.deed)
+            self.clicks(0, incident.presses)
+
+    async def _propose(
+        self,
+        incident: Incident,
+        holds: Holds,
+        ask: Callable[[Operations, Actor], Awaitable[Any]],
+        basis: Basis,
+        cutoff: Span | None,
+    ) -> None:
+        replica = self.world.process(incident.process)
+        actor = incident.actor
+        doing = Doing(
+            replica.life,
+            incident.fate,
+            name="preview",
+            actor=actor,
+            holds=holds,
+            basis=basis,
+            cutoff=cutoff,
+            allowed=self.world.judge.may_kill(actor),
+            calm=replica.life.has_ledger,
+        )
+        doing.should = "" if doing.allowed else "denied"
+
+        async def work() -> Any:
+            command = Command(
+                command="/pg-kill",
+                text="",
+                actor=actor,
+                channel_id=HERE,
+                channel_name="incidents",
+                response_url="",
+            )
+            admitted = await replica.desk.gate.admit(Right.KILL, command)
+            if isinstance(admitted, Denied):
+                await replica.desk.record(command, admitted, command.command)
+                return "denied"
+            return await ask(replica.operations, actor)
+
+        await self.world.perform(doing, work)
+
+    @rule(asked=st.sampled_from(tuple(ASKS)), incident=incidents)
+    def a_filter(self, asked: str, incident: Incident) -> None:
+        request, holds = ASKS[asked]
+        self._incident(
+            incident,
+            holds,
+            lambda operations, actor: operations.propose(actor, HERE, request),
+            Basis.FILTER,
+        )
+
+    @rule(pids=st.lists(numbers, min_size=1, max_size=3), incident=incidents)
+    def some_pids(self, pids: list[int], incident: Incident) -> None:
+        there = [v for v in self.world.judge.victims if v.there]
+        chosen = {there[-1 - number % len(there)].pid for number in pids}
+        request = parse_kill(" ".join(map(str, sorted(chosen))))
+        assert isinstance(request, KillRequest)
+        self._incident(
+            incident,
+            lambda victim, cutoff, now: victim.pid in chosen,
+            lambda operations, actor: operations.propose(actor, HERE, request),
+            Basis.PID,
+        )
+
+    @rule(number=st.integers(0, 15), incident=incidents)
+    def a_row(self, number: int, incident: Incident) -> None:
+        """By the menu of a table that may be old: the row may be gone, or its pid another's."""
+        victims = self.world.judge.victims
+        row = victims[-1 - number % len(victims)]
+        identity = BackendId(row.pid, row.backend_start)
+        self._incident(
+            incident,
+            lambda victim, cutoff, now: victim is row,
+            lambda operations, actor: operations.propose_backends(
+                actor, HERE, cluster_name="main", ids=(identity,)
+            ),
+            Basis.PID,
+        )
+
+    @rule(number=newest, incident=incidents)
+    def the_same_again(self, number: int, incident: Incident) -> None:
+        old = self._preview(number)
+        if old is None:
+            return
+        said = old.said or ()
+        changed = {result.id for result in said if result.outcome is Outcome.CHANGED}
+        basis = Basis.IDENTITY if changed else old.basis
+        targets = changed or set(old.targets)
+        by_filter = basis is Basis.FILTER
+
+        def holds(victim: Victim, cutoff: Span, now: Moment) -> Maybe:
+            if BackendId(victim.pid, victim.backend_start) not in targets:
+                return False
+            return old.holds(victim, cutoff, now) if by_filter else True
+
+        self._incident(
+            incident,
+            holds,
+            lambda operations, actor: operations.preview_again(actor, HERE, old.id),
+            basis,
+            old.cutoff if by_filter else None,
+        )
+
+    def _press(self, shown: Shown, press: Press) -> tuple[Doing, Callable[[], Awaitable[Any]]]:
+        """A click, and the work that it sets going: authorized at the bot's own door."""
+        world = self.world
+        replica = world.process(press.process)
+        dismisses = press.what is ActionId.KILL_DISMISS
+        own = dismisses and press.actor == shown.asked_by
+        doing = Doing(
+            replica.life,
+            name=press.what,
+            actor=press.actor,
+            channel=ELSEWHERE if press.elsewhere else HERE,
+            shown=shown,
+            action=Action.CANCEL if press.what is ActionId.KILL_CANCEL else Action.TERMINATE,
+            allowed=world.judge.may_kill(press.actor) or own,
+            calm=replica.life.has_ledger,
+        )
+        doing.should = self._should(doing, shown, dismisses=dismisses)
+        click = Click(
+            action_id=press.what,
+            value=str(shown.id),
+            actor=press.actor,
+            channel_id=doing.channel,
+            channel_name="incidents",
+            message_ts="",
+            ephemeral=False,
+            response_url="",
+            trigger_id="",
+        )
+
+        async def work() -> Any:
+            answers: list[Any] = ["denied"]
+
+            async def listener(desk: Desk, click: Click, _: Admitted) -> None:
+                operations = desk.operations
+                answers.append(
+                    await operations.dismiss(click.actor, shown.id)
+                    if dismisses
+                    else await operations.confirm(
+                        click.actor, click.channel_id, shown.id, action=doing.action
+                    )
+                )
+
+            right, _ = actions.LISTENERS[press.what]
+            await actions._authorized(replica.desk, click, right, listener)
+            return answers[-1]
+
+        return doing, work
+
+    def _should(self, doing: Doing, shown: Shown, *, dismisses: bool) -> str:
+        """The answer to a click that nothing befalls."""
+        now = self.world.time.now()
+        if not doing.allowed:
+            return "denied"
+        if doing.channel != shown.channel and not dismisses:
+            return "NotClaimed: another channel"
+        if not shown.is_open or now > shown.expires[1]:
+            return "NotClaimed"
+        if now > shown.expires[0] - 1:
+            return ""  # it may expire on the way
+        if dismisses:
+            return "Proposal"
+        own = self.world.judge.second_person and doing.actor == shown.asked_by
+        return "NeedsSecondPerson" if own else "Conclusion"
+
+    @rule(number=newest, presses=presses)
+    def clicks(self, number: int, presses: tuple[Press, ...]) -> None:
+        """One click, or several at once: double clicks, redeliveries, people, replicas.
+
+        The button may be old.
+        """
+
+        async def click() -> None:
+            if shown := self._preview(number):
+                if len(presses) == 1:
+                    await self._clicks(shown, presses[0])
+                else:
+                    await self._click_at_once(shown, presses)
+
+        self.run(click())
+
+    async def _clicks(self, shown: Shown, press: Press) -> None:
+        doing, work = self._press(shown, press)
+        doing.fate = press.fate
+        await self.world.perform(doing, work)
+        await self._follow_up(doing)
+
+    async def _click_at_once(self, shown: Shown, presses: tuple[Press, ...]) -> None:
+        world, racing = self.world, []
+        for press in presses:
+            doing, work = self._press(shown, press)
+            doing.calm, doing.background = False, True
+            await world.perform(doing, work)
+            racing.append(doing)
+        for doing in racing:
+            doing.background = False
+            await doing.until_it_rests()
+            await self._follow_up(doing)
+        done = [doing for doing in racing if isinstance(doing.answer, Conclusion)]
+        if len(done) > 1:
+            world.judge.wrong(f"kill {shown.id} is concluded by {len(done)} clicks")
+
+    async def _follow_up(self, doing: Doing) -> None:
+        """Where it is not yet known what became of a target, the bot looks again by itself."""
+        open_ends = {Outcome.UNKNOWN, Outcome.STILL_RUNNING}
+        conclusion = doing.answer
+        for replica in self.world.replicas:
+            if (
+                replica.life is doing.life
+                and isinstance(conclusion, Conclusion)
+                and conclusion.counts.keys() & open_ends
+            ):
+                again = Doing(replica.life, name="follow up", background=True)
+                again.calm = replica.life.has_ledger
+                work = functools.partial(replica.operations.follow_up, conclusion)
+                await self.world.perform(again, work)
+
+    # --- processes and time -----------------------------------------------------------------
+
+    @rule(what=st.sampled_from(EVENTS), number=numbers)
+    def it_happens(self, what: str, number: int) -> None:
+        self.run(self._it_happens(what, number))
+
+    async def _it_happens(self, what: str, number: int) -> None:
+        world = self.world
+        match what:
+            case "a second passes":
+                await world.time.skip(1)
+            case "the deadline passes":
+                await world.time.skip(SIGNAL_WINDOW.total_seconds() + 1)
+            case "a lease passes":
+                await world.time.skip(LEASE.total_seconds() + 1)
+            case "a minute passes":
+                await world.time.skip(CONFIRM_TTL.total_seconds() + 1)
+            case "Ben goes off duty":
+                await world.duty(on=False)
+            case "Ben goes on duty":
+                await world.duty(on=True)
+            case "a process dies":
+                await world.die(number % REPLICAS)
+            case "a ledger is found again":
+                for replica in world.replicas:
+                    replica.life.has_ledger = True
+            case "what was adrift arrives" if world.adrift:
+                await world.arrives()
+            case "all backends wake":
+                for victim in world.judge.victims:
+                    world.wake(victim)
+            case _:
+                held = [w for w in world.judge.works if w.under_way and not w.background]
+                if held:
+                    await world.go_on(held[number % len(held)])
+
+    @rule(process=processes, fate=of_a_recovery)
+    def recovers(self, process: int, fate: Fate | None) -> None:
+        async def recover() -> None:
+            await self.world.recover(self.world.process(process), fate)
+
+        self.run(recover())
+
+
+HUNTING = settings.get_current_profile_name() == "hunt"
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """Thousands of warnings are to be expected."""
+    before = structlog.get_config()
+    level = structlog.make_filtering_bound_logger(logging.CRITICAL)
+    structlog.configure(wrapper_class=level)
+    yield
+    structlog.configure(**before)
+
+
+@pytest.mark.parametrize(("kind", "examples"), [("sqlite", 60), ("postgresql", 20)])
+def test_nothing_dies_that_no_authorized_person_confirmed(
+    kind: Kind, examples: int, tmp_path: Path, quiet: None
+) -> None:
+    budget = settings(
+        max_examples=settings().max_examples if HUNTING else examples,
+        stateful_step_count=settings().stateful_step_count if HUNTING else 40,
+        suppress_health_check=list(HealthCheck),
+    )
+    loop = asyncio.new_event_loop()
+    world = World(kind, tmp_path)
+    try:
+        loop.run_until_complete(world.open())
+        machine = type("AnyOrder", (AnyOrder,), {"world": world, "loop": loop})
+        run_state_machine_as_test(machine, settings=budget)
+    finally:
+        loop.run_until_complete(world.close())
+        loop.close()
+    if HUNTING:
+        print(*sorted(world.tally.items()), sep="\n")  # noqa: T201  what was met on the way
