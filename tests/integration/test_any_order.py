@@ -76,7 +76,8 @@ CAST = (
     ("vip", "etl", "begins"),
     ("batch", "etl", "begins"),
     ("batch", "psql", "runs"),
-    ("batch", "psql", "commits and begins within a message"),
+    ("batch", "psql", "reads twice in a message"),
+    ("web", "psql", "writes twice in a message"),
 )
 
 EVENTS = (
@@ -105,7 +106,8 @@ DEEDS = (
     "commits and begins",
     "writes",
     "runs",
-    "commits and begins within a message",
+    "reads twice in a message",
+    "writes twice in a message",
     "calls itself a backup",
     "calls itself a client",
     "is stunned",
@@ -313,8 +315,10 @@ class AnyOrder(RuleBasedStateMachine):
                     victim.write(wanted)
             case "runs":
                 await victim.run(world.eyes)
-            case "commits and begins within a message" if victim.transaction is None:
-                await victim.send_two_transactions(world.holder, world.eyes)
+            case "reads twice in a message" if victim.transaction is None:
+                await victim.send_two_transactions(world.holder, world.eyes, writes=False)
+            case "writes twice in a message" if victim.transaction is None:
+                await victim.send_two_transactions(world.holder, world.eyes, writes=True)
             case "calls itself a backup" if victim.transaction is None:
                 await victim.rename("backup of the night")
             case "calls itself a client" if victim.transaction is None:
@@ -497,7 +501,7 @@ class AnyOrder(RuleBasedStateMachine):
             async def listener(desk: Desk, click: Click, _: Admitted) -> None:
                 operations = desk.operations
                 answers.append(
-                    await operations.dismiss(click.actor, shown.id)
+                    await operations.dismiss(click.actor, click.channel_id, shown.id)
                     if dismisses
                     else await operations.confirm(
                         click.actor, click.channel_id, shown.id, action=doing.action
@@ -505,7 +509,7 @@ class AnyOrder(RuleBasedStateMachine):
                 )
 
             right, _ = actions.LISTENERS[press.what]
-            await actions._authorized(replica.desk, click, right, listener)
+            await actions._authorized(replica.desk, click, right=right, listener=listener)
             return answers[-1]
 
         return doing, work
@@ -515,7 +519,7 @@ class AnyOrder(RuleBasedStateMachine):
         now = self.world.time.now()
         if not doing.allowed:
             return "denied"
-        if doing.channel != shown.channel and not dismisses:
+        if doing.channel != shown.channel:
             return "NotClaimed: another channel"
         if not shown.is_open or now > shown.expires[1]:
             return "NotClaimed"

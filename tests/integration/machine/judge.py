@@ -211,7 +211,7 @@ class Judge:
         if cancels and (frozen.message is None or victim.message is not frozen.message):
             return False, Outcome.ALREADY_FINISHED
         right: Maybe = True
-        if shown.basis is Basis.PID:
+        if shown.basis is Basis.PID and not cancels:
             right = victim.transaction is frozen.transaction
         elif shown.basis is Basis.FILTER:
             right = shown.holds(victim, shown.cutoff, now)
@@ -219,7 +219,7 @@ class Judge:
         never = late or shown.claimed_by is not doing or victim.usename == SUPERUSER
         if right is not True:
             becomes = Outcome.CHANGED if shown.basis is Basis.PID else Outcome.NO_LONGER_MATCHES
-            return False if never else right, Outcome.ALREADY_FINISHED if cancels else becomes
+            return False if never else right, becomes
         if never:
             return False, Outcome.INTERRUPTED if late else Outcome.NOT_PERMITTED
         return True, Outcome.CANCELLED if cancels else Outcome.TERMINATED
@@ -276,6 +276,7 @@ class Judge:
         by = shown.claimed_by
         if shown.owner == by.life.owner and by.life.runs and by.under_way and by.keeps_its_lease:
             self.wrong(f"kill {kill_id} is taken from {shown.owner}, which is at work on it")
+        cast("Doing", WORK.get()).taken.add(kill_id)
         self._lease(shown, owner, began)
         self._tally["taken over"] += 1
 
@@ -301,6 +302,7 @@ class Judge:
         """Something was learned after the outcome: is it so?"""
         shown = self._shown(kill_id)
         assert shown is not None
+        shown.amended = True
         for result in amendments:
             says_gone = result.outcome is Outcome.TERMINATED or "gone now" in result.detail
             victim = shown.targets[result.id].victim
@@ -411,8 +413,11 @@ class Judge:
         if shown is None or shown.claimed_by is None:
             self.wrong(f"kill {conclusion.proposal.id} is recovered, and nobody has claimed it")
             return
-        left_behind = any("while it was at work" in r.detail for r in conclusion.results)
-        if shown.claimed_by.life is doing.life and not left_behind:
+        if shown.id not in doing.taken:
+            # Its own, which could not be written then: now it says what the ledger has.
+            said = shown.said if not shown.amended else conclusion.results
+            if conclusion.recorded and conclusion.results != said:
+                self.wrong(f"kill {shown.id} says {conclusion.results}, and has {said}")
             self._tally["written late"] += 1
             return
         if {result.id for result in conclusion.results} != set(shown.targets):
@@ -505,9 +510,9 @@ class JudgedCluster:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cluster, name)
 
-    async def names(self) -> Names:
+    async def names(self, **how: bool) -> Names:
         began = time.time()
-        names = await self._cluster.names()
+        names = await self._cluster.names(**how)
         cast("Doing", WORK.get()).names_read = (began, time.time())
         return names
 

@@ -287,8 +287,11 @@ class Mortal:
             case What.WAITS:
                 # Its lease is renewed once it knows that it has one.
                 work.keeps_its_lease &= name != "claim"
-                work.held = asyncio.Event()
-                await work.held.wait()
+                held = work.held = asyncio.Event()
+                try:
+                    await held.wait()
+                finally:
+                    work.held = None  # the bot may have given it up
             case What.NO_LEDGER:
                 self._life.lose_the_ledger()
             case What.CUT:

@@ -64,6 +64,7 @@ class Shown:
     lease: Span = (0.0, 0.0)
     owner: str = ""
     said: tuple[Result, ...] | None = None
+    amended: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -108,6 +109,7 @@ class Doing(Work):
     kept: Span = (0.0, 0.0)
     seen: dict[Victim, tuple[Frozen, Maybe]] = field(default_factory=dict)
     shots: dict[BackendId, Shot] = field(default_factory=dict)
+    taken: set[int] = field(default_factory=set)  # kills that it took over
 
 
 class Eyes:

@@ -140,18 +140,16 @@ class Victim:
         if self.message is not None and self.transaction is None:
             self.transaction = Transaction((message.sent, time.time()), explicit=False)
 
-    async def send_two_transactions(self, holder: Session, eyes: Asks) -> None:
-        """One message that begins, writes, commits, begins and writes; it waits in either.
+    async def send_two_transactions(self, holder: Session, eyes: Asks, *, writes: bool) -> None:
+        """One message that begins, commits and begins again; it waits in either transaction.
 
         PostgreSQL gives both the same `xact_start`: that of the message.
         """
         self.gates = [10 * self.pid, 10 * self.pid + 1]
         for gate in self.gates:
             await holder.execute(f"select pg_advisory_lock({gate})")
-        one, other = (
-            f"begin; select pg_current_xact_id(); select pg_advisory_xact_lock({gate})"
-            for gate in self.gates
-        )
+        work = "select pg_current_xact_id()" if writes else "select 1"
+        one, other = (f"begin; {work}; select pg_advisory_xact_lock({gate})" for gate in self.gates)
         message = self.send(one, "commit", other)
         await settled([self], eyes)
         if self.message is not None:

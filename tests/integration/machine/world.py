@@ -54,8 +54,8 @@ from tests.integration.machine.scene import (
     Shown,
 )
 from tests.integration.machine.victims import Session, Victim
+from tests.servers import postgres
 from workspace import Workspace
-from workspace.postgres import PostgresServer
 
 RULES = Rules(
     protected_roles=(("vi", ""),),
@@ -157,7 +157,7 @@ class World:
             # Nobody here waits in a circle, and a check would only move things.
             "deadlock_timeout": "60s",
         }
-        self._pg = await stack.enter_async_context(PostgresServer(settings=settings))
+        self._pg = await stack.enter_async_context(postgres(settings=settings))
         admin = await asyncpg.connect(self._pg.dsn())
         stack.callback(admin.terminate)
         for statement in SETUP.split(";"):
