@@ -151,10 +151,11 @@ class Looking(Parts):
         locks = locks.under_leaders(look.rows)
         waits, prepared = one_by_one(under_leaders(look.waits, look.rows), locks)
         branches = tree(waits)
+        redacted = _redacted(look)
         return Tree(
-            look=_redacted(look),
+            look=redacted,
             branches=branches,
-            rows={row.pid: row for row in _redacted(look).rows},
+            rows={row.pid: row for row in redacted.rows},
             locks=locks,
             prepared=prepared,
             barriers={pid: each for pid, each in barriers.items() if each is not None},

@@ -156,6 +156,7 @@ class Parts:
             task.add_done_callback(self._asked)
         await asyncio.wait(asked, timeout=RESOLVE_WITHIN)
         known: list[tuple[Cluster, Names]] = []
+        silent: list[ClusterError] = []
         troubles: list[ClusterError] = []
         for task, cluster in asked.items():
             trouble: ClusterError | None = None
@@ -173,9 +174,12 @@ class Parts:
                         trouble = ClusterRefused(cluster.name, _HIDDEN)
             last = cluster.last_names
             lacks = last is not None and last.databases and last.database_named(datname) is None
-            if trouble is not None and not lacks:
-                troubles.append(trouble)
-        return known, tuple(troubles)
+            if trouble is not None:
+                silent.append(trouble)
+                if not lacks:
+                    troubles.append(trouble)
+        # Where nobody answers, that is what there is to tell.
+        return known, tuple(troubles if known else silent)
 
     def _asked(self, task: "asyncio.Task[Names]") -> None:
         self._asking.discard(task)

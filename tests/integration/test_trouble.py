@@ -193,6 +193,16 @@ async def test_a_cluster_that_had_no_such_database_is_not_waited_for(
     assert isinstance(answer, Choice)
 
 
+async def test_where_nobody_answers_that_is_told_whatever_they_had(
+    both: Operations, silent: PostgresCluster
+) -> None:
+    """The only cluster is silent, and had no such database when it last spoke."""
+    silent._names = Names({}, {5: Database(5, "postgres", -1)}, datetime.now(UTC))
+    both._clusters = {"prod": silent}
+    with pytest.raises(ClusterError):
+        await both.look(ANA, "C1", SessionsRequest(target=Named(database="some_db")))
+
+
 async def test_a_slip_of_the_pen_is_told_though_a_cluster_does_not_answer(
     both: Operations,
 ) -> None:
