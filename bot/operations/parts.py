@@ -28,7 +28,7 @@ ANSWER_WITHIN = 4.5
 With the way to Slack the answer stands within 5 s."""
 
 NOTE_WITHIN = 2.0
-"""Seconds that an answer waits for the ledger to note a look: it is no part of the answer."""
+"""Seconds that an answer waits for the ledger to note a look, or a refusal: it is no part of it."""
 
 RESOLVE_WITHIN = 2.0
 """Seconds that a cluster has to say whether it has a database that was named without one."""

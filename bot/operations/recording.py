@@ -8,7 +8,7 @@ from bot.answers import History, NotClaimed
 from bot.errors import LedgerError
 from bot.grammar import Field, HistoryRequest, Match
 from bot.kills import Actor, Proposal
-from bot.operations.parts import Parts, closed
+from bot.operations.parts import NOTE_WITHIN, Parts, closed
 from bot.policy import Glob
 from bot.ports import Entry, HistoryFilter
 
@@ -61,8 +61,9 @@ class Recording(Parts):
         `what` comes from outside: of a long one the head is kept.
         """
         try:
-            await self._ledger.refused(actor, channel_id, what[:REFUSED_MOST], why)
-        except LedgerError:
+            async with asyncio.timeout(NOTE_WITHIN):
+                await self._ledger.refused(actor, channel_id, what[:REFUSED_MOST], why)
+        except (LedgerError, TimeoutError):
             log.warning("refusal.not_recorded", user=actor.user_id, exc_info=True)
             return False
         return True

@@ -38,6 +38,9 @@ log = structlog.get_logger(__name__)
 PROGRESS_AFTER = 1.0
 """Seconds after which a kill that still goes on says so in its message."""
 
+PROGRESS_WITHIN = 2.0
+"""Seconds that the ledger has to say so: the outcome may be there already."""
+
 
 async def sessions(
     desk: Desk, command: Command, request: SessionsRequest, admitted: Admitted
@@ -151,6 +154,7 @@ async def confirmed(
     desk: Desk, click: Click, proposal_id: int, *, action: Action = Action.TERMINATE
 ) -> None:
     """Carry out what a preview showed; its message becomes the outcome."""
+    structlog.contextvars.bind_contextvars(kill=proposal_id)
     work = asyncio.ensure_future(
         desk.operations.confirm(click.actor, click.channel_id, proposal_id, action=action)
     )
@@ -159,6 +163,8 @@ async def confirmed(
         if not done:
             await _show_progress(desk, click, proposal_id)
         answer = await work
+    except LedgerError:
+        raise  # nothing was signalled, and what is on record can't be asked for
     except BotError:
         await _show_conclusion(desk, click, proposal_id)
         raise
@@ -195,20 +201,24 @@ async def _show_conclusion(desk: Desk, click: Click, proposal_id: int) -> None:
 
 
 async def _show_progress(desk: Desk, click: Click, proposal_id: int) -> None:
-    """A courtesy: no failure of it may touch the kill that goes on."""
+    """A courtesy: no failure of it may touch the kill that goes on, or hold its outcome up."""
     try:
-        entry = await desk.operations.entry(proposal_id)
-    except LedgerError:
+        async with asyncio.timeout(PROGRESS_WITHIN):
+            entry = await desk.operations.entry(proposal_id)
+    except (LedgerError, TimeoutError):
         log.warning("kill.progress_not_shown", kill=proposal_id, exc_info=True)
         return
     if entry is None:
         return
     claimed = entry.proposal.state is State.CLAIMED
     if claimed and entry.proposal.confirmed_by == click.actor:
-        # Only this click's claim shows: a later one must not take an outcome's place.
+        # Only this click's claim shows: a later one must not take an outcome's place. For the
+        # same reason it is waited for once it is on its way.
         follow(entry.proposal)
         working = kill_view.working(entry.proposal)
-        await desk.delivery.update(_place(click), working, response_url=click.response_url)
+        await desk.delivery.update(
+            _place(click), working, response_url=click.response_url, at_any_cost=False
+        )
 
 
 async def concluded(desk: Desk, click: Click, conclusion: Conclusion) -> None:

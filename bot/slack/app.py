@@ -29,6 +29,9 @@ log = structlog.get_logger(__name__)
 RECOVER_EVERY = 5.0
 DRAIN_WITHIN = 10.0
 CLOSE_WITHIN = 2.0
+CALL_TIMEOUT = 10
+"""Seconds for one call of the Web API: then the answer goes another way."""
+
 START_TIMEOUT = 20.0
 
 
@@ -111,6 +114,7 @@ class SlackService:
             token=token,
             base_url=self._settings.api_url,
             session=session,
+            timeout=CALL_TIMEOUT,
             # A post is never sent again after a lost connection: it might stand twice.
             retry_handlers=[ShortRateLimits(max_retry_count=2)],
         )

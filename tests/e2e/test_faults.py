@@ -1,10 +1,19 @@
 """Slack at its worst: what is asked is still answered."""
 
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import asyncpg
 import pytest
 
 from tests.e2e.conftest import Bot
+from tests.e2e.test_clicks import dead
 from tests.integration.conftest import Sessions
 from workspace import Person, Workspace
+from workspace.state import Message
 
 LONG = 40.0
 
@@ -106,3 +115,148 @@ async def test_a_long_rate_limit_is_not_waited_out(
     slack.faults.rate_limit("chat.postMessage", times=100, retry_after=60)
     await ana.command("/pg-sessions some_db", channel="incidents")
     await vera.sees("some_db on main", channel="incidents")
+
+
+@ON_THE_SOCKET
+async def test_a_rate_limit_is_waited_out_whichever_way_the_answer_takes(
+    bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
+) -> None:
+    """The same table comes after the wait, by chat.update and by the response_url."""
+    await sessions.open("batch", app="limited")
+    slack.faults.rate_limit("response_url", retry_after=1)
+    answer = await ana.command("/pg-sessions some_db private", channel="incidents")
+    assert "table" in {block["type"] for block in answer.blocks}
+    assert [call.status for call in slack.calls("response_url")] == [429, 200]
+
+    preview = await ana.command("/pg-kill app=limited", channel="incidents")
+    slack.faults.rate_limit("chat.update", retry_after=1)
+    await ana.click("Terminate 1 session")
+    outcome = await ana.sees("Terminated 1 of 1 on main")
+    assert outcome.ts == preview.ts
+    assert [call.status for call in slack.calls("chat.update")][:2] == [429, 200]
+    assert len(slack.calls("response_url")) == 2
+
+
+def answers(slack: Workspace, words: str) -> list[Message]:
+    """What of the bot's stands in the channel with these words."""
+    return [each for each in slack.messages("incidents") if words in each.text]
+
+
+@ON_THE_SOCKET
+async def test_what_failed_by_every_way_is_tried_again_and_stands_once(
+    bot: Bot, slack: Workspace, ana: Person, vera: Person, sessions: Sessions
+) -> None:
+    await sessions.open("batch", app="stubborn slack")
+    slack.faults.drop("chat.postMessage")
+    slack.faults.fail("response_url")
+    await ana.command('/pg-kill app="stubborn slack"', channel="incidents")
+    await vera.sees("Terminate 1 session on main?", channel="incidents")
+    assert len(answers(slack, "Terminate 1 session on main?")) == 1
+
+    # Slack did it and the answer was lost: what replaces a message may be sent again.
+    slack.faults.drop("chat.update", after=True)
+    slack.faults.drop("response_url")
+    slack.faults.fail("chat.update", status=500)
+    await ana.click("Terminate 1 session")
+    await vera.sees("Terminated 1 of 1 on main")
+    await ana.command("/pg-sessions some_db private", channel="incidents")
+    assert len(answers(slack, "Terminated 1 of 1 on main")) == 1
+    assert answers(slack, "Terminate 1 session on main?") == []
+
+    slack.faults.fail("response_url", status=500, times=2)
+    answer = await ana.command("/pg-sessions other_db private", channel="incidents")
+    assert answer.receiver == ana.id
+
+
+@contextmanager
+def stopped(victim: asyncpg.Connection) -> Iterator[None]:
+    """A process that stands still takes no signal: the kill is not over until it goes on."""
+    os.kill(victim.get_server_pid(), signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(victim.get_server_pid(), signal.SIGCONT)
+
+
+@ON_THE_SOCKET
+async def test_a_kill_goes_on_while_its_socket_is_refreshed_and_cut(
+    bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
+) -> None:
+    victim = await sessions.open("batch", app="cut")
+    await ana.command("/pg-kill app=cut", channel="incidents")
+    with stopped(victim):
+        await ana.click("Terminate 1 session")
+        await ana.sees("Terminating 1 session")
+        await slack.server.sockets.disconnect("refresh_requested")
+        await slack.connected(seconds=LONG)
+        slack.server.sockets.cut()
+    await ana.sees("Terminated 1 of 1 on main")
+    assert await dead(victim)
+    await slack.connected(seconds=LONG)
+    await ana.command("/pg-sessions some_db", channel="incidents", seconds=LONG)
+
+
+@ON_THE_SOCKET
+async def test_a_message_that_is_deleted_in_the_middle_of_a_kill_comes_anew_for_all(
+    bot: Bot, slack: Workspace, ana: Person, vera: Person, sessions: Sessions
+) -> None:
+    victim = await sessions.open("batch", app="deleted by a person")
+    preview = await ana.command('/pg-kill app="deleted by a person"', channel="incidents")
+    with stopped(victim):
+        await ana.click("Terminate 1 session")
+        await ana.sees("Terminating 1 session")
+        slack.state.delete(preview)
+    outcome = await vera.sees("Terminated 1 of 1 on main", channel="incidents")
+    assert outcome.ts != preview.ts
+
+
+@ON_THE_SOCKET
+async def test_in_a_private_channel_without_the_bot_everything_comes_by_the_response_url(
+    start: Callable, slack: Workspace, ana: Person, sessions: Sessions
+) -> None:
+    """It was allowed by its id, since Slack says nothing of it. A url has five uses."""
+    victim = await sessions.open("some_user", app="secret")
+    await start(ALLOWED_CHANNELS=slack.channel("secret").id)
+    await ana.command("/pg-kill app=secret", channel="secret")
+    with stopped(victim):
+        await ana.click("Terminate 1 session")
+        await ana.sees("Terminating 1 session")
+    await ana.sees("Terminated 1 of 1 on main", "10 s later", seconds=30)
+    assert len([m for m in slack.messages("secret") if "on main" in m.text]) == 1
+    assert {call.status for call in slack.calls("response_url")} == {200}
+
+
+@ON_THE_SOCKET
+async def test_where_a_response_url_has_expired_the_answer_comes_by_the_other_way(
+    bot: Bot, slack: Workspace, ana: Person, vera: Person, sessions: Sessions
+) -> None:
+    await sessions.open("batch", app="expired")
+    slack.faults.fail("response_url", status=404, times=1000)
+    answer = await ana.command("/pg-sessions some_db private", channel="incidents")
+    assert answer.receiver == ana.id
+    assert len(slack.calls("response_url")) == 1  # no second shape: it is closed
+
+    preview = await ana.command("/pg-kill app=expired", channel="incidents")
+    slack.faults.fail("chat.update", times=1000)
+    await ana.click("Terminate 1 session")
+    outcome = await vera.sees("Terminated 1 of 1 on main", channel="incidents")
+    assert outcome.ts != preview.ts
+
+
+@ON_THE_SOCKET
+async def test_an_outcome_that_can_not_be_delivered_is_in_the_log_and_in_the_ledger(
+    bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
+) -> None:
+    victim = await sessions.open("batch", app="unheard")
+    await ana.command("/pg-kill app=unheard", channel="incidents")
+    for way in ("chat.update", "chat.postMessage", "response_url"):
+        slack.faults.fail(way, times=1000)
+    await ana.click("Terminate 1 session")
+
+    said = json.loads(await bot.says("delivery.failed", within=30))
+
+    assert await dead(victim)
+    recorded = json.loads(await bot.run("history"))
+    assert (said["kill"], said["channel"]) == (recorded["kill"], slack.channel("incidents").id)
+    assert [each["outcome"] for each in recorded["targets"]] == ["terminated"]
+    assert recorded["state"] == "done"
