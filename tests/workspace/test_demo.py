@@ -86,9 +86,11 @@ class Demo:
 
     def _command(self, pid: str) -> str:
         try:
-            if f"TMPDIR={self.temp}\0" not in Path(f"/proc/{pid}/environ").read_text():
+            # PostgreSQL writes its title over both, so they may be any bytes.
+            environ = Path(f"/proc/{pid}/environ").read_bytes()
+            if os.fsencode(f"TMPDIR={self.temp}\0") not in environ:
                 return ""
-            return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+            return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).replace("\0", " ")
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             return ""
 
