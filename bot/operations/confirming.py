@@ -57,8 +57,12 @@ class Confirming(Parts):
         proposal_id: int,
         *,
         action: Action = Action.TERMINATE,
+        message_ts: str = "",
     ) -> Confirmed:
         """Do what a preview showed, to exactly what it showed; the click is authorized.
+
+        `message_ts` is where it was clicked: kept for a preview of which that is not known
+        yet, so that whoever concludes the kill can amend its message.
 
         To cancel is another thing to do to the same targets: those that ran a query are
         asked to end that very query.
@@ -89,6 +93,8 @@ class Confirming(Parts):
             before = await cluster.look((), names=names, limit=0, urgent=True)
         guards = await self._guards(cluster, replace(proposal, action=action), before)
 
+        if message_ts and not proposal.message_ts:
+            await self._ledger.posted(proposal_id, message_ts)
         claimed = await self._ledger.claim(proposal_id, actor, self._owner, LEASE, action=action)
         if claimed is None:
             entry = await self._ledger.get(proposal_id)

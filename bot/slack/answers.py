@@ -156,12 +156,18 @@ async def confirmed(
     """Carry out what a preview showed; its message becomes the outcome."""
     structlog.contextvars.bind_contextvars(kill=proposal_id)
     work = asyncio.ensure_future(
-        desk.operations.confirm(click.actor, click.channel_id, proposal_id, action=action)
+        desk.operations.confirm(
+            click.actor,
+            click.channel_id,
+            proposal_id,
+            action=action,
+            message_ts=click.message_ts,
+        )
     )
     try:
-        done, _ = await asyncio.wait({work}, timeout=PROGRESS_AFTER)
-        if not done:
-            await _show_progress(desk, click, proposal_id)
+        shown = False
+        while not (await asyncio.wait({work}, timeout=None if shown else PROGRESS_AFTER))[0]:
+            shown = await _show_progress(desk, click, proposal_id)
         answer = await work
     except LedgerError:
         raise  # nothing was signalled, and what is on record can't be asked for
@@ -169,9 +175,11 @@ async def confirmed(
         await _show_conclusion(desk, click, proposal_id)
         raise
     finally:
-        # Told to stop, it still writes down what it knows.
-        work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
+        if not work.done():
+            # Told to stop, it still writes down what it knows, and says so.
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            await _show_conclusion(desk, click, proposal_id)
     match answer:
         case Conclusion():
             await concluded(desk, click, answer)
@@ -200,25 +208,31 @@ async def _show_conclusion(desk: Desk, click: Click, proposal_id: int) -> None:
             await desk.delivery.update(_place(click), message, response_url=click.response_url)
 
 
-async def _show_progress(desk: Desk, click: Click, proposal_id: int) -> None:
-    """A courtesy: no failure of it may touch the kill that goes on, or hold its outcome up."""
+async def _show_progress(desk: Desk, click: Click, proposal_id: int) -> bool:
+    """Say that a kill is under way; whether it was, or can't be said.
+
+    A courtesy: no failure of it may touch the kill that goes on, or hold its outcome up.
+    """
     try:
         async with asyncio.timeout(PROGRESS_WITHIN):
             entry = await desk.operations.entry(proposal_id)
-    except (LedgerError, TimeoutError):
-        log.warning("kill.progress_not_shown", kill=proposal_id, exc_info=True)
-        return
-    if entry is None:
-        return
-    claimed = entry.proposal.state is State.CLAIMED
-    if claimed and entry.proposal.confirmed_by == click.actor:
-        # Only this click's claim shows: a later one must not take an outcome's place. For the
-        # same reason it is waited for once it is on its way.
+        if entry is None:
+            return True
+        claimed = entry.proposal.state is State.CLAIMED
+        if not (claimed and entry.proposal.confirmed_by == click.actor):
+            # Only this click's claim shows: a later one must not take an outcome's place.
+            return False
         follow(entry.proposal)
         working = kill_view.working(entry.proposal)
+        # Not given up once it is on its way: it must not come after the outcome.
         await desk.delivery.update(
             _place(click), working, response_url=click.response_url, at_any_cost=False
         )
+    except (LedgerError, TimeoutError):
+        log.warning("kill.progress_not_shown", kill=proposal_id, exc_info=True)
+    except Exception:
+        log.exception("kill.progress_failed", kill=proposal_id)
+    return True
 
 
 async def concluded(desk: Desk, click: Click, conclusion: Conclusion) -> None:

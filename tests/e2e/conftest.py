@@ -21,7 +21,7 @@ from workspace.postgres import PostgresServer
 
 ROOT = Path(__file__).parents[2]
 START_WITHIN = 30.0
-STOP_WITHIN = 20.0
+STOP_WITHIN = 30.0
 
 
 @dataclass
@@ -67,13 +67,13 @@ class Bot:
     async def ready(self) -> None:
         await self.says("bot.ready", within=START_WITHIN)
 
-    async def says(self, words: str, *, within: float = 15.0) -> str:
-        """Wait for a line of the log."""
+    async def says(self, words: str, *, within: float = 15.0, times: int = 1) -> str:
+        """Wait for a line of the log, or for so many."""
         async with asyncio.timeout(within):
             while True:
-                for line in self.lines:
-                    if words in line:
-                        return line
+                found = [line for line in self.lines if words in line]
+                if len(found) >= times:
+                    return found[-1]
                 if self.process is not None and self.process.returncode is not None:
                     raise AssertionError(f"the bot ended: {self.output}")
                 await asyncio.sleep(0.02)

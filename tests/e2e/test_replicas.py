@@ -228,6 +228,8 @@ async def test_what_a_replica_claimed_and_did_not_signal_is_not_signalled_by_ano
         through = {"DATABASE_URL": proxy.dsn(user=BOT), "LEDGER_URL": ledger_url}
         replicas = [await start(**through) for _ in range(2)]
         await slack.connected(2)
+        for bot in replicas:
+            await bot.says("cluster.connected", times=4)  # each tries the statement as it begins
         await ana.command("/pg-kill app=spared", channel="incidents")
         hold = proxy.hold(b"pg_terminate_backend")
         await ana.click("Terminate 1 session")

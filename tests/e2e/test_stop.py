@@ -1,0 +1,204 @@
+"""How a bot ends: told to, or killed at the worst moment of a kill."""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+import asyncpg
+import pytest
+
+from tests.e2e.conftest import Bot
+from tests.e2e.test_clicks import dead
+from tests.e2e.test_faults import stopped
+from tests.e2e.test_replicas import TAKEN_OVER_WITHIN, Ledger
+from tests.integration.conftest import BOT, Sessions
+from tests.proxy import Hold, Proxy
+from workspace import Person, Workspace
+from workspace.people import PATIENCE
+from workspace.postgres import PostgresServer
+from workspace.state import Message
+
+MODES = ("socket",)  # the end is the same to both, but for the acknowledgements by the socket
+
+SIGNAL = b"pg_terminate_backend"
+CLAIM = b"confirmed_action="
+OUTCOME = b"took="
+
+
+async def test_told_to_stop_it_takes_no_more_and_finishes_what_is_under_way(
+    bot: Bot, slack: Workspace, ana: Person, ben: Person, vera: Person, sessions: Sessions
+) -> None:
+    """Told twice, even: a kill that is watched, one just clicked, and a slow look."""
+    watched = await sessions.open("batch", app="watched to its end")
+    clicked = await sessions.open("batch", app="clicked last")
+    first = await ana.command('/pg-kill app="watched to its end"', channel="incidents")
+    second = await ben.command('/pg-kill app="clicked last"', channel="incidents")
+    with stopped(watched):
+        await ana.click("Terminate 1 session", in_message=first)
+        await ana.sees("Terminating 1 session")
+        slack.faults.slow("chat.postMessage", seconds=2)
+        await vera.command("/pg-sessions some_db", channel="incidents", wait=False)
+        await ben.click("Terminate 1 session", in_message=second)
+
+        assert bot.process is not None
+        bot.process.send_signal(signal.SIGTERM)
+        await bot.says("bot.stopping")
+        async with asyncio.timeout(10):
+            while len(slack.server.sockets):
+                await asyncio.sleep(0.01)
+        await vera.command("/pg-sessions other_db", channel="incidents", wait=False)
+        bot.process.send_signal(signal.SIGTERM)
+
+    assert await bot.ended() == 0
+    await vera.sees('failed with the error "dispatch_failed"')
+    await vera.sees("some_db on main")
+    assert vera.does_not_see("other_db on main")
+    await becomes(slack, ana, first, "Terminated 1 of 1 on main")
+    await becomes(slack, ana, second, "Terminated 1 of 1 on main")
+    assert await dead(watched)
+    assert await dead(clicked)
+    recorded = [json.loads(line) for line in (await bot.run("history")).splitlines()]
+    assert [kill["state"] for kill in recorded] == ["done", "done"]
+    assert "bot.stopped" in bot.output
+    assert "Traceback" not in bot.output
+
+
+async def test_what_it_can_not_finish_is_recorded_and_shown_as_interrupted(
+    start: Callable, server: PostgresServer, ana: Person, sessions: Sessions
+) -> None:
+    """Thirty signals over a slow network take longer than a bot that is told to stop has."""
+    for _ in range(30):
+        await sessions.open("web", app="thirty")
+    async with Proxy(server) as proxy:
+        bot: Bot = await start(DATABASE_URL=proxy.dsn(user=BOT))
+        await ana.command("/pg-kill app=thirty", channel="incidents")
+        proxy.delay = 0.3
+        await ana.click("Terminate 30 sessions")
+        await bot.says("kill.claimed")
+        assert await bot.stop() == 0
+    await ana.sees("interrupted", "the bot stopped before it was known")
+    recorded = json.loads(await bot.run("history"))
+    assert recorded["state"] == "done"
+    assert {target["outcome"] for target in recorded["targets"]} == {"interrupted"}
+    assert {target["detail"] for target in recorded["targets"]} == {
+        "signalled, and not watched to its end",
+        "not signalled: its 5 s had passed",
+        "the bot stopped before it was known",
+    }
+
+
+@dataclass
+class Doomed:
+    """A bot behind two proxies, killed whenever one of them has seen enough, and its heirs."""
+
+    start: Callable
+    slack: Workspace
+    cluster: Proxy
+    book: Proxy
+    ledger: Ledger
+    environment: dict[str, str]
+    bots: list[Bot] = field(default_factory=list)
+
+    async def dies_at(self, hold: Hold, ana: Person, preview: Message, button: str) -> str:
+        """Click, kill the bot at that moment, start another; the state of the kill then."""
+        await ana.click(button, in_message=preview)
+        await hold.reached()
+        await self.bots[-1].stop(signal.SIGKILL)
+        hold.release()
+        state = (await self.ledger.last())["state"]
+        await self.lives()
+        return state
+
+    async def lives(self) -> None:
+        self.bots.append(await self.start(**self.environment))
+        await self.bots[-1].says("cluster.connected", times=4)
+
+
+@pytest.fixture
+async def doomed(
+    start: Callable, slack: Workspace, server: PostgresServer, ledger_url: str
+) -> AsyncIterator[Doomed]:
+    async with AsyncExitStack() as stack:
+        cluster = await stack.enter_async_context(Proxy(server))
+        book = await stack.enter_async_context(Proxy(server))
+        connection = await asyncpg.connect(ledger_url)
+        stack.push_async_callback(connection.close)
+        environment = {
+            "DATABASE_URL": cluster.dsn(user=BOT),
+            "LEDGER_URL": ledger_url.replace(f":{server.port}/", f":{book.port}/"),
+        }
+        one = Doomed(start, slack, cluster, book, Ledger(connection), environment)
+        await one.lives()
+        yield one
+
+
+async def becomes(slack: Workspace, person: Person, message: Message, *words: str) -> Message:
+    """Wait until that very message shows these words."""
+
+    def now() -> Message | None:
+        found = slack.state.message(message.channel, message.ts)
+        drawn = "" if found is None else person.text_of(found)
+        return found if all(word in drawn for word in words) else None
+
+    await slack.state.log.until(lambda: now() is not None, PATIENCE)
+    changed = now()
+    assert changed is not None, person.screen(message.channel)
+    return changed
+
+
+async def test_killed_at_any_moment_of_a_kill_no_intent_is_lost(
+    doomed: Doomed, slack: Workspace, ana: Person, sessions: Sessions
+) -> None:
+    """Before the claim, before the first signal, between two, before the outcome is kept."""
+
+    async def preview(app: str, victims: int) -> tuple[Message, list[asyncpg.Connection]]:
+        opened = [await sessions.open("batch", app=app) for _ in range(victims)]
+        words = f"Terminate {victims} session"
+        await ana.command(f'/pg-kill app="{app}"', channel="incidents")
+        return await ana.sees(words, app), opened
+
+    unclaimed, spared = await preview("before the claim", 1)
+    hold = doomed.book.hold(CLAIM)
+    assert await doomed.dies_at(hold, ana, unclaimed, "Terminate 1") == "proposed"
+
+    claimed, unsignalled = await preview("before the signal", 1)
+    hold = doomed.cluster.hold(SIGNAL)
+    assert await doomed.dies_at(hold, ana, claimed, "Terminate 1") == "claimed"
+
+    between, mixed = await preview("between two signals", 2)
+    hold = doomed.cluster.hold(b"signalled", answer=True)
+    assert await doomed.dies_at(hold, ana, between, "Terminate 2") == "claimed"
+
+    slack.faults.fail("chat.postMessage")  # where it stands is known from the click alone
+    unkept, gone = await preview("before the outcome", 1)
+    hold = doomed.book.hold(OUTCOME)
+    assert await doomed.dies_at(hold, ana, unkept, "Terminate 1") == "claimed"
+
+    async with asyncio.timeout(TAKEN_OVER_WITHIN):
+        while [kill["state"] for kill in await doomed.ledger.kills()].count("done") < 3:
+            await asyncio.sleep(0.1)
+    assert await doomed.ledger.outcomes() == [
+        (2, "interrupted"),
+        (3, "interrupted"),
+        (3, "interrupted"),
+        (4, "interrupted"),
+    ]
+    for message, words in (
+        (claimed, ("the session is still there",)),
+        (between, ("the session is still there", "the session is gone")),
+        (unkept, ("the session is gone",)),
+    ):
+        amended = await becomes(slack, ana, message, "interrupted", *words)
+        assert "actions" not in {block["type"] for block in amended.blocks}
+    assert not await dead(unsignalled[0])
+    assert sorted([await dead(one) for one in mixed]) == [False, True]
+    assert await dead(gone[0])
+
+    # What was not claimed was not touched, and can be claimed still.
+    assert not await dead(spared[0])
+    await ana.click("Terminate 1", in_message=unclaimed)
+    await ana.sees("Terminated 1 of 1 on main")
+    assert await dead(spared[0])
