@@ -65,7 +65,7 @@ log = structlog.get_logger(__name__)
 TIME_LIMIT = 4.0
 """Seconds for one call: a ledger that is silent is told of within 5 s, and nothing is signalled."""
 
-START_LIMIT = 10.0
+START_LIMIT = 5.0
 """Seconds for the steps to a newer schema, once, before the bot is there for anyone."""
 
 SIGNATURES_KEPT = timedelta(minutes=10)

@@ -28,7 +28,8 @@ log = structlog.get_logger(__name__)
 
 RECOVER_EVERY = 5.0
 DRAIN_WITHIN = 10.0
-CLOSE_WITHIN = 2.0
+DISCONNECT_WITHIN = 3.0
+SETTLE_WITHIN = 2.0
 CALL_TIMEOUT = 10
 """Seconds for one call of the Web API: then the answer goes another way."""
 
@@ -126,13 +127,13 @@ class SlackService:
     async def close(self) -> None:
         """Take no more work, finish what is under way within 10 s, disconnect."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_WITHIN):
+            async with asyncio.timeout(DISCONNECT_WITHIN):
                 await self._transport.close()
         ended = await self._tasks.drain(DRAIN_WITHIN)
         if ended:
             log.warning("slack.work_ended", tasks=ended)
         with suppress(LedgerError, TimeoutError):
-            async with asyncio.timeout(CLOSE_WITHIN):
+            async with asyncio.timeout(SETTLE_WITHIN):
                 await self._operations.settle()
         await self._stack.aclose()
 

@@ -28,6 +28,9 @@ PATH = "/slack/events"
 PING_EVERY = 5.0
 """Seconds between two looks at the socket: a lost one is found out about that soon."""
 
+ACK_WITHIN = 2.5
+"""Seconds that a socket stays open for what came in to be acknowledged; Slack gives three."""
+
 BODY_MOST = 2**20
 """Bytes of a request. A click brings its message along, whose blocks come to a tenth of it."""
 
@@ -59,6 +62,10 @@ class Transport(Protocol):
 class _Envelopes(AsyncSocketModeHandler):
     """Bolt's handler, for the envelopes that hold a command or a click."""
 
+    def __init__(self, app: AsyncApp, app_token: str) -> None:
+        super().__init__(app, app_token, ping_interval=PING_EVERY)
+        self.at_the_door: set[asyncio.Future[None]] = set()  # not acknowledged yet
+
     async def handle(  # type: ignore[override]
         self, client: SocketModeClient, req: SocketModeRequest
     ) -> None:
@@ -68,7 +75,13 @@ class _Envelopes(AsyncSocketModeHandler):
             log.info("slack.not_for_us", type=req.type)
             return
         req.payload = body
-        await super().handle(client, req)
+        acknowledged = asyncio.get_running_loop().create_future()
+        self.at_the_door.add(acknowledged)
+        try:
+            await super().handle(client, req)
+        finally:
+            self.at_the_door.discard(acknowledged)
+            acknowledged.set_result(None)
 
 
 class SocketMode:
@@ -76,12 +89,12 @@ class SocketMode:
 
     def __init__(self, app_token: str) -> None:
         self._app_token = app_token
-        self._handler: AsyncSocketModeHandler | None = None
+        self._handler: _Envelopes | None = None
         self._renewer: asyncio.Task[None] | None = None
 
     async def open(self, app: AsyncApp) -> None:
         """Connect. The token was tried before: with a bad one this would try for ever."""
-        self._handler = _Envelopes(app, self._app_token, ping_interval=PING_EVERY)
+        self._handler = _Envelopes(app, self._app_token)
         self._renewer = asyncio.create_task(self._renew(self._handler.client), name="socket-url")
         await self._handler.connect_async()  # type: ignore[no-untyped-call]
 
@@ -103,7 +116,9 @@ class SocketMode:
         return bool(await socket.is_connected())
 
     async def close(self) -> None:
-        """Close the socket."""
+        """Close the socket, once what came in is acknowledged: it goes by the same socket."""
+        if self._handler is not None and self._handler.at_the_door:
+            await asyncio.wait(self._handler.at_the_door, timeout=ACK_WITHIN)
         if self._renewer is not None:
             self._renewer.cancel()
         if self._handler is not None:

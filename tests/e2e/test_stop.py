@@ -31,7 +31,7 @@ OUTCOME = b"took="
 async def test_told_to_stop_it_takes_no_more_and_finishes_what_is_under_way(
     bot: Bot, slack: Workspace, ana: Person, ben: Person, vera: Person, sessions: Sessions
 ) -> None:
-    """Told twice, even: a kill that is watched, one just clicked, and a slow look."""
+    """Told twice, even: a kill that is watched, one just clicked, a command at the door."""
     watched = await sessions.open("batch", app="watched to its end")
     clicked = await sessions.open("batch", app="clicked last")
     first = await ana.command('/pg-kill app="watched to its end"', channel="incidents")
@@ -39,8 +39,9 @@ async def test_told_to_stop_it_takes_no_more_and_finishes_what_is_under_way(
     with stopped(watched):
         await ana.click("Terminate 1 session", in_message=first)
         await ana.sees("Terminating 1 session")
-        slack.faults.slow("chat.postMessage", seconds=2)
-        await vera.command("/pg-sessions some_db", channel="incidents", wait=False)
+        slack.faults.slow("conversations.info", seconds=1)
+        at_the_door = asyncio.ensure_future(vera.command("/pg-sessions some_db", "war-room"))
+        await slack.state.log.until(lambda: slack.faults.in_force() == [], PATIENCE)
         await ben.click("Terminate 1 session", in_message=second)
 
         assert bot.process is not None
@@ -54,7 +55,7 @@ async def test_told_to_stop_it_takes_no_more_and_finishes_what_is_under_way(
 
     assert await bot.ended() == 0
     await vera.sees('failed with the error "dispatch_failed"')
-    await vera.sees("some_db on main")
+    assert "some_db on main" in vera.text_of(await at_the_door)
     assert vera.does_not_see("other_db on main")
     await becomes(slack, ana, first, "Terminated 1 of 1 on main")
     await becomes(slack, ana, second, "Terminated 1 of 1 on main")

@@ -313,7 +313,7 @@ def test_a_probe_waits_longer_than_the_answer_may_take():
 def test_a_start_that_waits_for_slack_and_every_server_is_not_broken_off():
     probe = CONTAINER["startupProbe"]
     # Migrate, and open each held connection; all clusters at once; both tokens.
-    ledger = (1 + stores.PostgresStore.size) * sql.TIME_LIMIT
+    ledger = sql.START_LIMIT + stores.PostgresStore.size * sql.TIME_LIMIT
     longest = ledger + cluster.CONNECT_TIMEOUT + 2 * app.START_TIMEOUT
     assert probe["periodSeconds"] * probe["failureThreshold"] > longest
 
@@ -331,10 +331,10 @@ def test_there_is_time_for_the_drain():
     """The health port answers what it was asked, Slack's side drains, the ledger is told."""
     longest = (
         health.CHECK_TIMEOUT
-        + app.CLOSE_WITHIN
+        + app.DISCONNECT_WITHIN
         + app.DRAIN_WITHIN
         + tasks.LAST_WORDS
-        + app.CLOSE_WITHIN
+        + app.SETTLE_WITHIN
     )
     assert longest <= 20.0  # as the comments say
     assert POD["terminationGracePeriodSeconds"] >= longest + 5
