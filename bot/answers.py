@@ -201,6 +201,7 @@ def conclusion_of(entry: Entry) -> Conclusion:
         limits=entry.limits,
         waiting=entry.waiting,
         arrivals=entry.arrivals,
+        began_at=entry.began_at,
         concluded_at=entry.concluded_at,
         notes=entry.notes,
     )

@@ -30,6 +30,15 @@ GONE_WITHIN = timedelta(seconds=5)
 LEASE = timedelta(seconds=15)
 """How long a claim stands without being renewed before another process may take it."""
 
+SECOND_LOOK_AFTER = timedelta(seconds=10)
+"""From the outcome to the look at what became of those left open, and at who came back."""
+
+SECOND_LOOK_LEASE = timedelta(seconds=90)
+"""How long the second look is left to the process that concluded; it takes less."""
+
+SECOND_LOOK_UNTIL = timedelta(hours=1)
+"""After this nobody looks a second time: what is seen then says nothing of the kill."""
+
 
 class Action(StrEnum):
     """What is done to each target."""

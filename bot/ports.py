@@ -188,6 +188,7 @@ class Entry:
     results: tuple[Result, ...] = ()
     amendments: tuple[Result, ...] = ()
     notes: tuple[str, ...] = ()
+    began_at: datetime | None = None  # the cluster's clock, right before the claim
     concluded_at: datetime | None = None
     took: timedelta | None = None
     limits: tuple[tuple[Limit, Limit], ...] = ()
@@ -288,8 +289,18 @@ class Ledger(Protocol):
 
     async def amend(
         self, proposal_id: int, amendments: Iterable[Result], notes: Iterable[str]
-    ) -> None:
-        """Add what was learned after the outcome."""
+    ) -> bool:
+        """Record the second look, which may have found nothing; False where there was one."""
+
+    async def unfollowed(self, owner: str, *, working: Collection[int]) -> tuple[Entry, ...]:
+        """Take over, one guarded update each, the second looks that nobody is at work on.
+
+        Those are due, and whoever had concluded has stopped since. Not those of the owner's
+        own that it is still at work on.
+        """
+
+    async def leave(self, proposal_id: int, owner: str) -> None:
+        """Leave a second look to whoever lives."""
 
     async def dismiss(self, proposal_id: int, actor: Actor) -> bool:
         """Close an open proposal; False where it was not open."""

@@ -164,7 +164,13 @@ def since(backend_id: BackendId, proposal: Proposal, seen: Sighting) -> str:
     return f"the session is {'still there' if backend_id in seen.there else 'gone'}"
 
 
-def later(result: Result, seen: Sighting, proposal: Proposal) -> Result:
+def later_by(span: timedelta) -> str:
+    """How long after the outcome a second look was: `10 s later`, `3 min later`."""
+    seconds = int(span.total_seconds())
+    return f"{seconds} s later" if seconds < 120 else f"{seconds // 60} min later"
+
+
+def later(result: Result, seen: Sighting, proposal: Proposal, when: str) -> Result:
     """What a second look says of a target that was unknown or still running."""
     if seen.server != proposal.server:
         return Result(result.id, Outcome.UNKNOWN, f"looked at again: {ELSEWHERE}")
@@ -174,7 +180,7 @@ def later(result: Result, seen: Sighting, proposal: Proposal) -> Result:
         if _has_ended(found, proposal.action, target.seen.query_start):
             return Result(result.id, success(proposal.action), "seen at the second look")
         detail = _waits_on(found) if found is not None else ""
-        return Result(result.id, Outcome.STILL_RUNNING, f"{detail}, 10 s later too")
+        return Result(result.id, Outcome.STILL_RUNNING, f"{detail}, {when} too")
     detail = (
         "gone now; whether by this signal is not known"
         if found is None
@@ -183,23 +189,23 @@ def later(result: Result, seen: Sighting, proposal: Proposal) -> Result:
     return Result(result.id, Outcome.UNKNOWN, detail)
 
 
-def came_back(rolname: str, rows: list[Backend]) -> str:
+def came_back(rolname: str, rows: list[Backend], when: str) -> str:
     """The line on a role whose sessions are back; `rows` are the new ones."""
     pids = ", ".join(str(row.pid) for row in rows[:3]) + (", …" if len(rows) > 3 else "")
     sessions = "1 session" if len(rows) == 1 else f"{len(rows)} sessions"
     return (
-        f"10 s later: {rolname} is back with {sessions} (pid {pids}). "
+        f"{when}: {rolname} is back with {sessions} (pid {pids}). "
         "Stop the client, or use its pool's own switch, or it will go on coming."
     )
 
 
-def stayed_away(who: str, server: Server) -> str:
+def stayed_away(who: str, server: Server, when: str) -> str:
     """The line where nobody came back: whether what was freed is still free is looked at."""
     role, ordinary = server.role_limit(who), server.ordinary
     full = next((limit for limit in (role, ordinary) if limit and limit.reached), None)
     if full is not None:
         return (
-            f"10 s later: no new session of {who}, but {full.name} {full.used} of {full.limit}: "
+            f"{when}: no new session of {who}, but {full.name} {full.used} of {full.limit}: "
             "what was freed is taken."
         )
-    return f"10 s later: no new session of {who}; what was freed is still free."
+    return f"{when}: no new session of {who}; what was freed is still free."

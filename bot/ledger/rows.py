@@ -87,6 +87,7 @@ def conclusion_values(conclusion: Conclusion) -> Values:
         "waiting_before": before,
         "waiting_after": after,
         "arrivals": conclusion.arrivals,
+        "began_at": conclusion.began_at,
     }
 
 
@@ -120,6 +121,7 @@ def to_entry(  # noqa: PLR0913  an entry is put together from five tables
         results=tuple(_to_result(row) for row in outcomes),
         amendments=tuple(_to_result(row) for row in amendments),
         notes=tuple(row.note for row in notes),
+        began_at=kill.began_at,
         concluded_at=kill.concluded_at,
         took=kill.took,
         limits=tuple(

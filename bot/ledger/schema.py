@@ -1,7 +1,8 @@
 """The ledger's tables, and the steps that bring an older ledger up to them.
 
 Rows are only ever added or completed: a column that starts as NULL is filled once. The
-exceptions are `state`, `owner` and `lease_until` of a kill, which say who works on it now.
+exceptions are `state`, `owner` and `lease_until` of a kill, which say who works on it now:
+on what was confirmed, and then on the second look at what became of it.
 
 Instants are integer microseconds UTC, in columns of SQLite and PostgreSQL alike. What
 people filter by has a column; what is only ever read back as a whole is JSON text.
@@ -165,6 +166,9 @@ kills = Table(
     Column("arrivals", BigInteger),
     # Under which the log has what belongs to it. NULL: asked for before logs had it.
     Column("reference", Text),
+    # The cluster's clock right before the claim, and when the second look was recorded.
+    Column("began_at", Instant),
+    Column("followed_at", Instant),
 )
 
 targets = Table(
@@ -375,6 +379,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE signatures (signature TEXT PRIMARY KEY, at BIGINT NOT NULL)",
     ),
     ("ALTER TABLE kills ADD COLUMN reference TEXT",),
+    (
+        "ALTER TABLE kills ADD COLUMN began_at BIGINT",
+        "ALTER TABLE kills ADD COLUMN followed_at BIGINT",
+    ),
 )
 """One step for each version, in SQL that SQLite and PostgreSQL share; `{identity}` is theirs.
 

@@ -37,7 +37,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from bot.errors import LedgerError
-from bot.kills import Action, Actor, Conclusion, Draft, Proposal, Result, State
+from bot.kills import (
+    SECOND_LOOK_AFTER,
+    SECOND_LOOK_LEASE,
+    SECOND_LOOK_UNTIL,
+    Action,
+    Actor,
+    Conclusion,
+    Draft,
+    Proposal,
+    Result,
+    State,
+)
 from bot.ledger import schema
 from bot.ledger.rows import (
     conclusion_values,
@@ -216,28 +227,33 @@ class SqlLedger:
             kills.c.lease_until <= self._store.clock,
         )
         async with self._transaction(self._writer) as connection:
-            candidates = await connection.scalars(
-                select(kills.c.id).where(*has_lapsed).order_by(kills.c.id)
-            )
-            taken = [
-                kill_id
-                for kill_id in candidates.all()
-                if await _changed(
-                    connection,
-                    _kill(kill_id, *has_lapsed).values(
-                        owner=owner, lease_until=self._store.after(lease)
-                    ),
-                )
-            ]
-            return tuple([proposal async for proposal in self._proposals(connection, taken)])
+            taken = await self._take_over(connection, has_lapsed, owner, lease)
+            return tuple([entry.proposal async for entry in self._understood(connection, taken)])
 
-    async def _proposals(
+    async def _take_over(
+        self,
+        connection: AsyncConnection,
+        conditions: tuple[ColumnElement[bool], ...],
+        owner: str,
+        lease: timedelta,
+    ) -> list[int]:
+        candidates = await connection.scalars(
+            select(kills.c.id).where(*conditions).order_by(kills.c.id)
+        )
+        mine = {"owner": owner, "lease_until": self._store.after(lease)}
+        return [
+            kill_id
+            for kill_id in candidates.all()
+            if await _changed(connection, _kill(kill_id, *conditions).values(**mine))
+        ]
+
+    async def _understood(
         self, connection: AsyncConnection, ids: Iterable[int]
-    ) -> AsyncIterator[Proposal]:
-        """These proposals; one that another version wrote is left, so that it holds up none."""
+    ) -> AsyncIterator[Entry]:
+        """These entries; one that another version wrote is left, so that it holds up none."""
         for kill_id in ids:
             try:
-                yield (await self._entry(connection, kill_id)).proposal
+                yield await self._entry(connection, kill_id)
             except ValueError:
                 log.exception("ledger.not_understood", kill=kill_id)
 
@@ -249,7 +265,10 @@ class SqlLedger:
         """
         kill_id = conclusion.proposal.id
         end = _kill(kill_id, kills.c.state == State.CLAIMED, kills.c.owner == owner).values(
-            **conclusion_values(conclusion), state=State.DONE, concluded_at=self._store.clock
+            **conclusion_values(conclusion),
+            state=State.DONE,
+            concluded_at=self._store.clock,
+            lease_until=self._store.after(SECOND_LOOK_LEASE),
         )
         async with self._transaction(self._writer) as connection:
             if not await _changed(connection, end):
@@ -268,16 +287,40 @@ class SqlLedger:
 
     async def amend(
         self, proposal_id: int, amendments: Iterable[Result], notes: Iterable[str]
-    ) -> None:
-        """Add what was learned after the outcome.
+    ) -> bool:
+        """Record the second look, which may have found nothing; False where there was one.
 
         Raises `LedgerError` for what is no target of that kill.
         """
+        followed = _kill(proposal_id, kills.c.followed_at.is_(None))
         async with self._transaction(self._writer) as connection:
+            if not await _changed(connection, followed.values(followed_at=self._store.clock)):
+                return False
             now = await self._now(connection)
             results = result_values(proposal_id, amendments)
             await _insert(connection, schema.amendments, [r | {"at": now} for r in results])
             await self._annotate(connection, proposal_id, notes)
+        return True
+
+    async def unfollowed(self, owner: str, *, working: Collection[int]) -> tuple[Entry, ...]:
+        """Take over, one guarded update each, the second looks that nobody is at work on."""
+        is_due = (
+            kills.c.state == State.DONE,
+            kills.c.followed_at.is_(None),
+            kills.c.concluded_at <= self._store.after(-SECOND_LOOK_AFTER),
+            kills.c.concluded_at > self._store.after(-SECOND_LOOK_UNTIL),
+            or_(kills.c.owner != owner, kills.c.id.not_in(working)),
+            kills.c.lease_until <= self._store.clock,
+        )
+        async with self._transaction(self._writer) as connection:
+            taken = await self._take_over(connection, is_due, owner, SECOND_LOOK_LEASE)
+            return tuple([entry async for entry in self._understood(connection, taken)])
+
+    async def leave(self, proposal_id: int, owner: str) -> None:
+        """Leave a second look to whoever lives."""
+        mine = _kill(proposal_id, kills.c.state == State.DONE, kills.c.owner == owner)
+        async with self._transaction(self._writer) as connection:
+            await connection.execute(mine.values(lease_until=self._store.clock))
 
     async def dismiss(self, proposal_id: int, actor: Actor) -> bool:
         """Close an open proposal; False where it was not open, or has expired."""

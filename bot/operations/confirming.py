@@ -275,6 +275,8 @@ class Confirming(Parts):
         except ClusterError as error:
             log.warning("kill.no_look_after", kill=claimed.id, problem=error.problem)
             return conclusion
+        if after.server.id != before.server.id:
+            return conclusion  # another server's numbers say nothing of this kill
         return replace(
             conclusion,
             limits=_paired(claimed.before, before, after),

@@ -82,6 +82,7 @@ class Parts:
         self._asking: set[asyncio.Task[Names]] = set()  # clusters slow to say their names
         self._working: set[int] = set()  # claims that this process is at work on
         self._unwritten: dict[int, Conclusion] = {}  # outcomes that the ledger has not taken
+        self._following: set[int] = set()  # kills that this process will look at once more
 
     def health(self, cluster_name: str) -> Health:
         """When a cluster last answered, and which others have done so since."""

@@ -267,6 +267,14 @@ async def recovered(desk: Desk, conclusion: Conclusion) -> None:
         await desk.delivery.update(conclusion.proposal.place, kill_view.outcome(conclusion))
 
 
+async def caught_up(desk: Desk, conclusion: Conclusion) -> None:
+    """Show what a second look found that another process had left behind."""
+    with structlog.contextvars.bound_contextvars(**named(conclusion.proposal)):
+        later = await desk.operations.catch_up(conclusion)
+        if later is not None and later.proposal.message_ts:
+            await desk.delivery.update(later.proposal.place, kill_view.outcome(later))
+
+
 async def not_claimed(desk: Desk, click: Click, answer: NotClaimed) -> None:
     """Say why a click did nothing; an expired preview is replaced, with a way on."""
     if answer.entry is not None:

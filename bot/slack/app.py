@@ -158,11 +158,16 @@ class SlackService:
         return answer.data  # type: ignore[no-any-return]
 
     async def _keep_recovering(self, desk: Desk) -> None:
-        """Conclude, now and then, what a process that died had claimed."""
+        """Conclude, now and then, what a process that died had claimed, and look again for it."""
         while True:
             try:
                 for conclusion in await self._operations.recover():
                     await answers.recovered(desk, conclusion)
+                for conclusion in await self._operations.left_behind():
+                    # A silent server is asked for a minute: it holds up no other.
+                    work = answers.caught_up(desk, conclusion)
+                    name = f"second-look-{conclusion.proposal.id}"
+                    self._tasks.start(work, name=name, optional=True)
             except LedgerError as error:
                 log.warning("recovery.no_ledger", problem=str(error))
             except Exception:

@@ -8,8 +8,10 @@ from collections.abc import Callable
 import asyncpg
 import pytest
 
+from bot.kills import SIGNAL_WINDOW
 from tests.e2e.conftest import Bot
-from tests.integration.conftest import Sessions
+from tests.integration.conftest import BOT, Sessions
+from tests.proxy import Proxy
 from workspace import NotSeen, Person, Workspace
 from workspace.postgres import PostgresServer
 from workspace.rules import TablesRefused
@@ -232,6 +234,45 @@ async def test_a_kill_that_takes_long_shows_its_progress_and_is_amended(
     finally:
         os.kill(pid, signal.SIGCONT)
     await ana.sees("Terminated 1 of 1 on main", "10 s later", seconds=30)
+
+
+@pytest.mark.parametrize("mode", ["socket"])
+async def test_a_signal_without_a_reply_is_unknown_spares_the_session_and_is_amended(
+    start: Callable, ana: Person, sessions: Sessions, server: PostgresServer
+) -> None:
+    """The bot's own backend stands still with the signal, and goes on after the deadline."""
+    victim = await sessions.open("batch", app="late")
+    async with Proxy(server) as proxy:
+        bot: Bot = await start(DATABASE_URL=proxy.dsn(user=BOT))
+        await bot.says("cluster.connected", times=4)  # each tries the statement as it begins
+        await ana.command("/pg-kill app=late", channel="incidents")
+        parsed = proxy.hold(b"verdict", answer=True)
+        await ana.click("Terminate 1 session")
+        await parsed.reached()
+        own = await backends(server)
+        for pid in own:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            parsed.release()
+            await ana.sees("Terminated 0 of 1 on main", "1 unknown", seconds=30)
+            await asyncio.sleep(SIGNAL_WINDOW.total_seconds())  # by the server's own clock
+        finally:
+            for pid in own:
+                os.kill(pid, signal.SIGCONT)
+        await ana.sees("still there after the deadline", seconds=30)
+        assert not await dead(victim)
+
+
+async def backends(server: PostgresServer) -> list[int]:
+    """The bot's own."""
+    admin = await asyncpg.connect(server.dsn())
+    rows = await admin.fetch(
+        "select pid from pg_stat_activity where usename = $1 and application_name = $2",
+        BOT,
+        "pg-sessions-bot",
+    )
+    await admin.close()
+    return [row["pid"] for row in rows]
 
 
 async def test_a_group_dies_and_each_that_postgresql_refuses_stands_in_its_row(

@@ -91,6 +91,36 @@ async def test_what_it_can_not_finish_is_recorded_and_shown_as_interrupted(
     }
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_the_next_bot_looks_again_where_one_ended_before_its_second_look(
+    start: Callable,
+    slack: Workspace,
+    ledger_url: str,
+    ana: Person,
+    sessions: Sessions,
+    number: signal.Signals,
+) -> None:
+    """Told to stop, a bot leaves it to the next at once; of one that died, its lease runs out."""
+    victim = await sessions.open("batch", app="outlives the bot")
+    bot: Bot = await start(LEDGER_URL=ledger_url)
+    preview = await ana.command('/pg-kill app="outlives the bot"', channel="incidents")
+    with stopped(victim):
+        await ana.click("Terminate 1 session", in_message=preview)
+        await becomes(slack, ana, preview, "Terminated 0 of 1 on main", "still running")
+        await bot.stop(number)
+    assert await dead(victim)
+    if number is signal.SIGKILL:
+        connection = await asyncpg.connect(ledger_url)
+        await connection.execute("update kills set lease_until = lease_until - 90000000")
+        await connection.close()
+
+    heir: Bot = await start(LEDGER_URL=ledger_url)
+
+    await becomes(slack, ana, preview, "Terminated 1 of 1 on main", "s later: no new session")
+    await heir.says("kill.second_look_taken_over")
+    assert "Traceback" not in bot.output + heir.output
+
+
 @dataclass
 class Doomed:
     """A bot behind two proxies, killed whenever one of them has seen enough, and its heirs."""

@@ -738,10 +738,41 @@ async def test_who_comes_back_is_said_ten_seconds_later(bench: Bench, sessions: 
     conclusion = await confirm(ops, await preview(ops, "user=some_user"))
     assert "still free" in (await later(ops, conclusion)).notes[0]
 
+    await sessions.open("some_user")
+    conclusion = await confirm(ops, await preview(ops, "user=some_user"))
     again = await sessions.open("some_user")
     amended = await later(ops, conclusion)
-    assert "some_user is back with 1 session" in amended.notes[0]
+    assert "10 s later: some_user is back with 1 session" in amended.notes[0]
     assert str(again.get_server_pid()) in amended.notes[0]
+
+
+async def test_a_second_look_that_a_process_left_behind_is_taken_by_another(
+    bench: Bench, sessions: Sessions, ledger: SqlLedger
+) -> None:
+    """It sees who came since the kill, and says how much later that is."""
+    await sessions.open("some_user")
+    first, second = bench(), bench(owner="you")
+    conclusion = await confirm(first, await preview(first, "user=some_user"))
+    looking = asyncio.ensure_future(first.follow_up(conclusion))
+    await asyncio.sleep(0)
+    looking.cancel()
+    await asyncio.gather(looking, return_exceptions=True)
+    assert await second.left_behind() == ()  # not due yet
+    await sessions.open("some_user")
+    async with ledger._transaction(ledger._writer) as connection:
+        await connection.exec_driver_sql("UPDATE kills SET concluded_at = concluded_at - 180000000")
+
+    (left,) = await second.left_behind()
+    assert (await first.left_behind(), await second.left_behind()) == ((), ())
+    caught_up = await second.catch_up(left)
+
+    assert caught_up is not None
+    (note,) = caught_up.notes
+    assert note.startswith("3 min later: some_user is back with 1 session")
+    assert await first.follow_up(conclusion) is None
+    entry = await ledger.get(conclusion.proposal.id)
+    assert entry is not None
+    assert entry.notes == (note,)
 
 
 async def test_a_target_of_a_filter_that_began_other_work_is_counted(

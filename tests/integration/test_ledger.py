@@ -290,6 +290,7 @@ class TestTheRecord:
             limits=((Limit("some_user", 1, 1), Limit("some_user", 0, 1)),),
             waiting=(12, 1),
             arrivals=3,
+            began_at=THEN,
             notes=("first", "second"),
         )
         assert await ledger.conclude(end, "one")
@@ -300,6 +301,7 @@ class TestTheRecord:
         assert entry.limits == end.limits
         assert entry.waiting == end.waiting
         assert entry.arrivals == end.arrivals
+        assert entry.began_at == end.began_at
         assert entry.notes == end.notes
         assert entry.proposal == replace(claim, state=State.DONE)
         assert entry.proposal.message_ts == "1708300799.000100"
@@ -377,8 +379,7 @@ class TestTheRecord:
             Result(claim.targets[0].id, Outcome.STILL_RUNNING, "waits for Lock"),
             Result(claim.targets[0].id, Outcome.TERMINATED),
         ]
-        await ledger.amend(claim.id, later[:1], ["is back with 2 sessions"])
-        await ledger.amend(claim.id, later[1:], [])
+        assert await ledger.amend(claim.id, later, ["is back with 2 sessions"])
         entry = await ledger.get(claim.id)
         assert entry is not None
         assert [result.outcome for result in entry.results] == [Outcome.UNKNOWN]
@@ -611,6 +612,92 @@ class TestLeases:
         assert entry is not None
         assert (entry.proposal.state, entry.results) == (State.CLAIMED, ())
         assert await ledger.conclude(mixed, "one")
+
+
+class TestSecondLooks:
+    """Each kill is looked at once more, by whoever lives then."""
+
+    TEN_SECONDS, A_LEASE = timedelta(seconds=11), timedelta(seconds=91)
+
+    async def done(self, ledger: SqlLedger, owner: str, ago: timedelta) -> Proposal:
+        """A kill that this owner concluded so long ago."""
+        claim = await claimed(ledger, owner)
+        assert await ledger.conclude(conclusion(claim, Outcome.STILL_RUNNING), owner)
+        async with ledger._transaction(ledger._writer) as connection:
+            us = ago // timedelta(microseconds=1)
+            await connection.exec_driver_sql(
+                f"UPDATE kills SET concluded_at = concluded_at - {us},"
+                f" lease_until = lease_until - {us} WHERE id = {claim.id}"
+            )
+        return claim
+
+    @pytest.mark.parametrize("ago", [timedelta(0), TEN_SECONDS, timedelta(seconds=80)])
+    async def test_it_is_left_to_the_process_that_concluded(
+        self, ledger: SqlLedger, replica: SqlLedger, ago: timedelta
+    ):
+        await self.done(ledger, "one", ago)
+        assert await replica.unfollowed("two", working=()) == ()
+
+    async def test_where_that_has_died_one_other_takes_it(
+        self, ledger: SqlLedger, replica: SqlLedger
+    ):
+        kills = [await self.done(ledger, "dead", self.A_LEASE) for _ in range(10)]
+        taken = await asyncio.gather(
+            ledger.unfollowed("one", working=()), replica.unfollowed("two", working=())
+        )
+        entries = [entry for each in taken for entry in each]
+        assert sorted(entry.proposal.id for entry in entries) == [kill.id for kill in kills]
+        assert {entry.results[0].outcome for entry in entries} == {Outcome.STILL_RUNNING}
+        assert await ledger.unfollowed("three", working=()) == ()
+
+    async def test_where_that_was_told_to_stop_it_is_taken_at_once(self, ledger: SqlLedger):
+        kill = await self.done(ledger, "one", self.TEN_SECONDS)
+        await ledger.leave(kill.id, "another")
+        assert await ledger.unfollowed("two", working=()) == ()
+        await ledger.leave(kill.id, "one")
+        (entry,) = await ledger.unfollowed("two", working=())
+        assert entry.proposal.id == kill.id
+
+    async def test_but_not_before_ten_seconds_have_passed(self, ledger: SqlLedger):
+        kill = await self.done(ledger, "one", timedelta(seconds=5))
+        await ledger.leave(kill.id, "one")
+        assert await ledger.unfollowed("two", working=()) == ()
+
+    async def test_an_owner_takes_its_own_that_it_is_not_at_work_on(self, ledger: SqlLedger):
+        kill = await self.done(ledger, "one", self.A_LEASE)
+        assert await ledger.unfollowed("one", working={kill.id}) == ()
+        assert len(await ledger.unfollowed("one", working=())) == 1
+
+    async def test_after_an_hour_it_says_nothing_of_the_kill_any_more(self, ledger: SqlLedger):
+        await self.done(ledger, "dead", timedelta(minutes=61))
+        assert await ledger.unfollowed("two", working=()) == ()
+        await self.done(ledger, "dead", timedelta(minutes=59))
+        assert len(await ledger.unfollowed("two", working=())) == 1
+
+    @pytest.mark.parametrize("found", [["is back"], []])
+    async def test_it_is_recorded_once_and_over_then(
+        self, ledger: SqlLedger, replica: SqlLedger, found: list[str]
+    ):
+        kill = await self.done(ledger, "dead", self.A_LEASE)
+        looks = await asyncio.gather(
+            ledger.amend(kill.id, [], found), replica.amend(kill.id, [], found)
+        )
+        assert sorted(looks) == [False, True]
+        entry = await ledger.get(kill.id)
+        assert entry is not None
+        assert entry.notes == tuple(found)
+        assert await ledger.unfollowed("two", working=()) == ()
+
+    async def test_what_is_not_concluded_has_none(self, ledger: SqlLedger):
+        claim = await claimed(ledger, "dead", OVER)
+        await ledger.leave(claim.id, "dead")
+        assert await ledger.unfollowed("two", working=()) == ()
+        assert [p.id for p in await ledger.lapsed("two", LONG, working=())] == [claim.id]
+
+    async def test_leaving_takes_no_claim_from_anyone(self, ledger: SqlLedger):
+        claim = await claimed(ledger, "one")
+        await ledger.leave(claim.id, "one")
+        assert await ledger.renew(claim.id, "one", LONG)
 
 
 class TestHistory:
