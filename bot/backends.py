@@ -186,7 +186,11 @@ class About:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """What a server says of itself, as of `now` on its clock."""
+    """What a server says of itself, as of `now` on its clock.
+
+    `unseen` are other roles' sessions that the bot may not see whole, since its role lacks
+    `pg_read_all_stats`. PostgreSQL doesn't tell what they are, so no number here has them in it.
+    """
 
     cluster: str
     host: str  # the name that the URL has
@@ -198,6 +202,7 @@ class Server:
     superuser_reserved_connections: int
     reserved_connections: int  # 0 before PostgreSQL 16, which has no such reserve
     client_backends: int
+    unseen: int = 0
     roles: tuple[Limit, ...] = ()  # those with a limit, most pressing first
     databases: tuple[Limit, ...] = ()
 

@@ -201,6 +201,8 @@ def came_back(rolname: str, rows: list[Backend], when: str) -> str:
 
 def stayed_away(who: str, server: Server, when: str) -> str:
     """The line where nobody came back: whether what was freed is still free is looked at."""
+    if server.unseen:
+        return f"{when}: no new session of {who} that the bot may see: it lacks pg_read_all_stats."
     role, ordinary = server.role_limit(who), server.ordinary
     full = next((limit for limit in (role, ordinary) if limit and limit.reached), None)
     if full is not None:

@@ -277,9 +277,10 @@ class Confirming(Parts):
             return conclusion
         if after.server.id != before.server.id:
             return conclusion  # another server's numbers say nothing of this kill
+        unseen = before.server.unseen or after.server.unseen
         return replace(
             conclusion,
-            limits=_paired(claimed.before, before, after),
+            limits=() if unseen else _paired(claimed.before, before, after),
             waiting=(len(before.waits.blocked_by), len(after.waits.blocked_by)),
             arrivals=after.counts.total if arrived else 0,
         )

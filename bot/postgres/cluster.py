@@ -585,6 +585,7 @@ def _server(cluster: str, host: str, names: Names, row: asyncpg.Record) -> Serve
         superuser_reserved_connections=row["superuser_reserved_connections"],
         reserved_connections=row["reserved_connections"],
         client_backends=row["client_backends"],
+        unseen=row["unseen"],
         roles=tuple(sorted(roles, key=_pressure)),
         databases=tuple(sorted(databases, key=_pressure)),
     )

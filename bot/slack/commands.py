@@ -4,10 +4,12 @@ The acknowledgement of a valid public request shows the typed command to the cha
 everything else is answered to the one who typed it, by the acknowledgement itself.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
+from bot.errors import UsageError
 from bot.grammar import (
     KILL,
     SESSIONS,
@@ -81,8 +83,23 @@ async def _kill(desk: Desk, ack: AsyncAck, command: Command) -> bool:
 
 async def _denied(desk: Desk, ack: AsyncAck, command: Command, denied: Denied) -> bool:
     await desk.ack_alone(ack, denied.message)
-    desk.start(command, desk.record(command, denied, command.command), answers=False)
+    desk.start(command, desk.record(command, denied, _asked(command)), answers=False)
     return True
+
+
+def _asked(command: Command) -> str:
+    """The command in the grammar's own words, without its reason: what may be on record.
+
+    Of what is no request nobody knows what it holds.
+    """
+    parse = parse_kill if command.command == KILL else parse_sessions
+    try:
+        request = parse(command.text)
+    except UsageError:
+        return f"{command.command} (not understood)"
+    if isinstance(request, KillRequest):
+        request = replace(request, reason=None)
+    return f"{command.command} {request}".rstrip()
 
 
 async def _seen(ack: AsyncAck, *, public: bool) -> None:

@@ -1,6 +1,7 @@
 """Who may, and where: on the command, and again on every click."""
 
 import asyncio
+import json
 from collections.abc import Callable
 
 import pytest
@@ -16,12 +17,20 @@ async def test_a_stranger_is_refused_alone_and_on_record(
     bot: Bot, slack: Workspace, sessions: Sessions
 ) -> None:
     sam = slack.person("sam")
-    await sam.command("/pg-kill user=batch", channel="incidents")
+    await sam.command("/pg-kill  user='batch' -- s3cret", channel="incidents")
     refusal = await sam.sees(NOT_HERE, "PG_KILL_ALLOWLIST", "Only visible to you")
     assert refusal.receiver == sam.id
     await sam.command("/pg-sessions some_db", channel="incidents")
     await sam.sees("You may not look at sessions here", "PG_SESSIONS_ALLOWLIST")
+    await sam.command("/pg-sessions password=s3cret", channel="incidents")
     assert slack.person("ana").does_not_see("/pg-kill", channel="incidents")
+    assert await bot.stop() == 0
+    printed = await bot.run("history", "--of", "refusals")
+    assert [json.loads(line)["what"] for line in reversed(printed.splitlines())] == [
+        "/pg-kill user=batch",
+        "/pg-sessions some_db",
+        "/pg-sessions (not understood)",
+    ]
 
 
 async def test_an_empty_allowlist_means_nobody(start: Callable, ana: Person) -> None:

@@ -544,3 +544,22 @@ async def raw_query(pg: PostgresServer, query: bytes) -> asyncio.StreamWriter:
     writer.write(b"Q" + (len(message) + 4).to_bytes(4) + message)
     await writer.drain()
     return writer
+
+
+async def test_sessions_that_the_bot_may_not_see_whole_are_counted_as_such(
+    pg: PostgresServer, cluster: PostgresCluster, sessions: Sessions
+) -> None:
+    """Its role lacks pg_read_all_stats: what it can't tell apart is in no other number."""
+    for _ in range(3):
+        await sessions.open("batch", app="dim")
+    blind = PostgresCluster("main", pg.dsn(user="blind"), "db-1.internal")
+    await blind.open()
+    try:
+        dim = (await look(blind, "")).server
+    finally:
+        await blind.close()
+    seen = await look(cluster, "")
+    assert seen.server.unseen == 0
+    assert dim.unseen >= 3
+    assert dim.client_backends < seen.server.client_backends
+    assert next(limit for limit in dim.roles if limit.name == "batch").used == 0

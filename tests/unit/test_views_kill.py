@@ -45,7 +45,7 @@ def test_a_preview_of_one_shows_all_about_it_its_cost_and_its_gain():
     message = drawn(preview())
     assert lines(message) == [
         "Terminate 1 session on main?",
-        "user=some_user · PostgreSQL 18.6, primary, db-1.internal",
+        "/pg-kill user=some_user · PostgreSQL 18.6, primary, db-1.internal",
         "pid 33507",
         "usename some_user",
         "datname some_db",
@@ -68,17 +68,17 @@ def test_a_preview_of_one_shows_all_about_it_its_cost_and_its_gain():
 def test_the_text_of_a_preview_says_who_would_end_and_what_that_costs():
     assert spoken(drawn(preview())) == [
         "Terminate 1 session on main?",
-        "user=some_user · PostgreSQL 18.6, primary, db-1.internal",
-        "pid 33507 · some_user · blocks 2 · has written",
+        "/pg-kill user=some_user · PostgreSQL 18.6, primary, db-1.internal",
+        "pid 33507 · some_user · idle in transaction for 32 min · blocks 2 · has written",
         "Cost: its open transaction rolls back after 32 min; it has written.",
         ("Gain: 2 waiting sessions go on; some_user 1 of 1 → 0 of 1; connections 62 → 61 of 97."),
         "Reason: blocks the deploy",
     ]
     several = drawn(preview(*(target(backend(1000 + at)) for at in range(9))))
     assert spoken(several)[2:6] == [
-        "pid 1000 · some_user · has written",
-        "pid 1001 · some_user · has written",
-        "pid 1002 · some_user · has written",
+        "pid 1000 · some_user · idle in transaction for 32 min · has written",
+        "pid 1001 · some_user · idle in transaction for 32 min · has written",
+        "pid 1002 · some_user · idle in transaction for 32 min · has written",
         "and 6 more",
     ]
 
@@ -270,6 +270,28 @@ def test_every_outcome_is_said_in_its_own_word(outcome):
     assert set(pressable(message)) == offered
 
 
+@pytest.mark.parametrize("outcome", Outcome)
+def test_what_is_left_to_do_stands_below_as_it_is_typed(outcome):
+    below = lines(kill.outcome(conclusion(outcome)))[2:]
+    way_on = [line for line in below if "/pg-" in line]
+    if outcome in {Outcome.INTERRUPTED, Outcome.UNKNOWN, Outcome.STILL_RUNNING}:
+        assert way_on == ["What it does now: /pg-sessions main/ 33507"]
+    elif outcome in {Outcome.NO_LONGER_MATCHES, Outcome.SERVER_CHANGED}:
+        assert way_on == ["To ask again: /pg-kill user=some_user"]
+    else:
+        assert way_on == []
+
+
+def test_where_numbers_are_too_low_none_is_told():
+    blind = preview(server=server(unseen=3))
+    drawn_lines = lines(drawn(blind))
+    assert (
+        "⚠ the bot may not see 3 sessions whole, which are in no number here: "
+        "grant it pg_read_all_stats."
+    ) in drawn_lines
+    assert "Gain: 2 waiting sessions go on." in drawn_lines
+
+
 def test_a_detail_stands_behind_its_outcome():
     ended = conclusion(Outcome.CHANGED)
     detailed = (replace(ended.results[0], detail="began another transaction 3 s ago"),)
@@ -333,12 +355,12 @@ def test_a_kill_under_way_has_nothing_to_press():
     assert problems(message) == []
     assert lines(message) == [
         "Terminating 1 session on main…",
-        "pid 33507 · some_user · user=some_user",
+        "pid 33507 · some_user · /pg-kill user=some_user",
         "asked by <@U0ALICE> · confirmed by <@U0CAROL>",
     ]
     assert pressable(message) == {}
     cancelling = kill.working(confirmed(target(), target(waiter()), action=Action.CANCEL))
-    assert lines(cancelling)[:2] == ["Cancelling 2 queries on main…", "user=some_user"]
+    assert lines(cancelling)[:2] == ["Cancelling 2 queries on main…", "/pg-kill user=some_user"]
 
 
 def test_a_dismissed_preview_says_by_whom_and_has_nothing_to_press():
@@ -346,7 +368,7 @@ def test_a_dismissed_preview_says_by_whom_and_has_nothing_to_press():
     assert problems(message) == []
     assert lines(message) == [
         "Dismissed, nothing was done",
-        "Terminate 1 session on main? pid 33507 · some_user · user=some_user",
+        "Terminate 1 session on main? pid 33507 · some_user · /pg-kill user=some_user",
         "asked by <@U0ALICE> · dismissed by <@U0CAROL>",
     ]
     assert pressable(message) == {}
@@ -414,7 +436,7 @@ def test_nothing_to_kill_says_who_is_protected_and_who_is_gone():
     )
     message = kill.nothing_to_kill(named)
     assert lines(message) == [
-        "Nothing to terminate on main · 812 4711",
+        "Nothing to terminate on main · /pg-kill 812 4711",
         "Left alone: pid 812 · postgres, PROTECTED_ROLES",
         "Already gone, or never there: pid 4711.",
     ]
@@ -426,7 +448,7 @@ def test_nothing_to_kill_says_who_is_protected_and_who_is_gone():
 def test_too_many_asks_for_a_narrower_filter():
     message = kill.too_many(TooMany(server=server(), wording="db=some_db", total=134))
     assert lines(message) == [
-        "134 sessions match on main · db=some_db",
+        "134 sessions match on main · /pg-kill db=some_db",
         "One preview shows 100 at most. Nothing was done.",
         "A narrower filter helps, such as state=idle_tx or idle>10m.",
     ]

@@ -309,12 +309,17 @@ def test_many_pressing_limits_are_counted():
 
 def test_what_the_bot_can_not_see_is_said():
     names = Names({}, {}, read_at=NOW, stale=True, known_at=ago(minutes=3))
-    unseen = backend(backend_start=None, state=None, backend_type=None)
-    message = sessions(answer(look=look(unseen, names=names)))
+    blind = look(backend(), names=names, server=server(unseen=2))
+    message = sessions(answer(look=blind))
+    line = (
+        "the bot may not see 2 sessions whole, which are in no number here: "
+        "grant it pg_read_all_stats."
+    )
     assert lines(message)[4:6] == [
-        "⚠ Some of these the bot may not see whole: grant it pg_read_all_stats.",
+        f"⚠ {line}",
         "⚠ Names of roles and databases are of 11:57:01 UTC: a catalog is locked.",
     ]
+    assert f"⚠ main: {line}" in lines(overview(clusters(card(look=blind))))
     never = look(backend(), names=replace(names, known_at=None))
     assert lines(sessions(answer(look=never)))[4] == (
         "⚠ Names of roles and databases can't be read: a catalog is locked."

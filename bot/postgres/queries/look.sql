@@ -88,7 +88,11 @@ counts as (
         (select array_agg(pid order by pid) from waiting_since) as since_pids,
         (select array_agg(waitstart order by pid) from waiting_since) as since,
         (select count(*)::int from everyone where backend_type = 'client backend')
-            as client_backends
+            as client_backends,
+        (
+            select count(*)::int from everyone
+            where backend_type is null and usesysid is not null
+        ) as unseen
 ),
 page as (
     select row_number() over (order by {order}) as place, a.*
@@ -102,6 +106,7 @@ select
     counts.hidden,
     counts.oldest_xact,
     counts.client_backends,
+    counts.unseen,
     case when is_first then counts.states end as states,
     case when is_first then counts.by_state end as by_state,
     case when is_first then counts.role_oids end as role_oids,

@@ -6,8 +6,8 @@ Pure.
 from collections.abc import Sequence
 
 from bot.backends import About, Limit, Names, Server
-from bot.slack.views.lines import Drawn, Line, Quoted
-from bot.slack.views.text import bar, clock, used
+from bot.slack.views.lines import Drawn, Line, Quoted, code
+from bot.slack.views.text import bar, clock, count, used
 
 _PRESSING = 5
 _OTHERS = 3
@@ -23,6 +23,15 @@ def stale(names: Names) -> str:
     """Since when names are those of an earlier reading."""
     known = f"are of {clock(names.known_at)}" if names.known_at else "can't be read"
     return f"Names of roles and databases {known}: a catalog is locked."
+
+
+def unseen(server: Server) -> tuple[Line, ...]:
+    """A line that says so where numbers are too low, and what to do."""
+    if not server.unseen:
+        return ()
+    sessions = count(server.unseen, "session")
+    line = f"the bot may not see {sessions} whole, which are in no number here: grant it "
+    return ((line, code("pg_read_all_stats"), "."),)
 
 
 def pressing(server: Server) -> tuple[Line, ...]:

@@ -9,7 +9,10 @@ from dataclasses import replace
 
 from bot.answers import NeedsSecondPerson, NotClaimed, NothingToKill, Preview, TooMany
 from bot.backends import Limit, Server
+from bot.grammar import KILL, SESSIONS, SessionsRequest
+from bot.grammar import Target as Named
 from bot.kills import (
+    LIVING,
     MAX_TARGETS,
     NEEDS_SOMEONE,
     OTHER_WORK,
@@ -50,6 +53,9 @@ _WORDING = 500
 _LISTED = 10
 _SPOKEN = 3
 
+_ASK_AGAIN = {Outcome.NO_LONGER_MATCHES, Outcome.SERVER_CHANGED}
+"""What a new preview may find otherwise. `Preview again` is for what had changed."""
+
 _RESULTS = (
     Column("pid", (10,)),
     Column("usename", (63, 40, 30, 20)),
@@ -71,7 +77,7 @@ def preview(
     proposal = answer.proposal
     essence = [
         strong(*_head(proposal), "?"),
-        (*_wording(proposal.wording), " · ", *cluster.introduction(answer.server)),
+        (*_command(proposal.wording), " · ", *cluster.introduction(answer.server)),
     ]
     consequences = list(_consequences(answer))
     return message(
@@ -99,8 +105,9 @@ def _objects(proposal: Proposal) -> str:
     return count(number, "query", "queries")
 
 
-def _wording(wording: str) -> Line:
-    return (Quoted(wording, _WORDING, code=True),)
+def _command(wording: str) -> Line:
+    """What was asked for, as it can be typed: a pid alone would be a bare number."""
+    return (Quoted(f"{KILL} {wording}", _WORDING, code=True),)
 
 
 def _consequences(answer: Preview) -> Iterable[Line]:
@@ -110,6 +117,7 @@ def _consequences(answer: Preview) -> Iterable[Line]:
     yield (*strong("Cost: "), targets.cost(proposal))
     if gain := tuple(_gain(answer)):
         yield (*strong("Gain: "), *_parted(gain, "; "), ".")
+    yield from (("⚠ ", *line) for line in cluster.unseen(answer.server))
     if proposal.reason:
         yield (*strong("Reason: "), Quoted(proposal.reason, _REASON))
     yield from _spared(proposal.spared)
@@ -133,6 +141,8 @@ def _gain(answer: Preview) -> Iterable[Line]:
 
 def _freed(server: Server, ending: Sequence[Target]) -> Iterable[Line]:
     """The limits that these targets count against, as they would be without them."""
+    if server.unseen:
+        return
     for limit in server.roles:
         if number := sum(target.seen.usename == limit.name for target in ending):
             yield _change(limit, _without(limit, number))
@@ -258,8 +268,8 @@ def working(proposal: Proposal) -> Message:
 def _request(proposal: Proposal) -> Line:
     """What was asked for, or for one target who that is."""
     if len(proposal.targets) == 1:
-        return (*targets.who(proposal.targets[0].seen), " · ", *_wording(proposal.wording))
-    return _wording(proposal.wording)
+        return (*targets.who(proposal.targets[0].seen), " · ", *_command(proposal.wording))
+    return _command(proposal.wording)
 
 
 def _signed(proposal: Proposal, did: str, actor: Actor | None) -> Line:
@@ -345,6 +355,19 @@ def _aftermath(conclusion: Conclusion) -> Iterable[Line]:
         yield ("⚠ The outcome is not in the ledger yet; the confirmation is. It is tried again.",)
     for note in conclusion.notes[:_LISTED]:
         yield (Quoted(note, 300),)
+    yield from _way_on(conclusion)
+
+
+def _way_on(conclusion: Conclusion) -> Iterable[Line]:
+    """What to type where something is left to do and no button does it."""
+    proposal = conclusion.proposal
+    open_ends = tuple(r.id.pid for r in conclusion.results if r.outcome in LIVING)
+    if open_ends:
+        look = SessionsRequest(target=Named(proposal.cluster), pids=open_ends[:_LISTED])
+        what = "What it does now: " if len(open_ends) == 1 else "What they do now: "
+        yield (what, Quoted(f"{SESSIONS} {look}", _WORDING, code=True))
+    if conclusion.counts.keys() & _ASK_AGAIN:
+        yield ("To ask again: ", *_command(proposal.wording))
 
 
 def _results(conclusion: Conclusion, shown: Sequence[Result]) -> Iterable[Block]:
@@ -421,7 +444,7 @@ def _why_not(why: str, proposal: Proposal | None) -> Line:
             return (
                 f"This preview expired at {clock_short(proposal.expires_at)}.",
                 " Nothing was done. To ask again: ",
-                *_wording(f"/pg-kill {proposal.wording}"),
+                *_command(proposal.wording),
             )
         case "claimed":
             return (
@@ -476,7 +499,7 @@ def nothing_to_kill(answer: NothingToKill) -> Message:
     lines_below = [*_spared(answer.spared), *_gone(answer.gone)]
     if not lines_below:
         lines_below = [("No session matches.",)]
-    return message([(*head, " · ", *_wording(answer.wording)), *lines_below])
+    return message([(*head, " · ", *_command(answer.wording)), *lines_below])
 
 
 def too_many(answer: TooMany) -> Message:
@@ -485,7 +508,7 @@ def too_many(answer: TooMany) -> Message:
     head = strong(f"{answer.total} sessions match on ", name)
     return message(
         [
-            (*head, " · ", *_wording(answer.wording)),
+            (*head, " · ", *_command(answer.wording)),
             (f"One preview shows {MAX_TARGETS} at most. Nothing was done.",),
             (
                 "A narrower filter helps, such as ",

@@ -135,8 +135,7 @@ def _state_rank(state: str) -> tuple[int, str]:
 
 
 def _blind_spots(look: Look) -> Iterable[Line]:
-    if any(backend.backend_type is None or backend.id is None for backend in look.rows):
-        yield ("⚠ Some of these the bot may not see whole: grant it pg_read_all_stats.",)
+    yield from (("⚠ ", *line) for line in cluster.unseen(look.server))
     if look.names.stale:
         yield (f"⚠ {cluster.stale(look.names)}",)
 
@@ -370,6 +369,12 @@ def _overview_summary(answer: Overview) -> list[Line]:
         head,
         *pressing[:_PRESSING],
         *([(f"{more} more at or near their limit",)] if more > 0 else []),
+        *(
+            ("⚠ ", Quoted(card.cluster), ": ", *line)
+            for card in answer.cards
+            if card.look is not None
+            for line in cluster.unseen(card.look.server)
+        ),
         *(
             ("⚠ ", Quoted(card.cluster), f": {cluster.stale(card.look.names)}")
             for card in answer.cards

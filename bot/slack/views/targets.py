@@ -48,7 +48,7 @@ def _address(backend: Backend) -> str:
 def spoken(proposal: Proposal) -> Iterable[Line]:
     """The first few of them, for the top-level text."""
     for target in proposal.targets[:_SPOKEN]:
-        yield _described(target)
+        yield _described(target, proposal)
     if len(proposal.targets) > _SPOKEN:
         yield (f"and {len(proposal.targets) - _SPOKEN} more",)
 
@@ -115,9 +115,11 @@ def _whole(target: Target, proposal: Proposal) -> Line:
     return (*who(target.seen), *((" · ", Quoted(told, 500)) if told else ()))
 
 
-def _described(target: Target) -> Line:
-    note = _note(target)
-    return (*who(target.seen), f" · {note}") if note else who(target.seen)
+def _described(target: Target, proposal: Proposal) -> Line:
+    """Who it is, what it does and for how long."""
+    state = _lasting(target.seen.state, target.seen.state_age(proposal.seen_at))
+    told = dotted((state, _note(target)))
+    return (*who(target.seen), " · ", Quoted(told, 200)) if told else who(target.seen)
 
 
 def _row(target: Target, proposal: Proposal) -> list[str | None]:
