@@ -257,7 +257,7 @@ class Ledger(Protocol):
     async def get(self, proposal_id: int) -> Entry | None:
         """A proposal and what is known of it, or None where there is none of that id."""
 
-    async def claim(
+    async def claim(  # noqa: PLR0913  one update, one call
         self,
         proposal_id: int,
         actor: Actor,
@@ -265,12 +265,13 @@ class Ledger(Protocol):
         lease: timedelta,
         *,
         action: Action = Action.TERMINATE,
+        message_ts: str = "",
     ) -> Proposal | None:
         """Claim a proposal, once: by one guarded update that also checks its expiry.
 
-        `action` is what was confirmed, of what the preview gave the choice. The claim is
-        the intent: once this returns, who confirmed what is on record. None: it is not
-        there to be claimed (`get` says why).
+        `action` is what was confirmed, of what the preview gave the choice; `message_ts` where
+        it stands, kept if that is not known yet. The claim is the intent: once this returns,
+        who confirmed what is on record. None: it is not there to be claimed (`get` says why).
         """
 
     async def renew(self, proposal_id: int, owner: str, lease: timedelta) -> bool:

@@ -25,6 +25,7 @@ from sqlalchemy import (
     Update,
     delete,
     exists,
+    func,
     insert,
     literal,
     not_,
@@ -171,7 +172,7 @@ class SqlLedger:
             entries = await self._entries(connection, _ids(kills.c.id == proposal_id))
         return entries[0] if entries else None
 
-    async def claim(
+    async def claim(  # noqa: PLR0913  one update, one call
         self,
         proposal_id: int,
         actor: Actor,
@@ -179,6 +180,7 @@ class SqlLedger:
         lease: timedelta,
         *,
         action: Action = Action.TERMINATE,
+        message_ts: str = "",
     ) -> Proposal | None:
         """Claim a proposal, once: by one guarded update that also checks its expiry."""
         claim = _kill(
@@ -187,6 +189,7 @@ class SqlLedger:
             kills.c.expires_at > self._store.clock,
         ).values(
             state=State.CLAIMED,
+            message_ts=func.coalesce(kills.c.message_ts, message_ts or None),
             confirmed_action=action,
             confirmed_by=actor.user_id,
             confirmed_by_team=actor.team_id,

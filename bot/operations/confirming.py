@@ -93,9 +93,9 @@ class Confirming(Parts):
             before = await cluster.look((), names=names, limit=0, urgent=True)
         guards = await self._guards(cluster, replace(proposal, action=action), before)
 
-        if message_ts and not proposal.message_ts:
-            await self._ledger.posted(proposal_id, message_ts)
-        claimed = await self._ledger.claim(proposal_id, actor, self._owner, LEASE, action=action)
+        claimed = await self._ledger.claim(
+            proposal_id, actor, self._owner, LEASE, action=action, message_ts=message_ts
+        )
         if claimed is None:
             entry = await self._ledger.get(proposal_id)
             return NotClaimed(why=(entry and closed(entry)) or "missing", entry=entry)

@@ -119,7 +119,11 @@ async def post_proposed(desk: Desk, request: Command | Click, answer: Proposed) 
         request.channel_id, drawn(desk, answer), response_url=request.response_url
     )
     if isinstance(answer, Preview) and place is not None and place.message_ts:
-        await desk.operations.posted(answer.proposal, place.message_ts)
+        try:
+            await desk.operations.posted(answer.proposal, place.message_ts)
+        except LedgerError:
+            # The preview stands; where is kept with the click that confirms it.
+            log.warning("kill.place_not_recorded", exc_info=True)
     return isinstance(answer, Preview) and place is not None
 
 

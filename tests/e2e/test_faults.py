@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -260,3 +262,20 @@ async def test_an_outcome_that_can_not_be_delivered_is_in_the_log_and_in_the_led
     assert (said["kill"], said["channel"]) == (recorded["kill"], slack.channel("incidents").id)
     assert [each["outcome"] for each in recorded["targets"]] == ["terminated"]
     assert recorded["state"] == "done"
+
+
+async def test_a_ledger_that_another_process_has_locked_ends_nobody_and_the_preview_stands(
+    bot: Bot, ana: Person, sessions: Sessions, tmp_path: Path
+) -> None:
+    """Where it stands is not on record yet, either: that comes with the click."""
+    victim = await sessions.open("batch", app="locked out")
+    with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+        await ana.command('/pg-kill app="locked out"', channel="incidents")
+        other.execute("begin exclusive")
+        await ana.click("Terminate 1 session")
+        await ana.sees("The record of kills can't be reached", seconds=30)
+        other.execute("rollback")
+    assert not await dead(victim)
+    await ana.click("Terminate 1 session")
+    await ana.sees("Terminated 1 of 1 on main")
+    assert await dead(victim)

@@ -372,6 +372,17 @@ class TestTheRecord:
         assert entry is not None
         assert entry.proposal.message_ts == "1.1"
 
+    @pytest.mark.parametrize(("known", "kept"), [("1.1", "1.1"), ("", "2.2")])
+    async def test_where_a_preview_stands_is_kept_with_its_claim_if_it_was_not(
+        self, ledger: SqlLedger, known: str, kept: str
+    ):
+        proposal = await ledger.propose(draft(), LONG)
+        if known:
+            await ledger.posted(proposal.id, known)
+        claim = await ledger.claim(proposal.id, BEN, "one", LONG, message_ts="2.2")
+        assert claim is not None
+        assert claim.message_ts == kept
+
     async def test_later_knowledge_is_added_beside_the_results(self, ledger: SqlLedger):
         claim = await claimed(ledger, "one")
         assert await ledger.conclude(conclusion(claim, Outcome.UNKNOWN), "one")
