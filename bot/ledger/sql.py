@@ -314,6 +314,8 @@ class SqlLedger:
             kills.c.concluded_at > self._store.after(-SECOND_LOOK_UNTIL),
             or_(kills.c.owner != owner, kills.c.id.not_in(working)),
             kills.c.lease_until <= self._store.clock,
+            # It follows from what stands above, and lets the index find the few.
+            kills.c.lease_until > self._store.after(-SECOND_LOOK_UNTIL),
         )
         async with self._transaction(self._writer) as connection:
             taken = await self._take_over(connection, is_due, owner, SECOND_LOOK_LEASE)
