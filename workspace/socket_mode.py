@@ -131,6 +131,12 @@ class SocketMode:
             if isinstance(transport, asyncio.Transport):
                 transport.abort()
 
+    def freeze(self) -> None:
+        """Hear nothing more of what the app says on its connections, and end none."""
+        for transport in self._transports.values():
+            if isinstance(transport, asyncio.Transport):
+                transport.pause_reading()
+
     async def close(self) -> None:
         """End every connection properly."""
         for socket in tuple(self._open):

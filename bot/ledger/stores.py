@@ -303,7 +303,7 @@ class PostgresStore(Store):
         event.listen(engine.sync_engine, "connect", self._prepare)
         event.listen(engine.sync_engine, "begin", self._begin)
         event.listen(engine.sync_engine, "checkout", self._ping)
-        event.listen(engine.sync_engine, "invalidate", self._drop)
+        event.listen(engine.sync_engine, "close", self._drop)
         event.listen(engine.sync_engine, "handle_error", self._keep_the_others)
         return engine
 
@@ -339,8 +339,8 @@ class PostgresStore(Store):
             raise DisconnectionError from error
 
     @staticmethod
-    def _drop(connection: Any, _record: object, _error: object) -> None:  # noqa: ANN401  a DBAPI's
-        """End what is given up at once: a farewell would wait for a server that is silent."""
+    def _drop(connection: Any, _record: object) -> None:  # noqa: ANN401  a DBAPI's
+        """Say farewell and go: to wait for its answer is to wait for a server that is silent."""
         connection.driver_connection.terminate()
 
     @staticmethod

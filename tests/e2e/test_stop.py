@@ -233,3 +233,77 @@ async def test_killed_at_any_moment_of_a_kill_no_intent_is_lost(
     await ana.click("Terminate 1", in_message=unclaimed)
     await ana.sees("Terminated 1 of 1 on main")
     assert await dead(spared[0])
+
+
+@pytest.mark.parametrize("hangs", ["the ledger", "the cluster"])
+@pytest.mark.parametrize("at", ["rest", "a look", "a kill"])
+async def test_a_server_that_hangs_does_not_keep_it_from_ending(
+    start: Callable,
+    server: PostgresServer,
+    ledger_url: str,
+    ana: Person,
+    vera: Person,
+    sessions: Sessions,
+    hangs: str,
+    at: str,
+) -> None:
+    """Nothing comes back, and nothing is closed: not even a farewell is heard."""
+    victim = await sessions.open("batch", app="of a bot that ends")
+    async with Proxy(server) as proxy:
+        away = {
+            "the ledger": {
+                "LEDGER_URL": ledger_url.replace(f":{server.port}/", f":{proxy.port}/"),
+            },
+            "the cluster": {"DATABASE_URL": proxy.dsn(user=BOT), "LEDGER_URL": ledger_url},
+        }
+        bot: Bot = await start(**away[hangs])
+        await bot.says("cluster.connected", times=4)
+        await ana.command('/pg-kill app="of a bot that ends"', channel="incidents")
+        await bot.says("request.finished")
+        with stopped(victim):
+            if at == "a kill":
+                await ana.click("Terminate 1 session")
+                await bot.says("kill.signal")
+            proxy.swallow()
+            if at == "a look":
+                await vera.command("/pg-sessions some_db", channel="incidents", wait=False)
+                await bot.says("request.started", times=2)
+            assert await bot.stop() == 0
+    assert "bot.stopped" in bot.output
+    assert "Traceback" not in bot.output
+
+
+async def half_a_request(port: int) -> asyncio.StreamWriter:
+    """Whose body never comes."""
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST /slack/events HTTP/1.1\r\nHost: bot\r\nContent-Length: 100\r\n\r\n")
+    await writer.drain()
+    return writer
+
+
+@pytest.mark.parametrize("mode", ["socket", "http"])
+async def test_slack_that_hangs_does_not_keep_it_from_ending(
+    bot: Bot, slack: Workspace, ana: Person, sessions: Sessions, mode: str, port: int
+) -> None:
+    """A kill is done and recorded, though nobody can be told."""
+    victim = await sessions.open("batch", app="nobody is told")
+    await ana.command('/pg-kill app="nobody is told"', channel="incidents")
+    await bot.says("request.finished")
+    slack.faults.slow("*", seconds=600, times=1000)
+    await ana.click("Terminate 1 session")
+    await bot.says("kill.concluded")
+    slack.server.sockets.freeze()
+    half = await half_a_request(port) if mode == "http" else None
+
+    assert await bot.stop() == 0
+
+    slack.server.sockets.cut()
+    if half is not None:
+        half.close()
+    assert await dead(victim)
+    recorded = json.loads(await bot.run("history"))
+    assert recorded["state"] == "done"
+    assert [target["outcome"] for target in recorded["targets"]] == ["terminated"]
+    assert json.loads(await bot.says("delivery.failed"))["kill"] == recorded["kill"]
+    assert "bot.stopped" in bot.output
+    assert "Traceback" not in bot.output

@@ -1173,6 +1173,22 @@ class TestOnAServerInTrouble:
         assert entry.proposal.state is State.PROPOSED
         await one.close()
 
+    async def test_a_server_that_hangs_does_not_keep_it_from_closing(
+        self, server: PostgresServer, postgres_url: str, opened: Opened
+    ):
+        ledger = await opened(postgres_url)
+        one = await asyncpg.connect(postgres_url)
+        held = await self.pids(one)
+        for pid in held:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(30):
+                await ledger.close()
+        finally:
+            for pid in held:
+                os.kill(pid, signal.SIGCONT)
+        await one.close()
+
     async def test_it_knows_where_it_lives_and_who_it_is(
         self, server: PostgresServer, postgres_url: str, opened: Opened
     ):
