@@ -162,7 +162,7 @@ def by_mutmut(copy: Path, path: str) -> Iterator[tuple[Mutant, bool]]:
                 yield mutant(path, name, diff), status in {"survived", "no tests"}
 
 
-_MUTMUT = (sys.executable, "-m", "mutmut")
+_MUTMUT = (sys.executable, str(Path(__file__).with_name("mutmut_alone.py")))
 
 
 def _mutmut_settings(path: str) -> str:

@@ -1,0 +1,33 @@
+"""mutmut, whose time limit ends the process that it was set for and none that got its pid since.
+
+mutmut signals by pid, and doesn't take back the limit of a process that has ended.
+"""
+
+# ruff: noqa: INP001 - a part of a script
+
+import os
+import signal
+from contextlib import suppress
+from threading import Timer
+
+from mutmut.__main__ import cli
+from mutmut.workers import isolation
+
+
+def _limit(pid: int, timeout_s: float) -> None:
+    process = os.pidfd_open(pid)  # by a process of its own that nobody has waited for yet
+
+    def end() -> None:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(process, signal.SIGXCPU)
+        os.close(process)
+
+    timer = Timer(timeout_s, end)
+    timer.daemon = True
+    timer.start()
+
+
+isolation.register_timeout = _limit
+
+if __name__ == "__main__":
+    cli()
