@@ -189,6 +189,7 @@ class Judge:
         self._still = False
         reply = await cluster.signal(replace(guard, deadline=guard.deadline - passed))
         shot.verdict = reply.verdict
+        self._tally[f"verdict: {reply.verdict}"] += 1
         if reply.verdict is Verdict.SIGNALLED:
             if (row["state"], row["owner"]) != ("claimed", doing.life.owner):
                 self.wrong(f"kill {shown.id} signals, and is {row['state']} by {row['owner']}")
@@ -264,6 +265,7 @@ class Judge:
             self.wrong(f"the lease of kill {kill_id} is renewed after its end")
         else:
             self._lease(shown, owner, began)
+            self._tally["lease renewed"] += 1
 
     def taken_over(self, kill_id: int, owner: str, began: float) -> None:
         """A claim was taken over: had its lease run out, and its owner stopped?"""
@@ -279,6 +281,18 @@ class Judge:
         cast("Doing", WORK.get()).taken.add(kill_id)
         self._lease(shown, owner, began)
         self._tally["taken over"] += 1
+
+    async def about_to_record(self, conclusion: Conclusion) -> None:
+        """Nobody is said to be gone, and no query to have ended, before it is so."""
+        shown = self._shown(conclusion.proposal.id)
+        if shown is None:
+            return
+        said = {shown.targets[r.id].victim: r.outcome for r in conclusion.results}
+        for victim in await self.there(v for v in said if v is not None):
+            if said[victim] in GONE:
+                self.wrong(f"kill {shown.id} says that {victim} is gone")
+            if said[victim] is Outcome.CANCELLED and victim.stopped and victim.message is not None:
+                self.wrong(f"kill {shown.id} says that the query of {victim} was cancelled")
 
     def recorded(self, conclusion: Conclusion, owner: str) -> None:
         """An outcome was recorded, for the first time or again."""
@@ -340,6 +354,8 @@ class Judge:
         if doing.calm and not said.startswith(doing.should):
             self.wrong(f"{doing.name} by {doing.actor} should be {doing.should}, not {said}")
         self._tally[f"{doing.name}: {said}"] += 1
+        if doing.befell and doing.fate is not None:
+            self._tally[f"a process {doing.fate.what}"] += 1
 
     def _judge_preview(self, doing: Doing, answer: Preview) -> None:
         """Whether a preview shows whom it should; from now on it may be clicked on."""
@@ -377,11 +393,9 @@ class Judge:
         """Whether a click did what it should, and said what it did."""
         if {result.id for result in conclusion.results} != set(shown.targets):
             self.wrong(f"kill {shown.id} says nothing of some of its targets")
+        await self.about_to_record(conclusion)
         for result in conclusion.results:
             shot, frozen = doing.shots.get(result.id), shown.targets[result.id]
-            there = frozen.victim is not None and bool(await self.there([frozen.victim]))
-            if result.outcome in GONE and there:
-                self.wrong(f"kill {shown.id} says that {frozen.victim} is gone")
             if result.outcome in HIT and (shot is None or shot.verdict is not Verdict.SIGNALLED):
                 self.wrong(f"kill {shown.id} says {result}, and did not signal it")
             if doing.calm:
@@ -428,6 +442,7 @@ class Judge:
             victim = shown.targets[result.id].victim
             there = victim is not None and bool(await self.there([victim]))
             words = "still there" if there else "gone"
+            self._tally[f"left behind: {words}"] += 1
             if (
                 doing.calm
                 and shown.of_this_server
@@ -567,6 +582,7 @@ class JudgedLedger:
         return lapsed
 
     async def conclude(self, conclusion: Conclusion, owner: str) -> bool:
+        await self._judge.about_to_record(conclusion)
         concluded = await self._ledger.conclude(conclusion, owner)
         if concluded:
             self._judge.recorded(conclusion, owner)

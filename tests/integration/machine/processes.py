@@ -178,6 +178,7 @@ class Work:
     fate: Fate | None = None
     calm: bool = True
     keeps_its_lease: bool = True
+    befell: bool = False
     calls: Counter[str] = field(default_factory=Counter)
     answer: Any = None
     error: BaseException | None = None
@@ -278,7 +279,7 @@ class Mortal:
         return reply
 
     async def _befall(self, name: str, arguments: tuple[Any, ...], work: Work, fate: Fate) -> None:
-        work.calm = False
+        work.calm, work.befell = False, True
         match fate.what:
             case What.DIES:
                 self._life.die()

@@ -50,6 +50,7 @@ class Message:
     sent: float
     done: "asyncio.Task[str]"
     wants: int | None = None  # the row that it waits for
+    given_up: bool = False  # by its own client
 
 
 @dataclass(eq=False)
@@ -65,6 +66,7 @@ class Victim:
     transaction: Transaction | None = None
     message: Message | None = None
     aborted: bool = False
+    was: str | None = None  # how it called itself before its transaction
     rows: set[int] = field(default_factory=set)
     left: bool = False
     gone: bool = False
@@ -86,6 +88,12 @@ class Victim:
     def goes_on(self) -> bool:
         """Whether its message of two transactions can be told to go on."""
         return self.there and not self.stopped and bool(self.gates)
+
+    @property
+    def waits(self) -> bool:
+        """Whether its one query could be given up by its client."""
+        busy = self.message is not None and not self.gates
+        return self.there and not self.stopped and busy
 
     @property
     def state(self) -> str:
@@ -119,7 +127,9 @@ class Victim:
         if begin:
             statements += ["begin", "select 1"]
         span = await self.say(*statements)
-        self.aborted = False
+        if rollback or self.aborted:
+            self._rolled_back()
+        self.aborted, self.was = False, None
         self.rows.clear()
         self.transaction = Transaction(span) if begin else None
 
@@ -140,6 +150,17 @@ class Victim:
         if self.message is not None and self.transaction is None:
             self.transaction = Transaction((message.sent, time.time()), explicit=False)
 
+    async def send_another(self, eyes: Asks) -> None:
+        """Its client cancels the query that runs, and sends another one."""
+        assert self.message is not None
+        self.message.given_up = True
+        await eyes.fetch("select pg_cancel_backend($1)", self.pid)
+        await asyncio.wait({self.message.done}, timeout=60)
+        await settled([self], eyes)
+        if self.aborted:
+            await self.end(rollback=True)
+        await self.run(eyes)
+
     async def send_two_transactions(self, holder: Session, eyes: Asks, *, writes: bool) -> None:
         """One message that begins, commits and begins again; it waits in either transaction.
 
@@ -156,9 +177,14 @@ class Victim:
             self.transaction = Transaction((message.sent, time.time()))
 
     async def rename(self, app: str) -> None:
-        """Call itself something else, as any client may."""
+        """Call itself something else, as any client may; a rollback takes it back."""
         await self.say(f"set application_name = '{app}'")
+        if self.transaction is not None and self.was is None:
+            self.was = self.app
         self.app = app
+
+    def _rolled_back(self) -> None:
+        self.app, self.was = self.was or self.app, None
 
     async def pass_gate(self, holder: Session) -> None:
         """Let such a message go on to its next transaction, or to its end."""
@@ -180,10 +206,11 @@ class Victim:
             if message.wants is not None:
                 self.rows.add(message.wants)
         else:
-            if isinstance(error, asyncpg.QueryCanceledError):
+            if isinstance(error, asyncpg.QueryCanceledError) and not message.given_up:
                 self.cancelled.append(message)
             self.aborted = self.transaction is not None and self.transaction.explicit
             self.transaction = None
+            self._rolled_back()
             self.rows.clear()
         if self.transaction is not None and not self.transaction.explicit:
             self.transaction = None

@@ -268,7 +268,7 @@ class World:
         """End an example: everything comes to its end, and is judged."""
         for seconds in (0, self._patience):
             await self.time.skip(seconds)
-            await self._recover_all()
+            await self.recover_all()
         for victim in self.judge.victims:
             self.wake(victim)
         while self.adrift:
@@ -283,9 +283,12 @@ class World:
                 await self._told_to_stop(number)
         for _ in range(3):
             await self.time.skip(LEASE.total_seconds() + 1)
-            await self._recover_all()
+            await self.recover_all()
         await self.judge.look_around()
         await self.judge.read_the_record()
+        for replica in self.replicas:
+            if replica.operations._unwritten:
+                self.judge.wrong(f"{replica.life.owner} has outcomes that it never wrote")
         self.judge.raise_wrongs()
 
     async def clear(self) -> None:
@@ -482,7 +485,8 @@ class World:
         self._set_pace()
         await self.recover(self.replicas[number])
 
-    async def _recover_all(self) -> None:
+    async def recover_all(self) -> None:
+        """Every process that runs looks for claims whose owner has died."""
         for replica in list(self.replicas):
             if replica.life.runs:
                 await self.recover(replica)

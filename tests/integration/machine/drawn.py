@@ -1,0 +1,333 @@
+"""What is drawn: who does what, who clicks, and what befalls the processes meanwhile.
+
+Chance draws incidents; besides, each of the stories is told once, so that none goes untold.
+What is drawn must not depend on what the servers do, or nothing could be drawn again: so every
+rule can be taken at any time, and a number stands for whatever there is to choose.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+from hypothesis import strategies as st
+
+from bot.kills import Actor
+from bot.slack.views.actions import ActionId
+from tests.integration.machine.processes import Fate, What
+from tests.integration.machine.scene import ANA, ASKERS, BEN, OLGA, PEOPLE, SAM, VERA
+from tests.integration.machine.victims import ROWS
+from tests.integration.machine.world import REPLICAS
+
+CAST = (
+    ("web", "psql", "calls itself a client"),
+    ("web", "etl", "begins"),
+    ("web", "etl", "writes"),
+    ("vip", "etl", "begins"),
+    ("batch", "etl", "begins"),
+    ("batch", "psql", "runs"),
+    ("batch", "psql", "reads twice in a message"),
+    ("web", "psql", "writes twice in a message"),
+)
+
+EVENTS = (
+    "a second passes",
+    "the deadline passes",
+    "a lease passes",
+    "a lease passes",
+    "a minute passes",
+    "what was held up goes on",
+    "what was held up goes on",
+    "what was adrift arrives",
+    "a process dies",
+    "a ledger is found again",
+    "all look for what is left",
+    "all backends wake",
+    "Ben goes off duty",
+    "Ben goes on duty",
+    "Ben goes on duty",
+)
+
+DEEDS = (
+    *(3 * ("goes on as it is",)),
+    "begins",
+    "commits",
+    "commits and begins",
+    "writes",
+    "runs",
+    "reads twice in a message",
+    "writes twice in a message",
+    "sends another query",
+    "calls itself a backup",
+    "calls itself a backup",
+    "calls itself a client",
+    "is stunned",
+    "is stunned",
+    "leaves",
+    "leaves its pid to another",
+)
+
+numbers = st.integers(0, 7)
+newest = st.sampled_from((0, 0, 0, 1, 1, 2, 3, 5))
+people = st.sampled_from(PEOPLE)
+askers = st.sampled_from(ASKERS)
+processes = st.integers(0, REPLICAS - 1)
+
+
+def fates(*calls: str, share: float) -> st.SearchStrategy[Fate | None]:
+    """What befalls a process at one of these calls of its; nothing but for this share."""
+    befalls = [
+        Fate(call, nth, after, what)
+        for call, nth, after, what in product(calls, (1, 1, 1, 2), (False, True), What)
+    ]
+    calm = round(len(befalls) * (1 - share) / share)
+    # One flat choice: one_of takes the same strategy once, however often it is named.
+    return st.sampled_from((*(calm * (None,)), *befalls))
+
+
+of_a_preview = fates("names", "look", "own_roles", "last_look", "propose", share=0.15)
+of_a_click = fates(
+    "get",
+    "look",
+    "claim",
+    "claim",
+    "signal",
+    "signal",
+    "signal",
+    "sight",
+    "conclude",
+    share=0.6,
+)
+
+
+@dataclass(frozen=True)
+class Plot:
+    """What befalls a click, and what happens then: what chance alone would seldom bring about."""
+
+    fate: Fate
+    then: tuple[str, ...]
+
+
+GOES_ON = "it goes on"
+HEIR = "another takes it over, and is held up"
+
+
+def plots(where: str, whats: tuple[What, ...], *then: str) -> tuple[Plot, ...]:
+    """A story, told of these calls: `claim+` is right after the claim has had its effect."""
+    return tuple(
+        Plot(Fate(call.rstrip("+"), 1, call.endswith("+"), what), then)
+        for call, what in product(where.split(), whats)
+    )
+
+
+HELD = (What.WAITS, What.STOPS)
+
+PLOTS = (
+    # It stood still until the preview had expired, or the signals were too late.
+    *plots("look claim", HELD, "a minute passes", GOES_ON),
+    *plots("look+ claim claim+ signal", HELD, "the deadline passes", GOES_ON),
+    *plots("signal", (What.ADRIFT,), "the deadline passes", "what was adrift arrives"),
+    # It lives, and takes long: nobody else may conclude it.
+    *plots(
+        "signal signal+ sight conclude",
+        (What.WAITS,),
+        "a lease passes",
+        "all look for what is left",
+        GOES_ON,
+    ),
+    # It is thought dead, and is not: what it says comes too late.
+    *plots(
+        "claim+ signal+ sight conclude",
+        (What.STOPS,),
+        "a lease passes",
+        "all look for what is left",
+        GOES_ON,
+    ),
+    *plots("signal signal+ sight conclude", (What.STOPS,), "a lease passes", HEIR, GOES_ON),
+    # It is dead.
+    *plots(
+        "claim+ signal signal+ conclude conclude+",
+        (What.DIES,),
+        "a lease passes",
+        "all look for what is left",
+    ),
+)
+
+of_a_recovery = fates("lapsed", "sight", "conclude", "renew", share=0.5)
+now_and_then = st.sampled_from((*(4 * (False,)), True))
+
+
+@dataclass(frozen=True)
+class Deed:
+    """What a session does."""
+
+    what: str
+    number: int
+    row: int
+
+
+@dataclass(frozen=True)
+class Press:
+    """Somebody clicks; `elsewhere` is another channel than the preview's."""
+
+    what: ActionId
+    actor: Actor
+    process: int
+    elsewhere: bool
+    fate: Fate | None
+
+
+@dataclass(frozen=True)
+class Clicks:
+    """Some click at once, or nobody yet; and what happens `then`."""
+
+    presses: tuple[Press, ...]
+    then: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Incident:
+    """Somebody asks for a preview, a target does something, and people click.
+
+    The preview may be of `earlier` sessions under the same pids, or of an earlier run of the
+    server, which is made so in the ledger.
+    """
+
+    actor: Actor
+    process: int
+    fate: Fate | None
+    earlier: str
+    deed: Deed
+    pause: str
+    clicks: Clicks
+
+
+deeds = st.builds(Deed, what=st.sampled_from(DEEDS), number=numbers, row=st.integers(1, ROWS))
+
+
+def presses(
+    *whats: ActionId, fate: st.SearchStrategy[Fate | None] = of_a_click
+) -> st.SearchStrategy[Press]:
+    """One click of one of these buttons."""
+    return st.builds(
+        Press,
+        what=st.sampled_from(whats),
+        actor=people,
+        process=processes,
+        elsewhere=st.sampled_from((*(9 * (False,)), True)),
+        fate=fate,
+    )
+
+
+BUTTONS = (
+    *(6 * (ActionId.KILL_TERMINATE,)),
+    *(2 * (ActionId.KILL_CANCEL,)),
+    ActionId.KILL_DISMISS,
+)
+
+
+@st.composite
+def clicks_on(
+    draw: st.DrawFn, *buttons: ActionId, how: tuple[str, ...] = ("once", "once", "plot", "at once")
+) -> Clicks:
+    """What people do to a preview."""
+    match draw(st.sampled_from(how)):
+        case "once":
+            return Clicks((draw(presses(*buttons)),))
+        case "plot":
+            plot = draw(st.sampled_from(PLOTS))
+            return Clicks((draw(presses(*buttons, fate=st.just(plot.fate))),), plot.then)
+        case "at once":
+            several = draw(st.sampled_from((2, 2, 3)))
+            return Clicks(draw(st.tuples(*(several * (presses(*buttons),)))))
+        case _:
+            return Clicks(())
+
+
+def incidents(*buttons: ActionId, deeds: st.SearchStrategy[Deed]) -> st.SearchStrategy[Incident]:
+    """A preview, and what comes of it."""
+    return st.builds(
+        Incident,
+        actor=askers,
+        process=processes,
+        fate=of_a_preview,
+        earlier=st.sampled_from((*(10 * ("",)), "sessions", "run of the server")),
+        deed=deeds,
+        pause=st.sampled_from((*(11 * ("",)), "a minute passes")),
+        clicks=clicks_on(*buttons, how=("once", "once", "plot", "plot", "at once", "later")),
+    )
+
+
+an_incident = incidents(*BUTTONS, deeds=deeds)
+a_cancel = incidents(
+    *(4 * (ActionId.KILL_CANCEL,)),
+    ActionId.KILL_TERMINATE,
+    deeds=st.builds(
+        Deed,
+        what=st.sampled_from(
+            ("goes on as it is", "sends another query", "sends another query", "is stunned")
+        ),
+        number=numbers,
+        row=st.just(1),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Story:
+    """An incident that must be met, and how its sessions are `named`: by pid, or by a filter."""
+
+    named: str
+    incident: Incident
+
+
+ENDINGS = (
+    ("pids", ActionId.KILL_TERMINATE),
+    ("xact>0s", ActionId.KILL_TERMINATE),
+    ("what runs", ActionId.KILL_CANCEL),
+    ("what runs, by pid", ActionId.KILL_CANCEL),
+)
+
+
+def _click(what: ActionId = ActionId.KILL_TERMINATE, **changes: Any) -> Press:
+    return replace(Press(what, ANA, 0, elsewhere=False, fate=None), **changes)
+
+
+def _story(named: str, *presses: Press, then: tuple[str, ...] = (), **changes: Any) -> Story:
+    calm = Incident(ANA, 0, None, "", Deed("goes on as it is", 0, 1), "", Clicks(presses, then))
+    return Story(named, replace(calm, **changes))
+
+
+def stories() -> Iterator[Story]:
+    """The plots, what a target may do meanwhile, what befalls a process, and who may click."""
+    for at, plot in enumerate(PLOTS):
+        for named, button in ENDINGS[at % 2 :: 2]:
+            yield _story(named, _click(button, fate=plot.fate), then=plot.then)
+    for what in sorted(set(DEEDS)):
+        for named, button in ENDINGS:
+            yield _story(named, _click(button), deed=Deed(what, 0, 1))
+    for befalls in What:
+        fate = Fate("signal", 1, after=True, what=befalls)
+        yield _story("user=web", _click(fate=fate), then=(GOES_ON,))
+        yield _story("pids", fate=replace(fate, call="propose"))
+    yield _story("some_db all", _click())  # a superuser's session among them
+    for earlier in ("sessions", "run of the server"):
+        for named, button in ENDINGS:
+            yield _story(named, _click(button), earlier=earlier)
+    for button in sorted(set(BUTTONS)):
+        yield _story("pids", _click(button), pause="a minute passes")
+        yield _story("pids", _click(button, elsewhere=True))
+        yield _story("pids", _click(button, actor=BEN), pause="Ben goes off duty")
+        yield _story("pids", _click(button, actor=BEN), pause="Ben goes on duty")
+        for nobody in (VERA, SAM, OLGA):
+            yield _story("pids", _click(button, actor=nobody))
+        for other in sorted(set(BUTTONS)):
+            yield _story("user=web", _click(button), _click(other, actor=BEN, process=1))
+
+
+def stories_of_two() -> Iterator[Story]:
+    """Where the one who asks may not be the one who confirms."""
+    for named, button in (*ENDINGS, ("pids", ActionId.KILL_DISMISS)):
+        yield _story(named, _click(button))
+        yield _story(named, _click(button, actor=BEN))
+        yield _story(named, _click(button), _click(button, actor=BEN, process=1))
