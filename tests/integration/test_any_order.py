@@ -25,6 +25,7 @@ looks for longer, and elsewhere each time.
 import asyncio
 import functools
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -98,7 +99,7 @@ from tests.integration.machine.world import REPLICAS, World
 
 T = TypeVar("T")
 
-CROWD = 9
+CROWD = 12
 """Sessions at a time: enough to get into each other's way."""
 
 
@@ -143,21 +144,12 @@ class AnyOrder(RuleBasedStateMachine):
 
     async def _come_back(self) -> None:
         """Clients come back, and do what they did before."""
-        while len(self._some()) < len(CAST) - 2:
-            role, app, deed = CAST[len(self.world.judge.victims) % len(CAST)]
-            await self._deed(await self.world.arrive(role, app), Deed(deed, 0, 1))
-
-    def _tell(
-        self, some: list[Victim], number: int, what: Callable[[Victim], Awaitable[None]]
-    ) -> None:
-        """Have one of them do something, if one can."""
-
-        async def tell() -> None:
-            free = [victim for victim in some if victim.free or victim.goes_on]
-            if free:
-                await what(free[number % len(free)])
-
-        self.run(tell())
+        here = Counter((victim.usename, victim.app) for victim in self._some())
+        for role, app, deed in CAST:
+            if here[role, app] or len(self._some()) >= CROWD:
+                here[role, app] -= 1
+            else:
+                await self._deed(await self.world.arrive(role, app), Deed(deed, 0, 1))
 
     @rule(
         comes=st.booleans(), role=st.sampled_from(ROLES), app=st.sampled_from(APPS), number=numbers
@@ -170,21 +162,28 @@ class AnyOrder(RuleBasedStateMachine):
         if comes and len(some) < CROWD:
             self.run(come())
         else:
-            self._tell(some, number, self.world.leave)
+            self.run(self._one_does(some, Deed("leaves", number, 1)))
 
     @rule(deed=deeds)
     def does(self, deed: Deed) -> None:
-        self._tell(self._some(), deed.number, lambda victim: self._deed(victim, deed))
+        self.run(self._one_does(self._some(), deed))
 
     def _meanwhile(self, deed: Deed) -> None:
         """A target of the newest preview does something."""
         targets = [frozen.victim for frozen in self.world.judge.previews[-1].targets.values()]
         some = [victim for victim in self._some() if victim in targets]
+        self.run(self._one_does(some, deed))
+
+    async def _one_does(self, some: list[Victim], deed: Deed) -> None:
+        """One of them does it, if one can: also in the midst of a query where that can be."""
+        free = [victim for victim in some if victim.free or victim.goes_on]
         busy = [victim for victim in some if victim.waits]
-        if deed.what == "sends another query" and busy:
-            self.run(busy[deed.number % len(busy)].send_another(self.world.eyes))
-        else:
-            self._tell(some, deed.number, lambda victim: self._deed(victim, deed))
+        if deed.what == "is stunned" and (able := busy + free):
+            self.world.stun(able[deed.number % len(able)])
+        elif deed.what == "sends another query" and busy:
+            await busy[deed.number % len(busy)].send_another(self.world.eyes)
+        elif free:
+            await self._deed(free[deed.number % len(free)], deed)
 
     async def _deed(self, victim: Victim, deed: Deed) -> None:
         world = self.world
@@ -217,8 +216,6 @@ class AnyOrder(RuleBasedStateMachine):
                 await victim.rename("psql")
             case "sends another query" if victim.message is None:
                 await victim.run(world.eyes)
-            case "is stunned":
-                world.stun(victim)
             case "leaves":
                 await world.leave(victim)
             case "leaves its pid to another":
@@ -342,7 +339,7 @@ class AnyOrder(RuleBasedStateMachine):
     def what_runs(self, by_pid: bool, incident: Incident) -> None:
         """A preview of whoever runs a query, to cancel that."""
         self.run(self._come_back())
-        self._tell(self._some(), 0, lambda victim: self._deed(victim, Deed("runs", 0, 1)))
+        self.run(self._one_does(self._some(), Deed("runs", 0, 1)))
         asked, holds = ASKS["state=active"]
         running = {v.pid for v in self.world.judge.victims if v.there and v.message is not None}
         if by_pid and running:

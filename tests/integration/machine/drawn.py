@@ -19,6 +19,8 @@ from tests.integration.machine.scene import ANA, ASKERS, BEN, OLGA, PEOPLE, SAM,
 from tests.integration.machine.victims import ROWS
 from tests.integration.machine.world import REPLICAS
 
+# --- sessions and events ----------------------------------------------------------------------
+
 CAST = (
     ("web", "psql", "calls itself a client"),
     ("web", "etl", "begins"),
@@ -29,6 +31,7 @@ CAST = (
     ("batch", "psql", "reads twice in a message"),
     ("web", "psql", "writes twice in a message"),
 )
+"""Who comes back in turn: role, application, and what each does at first."""
 
 EVENTS = (
     "a second passes",
@@ -72,6 +75,9 @@ newest = st.sampled_from((0, 0, 0, 1, 1, 2, 3, 5))
 people = st.sampled_from(PEOPLE)
 askers = st.sampled_from(ASKERS)
 processes = st.integers(0, REPLICAS - 1)
+now_and_then = st.sampled_from((*(4 * (False,)), True))
+
+# --- what befalls a process -------------------------------------------------------------------
 
 
 def fates(*calls: str, share: float) -> st.SearchStrategy[Fate | None]:
@@ -98,6 +104,7 @@ of_a_click = fates(
     "conclude",
     share=0.6,
 )
+of_a_recovery = fates("lapsed", "sight", "conclude", "renew", share=0.5)
 
 
 @dataclass(frozen=True)
@@ -153,8 +160,8 @@ PLOTS = (
     ),
 )
 
-of_a_recovery = fates("lapsed", "sight", "conclude", "renew", share=0.5)
-now_and_then = st.sampled_from((*(4 * (False,)), True))
+
+# --- what people and sessions do --------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -273,6 +280,9 @@ a_cancel = incidents(
 )
 
 
+# --- what must be met -------------------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class Story:
     """An incident that must be met, and how its sessions are `named`: by pid, or by a filter."""
@@ -281,12 +291,13 @@ class Story:
     incident: Incident
 
 
-ENDINGS = (
+ALL_FOUR = (
     ("pids", ActionId.KILL_TERMINATE),
     ("xact>0s", ActionId.KILL_TERMINATE),
     ("what runs", ActionId.KILL_CANCEL),
     ("what runs, by pid", ActionId.KILL_CANCEL),
 )
+"""Both ways to name sessions, and both things that can be done to them."""
 
 
 def _click(what: ActionId = ActionId.KILL_TERMINATE, **changes: Any) -> Press:
@@ -301,18 +312,16 @@ def _story(named: str, *presses: Press, then: tuple[str, ...] = (), **changes: A
 def stories() -> Iterator[Story]:
     """The plots, what a target may do meanwhile, what befalls a process, and who may click."""
     for at, plot in enumerate(PLOTS):
-        for named, button in ENDINGS[at % 2 :: 2]:
+        for named, button in ALL_FOUR[at % 2 :: 2]:
             yield _story(named, _click(button, fate=plot.fate), then=plot.then)
     for what in sorted(set(DEEDS)):
-        for named, button in ENDINGS:
+        for named, button in ALL_FOUR:
             yield _story(named, _click(button), deed=Deed(what, 0, 1))
-    for befalls in What:
-        fate = Fate("signal", 1, after=True, what=befalls)
-        yield _story("user=web", _click(fate=fate), then=(GOES_ON,))
-        yield _story("pids", fate=replace(fate, call="propose"))
+    for call, befalls in product(("claim", "signal", "conclude"), What):
+        yield _story("user=web", _click(fate=Fate(call, 1, True, befalls)), then=(GOES_ON,))
     yield _story("some_db all", _click())  # a superuser's session among them
     for earlier in ("sessions", "run of the server"):
-        for named, button in ENDINGS:
+        for named, button in ALL_FOUR:
             yield _story(named, _click(button), earlier=earlier)
     for button in sorted(set(BUTTONS)):
         yield _story("pids", _click(button), pause="a minute passes")
@@ -327,7 +336,7 @@ def stories() -> Iterator[Story]:
 
 def stories_of_two() -> Iterator[Story]:
     """Where the one who asks may not be the one who confirms."""
-    for named, button in (*ENDINGS, ("pids", ActionId.KILL_DISMISS)):
+    for named, button in (*ALL_FOUR, ("pids", ActionId.KILL_DISMISS)):
         yield _story(named, _click(button))
         yield _story(named, _click(button, actor=BEN))
         yield _story(named, _click(button), _click(button, actor=BEN, process=1))
