@@ -523,7 +523,12 @@ class AnyOrder(RuleBasedStateMachine):
             case asked:
                 self.a_filter(asked=asked, incident=story.incident)
         self.clicks(0, Clicks(story.incident.clicks.presses[:1]))
-        for remedy in ("all backends wake", "a ledger is found again", "Ben goes on duty"):
+        for remedy in (
+            "all backends wake",
+            "a ledger is found again",
+            "Ben goes on duty",
+            "all look for what is left",
+        ):
             self.it_happens(remedy, 0)
 
     # --- processes and time -----------------------------------------------------------------

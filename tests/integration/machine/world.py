@@ -286,9 +286,6 @@ class World:
             await self.recover_all()
         await self.judge.look_around()
         await self.judge.read_the_record()
-        for replica in self.replicas:
-            if replica.operations._unwritten:
-                self.judge.wrong(f"{replica.life.owner} has outcomes that it never wrote")
         self.judge.raise_wrongs()
 
     async def clear(self) -> None:
@@ -495,6 +492,8 @@ class World:
         """A process looks for claims whose owner has died."""
         doing = Doing(replica.life, fate, name="recover", calm=replica.life.has_ledger)
         await self.perform(doing, replica.operations.recover)
+        if doing.calm and replica.operations._unwritten:
+            self.judge.wrong(f"{replica.life.owner} has outcomes that it does not write")
 
     def _set_adrift(self, work: Work, guard: Guard) -> None:
         self.adrift.append((cast("Doing", work), guard))
