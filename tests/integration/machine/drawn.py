@@ -61,6 +61,7 @@ DEEDS = (
     "reads twice in a message",
     "writes twice in a message",
     "sends another query",
+    "goes on to its next transaction",
     "calls itself a backup",
     "calls itself a backup",
     "calls itself a client",
@@ -117,6 +118,7 @@ class Plot:
 
 GOES_ON = "it goes on"
 HEIR = "another takes it over, and is held up"
+AWAY = "its ledger is away for a lease"
 
 
 def plots(where: str, whats: tuple[What, ...], *then: str) -> tuple[Plot, ...]:
@@ -142,6 +144,8 @@ PLOTS = (
         "all look for what is left",
         GOES_ON,
     ),
+    # It lives, and could not renew its lease: it takes nothing from itself, but others may.
+    *plots("signal sight", (What.WAITS,), AWAY, "all look for what is left", GOES_ON),
     # It is thought dead, and is not: what it says comes too late.
     *plots(
         "claim+ signal+ sight conclude",
@@ -319,6 +323,9 @@ def stories() -> Iterator[Story]:
             yield _story(named, _click(button), deed=Deed(what, 0, 1))
     for call, befalls in product(("claim", "signal", "conclude"), What):
         yield _story("user=web", _click(fate=Fate(call, 1, True, befalls)), then=(GOES_ON,))
+    for number in range(4):  # of one that reads, and of one that writes
+        deed = Deed("goes on to its next transaction", number, 1)
+        yield _story("pids", _click(), deed=deed)
     yield _story("some_db all", _click())  # a superuser's session among them
     for earlier in ("sessions", "run of the server"):
         for named, button in ALL_FOUR:

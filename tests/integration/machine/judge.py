@@ -278,6 +278,8 @@ class Judge:
         by = shown.claimed_by
         if shown.owner == by.life.owner and by.life.runs and by.under_way and by.keeps_its_lease:
             self.wrong(f"kill {kill_id} is taken from {shown.owner}, which is at work on it")
+        if owner == by.life.owner and by.under_way:
+            self.wrong(f"kill {kill_id} is taken by {owner} from itself, which is at work on it")
         cast("Doing", WORK.get()).taken.add(kill_id)
         self._lease(shown, owner, began)
         self._tally["taken over"] += 1

@@ -26,6 +26,11 @@ SHORT = 5.0
 """Seconds from which on a pause of the bot's own takes no real time: see `Time.skip`."""
 
 
+SLOW = 1.5
+"""Seconds of real time from which on the bot may give something up by itself: what takes so long
+on a busy machine did not go on in calm."""
+
+
 class ProcessDied(BaseException):
     """What the code of a dead process meets at whatever it would do next."""
 
@@ -201,10 +206,13 @@ class Work:
 
         async def run() -> None:
             WORK.set(self)
+            began = time.monotonic()
             try:
                 self.answer = await work()
             except (BotError, ProcessDied, asyncio.CancelledError) as error:
                 self.error = error
+            finally:
+                self.calm &= time.monotonic() - began < SLOW
 
         self.life.works.append(self)
         self.task = asyncio.create_task(run(), name="work")

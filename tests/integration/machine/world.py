@@ -489,10 +489,13 @@ class World:
                 await self.recover(replica)
 
     async def recover(self, replica: Replica, fate: Fate | None = None) -> None:
-        """A process looks for claims whose owner has died."""
+        """A process looks for claims whose owner has died, unless it is still at it."""
+        if any(cast("Doing", work).name == "recover" for work in replica.life.works):
+            return
+        unwritten = set(replica.operations._unwritten)
         doing = Doing(replica.life, fate, name="recover", calm=replica.life.has_ledger)
         await self.perform(doing, replica.operations.recover)
-        if doing.calm and replica.operations._unwritten:
+        if doing.calm and unwritten & set(replica.operations._unwritten):
             self.judge.wrong(f"{replica.life.owner} has outcomes that it does not write")
 
     def _set_adrift(self, work: Work, guard: Guard) -> None:
