@@ -146,6 +146,7 @@ PLOTS = (
     ),
     # It lives, and could not renew its lease: it takes nothing from itself, but others may.
     *plots("signal sight", (What.WAITS,), AWAY, "all look for what is left", GOES_ON),
+    *plots("signal sight", (What.WAITS,), AWAY, "the deadline passes", GOES_ON),
     # It is thought dead, and is not: what it says comes too late.
     *plots(
         "claim+ signal+ sight conclude",
