@@ -186,7 +186,7 @@ class Judge:
         # PostgreSQL's own clock skips nothing: the deadline is brought nearer instead.
         since = self._skipped_at.get(guard.deadline - SIGNAL_WINDOW, self._time.skipped)
         passed = timedelta(seconds=self._time.skipped - since)
-        self._still = False
+        shot.moving, self._still = not self._still, False
         reply = await cluster.signal(replace(guard, deadline=guard.deadline - passed))
         shot.verdict = reply.verdict
         self._tally[f"verdict: {reply.verdict}"] += 1
@@ -420,6 +420,8 @@ class Judge:
             expected.add(Outcome.NOT_PERMITTED)
         elif shot.right and any(victim.stopped for victim in self.victims):
             expected.add(Outcome.STILL_RUNNING)
+        if shot.moving and doing.action is Action.CANCEL:
+            expected.add(Outcome.ALREADY_FINISHED)  # it waited for one that was signalled before
         if result.outcome not in expected:
             self.wrong(f"{doing.name}: {result}, and should be {shot.becomes}: {frozen.victim}")
 

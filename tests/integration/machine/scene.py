@@ -82,6 +82,7 @@ class Shot:
     becomes: Outcome
     message: Message | None = None
     verdict: Verdict | None = None
+    moving: bool = False  # the signals before it have set others going
 
     @property
     def explains(self) -> bool:
