@@ -601,7 +601,9 @@ class JudgedLedger:
 
     async def amend(
         self, proposal_id: int, amendments: Iterable[Result], notes: Iterable[str]
-    ) -> None:
+    ) -> bool:
         amendments = tuple(amendments)
-        await self._ledger.amend(proposal_id, amendments, notes)
-        await self._judge.amended(proposal_id, amendments)
+        recorded = await self._ledger.amend(proposal_id, amendments, notes)
+        if recorded:
+            await self._judge.amended(proposal_id, amendments)
+        return recorded
