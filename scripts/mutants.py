@@ -23,9 +23,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import chdir
+from contextlib import ExitStack, chdir, contextmanager
 from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
@@ -90,7 +91,7 @@ HOLD_SQL = frozenset(path for path in PARTS if path != "bot/ledger/sql.py")
 """Where a string is SQL: to write its words in capitals is to write them."""
 
 TIME_LIMIT = 300
-"""Seconds for the tests of one mutant. One that hangs them is seen."""
+"""The most seconds for the tests of one mutant. One that hangs them is seen."""
 
 
 @dataclass(frozen=True)
@@ -269,25 +270,30 @@ def _walk(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
 
 def by_process(copies: Sequence[Path], path: str) -> Iterator[tuple[Mutant, bool]]:
     """Run the tests on each of the other mutants of a file, in copies; which lived."""
-    free: SimpleQueue[Path] = SimpleQueue()
-    for copy in copies:
-        free.put(copy)
     original = (ROOT / path).read_text(encoding="utf-8")
+    free: SimpleQueue[tuple[Path, subprocess.Popen[str]]] = SimpleQueue()
 
     def lives(task: tuple[Mutant, str]) -> tuple[Mutant, bool]:
         one, text = task
-        copy = free.get()
+        copy, tests = free.get()
         try:
             (copy / path).write_text(text, encoding="utf-8")
-            return one, _passes(copy, FILES[path])
+            return one, _pass(tests, limit)
         finally:
             (copy / path).write_text(original, encoding="utf-8")
-            free.put(copy)
+            free.put((copy, tests))
 
-    with ThreadPoolExecutor(len(copies)) as pool:
-        if not _passes(copies[0], FILES[path]):
-            sys.exit(f"{path}: its tests fail with nothing broken")
-        yield from pool.map(lives, outside(path))
+    limit = TIME_LIMIT
+    with ExitStack() as stack:
+        for copy in copies:
+            tests = stack.enter_context(_tests(copy, FILES[path]))
+            began = time.monotonic()
+            if not _pass(tests, TIME_LIMIT):
+                sys.exit(f"{path}: its tests fail with nothing broken")
+            limit = min(limit, 30 + round(10 * (time.monotonic() - began)))
+            free.put((copy, tests))
+        with ThreadPoolExecutor(len(copies)) as pool:
+            yield from pool.map(lives, outside(path))
 
 
 def _copy(folder: Path) -> Path:
@@ -297,20 +303,30 @@ def _copy(folder: Path) -> Path:
     return folder
 
 
-def _passes(copy: Path, tests: Iterable[str]) -> bool:
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
-    try:
-        run = subprocess.run(  # noqa: S603
-            command,
-            cwd=copy,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-            capture_output=True,
-            timeout=TIME_LIMIT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return False
-    return run.returncode == 0
+@contextmanager
+def _tests(copy: Path, tests: Iterable[str]) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(  # noqa: S603
+        [sys.executable, str(_TESTS_AGAIN), *tests],
+        cwd=copy,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+        assert process.stdin is not None  # noqa: S101
+        process.stdin.close()
+
+
+_TESTS_AGAIN = Path(__file__).with_name("tests_again.py")
+
+
+def _pass(tests: subprocess.Popen[str], limit: int) -> bool:
+    assert tests.stdin is not None  # noqa: S101
+    assert tests.stdout is not None  # noqa: S101
+    tests.stdin.write(f"{limit}\n")
+    tests.stdin.flush()
+    return int(tests.stdout.readline()) == 0
 
 
 def _processes() -> int:
