@@ -124,7 +124,7 @@ def near(wanted: str, names: Iterable[str]) -> tuple[str, ...]:
     by_fold: dict[str, list[str]] = {}
     for name in sorted(set(names)):
         by_fold.setdefault(name.casefold(), []).append(name)
-    close = get_close_matches(wanted.casefold(), by_fold, n=3)
+    close = get_close_matches(wanted.casefold(), by_fold)
     return tuple(name for fold in close for name in by_fold[fold])[:3]
 
 

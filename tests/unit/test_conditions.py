@@ -11,11 +11,13 @@ from bot.conditions import (
     AddressIn,
     Before,
     InLock,
+    InTree,
     OidIn,
     PidIn,
     TextLike,
     freeze,
     from_json,
+    near,
     to_json,
 )
 from bot.errors import TargetError
@@ -51,11 +53,13 @@ def frozen(text: str, *, datid: int | None = None):
         ("user=web*", OidIn("usesysid", (20, 21))),
         ("user!=some_user", OidIn("usesysid", (30,), negated=True)),
         ("db=some_*", OidIn("datid", (5,))),
+        ("db!=postgres", OidIn("datid", (1,), negated=True)),
         ("app=psql*", TextLike("application_name", ("psql", ""))),
         ("state!=idle_tx", TextLike("state", ("idle in transaction",), negated=True)),
         ("type=client", TextLike("backend_type", ("client backend",))),
         ("wait=Lock", TextLike("wait_event", ("Lock",))),
         ("client=10.0.0.0/8", AddressIn("10.0.0.0/8")),
+        ("client!=10.0.0.0/8", AddressIn("10.0.0.0/8", negated=True)),
         ("client=10.*", TextLike("client_addr", ("10.", ""))),
         ("xact>5m", Before(AgeOf.XACT, NOW - timedelta(minutes=5))),
         ("age<1h", Before(AgeOf.AGE, NOW - timedelta(hours=1), older=False)),
@@ -72,27 +76,46 @@ def test_the_database_that_was_named_comes_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "nearest"),
+    ("text", "problem", "nearest"),
     [
-        ("user=some_usr", "user=some_user"),
-        ("user=SOME_USER", "user=some_user"),
-        ("user!=webb", "user!=web"),
-        ("db=some_bd", "db=some_db"),
+        ("user=some_usr", "no such role", ("user=some_user",)),
+        ("user=SOME_USER", "no such role", ("user=some_user",)),
+        ("user!=webb", "no such role", ("user!=web",)),
+        ("db=some_bd", "no such database", ("db=some_db",)),
+        ("db=nothing_like_it", "no such database", ()),
+        # `user!=admin*` with a typing error would match everyone.
+        ("user!=nobody*", "no role is named so", ()),
+        ("user!=webb*", "no role is named so", ("user!=web",)),
+        ("db=some*bd", "no database is named so", ("db=some_db",)),
     ],
 )
 def test_a_name_that_the_server_does_not_have_is_an_error_with_the_nearest(
-    text: str, nearest: str
+    text: str, problem: str, nearest: tuple[str, ...]
 ) -> None:
     with pytest.raises(TargetError) as unknown:
         frozen(text)
     assert unknown.value.name == text
-    assert unknown.value.nearest[0] == nearest
+    assert unknown.value.problem == problem
+    assert unknown.value.nearest == nearest
 
 
-def test_a_glob_that_no_name_fits_is_an_error_too() -> None:
-    """`user!=admin*` with a typing error would match everyone."""
-    with pytest.raises(TargetError):
-        frozen("user!=nobody*")
+@pytest.mark.parametrize(
+    ("wanted", "names", "nearest"),
+    [
+        ("wbe", ["web", "xyz"], ("web",)),
+        ("webx", ["webxyz", "other", "webxy"], ("webxy", "webxyz")),
+        ("web0", ["web1", "web2", "web3", "web4"], ("web4", "web3", "web2")),
+        ("STRASSE", ["straße"], ("straße",)),
+        # Names that differ in their case alone are all of them near, and no more than three.
+        ("web", ["Web", "WEB"], ("WEB", "Web")),
+        ("web", ["wEb", "Web", "WEB", "weB"], ("WEB", "Web", "wEb")),
+        ("web", ["WEB", "WEB"], ("WEB",)),
+    ],
+)
+def test_names_are_near_whatever_their_case(
+    wanted: str, names: list[str], nearest: tuple[str, ...]
+) -> None:
+    assert near(wanted, names) == nearest
 
 
 instants = st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2200, 1, 1)).map(  # noqa: DTZ001
@@ -111,6 +134,7 @@ conditions = st.one_of(
     st.builds(Before, st.sampled_from(AgeOf), instants, st.booleans()),
     st.builds(InLock, st.sampled_from(Word)),
     st.builds(PidIn, st.lists(st.integers(1, 2**31 - 1), max_size=4).map(tuple)),
+    st.builds(InTree),
 )
 
 
