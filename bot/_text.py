@@ -215,7 +215,7 @@ def _quoted(text: str, opening: int, start: int) -> tuple[str, int]:
         if character not in closing:
             held += _straight(character) if typographic else character
             at += 1
-        elif text[at + 1 : at + 2] and text[at + 1] in closing:
+        elif at + 1 < len(text) and text[at + 1] in closing:
             held += kind[0]
             at += 2
         else:
@@ -278,10 +278,10 @@ def nearest(word: str, valid: Iterable[str]) -> tuple[str, ...]:
     ranks: dict[str, int] = {}
     limit = 1 + len(word) // 4
     for candidate in valid:
-        short, long = sorted((word, candidate), key=len)
-        if len(short) > 2 and long.startswith(short):
+        common = min(len(word), len(candidate))
+        if common > 2 and word[:common] == candidate[:common]:
             ranks[candidate] = 2
-        if len(long) - len(short) <= limit and (edits := distance(word, candidate)) <= limit:
+        more = abs(len(word) - len(candidate))
+        if more <= limit and (edits := distance(word, candidate)) <= limit:
             ranks[candidate] = min(edits, ranks.get(candidate, edits))
-    best = min(ranks.values(), default=0)
-    return tuple(candidate for candidate, rank in ranks.items() if rank == best)
+    return tuple(each for each, rank in ranks.items() if rank == min(ranks.values()))

@@ -551,7 +551,7 @@ class _Parts:
     def _take_pids(self, bare: str) -> None:
         if self.command == HISTORY:
             raise fault(bare, f"{HISTORY} takes a target and filters, no pids")
-        for word in bare.strip(",").split(","):
+        for word in bare.removesuffix(",").split(","):
             if not 1 <= int(word) <= MAX_PID:
                 raise fault(word, f"a pid is a number from 1 to {MAX_PID}")
             self.pids[int(word)] = None
@@ -678,7 +678,7 @@ def _state(token: Token, match: Match) -> Match:
     state = _STATES.get(pattern.exact, pattern.exact.replace("_", " "))
     if state not in STATES:
         near = nearest(pattern.exact, (*STATES, *_STATES))
-        raise fault(token.typed, "no such state", _printed(match, _STATES, near))
+        raise fault(token.typed, "no such state", _printed(match, near))
     return _with(match, Pattern((state,)))
 
 
@@ -696,7 +696,7 @@ def _backend_type(token: Token, match: Match) -> Match:
     near = [t for t in (*BACKEND_TYPES, *_TYPES) if distance(pattern.exact, t) <= 2]
     if near:
         problem = "no such type; an extension's worker by that name is found with a `*`"
-        raise fault(token.typed, problem, _printed(match, _TYPES, near))
+        raise fault(token.typed, problem, _printed(match, near))
     return match
 
 
@@ -728,10 +728,9 @@ def _with(match: Match, pattern: Pattern) -> Match:
     return Match(match.field, pattern, match.negated)
 
 
-def _printed(match: Match, short: dict[str, str], names: Iterable[str]) -> tuple[str, ...]:
+def _printed(match: Match, names: Iterable[str]) -> tuple[str, ...]:
     """Return the filter with each of these values instead of its own, without repeats."""
-    patterns = (Pattern((short.get(name, name),)) for name in names)
-    return tuple(dict.fromkeys(str(_with(match, pattern)) for pattern in patterns))
+    return tuple(dict.fromkeys(str(_with(match, Pattern((name,)))) for name in names))
 
 
 def _aged(token: Token, option: Option, of: AgeOf) -> Aged:

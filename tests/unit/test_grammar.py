@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot._text import distance, nearest
 from bot.errors import UsageError
 from bot.grammar import (
     ACTIVITY_COLUMNS,
@@ -101,6 +102,7 @@ def refusal(parse: Callable[[str], object], text: str) -> UsageError:
         ("'a b'", Target(None, "a b")),
         ("'it''s'", Target(None, "it's")),
         ("o'brien", Target(None, "o'brien")),
+        ("MAX'b'", Target(None, "MAX'b'")),
         ("prod/all", Target("prod", "all")),
         ("prod/33507", Target("prod", "33507")),
         ('"all"', Target(None, "all")),
@@ -144,6 +146,8 @@ def test_a_target_is_a_database_a_cluster_or_both(text: str, target: Target) -> 
         ('a"b', 'a"b', "a quote in a name"),
         ('prod/"a"b c', 'prod/"a"b', "goes on behind its closing quote"),
         ("'o'brien' x", "'o'brien'", "goes on behind its closing quote"),
+        ('all "a b"c d', '"a b"c', "goes on behind its closing quote"),
+        ('"a""', '"a""', "its quote is not closed"),
     ],
 )
 def test_a_target_that_is_none_is_named(text: str, word: str, problem: str) -> None:
@@ -172,6 +176,7 @@ def test_a_second_target_that_would_be_a_filter_suggests_it(text: str, nearest: 
 
 def test_a_state_by_itself_suggests_its_filter() -> None:
     assert state_filter("idle_tx") == ("state=idle_tx",)
+    assert state_filter("idle_in_transaction") == ("state=idle_tx",)
     assert state_filter("some_db") == ()
 
 
@@ -527,11 +532,66 @@ def test_a_command_has_an_end() -> None:
     assert target_of("x" * MAX_TEXT) == Target(None, "x" * MAX_TEXT)
     assert target_of("&amp;" * MAX_TEXT) == Target(None, "&" * MAX_TEXT)
     assert str(MAX_TEXT) in refusal(parse_sessions, "x" * (MAX_TEXT + 1)).problem
+    assert refusal(parse_sessions, "x" * (MAX_TEXT + 1)).word == ""
     assert str(MAX_TEXT) in refusal(parse_kill, " " * (MAX_TEXT + 1)).problem
 
 
 def test_a_command_that_is_longer_when_printed_is_refused_too() -> None:
-    assert "spelled out" in refusal(parse_kill, "user='" + '"' * (MAX_TEXT - 7) + "'").problem
+    error = refusal(parse_kill, "user='" + '"' * (MAX_TEXT - 7) + "'")
+    assert error.word == ""
+    assert error.problem == f"the command spelled out is longer than {MAX_TEXT} characters"
+
+
+# --- what was meant by a mistyped word
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "edits"),
+    [
+        ("", "", 0),
+        ("state", "state", 0),
+        ("", "abc", 3),
+        ("abc", "", 3),
+        ("stat", "state", 1),
+        ("statte", "state", 1),
+        ("stade", "state", 1),
+        ("sttae", "state", 1),
+        ("badc", "abcd", 2),
+        ("ca", "abc", 3),  # what was swapped is not changed again
+        ("kitten", "sitting", 3),
+        ("abcdef", "uvwxyz", 6),
+    ],
+)
+def test_a_slip_is_a_letter_more_less_other_or_a_swap(left: str, right: str, edits: int) -> None:
+    assert distance(left, right) == edits
+    assert distance(right, left) == edits
+
+
+@pytest.mark.parametrize(
+    ("word", "valid", "near"),
+    [
+        ("stat", ["state", "wait"], ("state",)),
+        ("stte", ["state", "stale", "other"], ("state",)),
+        ("abc", ["xbz"], ()),  # in a short word two edits are another word
+        ("abcd", ["xbcz", "xyzd"], ("xbcz",)),
+        ("abcdefgh", ["abcdexyz"], ("abcdexyz",)),
+        ("abcdefg", ["abcdxyz"], ()),
+        # a word that begins another is two edits away, whatever follows
+        ("app", ["application_name"], ("application_name",)),
+        ("application_name", ["app"], ("app",)),
+        ("abcd", ["abcdxyz", "xbcz"], ("abcdxyz", "xbcz")),
+        ("abcdefghijkl", ["abcdefghijklmnop", "abcdefghixyz"], ("abcdefghijklmnop",)),
+        ("apps", ["apps_of_all", "app"], ("app",)),
+        ("dbname", ["db"], ()),
+        ("db", ["dbname"], ()),
+        ("dba", ["dbaname"], ("dbaname",)),
+        ("zzz", ["state"], ()),
+    ],
+)
+def test_the_nearest_words_are_suggested(
+    word: str, valid: list[str], near: tuple[str, ...]
+) -> None:
+    assert nearest(word, valid) == near
 
 
 # --- /pg-sessions
@@ -595,6 +655,7 @@ def test_the_columns_of_the_story_come_in_the_order_asked_for() -> None:
         ("sort=pid sort=state", "sort=state", "was given before", ()),
         ("sort=pid,-pid", "pid", "named twice", ()),
         ("sort=zz", "zz", "no such column", ()),
+        ("sort=pid,", "sort=pid,", "beside a `,` is missing", ()),
         ("sort=-xact_aeg", "xact_aeg", "no such column", ("xact_age",)),
         ("limit=0", "limit=0", "from 1 to 10000", ()),
         ("limit=10001", "limit=10001", "from 1 to 10000", ()),
@@ -714,6 +775,89 @@ def test_help_is_of_its_command(text: str) -> None:
     assert parse_kill(text) == HelpRequest(KILL)
 
 
+# --- what a refusal says
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        # of a target
+        ("/x", "the cluster before `/` is missing"),
+        ('""', "the name is empty"),
+        ("a/b/c", "a target is `cluster/database`; a further `/` needs quotes"),
+        ("web*", "a target is one name, no glob; `db=` takes globs"),
+        ("a,b", "a target is one name; a `,` in it needs quotes"),
+        ("a b", "a second target; there can be one, and names with spaces need quotes"),
+        ('"a b', "its quote is not closed"),
+        ('a"b', "a quote in a name: double it, and put quotes around the name"),
+        ('"a"b', "goes on behind its closing quote; a quote inside quotes is doubled"),
+        # of a filter
+        ("stat=idle", "no such filter"),
+        ("pid=33507", "a pid stands by itself, without `pid=`"),
+        ("=x", "what goes before `=` is missing"),
+        ('"user"=x', "a filter's name takes no quotes"),
+        ("user=", "its value is missing"),
+        ("user>x", "use `=` or `!=`"),
+        ("user=a=b", "a `=` in a value needs quotes"),
+        ("user=a,b", "a filter takes one value; a `,` in it needs quotes"),
+        ('user=""', "the name is empty"),
+        ("state=idel", "no such state"),
+        ("state=zzz*", "no state is like that"),
+        ('type=""', "the name is empty"),
+        (
+            "type=walsnder",
+            "no such type; an extension's worker by that name is found with a `*`",
+        ),
+        ("client=localhost", "use an address, a network or a glob"),
+        ("client=web-*", "a glob of addresses has digits, dots and colons only"),
+        ("client=fe80::1%eth0", "PostgreSQL shows addresses without a zone (`%`)"),
+        ("client=10.0.0.5/8", "the address goes on behind its network's bits"),
+        ("age=1h", "is an age: use `>` or `<`"),
+        ("age>5", "a number needs its unit right behind it, as in `5m`"),
+        ("age>1.5h", "use whole numbers and units, such as `90s`, `5m` or `1h30m`"),
+        ("age>500ms", "no such unit; there are `s`, `m`, `h` and `d`"),
+        ("age>3651d", "ten years is the most"),
+        # of a view
+        ("limit>3", "use `=`"),
+        ("limit=", "its value is missing"),
+        ("limit=3 limit=3", "`limit=` was given before"),
+        ("limit=0", "use a number from 1 to 10000"),
+        ("columns=pid,", "a name beside a `,` is missing"),
+        ("columns=zz", "no such column"),
+        ("columns=pid,pid", "this column is named twice"),
+        # of the rest
+        ("some_db help", "stands alone"),
+        ("history", "comes right behind /pg-kill"),
+        ("some_db -- x", "a reason belongs to /pg-kill"),
+        ("0", "a pid is a number from 1 to 2147483647"),
+        (" " * (MAX_TEXT + 1), "the command has 1501 characters; 1500 is the most"),
+    ],
+)
+def test_what_is_refused_for_a_look_is_told_in_these_words(text: str, problem: str) -> None:
+    assert refusal(parse_sessions, text).problem == problem
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "what to end is missing: a pid or a filter"),
+        (
+            "33507 user=a",
+            "pids and filters don't go together: name the sessions by one of them",
+        ),
+        ("private", "belongs to /pg-sessions"),
+        (" ".join(map(str, range(1, MAX_PIDS + 2))), "one pid too many: 100 is the most"),
+        (f"1 -- {'x' * (MAX_REASON + 1)}", "the reason has 501 characters; 500 is the most"),
+        ("history -- x", "/pg-kill history takes no reason"),
+        ("history 33507", "/pg-kill history takes a target and filters, no pids"),
+        ("history all", "/pg-kill history shows all kills of its target anyway"),
+        ("history app=psql", "/pg-kill history is filtered by user= and db= alone"),
+    ],
+)
+def test_what_is_refused_for_a_kill_is_told_in_these_words(text: str, problem: str) -> None:
+    assert refusal(parse_kill, text).problem == problem
+
+
 # --- printing
 
 
@@ -725,8 +869,14 @@ def test_help_is_of_its_command(text: str) -> None:
         ('state!="idle in transaction"', "state!=idle_tx"),
         ('type="client backend"', "type=client"),
         ("type=autovacuum_worker", 'type="autovacuum worker"'),
-        ("xact>90m idle<86400s age>90s query>0s", "xact>90m idle<1d age>90s query>0s"),
+        (
+            "xact>90m idle<86400s age>90s query>0s age>7200s",
+            "xact>90m idle<1d age>90s query>0s age>2h",
+        ),
         ("PROD/ all", "prod/ all"),
+        ("MAX", "MAX"),
+        ("user=MAX", "user=MAX"),
+        ("prod/MAX", "prod/MAX"),
         ('prod/"a b"', 'prod/"a b"'),
         ('prod/"all"', "prod/all"),
         ('"a/b"', '"a/b"'),
@@ -745,6 +895,7 @@ def test_a_request_prints_short_with_quotes_only_where_needed(typed: str, printe
 
 def test_a_kill_and_the_history_print_too() -> None:
     assert str(parse_kill("some_db  user=a — it’s “late”")) == "some_db user=a -- it’s “late”"
+    assert str(parse_kill("some_db ALL")) == "some_db all"
     assert str(parse_kill("History  prod/ user=a")) == "history prod/ user=a"
     assert str(parse_kill("Help")) == "help"
 
