@@ -462,6 +462,17 @@ class TestClaims:
         assert entry is not None
         assert entry.proposal == claim
 
+    @pytest.mark.parametrize("confirmed", Action)
+    async def test_what_was_confirmed_is_what_is_done(self, ledger: SqlLedger, confirmed: Action):
+        """A preview may offer to cancel beside what it proposes."""
+        for proposed in Action:
+            proposal = await ledger.propose(draft(action=proposed), LONG)
+            claim = await ledger.claim(proposal.id, BEN, "one", OVER, action=confirmed)
+            assert claim is not None
+            assert claim.action is confirmed
+        taken = await ledger.lapsed("two", LONG, working=())
+        assert [each.action for each in taken] == [confirmed] * len(Action)
+
     @pytest.mark.smoke
     async def test_of_many_clicks_at_once_one_wins(self, ledger: SqlLedger, replica: SqlLedger):
         proposal = await ledger.propose(draft(), LONG)
@@ -586,6 +597,21 @@ class TestLeases:
         assert await ledger.lapsed("one", LONG, working={claim.id}) == ()
         assert await ledger.conclude(conclusion(claim), "one")
 
+    async def test_what_an_owner_lost_is_taken_although_it_was_at_work_on_it(
+        self, ledger: SqlLedger, replica: SqlLedger
+    ):
+        """Who took it from the owner may have died since."""
+        claim = await claimed(ledger, "one", OVER)
+        assert await replica.lapsed("two", OVER, working=())
+        (taken,) = await ledger.lapsed("one", LONG, working={claim.id})
+        assert taken.id == claim.id
+
+    async def test_the_oldest_is_taken_first(self, ledger: SqlLedger):
+        claims = [await claimed(ledger, "dead", lease) for lease in (LONG, OVER, OVER)]
+        assert await ledger.renew(claims[0].id, "dead", OVER)  # and so it is the last of the table
+        taken = await ledger.lapsed("one", LONG, working=())
+        assert [each.id for each in taken] == [each.id for each in claims]
+
     async def test_a_lease_is_renewed_while_it_lasts_and_not_after(self, ledger: SqlLedger):
         claim = await claimed(ledger, "one")
         assert await ledger.renew(claim.id, "one", LONG)
@@ -608,6 +634,11 @@ class TestLeases:
         assert await ledger.conclude(conclusion(claim, Outcome.UNKNOWN, arrivals=5), "one")
         assert not await ledger.conclude(conclusion(claim, Outcome.UNKNOWN), "two")
         assert await ledger.get(claim.id) == first
+
+    async def test_an_outcome_of_one_kill_is_none_of_another(self, ledger: SqlLedger):
+        done, others = await claimed(ledger, "one"), await claimed(ledger, "two")
+        assert await ledger.conclude(conclusion(done), "one")
+        assert not await ledger.conclude(conclusion(others), "one")
 
     async def test_a_proposal_that_nobody_claimed_has_no_outcome(self, ledger: SqlLedger):
         proposal = await ledger.propose(draft(), LONG)
