@@ -14,7 +14,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeVar
 
 from bot._text import (
     Option,
@@ -386,8 +385,6 @@ _UNITS = {
     for name in names.split()
 }
 
-_Printed = TypeVar("_Printed", SessionsRequest, KillRequest, HistoryRequest)
-
 
 def parse_sessions(text: str) -> SessionsRequest | HelpRequest:
     """Read the text of `/pg-sessions`, as Slack sent it. Raises `UsageError`."""
@@ -408,18 +405,18 @@ def read_sessions(text: str) -> SessionsRequest | HelpRequest:
         return HelpRequest(SESSIONS)
     parts = _Parts(SESSIONS)
     parts.take(tokens)
-    return _short_enough(
-        SessionsRequest(
-            target=parts.target or Target(),
-            pids=tuple(parts.pids),
-            terms=tuple(parts.terms),
-            all=parts.all is not None,
-            columns=parts.columns,
-            sort=parts.sort,
-            limit=parts.limit,
-            private=parts.private,
-        )
+    request = SessionsRequest(
+        target=parts.target or Target(),
+        pids=tuple(parts.pids),
+        terms=tuple(parts.terms),
+        all=parts.all is not None,
+        columns=parts.columns,
+        sort=parts.sort,
+        limit=parts.limit,
+        private=parts.private,
     )
+    _refuse_long(request)
+    return request
 
 
 def read_kill(text: str) -> KillRequest | HistoryRequest | HelpRequest:
@@ -438,15 +435,15 @@ def read_kill(text: str) -> KillRequest | HistoryRequest | HelpRequest:
         )
     if not (parts.target or parts.pids or described):
         raise fault("", "what to end is missing: a pid or a filter")
-    return _short_enough(
-        KillRequest(
-            target=parts.target or Target(),
-            pids=tuple(parts.pids),
-            terms=tuple(parts.terms),
-            all=parts.all is not None,
-            reason=_reason(reason),
-        )
+    request = KillRequest(
+        target=parts.target or Target(),
+        pids=tuple(parts.pids),
+        terms=tuple(parts.terms),
+        all=parts.all is not None,
+        reason=_reason(reason),
     )
+    _refuse_long(request)
+    return request
 
 
 def _read_history(tokens: Iterable[Token], reason: str | None) -> HistoryRequest:
@@ -457,7 +454,9 @@ def _read_history(tokens: Iterable[Token], reason: str | None) -> HistoryRequest
     for term, token in parts.terms.items():
         if not (isinstance(term, Match) and term.field in {Field.USENAME, Field.DATNAME}):
             raise fault(token, f"{HISTORY} is filtered by user= and db= alone")
-    return _short_enough(HistoryRequest(target=parts.target or Target(), terms=tuple(parts.terms)))
+    request = HistoryRequest(target=parts.target or Target(), terms=tuple(parts.terms))
+    _refuse_long(request)
+    return request
 
 
 def _tokens(text: str) -> tuple[list[Token], str | None]:
@@ -480,11 +479,10 @@ def _reason(text: str | None) -> str | None:
     return reason or None
 
 
-def _short_enough(request: _Printed) -> _Printed:
+def _refuse_long(request: SessionsRequest | KillRequest | HistoryRequest) -> None:
     """Hold the canonical form to MAX_TEXT too: it may be longer than what was typed."""
     if len(str(request)) > MAX_TEXT:
         raise fault("", f"the command spelled out is longer than {MAX_TEXT} characters")
-    return request
 
 
 def _spaced(*words: object) -> str:

@@ -270,6 +270,39 @@ def test_every_state_of_postgresql_can_be_asked_for(state: str) -> None:
     assert term_of(f'state="{state}"') == Match(Field.STATE, name(state))
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        *("Archiver", "Autovacuum_Launcher", "Autovacuum_Worker", "Background_Worker"),
+        *("Background_Writer", "Checkpointer", "Client_Backend", "Dead-end_Client_Backend"),
+        *("IO_Worker", "Logger", "Logical_Replication_Apply_Worker"),
+        *("Logical_Replication_Launcher", "Logical_Replication_Parallel_Worker"),
+        *("Logical_Replication_Tablesync_Worker", "Logical_Replication_Worker"),
+        *("Parallel_Worker", "Slotsync_Worker", "Standalone_Backend", "Startup"),
+        *("Stats_Collector", "WalReceiver", "WalSender", "WalSummarizer", "WalWriter"),
+    ],
+)
+def test_postgresqls_own_types_need_neither_quotes_nor_the_right_case(typed: str) -> None:
+    spelled = name(typed.lower().replace("_", " "))
+    assert term_of(f"type={typed}") == Match(Field.BACKEND_TYPE, spelled)
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        *("Activity", "BufferPin", "Client", "Extension", "IO", "IPC", "InjectionPoint"),
+        *("LWLock", "Lock", "Timeout"),
+    ],
+)
+def test_a_type_of_wait_event_needs_not_the_right_case(spelled: str) -> None:
+    for typed in (spelled, spelled.lower(), spelled.upper()):
+        assert term_of(f"wait={typed}") == Match(Field.WAIT_EVENT, name(spelled))
+
+
+def test_what_a_filter_compares_is_a_column_of_postgresql() -> None:
+    assert {field.value for field in Field} < set(ACTIVITY_COLUMNS)
+
+
 @pytest.mark.parametrize("backend_type", BACKEND_TYPES)
 def test_every_type_of_backend_can_be_asked_for(backend_type: str) -> None:
     assert term_of(f'type="{backend_type}"') == Match(Field.BACKEND_TYPE, name(backend_type))
@@ -322,6 +355,7 @@ def test_an_age_is_older_or_younger_than_seconds(text: str, term: Term) -> None:
         ("user<>x", "use `=` or `!=`", ()),
         ("user=a=b", "a `=` in a value needs quotes", ()),
         ("user=a>b", "a `>` in a value needs quotes", ()),
+        ("user=a<b", "a `<` in a value needs quotes", ()),
         ("user=a,b", "a filter takes one value", ()),
         ("state=idel", "no such state", ("state=idle",)),
         ("state!=idle_tz", "no such state", ("state!=idle_tx",)),
@@ -661,6 +695,7 @@ def test_the_columns_of_the_story_come_in_the_order_asked_for() -> None:
         ("limit=10001", "limit=10001", "from 1 to 10000", ()),
         ("limit=-1", "limit=-1", "from 1 to 10000", ()),
         ("limit=x", "limit=x", "from 1 to 10000", ()),
+        ('limit=""', 'limit=""', "from 1 to 10000", ()),
         ("limit=٣", "limit=٣", "from 1 to 10000", ()),
         ("limit>3", "limit>3", "use `=`", ()),
         ("limit=3 limit=3", "limit=3", "was given before", ()),
@@ -746,6 +781,7 @@ def test_a_kill_names_its_targets_or_describes_them(text: str, request_: Request
         ("history user=a blocked", "blocked", "filtered by user= and db= alone"),
         ("history help", "help", "stands alone"),
         (",", ",", "a `,` in it needs quotes"),
+        ("33507,,34100", "33507,,34100", "a `,` in it needs quotes"),
     ],
 )
 def test_a_kill_that_cant_be_understood_is_named(text: str, word: str, problem: str) -> None:
