@@ -513,13 +513,14 @@ async def test_a_wire_that_breaks_under_the_signal_is_no_refusal(scene: Scene) -
 
 async def test_the_reply_says_what_the_target_was_doing_and_when(scene: Scene) -> None:
     connection = await scene.sessions.open()
-    await connection.execute("begin; select 1")
+    await connection.execute("begin; select pg_current_xact_id()")
     backend = await scene.row(connection)
     before = await scene.now()
 
     reply = await scene.cluster.signal(await scene.guard(backend))
 
     assert (reply.xact_start, reply.state) == (backend.xact_start, "idle in transaction")
+    assert reply.backend_xid == backend.backend_xid is not None
     assert reply.now is not None
     assert before < reply.now < await scene.now()
 

@@ -570,8 +570,15 @@ def test_a_command_has_an_end() -> None:
     assert str(MAX_TEXT) in refusal(parse_kill, " " * (MAX_TEXT + 1)).problem
 
 
-def test_a_command_that_is_longer_when_printed_is_refused_too() -> None:
-    error = refusal(parse_kill, "user='" + '"' * (MAX_TEXT - 7) + "'")
+@pytest.mark.parametrize(
+    ("parse", "start"), [(parse_sessions, ""), (parse_kill, ""), (parse_kill, "history ")]
+)
+def test_a_command_that_is_longer_when_printed_is_refused_too(
+    parse: Callable[[str], object], start: str
+) -> None:
+    text = f"{start}user='" + '"' * (MAX_TEXT - len(start) - 7) + "'"
+    assert len(text) == MAX_TEXT
+    error = refusal(parse, text)
     assert error.word == ""
     assert error.problem == f"the command spelled out is longer than {MAX_TEXT} characters"
 
