@@ -80,7 +80,10 @@ PARTS: dict[str, tuple[str, ...]] = {
         "_FUNCTIONS",
     ),
     "bot/ledger/sql.py": (
-        *(f"SqlLedger.{name}" for name in ("claim", "renew", "lapsed", "conclude", "dismiss")),
+        *(
+            f"SqlLedger.{name}"
+            for name in ("claim", "renew", "lapsed", "conclude", "dismiss", "posted")
+        ),
         *("_kill", "_changed"),
     ),
     "bot/ledger/stores.py": ("Store.after", "*.clock"),
