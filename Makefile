@@ -72,7 +72,7 @@ fuzz: $(VENV)/dev ## whatever an outsider may do to the running bot, at random, 
 		$(PYTEST) tests/e2e/fuzz
 
 .PHONY: mutants
-mutants: $(VENV)/mutants ## break the rules of a kill, and see a test fail each time (two hours)
+mutants: $(VENV)/mutants ## break the rules of a kill, and see a test fail each time (an hour)
 	TZ=$(TEST_TZ) $(BIN)/python scripts/mutants.py
 
 .PHONY: demo
