@@ -37,10 +37,16 @@ rm -rf -- "$0"
 
 
 class PgBouncer:
-    """One PgBouncer; a context manager. `options` are those of its ini file."""
+    """One PgBouncer; a context manager. `options` are those of its ini file.
 
-    def __init__(self, pg: PostgresServer, **options: str | int) -> None:
+    With `tls`, the texts of a key and of its certificate, nobody comes in without TLS.
+    """
+
+    def __init__(
+        self, pg: PostgresServer, *, tls: tuple[str, str] | None = None, **options: str | int
+    ) -> None:
         self._pg = pg
+        self._tls = tls
         self._options = options
         self._process: asyncio.subprocess.Process | None = None
         self.pid = 0
@@ -119,12 +125,19 @@ class PgBouncer:
             "logfile": folder / "log",
             "server_login_retry": 1,
         } | self._options
+        if self._tls is not None:
+            options |= {
+                "client_tls_sslmode": "require",
+                "client_tls_key_file": folder / "key",
+                "client_tls_cert_file": folder / "certificate",
+            }
         lines = "\n".join(f"{name} = {value}" for name, value in options.items())
         return {
             "ini": f"[databases]\nshared = {server} dbname=some_db user=web\n* = {server}\n"
             f"[pgbouncer]\n{lines}\n",
             "users": "".join(f'"{user}" ""\n' for user in _USERS),
             "log": "",
+            **dict(zip(("key", "certificate"), self._tls or (), strict=False)),
         }
 
 

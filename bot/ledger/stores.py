@@ -35,6 +35,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from bot import tls
 from bot.addresses import host_of, is_local
 from bot.errors import LedgerError
 from bot.ledger.schema import Instant, microseconds
@@ -384,6 +385,10 @@ class PostgresStore(Store):
             if error.statement is None and error.orig is not None:
                 # The driver, before there is a statement: what it can't do with the URL.
                 return f"the ledger's server can't be used: {error.orig}"
+        if (refused := tls.problem(error)) is not None:
+            return f"the ledger's server {refused}"
+        if isinstance(error, FileNotFoundError | PermissionError):
+            return "a file of the ledger's URL (a socket, a certificate) is missing or closed to it"
         if isinstance(error, OSError):
             return "no connection to the ledger's server"
         return f"the ledger's server can't be used: {type(error).__name__}"
@@ -423,6 +428,8 @@ _TERMS = """
 
 _SQLSTATES = {
     "08": "the connection to the ledger's server broke",
+    # PgBouncer's code for whatever it refuses, and PostgreSQL's for next to nothing.
+    "08P01": "the ledger's server or a pooler in front of it refuses the connection",
     "22": "the ledger's server can't keep such a value",
     "25006": "the ledger's server takes no writes: it is read-only or a standby",
     "28": "the ledger's server refuses the login",

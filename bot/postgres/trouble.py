@@ -2,13 +2,16 @@
 
 import asyncpg
 
+from bot import tls
 from bot.errors import ClusterDown, ClusterError, ClusterRefused, ClusterTimeout
 
 NO_REPLY = "did not answer in time (connected, no reply)"
 
 
-def of_connecting(error: BaseException) -> str:  # noqa: C901  one case an error
+def of_connecting(error: BaseException) -> str:  # noqa: C901, PLR0912  one case an error
     """Why a connection could not be made."""
+    if (refused := tls.problem(error)) is not None:
+        return f"it {refused}"
     match error:
         case asyncpg.TooManyConnectionsError():
             return "it has no free connection slot for the bot"
@@ -21,14 +24,18 @@ def of_connecting(error: BaseException) -> str:  # noqa: C901  one case an error
         case asyncpg.ProtocolViolationError():
             # PgBouncer's code for whatever it refuses, and PostgreSQL's for next to nothing.
             return "a pooler in front of it refuses the connection; the pooler's log says why"
-        case asyncpg.PostgresConnectionError() | ConnectionResetError():
+        case ConnectionRefusedError():
+            return "nothing listens at its address; PostgreSQL may not be running"
+        case asyncpg.PostgresConnectionError() | ConnectionError():
             return "it, or a pooler in front of it, closed the connection before it answered"
         case asyncpg.PostgresError():
             return f"it refuses the connection (SQLSTATE {error.sqlstate})"
+        case asyncpg.ClientConfigurationError() if "root certificate" in str(error):
+            return "its sslmode takes a root certificate, and there is none (see sslrootcert)"
+        case FileNotFoundError() | PermissionError():
+            return "a file of its URL (a socket, a certificate) is missing or closed to the bot"
         case TimeoutError():
             return "did not answer within 5 s"
-        case ConnectionRefusedError():
-            return "nothing listens at its address; PostgreSQL may not be running"
         case OSError():
             return "its address can't be reached"
         case _:

@@ -437,7 +437,9 @@ async def test_a_ledger_in_a_file_is_left_as_it_was(
     assert names_in(tmp_path) == ["ledger.db"]
 
 
-async def test_a_ledger_that_cant_be_used(check: Check, tmp_path: Path) -> None:
+async def test_a_ledger_that_cant_be_used(
+    check: Check, server: PostgresServer, tmp_path: Path
+) -> None:
     report = await check(status=FAILED, LEDGER_URL="sqlite:///nowhere/ledger.db")
     assert report.says("ledger", "failure", "folder does not exist", "no session is ended")
     (tmp_path / "text").write_text("this is no ledger, and long enough not to be taken for one\n")
@@ -447,6 +449,10 @@ async def test_a_ledger_that_cant_be_used(check: Check, tmp_path: Path) -> None:
     assert report.says("ledger", "failure", "PostgreSQL, 127.0.0.1:1/ledger", "no connection")
     assert "hunter2" not in report.printed
     assert len(report.failures) == 1
+    plain = server.dsn(password="hunter2") + "?sslmode=require"
+    report = await check(status=FAILED, LEDGER_URL=plain)
+    assert report.says("ledger", "failure", "the ledger's server offers no TLS", "sslmode")
+    assert "hunter2" not in report.printed
 
 
 @pytest.fixture
@@ -666,6 +672,7 @@ async def test_servers_that_do_not_answer_cost_the_others_nothing(
             DATABASE_URL_DOWN="postgresql://bot:hunter2@127.0.0.1:1/postgres",
             DATABASE_URL_NOBODY=server.dsn(user="nobody_here", password="hunter2"),
             DATABASE_URL_NOWHERE=server.dsn(user=BOT, database="nowhere"),
+            DATABASE_URL_PLAIN=server.dsn(user=BOT, password="hunter2") + "?sslmode=require",
         )
     finally:
         silent.close()
@@ -675,8 +682,9 @@ async def test_servers_that_do_not_answer_cost_the_others_nothing(
     assert report.says("cluster down", "failure", "nothing listens at its address")
     assert report.says("cluster nobody", "failure", "refuses the bot's role or password")
     assert report.says("cluster nowhere", "failure", "the database that its URL names")
+    assert report.says("cluster plain", "failure", "it offers no TLS", "sslmode of its URL")
     assert report.says("cluster main", "ok", "sees all sessions")
-    assert len(report.failures) == 4
+    assert len(report.failures) == 5
     assert "hunter2" not in report.printed
 
 

@@ -1016,7 +1016,7 @@ class TestTrouble:
         [
             (("user", "nobody_of_that_name"), "refuses the login"),
             (("database", "no_such_database"), "does not exist"),
-            (("sslmode", "require"), "root.crt|SSL|no connection"),
+            (("sslmode", "require"), "offers no TLS, which the sslmode of its URL asks for"),
         ],
     )
     async def test_a_server_that_refuses_is_an_error_without_address_or_secret(

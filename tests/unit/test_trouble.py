@@ -1,10 +1,12 @@
-"""What the driver's errors mean for a statement that may have signalled."""
+"""What the driver's errors mean: of connecting, and for a statement that may have signalled."""
+
+import ssl
 
 import asyncpg
 import pytest
 
 from bot.errors import ClusterDown, ClusterError, ClusterRefused, ClusterTimeout
-from bot.postgres.trouble import of_statement
+from bot.postgres.trouble import of_connecting, of_statement
 
 
 @pytest.mark.parametrize(
@@ -37,3 +39,36 @@ def test_what_may_come_after_a_signal_is_no_refusal(
 def test_a_defect_is_no_trouble_of_the_server() -> None:
     with pytest.raises(ZeroDivisionError):
         of_statement("main", ZeroDivisionError())
+
+
+def not_verified(code: int) -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "certificate verify failed: not valid for 'db-1'")
+    error.verify_code = code
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            ConnectionError('PostgreSQL server at "10.0.0.1:5432" rejected SSL upgrade'),
+            "it offers no TLS, which the sslmode",
+        ),
+        (ConnectionError("unexpected connection_lost() call"), "closed the connection"),
+        (ConnectionResetError(), "closed the connection"),
+        (ConnectionRefusedError(), "nothing listens at its address"),
+        (not_verified(10), "has expired or is not valid yet"),
+        (not_verified(19), "of no authority that the bot was told to trust"),
+        (not_verified(62), "of another host than its URL names"),
+        (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] at 10.0.0.1"), "(no reason given)"),
+        (asyncpg.ClientConfigurationError("what else"), "failed (ClientConfigurationError)"),
+        (OSError("No route to host 10.0.0.1"), "its address can't be reached"),
+    ],
+)
+def test_why_there_is_no_connection_is_told_without_an_address(
+    error: Exception, words: str
+) -> None:
+    told = of_connecting(error)
+    assert words in told
+    assert "10.0.0.1" not in told
+    assert "db-1" not in told
