@@ -216,7 +216,8 @@ class HistoryFilter:
 class Noted:
     """Something on record beside the kills: an attempt that was refused, or a look.
 
-    `why` is why it was refused; `cluster` where was looked.
+    `why` is why it was refused; `cluster` where was looked; `reference` what the log has
+    of the request, empty where it was recorded before logs had it.
     """
 
     id: int
@@ -226,6 +227,7 @@ class Noted:
     what: str
     why: str | None = None
     cluster: str | None = None
+    reference: str = ""
 
 
 class Record(StrEnum):
@@ -306,16 +308,29 @@ class Ledger(Protocol):
     async def dismiss(self, proposal_id: int, actor: Actor) -> bool:
         """Close an open proposal; False where it was not open."""
 
-    async def refused(self, actor: Actor, channel_id: str, what: str, why: str) -> None:
-        """Record an attempt that was refused."""
+    async def refused(
+        self, actor: Actor, channel_id: str, what: str, why: str, *, reference: str = ""
+    ) -> None:
+        """Record an attempt that was refused; `reference` is what the log has of it."""
 
     async def first_time(self, signature: str) -> bool:
         """Remember a request's signature; False where it was seen in the last minutes."""
 
-    async def looked(
-        self, actor: Actor, channel_id: str, cluster: str, at: datetime, what: str
+    async def looked(  # noqa: PLR0913  a record's columns
+        self,
+        actor: Actor,
+        channel_id: str,
+        cluster: str,
+        at: datetime,
+        what: str,
+        *,
+        reference: str = "",
     ) -> None:
-        """Record a look; `at` is the cluster's clock, `what` what was looked at."""
+        """Record a look.
+
+        `at` is the cluster's clock, `what` what was looked at, `reference` what the log has
+        of it.
+        """
 
     async def last_look(self, channel_id: str, cluster: str) -> datetime | None:
         """The cluster's clock at this channel's last look at it."""

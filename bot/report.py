@@ -45,6 +45,7 @@ CSV_COLUMNS = (
     "outcome",
     "first_outcome",
     "detail",
+    "reference",
 )
 
 _AGO = re.compile(r"(\d{1,6})([hdw])")
@@ -80,7 +81,7 @@ def as_csv(entries: Iterable[Entry]) -> Iterable[str]:
             yield _line(tuple(_cell(row.get(name)) for name in CSV_COLUMNS))
 
 
-NOTED_COLUMNS = ("id", "at", "by", "team", "channel", "what", "why", "cluster")
+NOTED_COLUMNS = ("id", "at", "by", "team", "channel", "what", "why", "cluster", "reference")
 
 
 def noted_as_json(noted: Iterable[Noted]) -> Iterable[str]:
@@ -106,6 +107,7 @@ def _noted(one: Noted) -> dict[str, Any]:
         one.what,
         one.why,
         one.cluster,
+        one.reference or None,
     )
     return dict(zip(NOTED_COLUMNS, values, strict=True))
 

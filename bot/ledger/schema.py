@@ -105,6 +105,11 @@ def _kill_id() -> Column[int]:
     return Column("kill_id", BigInteger, ForeignKey("kills.id"), nullable=False)
 
 
+def _reference() -> Column[str]:
+    """Under which the log has what belongs to it. NULL: asked for before it was kept."""
+    return Column("reference", Text)
+
+
 def _of_a_target() -> ForeignKeyConstraint:
     return ForeignKeyConstraint(
         ["kill_id", "pid", "backend_start"],
@@ -164,8 +169,7 @@ kills = Table(
     Column("waiting_before", BigInteger),
     Column("waiting_after", BigInteger),
     Column("arrivals", BigInteger),
-    # Under which the log has what belongs to it. NULL: asked for before logs had it.
-    Column("reference", Text),
+    _reference(),
     # The cluster's clock right before the claim, and when the second look was recorded.
     Column("began_at", Instant),
     Column("followed_at", Instant),
@@ -232,6 +236,7 @@ refusals = Table(
     Column("what", Text, nullable=False),
     Column("why", Text, nullable=False),
     Column("at", Instant, nullable=False),
+    _reference(),
 )
 
 looks = Table(
@@ -245,6 +250,7 @@ looks = Table(
     Column("cluster_at", Instant, nullable=False),  # the cluster's clock
     Column("what", Text, nullable=False),
     Column("at", Instant, nullable=False),
+    _reference(),
 )
 
 signatures = Table(
@@ -382,6 +388,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         "ALTER TABLE kills ADD COLUMN began_at BIGINT",
         "ALTER TABLE kills ADD COLUMN followed_at BIGINT",
+        # What was done before there were second looks to take over is not due for one.
+        "UPDATE kills SET followed_at = concluded_at WHERE state = 'done'",
+    ),
+    (
+        "ALTER TABLE refusals ADD COLUMN reference TEXT",
+        "ALTER TABLE looks ADD COLUMN reference TEXT",
     ),
 )
 """One step for each version, in SQL that SQLite and PostgreSQL share; `{identity}` is theirs.

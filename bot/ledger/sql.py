@@ -342,8 +342,10 @@ class SqlLedger:
         async with self._transaction(self._writer) as connection:
             return await _changed(connection, dismissal)
 
-    async def refused(self, actor: Actor, channel_id: str, what: str, why: str) -> None:
-        """Record an attempt that was refused."""
+    async def refused(
+        self, actor: Actor, channel_id: str, what: str, why: str, *, reference: str = ""
+    ) -> None:
+        """Record an attempt that was refused; `reference` is what the log has of it."""
         async with self._transaction(self._writer) as connection:
             await connection.execute(
                 insert(refusals).values(
@@ -352,6 +354,7 @@ class SqlLedger:
                     channel_id=channel_id,
                     what=what,
                     why=why,
+                    reference=reference,
                     at=self._store.clock,
                 )
             )
@@ -378,10 +381,21 @@ class SqlLedger:
                 return False
             raise
 
-    async def looked(
-        self, actor: Actor, channel_id: str, cluster: str, at: datetime, what: str
+    async def looked(  # noqa: PLR0913  a record's columns
+        self,
+        actor: Actor,
+        channel_id: str,
+        cluster: str,
+        at: datetime,
+        what: str,
+        *,
+        reference: str = "",
     ) -> None:
-        """Record a look; `at` is the cluster's clock, `what` what was looked at."""
+        """Record a look.
+
+        `at` is the cluster's clock, `what` what was looked at, `reference` what the log has
+        of it.
+        """
         async with self._transaction(self._writer) as connection:
             await connection.execute(
                 insert(looks).values(
@@ -391,6 +405,7 @@ class SqlLedger:
                     cluster=cluster,
                     cluster_at=at,
                     what=what,
+                    reference=reference,
                     at=self._store.clock,
                 )
             )
@@ -449,6 +464,7 @@ class SqlLedger:
                     what=row["what"],
                     why=row.get("why"),
                     cluster=row.get("cluster"),
+                    reference=row["reference"] or "",
                 )
                 for row in rows
             )

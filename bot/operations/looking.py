@@ -39,15 +39,19 @@ class Looking(Parts):
         offset: int = 0,
         page_size: int = 20,
         alone: bool = False,
+        reference: str = "",
     ) -> Looked:
         """What `/pg-sessions` asks for; `alone` where the channel does not see the answer.
+
+        `reference` is what the log has of the request, and the record of the look, here and
+        in what follows.
 
         Raises `TargetError` for an unknown name, `ClusterError` where the one cluster that
         was asked is in trouble.
         """
         until = answer_by()
         if request.target == Named() and len(self._clusters) > 1:
-            overview = await self._overview(actor, channel_id, request)
+            overview = await self._overview(actor, channel_id, request, reference)
             if not isinstance(overview, SessionsRequest):
                 return overview
             request = overview
@@ -77,7 +81,7 @@ class Looking(Parts):
             )
         if not request.sort:
             look = replace(look, rows=worst_first(look.rows, look.waits))
-        await self._remember(actor, channel_id, look, ALONE if alone else SEEN)
+        await self._remember(actor, channel_id, look, ALONE if alone else SEEN, reference=reference)
         matched = look.counts.total
         return Sessions(
             request=request,
@@ -90,7 +94,7 @@ class Looking(Parts):
         )
 
     async def _overview(
-        self, actor: Actor, channel_id: str, request: SessionsRequest
+        self, actor: Actor, channel_id: str, request: SessionsRequest, reference: str
     ) -> Overview | Choice | SessionsRequest:
         async def card(cluster: Cluster) -> ClusterCard:
             look: Look | None = None
@@ -122,7 +126,7 @@ class Looking(Parts):
             return found
         for answer in cards:
             if answer.look is not None:
-                await self._remember(actor, channel_id, answer.look, ALONE)
+                await self._remember(actor, channel_id, answer.look, ALONE, reference=reference)
         return Overview(request=request, cards=tuple(cards), asked_by=actor, now=self._clock.now())
 
     def _that_have(
@@ -138,14 +142,16 @@ class Looking(Parts):
             return requests[0]
         return self._choice(f"pid {', '.join(map(str, request.pids))}", requests, troubles)
 
-    async def tree(self, actor: Actor, channel_id: str, cluster_name: str) -> Tree:
+    async def tree(
+        self, actor: Actor, channel_id: str, cluster_name: str, *, reference: str = ""
+    ) -> Tree:
         """Who blocks whom on a cluster, roots first."""
         cluster = self._cluster(cluster_name)
         async with self._in_time(cluster):
             names = await cluster.names()
             look = await cluster.look((InTree(),), names=names, everything=True, limit=TREE_ROWS)
             locks = await cluster.locks(names)
-        await self._remember(actor, channel_id, look, ALONE)
+        await self._remember(actor, channel_id, look, ALONE, reference=reference)
         protection = await self._protection(cluster, look)
         barriers = {row.pid: protection.barrier(row, names.roles) for row in look.rows}
         locks = locks.under_leaders(look.rows)
@@ -163,7 +169,7 @@ class Looking(Parts):
             asked_by=actor,
         )
 
-    async def inspect(
+    async def inspect(  # noqa: PLR0913  keyword-only, each with its own meaning
         self,
         actor: Actor,
         channel_id: str,
@@ -171,6 +177,7 @@ class Looking(Parts):
         cluster_name: str,
         backend_id: BackendId,
         full: bool,
+        reference: str = "",
     ) -> Inspection | Gone:
         """Everything about one backend; its query in full for those who may kill.
 
@@ -186,7 +193,7 @@ class Looking(Parts):
             locks, all_locks = await cluster.locks_of(row.pid, limit=INSPECTED_LOCKS)
             branches, rows = await self._around(cluster, look, row.pid)
         what = f"pid {row.pid}, {'with its full query' if full else 'redacted'}"
-        recorded = await self._remember(actor, channel_id, look, what)
+        recorded = await self._remember(actor, channel_id, look, what, reference=reference)
         full = full and recorded
         protection = await self._protection(cluster, look)
         return Inspection(

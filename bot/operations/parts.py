@@ -228,12 +228,16 @@ class Parts:
             own_roles=frozenset(own),
         )
 
-    async def _remember(self, actor: Actor, channel_id: str, look: Look, what: str) -> bool:
+    async def _remember(
+        self, actor: Actor, channel_id: str, look: Look, what: str, *, reference: str
+    ) -> bool:
         """Note the look; a ledger in trouble must not keep anyone from looking."""
         server = look.server
         try:
             async with asyncio.timeout(NOTE_WITHIN):
-                await self._ledger.looked(actor, channel_id, server.cluster, server.now, what)
+                await self._ledger.looked(
+                    actor, channel_id, server.cluster, server.now, what, reference=reference
+                )
         except (LedgerError, TimeoutError):
             log.warning("ledger.look_not_recorded", cluster=look.server.cluster, exc_info=True)
             return False

@@ -55,14 +55,19 @@ class Recording(Parts):
             before_id=before_id,
         )
 
-    async def refused(self, actor: Actor, channel_id: str, what: str, why: str) -> bool:
+    async def refused(
+        self, actor: Actor, channel_id: str, what: str, why: str, *, reference: str = ""
+    ) -> bool:
         """Record an attempt that was refused; False where the ledger can't be written.
 
-        `what` comes from outside: of a long one the head is kept.
+        `what` comes from outside: of a long one the head is kept. `reference` is what the
+        log has of it.
         """
         try:
             async with asyncio.timeout(NOTE_WITHIN):
-                await self._ledger.refused(actor, channel_id, what[:REFUSED_MOST], why)
+                await self._ledger.refused(
+                    actor, channel_id, what[:REFUSED_MOST], why, reference=reference
+                )
         except (LedgerError, TimeoutError):
             log.warning("refusal.not_recorded", user=actor.user_id, exc_info=True)
             return False

@@ -78,6 +78,7 @@ async def looked(
         offset=offset,
         alone=alone,
         page_size=sessions_view.page_size(request),
+        reference=request_from.reference,
     )
     match answer:
         case Sessions():
@@ -90,7 +91,10 @@ async def looked(
 
 async def drawn_tree(desk: Desk, click: Click) -> Message:
     """The tree of blockers on the cluster that a button names, drawn."""
-    return tree_view.tree(await desk.operations.tree(click.actor, click.channel_id, click.value))
+    answer = await desk.operations.tree(
+        click.actor, click.channel_id, click.value, reference=click.reference
+    )
+    return tree_view.tree(answer)
 
 
 async def proposal(desk: Desk, command: Command, request: KillRequest) -> None:
@@ -190,8 +194,7 @@ async def confirmed(
         case NeedsSecondPerson():
             follow(answer.proposal)
             what = f"{click.action_id} {click.value}"
-            why = "SECOND_PERSON_CLUSTERS"
-            await desk.operations.refused(click.actor, click.channel_id, what, why)
+            await desk.refused(click, what, "SECOND_PERSON_CLUSTERS")
             await desk.whisper(
                 click,
                 kill_view.needs_second_person(

@@ -153,7 +153,13 @@ class Desk:
         """Record a refused attempt."""
         log.info("request.denied", why=denied.why)
         self.meter.refused(_what(request))
-        await self.operations.refused(request.actor, request.channel_id, what, denied.why)
+        await self.refused(request, what, denied.why)
+
+    async def refused(self, request: Command | Click, what: str, why: str) -> None:
+        """Record a refused attempt under the reference that the log's lines carry now."""
+        await self.operations.refused(
+            request.actor, request.channel_id, what, why, reference=_reference(request)
+        )
 
     async def say(self, request: Command | Click, message: Message) -> None:
         """Answer the one who asked, alone: in the modal that they pressed, if it was one."""

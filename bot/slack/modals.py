@@ -58,6 +58,7 @@ async def _fill(
             cluster_name=opened.row.cluster,
             backend_id=opened.row.id,
             full=await desk.gate.may(Right.KILL, click.actor),
+            reference=click.reference,
         )
     except BotError as error:
         why = desk.explain(click, error).blocks

@@ -1,5 +1,6 @@
 """The log: one reference from the command to the last signal, and no secret in any line."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Callable
@@ -60,6 +61,53 @@ async def test_one_reference_runs_from_the_command_to_the_last_word(
     assert (click["of"], click["kill"]) == (reference, 1)
     printed = json.loads(await second.run("history"))
     assert printed["reference"] == reference
+
+
+async def test_what_was_refused_and_what_was_looked_at_is_on_record_under_the_logs_reference(
+    start: Callable, slack: Workspace, ana: Person, ben: Person, sessions: Sessions
+) -> None:
+    session = await sessions.open("batch", app="looked at")
+    waiting = await sessions.open("batch", app="waiting")
+    await session.execute("begin; lock table accounts")
+    lock = asyncio.ensure_future(waiting.execute("begin; lock table accounts"))
+    sessions.stack.callback(lock.cancel)
+    bot: Bot = await start(SECOND_PERSON_CLUSTERS="main")
+    sam = slack.person("sam")
+    await sam.command("/pg-kill user=batch", channel="incidents")
+    shown = await ana.command("/pg-sessions main/", channel="incidents")
+    await ana.choose("Show a session", str(session.get_server_pid()), in_message=shown)
+    await ana.sees_modal("for you alone")
+    await ana.close_modal()
+    await ana.click("Blocking tree", in_message=shown)
+    await ana.sees("Who waits for whom on main")
+    preview = await ben.command('/pg-kill app="looked at"', channel="incidents")
+    await sam.click("Terminate 1 session", in_message=preview)
+    await ben.click("Terminate 1 session", in_message=preview)
+    await bot.says("request.finished", times=6)
+    await bot.stop()
+
+    def references(user: str, *what: str) -> list[str]:
+        return [
+            each["reference"]
+            for each in entries(bot)
+            if each["event"] in {"request.started", "request.denied"}
+            and (each["user"], each["what"]) in {(user, one) for one in what}
+        ]
+
+    async def recorded(record: str, user: str) -> list[str]:
+        printed = (await bot.run("history", "--of", record)).splitlines()
+        found = [json.loads(line) for line in reversed(printed)]
+        return [one["reference"] for one in found if one["by"] == user]
+
+    looks = ("/pg-sessions", "sessions.inspect", "sessions.tree")
+    assert await recorded("looks", ana.id) == references(ana.id, *looks)
+    denied = [each["reference"] for each in entries(bot) if each["event"] == "request.denied"]
+    assert len(set(denied)) == 2
+    assert await recorded("refusals", sam.id) == denied
+    # From the moment in which a click's kill is known it goes by the kill's.
+    kill = json.loads(await bot.run("history"))
+    assert await recorded("refusals", ben.id) == [kill["reference"]]
+    assert kill["reference"] == references(ben.id, "/pg-kill")[0]
 
 
 @pytest.fixture(scope="module")

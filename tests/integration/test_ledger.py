@@ -408,7 +408,9 @@ class TestTheRecord:
         assert (entry.amendments, entry.notes) == ((), ())
 
     async def test_a_refused_attempt_is_recorded(self, ledger: SqlLedger):
-        await ledger.refused(ANA, "C1", "/pg-kill user=some_user", "PG_KILL_ALLOWLIST")
+        await ledger.refused(
+            ANA, "C1", "/pg-kill user=some_user", "PG_KILL_ALLOWLIST", reference="9b676bb2"
+        )
         (row,) = await rows(ledger, schema.refusals)
         assert row.pop("at").tzinfo is UTC
         assert row == {
@@ -418,12 +420,17 @@ class TestTheRecord:
             "channel_id": "C1",
             "what": "/pg-kill user=some_user",
             "why": "PG_KILL_ALLOWLIST",
+            "reference": "9b676bb2",
         }
 
     async def test_refusals_and_looks_are_read_newest_first_page_by_page(self, ledger: SqlLedger):
         for number in range(3):
-            await ledger.refused(ANA, "C1", f"/pg-kill {number}", "PG_KILL_ALLOWLIST")
-        await ledger.looked(ANA, "C1", "main", THEN, "pid 7, with its full query")
+            await ledger.refused(
+                ANA, "C1", f"/pg-kill {number}", "PG_KILL_ALLOWLIST", reference=f"ref{number}"
+            )
+        await ledger.looked(
+            ANA, "C1", "main", THEN, "pid 7, with its full query", reference="fb06c0da"
+        )
 
         async def refused(**where: Any) -> list[str]:
             found = await ledger.noted(Record.REFUSALS, **{"since": None, "limit": 10, **where})
@@ -431,10 +438,13 @@ class TestTheRecord:
 
         assert await refused() == ["/pg-kill 2", "/pg-kill 1", "/pg-kill 0"]
         assert await refused(limit=1, before_id=3) == ["/pg-kill 1"]
+        (last,) = await ledger.noted(Record.REFUSALS, since=None, limit=1)
+        assert last.reference == "ref2"
         assert await refused(since=datetime.now(UTC) + timedelta(days=1)) == []
         (look,) = await ledger.noted(Record.LOOKS, since=THEN, limit=10)
         assert (look.actor, look.channel_id, look.cluster) == (ANA, "C1", "main")
         assert (look.what, look.why) == ("pid 7, with its full query", None)
+        assert look.reference == "fb06c0da"
 
     async def test_the_last_look_is_the_channels_own_and_the_last_recorded(self, ledger: SqlLedger):
         assert await ledger.last_look("C1", "main") is None
@@ -907,6 +917,30 @@ class TestSchema:
                 await connection.execute(sqlalchemy.insert(schema.kills).values(values | instants))
         entries = await (await opened(url)).history(HistoryFilter(), limit=1)
         assert [entry.proposal.reference for entry in entries] == [""]
+
+    @pytest.mark.parametrize("version", [1, 2])
+    async def test_refusals_and_looks_of_before_they_had_references_have_none(
+        self, url: str, version: int, monkeypatch: pytest.MonkeyPatch, opened: Opened
+    ):
+        with monkeypatch.context() as first:
+            first.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:version])
+            first.setattr(schema, "SCHEMA_VERSION", version)
+            old = await opened(url)
+            who = {"user_id": ANA.user_id, "team_id": ANA.team_id, "channel_id": "C1"}
+            async with old._transaction(old._writer) as connection:
+                for table, values in (
+                    (schema.refusals, {"why": "PG_KILL_ALLOWLIST"}),
+                    (schema.looks, {"cluster": "main", "cluster_at": THEN}),
+                ):
+                    row = {**who, "what": "before", "at": THEN, **values}
+                    await connection.execute(sqlalchemy.insert(table).values(row))
+        now = await opened(url)
+        await now.refused(ANA, "C1", "after", "PG_KILL_ALLOWLIST", reference="9b676bb2")
+        await now.looked(ANA, "C1", "main", THEN, "after", reference="9b676bb2")
+        for record in Record:
+            noted = await now.noted(record, since=None, limit=10)
+            told = [(one.what, one.reference) for one in noted]
+            assert told == [("after", "9b676bb2"), ("before", "")]
 
     async def test_a_migration_that_fails_leaves_the_ledger_as_it_was(
         self, ledger: SqlLedger, url: str, monkeypatch: pytest.MonkeyPatch
