@@ -69,6 +69,6 @@ async def test_the_story(
     assert "sessions, in the channel" in [json.loads(line)["what"] for line in printed.splitlines()]
     printed = await bot.run("history", "--of", "refusals", "--format", "csv")
     header, *refused = printed.splitlines()
-    assert header == "id,at,by,team,channel,what,why,cluster"
+    assert header == "id,at,by,team,channel,what,why,cluster,reference"
     assert "PG_KILL_ALLOWLIST" in refused[0]
     assert vera.id in refused[0]
