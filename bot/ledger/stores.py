@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import aiosqlite
 import asyncpg
 from sqlalchemy import (
     URL,
@@ -199,8 +200,12 @@ class SqliteStore(Store):
             pool_size=self.size,
             max_overflow=0,
             hide_parameters=True,
-            # None: sqlite3 begins no transaction of its own accord; `_begin` does.
-            connect_args={"timeout": BUSY_TIMEOUT, "isolation_level": None},
+            connect_args={
+                "timeout": BUSY_TIMEOUT,
+                # None: sqlite3 begins no transaction of its own accord; `_begin` does.
+                "isolation_level": None,
+                "async_creator_fn": _opened,
+            },
         )
         event.listen(engine.sync_engine, "connect", self._prepare)
         event.listen(engine.sync_engine, "begin", self._begin)
@@ -252,6 +257,26 @@ class SqliteStore(Store):
         if isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.Error):
             return f"the ledger's file can't be used: {error.orig}"
         return f"the ledger's file can't be used: {type(error).__name__}"
+
+
+async def _opened(*arguments: Any, **options: Any) -> aiosqlite.Connection:  # noqa: ANN401  a DBAPI's
+    """A connection to the file, closed where nobody waits for it any more.
+
+    The driver leaves one open whose opening is cancelled.
+    """
+    connection = aiosqlite.connect(*arguments, **options)
+    connection._thread.daemon = True  # noqa: SLF001  as SQLAlchemy has it: it must hold up no end
+    opening = asyncio.ensure_future(connection)
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close)
+        raise
+
+
+def _close(opening: asyncio.Future[aiosqlite.Connection]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().stop()
 
 
 class PostgresStore(Store):

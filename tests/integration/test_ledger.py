@@ -8,6 +8,7 @@ import sqlite3
 import sys
 import tempfile
 import textwrap
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
@@ -1026,6 +1027,36 @@ class TestTrouble:
         assert await ledger.get(1) is None  # readers go on
         other.close()
         await ledger.ready()
+
+    async def test_a_file_whose_opening_is_given_up_is_closed(
+        self, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+    ):
+        connect: Any = sqlite3.connect
+        go_on = threading.Event()
+        opened: list[sqlite3.Connection] = []
+
+        def slowly(*arguments: Any, **options: Any) -> sqlite3.Connection:
+            go_on.wait(30)
+            made: sqlite3.Connection = connect(*arguments, **options | {"check_same_thread": False})
+            opened.append(made)
+            return made
+
+        def is_closed() -> bool:
+            try:
+                opened[0].execute("select 1")
+            except sqlite3.ProgrammingError:
+                return True
+            return False
+
+        monkeypatch.setattr(sqlite3, "connect", slowly)
+        opening = asyncio.ensure_future(SqlLedger(sqlite_url).open())
+        await asyncio.sleep(0.1)
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+        go_on.set()
+        async with asyncio.timeout(10):
+            while not opened or not is_closed():
+                await asyncio.sleep(0.01)
 
     async def test_a_file_that_was_moved_away_is_not_ready(
         self, sqlite_url: str, tmp_path: Path, opened: Opened
