@@ -189,7 +189,7 @@ class Server:
     """What a server says of itself, as of `now` on its clock.
 
     `unseen` are other roles' sessions that the bot may not see whole, since its role lacks
-    `pg_read_all_stats`. PostgreSQL doesn't tell what they are, so no number here has them in it.
+    `pg_read_all_stats`. PostgreSQL doesn't tell what they are, so that no limit counts them.
     """
 
     cluster: str

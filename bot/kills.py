@@ -34,7 +34,8 @@ SECOND_LOOK_AFTER = timedelta(seconds=10)
 """From the outcome to the look at what became of those left open, and at who came back."""
 
 SECOND_LOOK_LEASE = timedelta(seconds=90)
-"""How long the second look is left to the process that concluded; it takes less."""
+"""How long the second look is left to the process that concluded, which asks a server that is
+silent for a minute. Should it take longer yet, the first who records it has it."""
 
 SECOND_LOOK_UNTIL = timedelta(hours=1)
 """After this nobody looks a second time: what is seen then says nothing of the kill."""
@@ -100,7 +101,14 @@ NEEDS_SOMEONE: tuple[Outcome, ...] = (
 SUCCEEDED = frozenset({Outcome.TERMINATED, Outcome.CANCELLED})
 
 LIVING = frozenset({Outcome.STILL_RUNNING, Outcome.INTERRUPTED, Outcome.UNKNOWN})
-"""The outcomes of targets that were signalled, or may have been, and not seen to end."""
+"""The outcomes of targets that may still run: signalled or not, none was seen to end."""
+
+GONE_SINCE = ("the session is gone", "gone now; whether by this signal is not known")
+"""How the detail of a target ends that was found gone later."""
+
+UNWATCHED = "signalled, and not watched to its end"
+NOT_KNOWN = "the bot stopped before it was known"
+"""The details of targets that a process left open when it was told to stop."""
 
 OTHER_WORK = "had begun other work since the preview"
 """The detail of a target that was named by a filter, still matched it, and was in another
@@ -194,6 +202,18 @@ class Result:
     id: BackendId
     outcome: Outcome
     detail: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a second look can tell more of it."""
+        return self.outcome in (Outcome.UNKNOWN, Outcome.STILL_RUNNING) or (
+            self.outcome is Outcome.INTERRUPTED and self.detail in (UNWATCHED, NOT_KNOWN)
+        )
+
+    @property
+    def may_live(self) -> bool:
+        """Whether it may still run, as far as is known."""
+        return self.outcome in LIVING and not self.detail.endswith(GONE_SINCE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

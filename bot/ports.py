@@ -295,15 +295,17 @@ class Ledger(Protocol):
     ) -> bool:
         """Record the second look, which may have found nothing; False where there was one."""
 
-    async def unfollowed(self, owner: str, *, working: Collection[int]) -> tuple[Entry, ...]:
+    async def unfollowed(
+        self, owner: str, *, clusters: Collection[str], working: Collection[int]
+    ) -> tuple[Entry, ...]:
         """Take over, one guarded update each, the second looks that nobody is at work on.
 
-        Those are due, and whoever had concluded has stopped since. Not those of the owner's
-        own that it is still at work on.
+        Those are due, on one of these clusters, and whoever had concluded has stopped since.
+        Not those of the owner's own that it is still at work on.
         """
 
-    async def leave(self, proposal_id: int, owner: str) -> None:
-        """Leave a second look to whoever lives."""
+    async def leave(self, owner: str) -> None:
+        """Leave the second looks of an owner that stops to whoever lives."""
 
     async def dismiss(self, proposal_id: int, actor: Actor) -> bool:
         """Close an open proposal; False where it was not open."""

@@ -5,18 +5,28 @@ is gone, `unknown` one whose statement got no reply.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
 from bot.backends import Backend, BackendId, Server
 from bot.errors import ClusterError
-from bot.kills import Action, Conclusion, Outcome, Proposal, Result
+from bot.kills import (
+    GONE_SINCE,
+    NOT_KNOWN,
+    UNWATCHED,
+    Action,
+    Conclusion,
+    Outcome,
+    Proposal,
+    Result,
+)
 from bot.ports import Guard, Reply, Sighting, Verdict, Whereabouts
 
 
 def signalled(backend_id: BackendId) -> Result:
     """What is known between the signal and its effect: kept where nothing more is learned."""
-    return Result(backend_id, Outcome.INTERRUPTED, "signalled, and not watched to its end")
+    return Result(backend_id, Outcome.INTERRUPTED, UNWATCHED)
 
 
 def broken_off(claimed: Proposal, results: Mapping[BackendId, Result], now: datetime) -> Conclusion:
@@ -26,7 +36,7 @@ def broken_off(claimed: Proposal, results: Mapping[BackendId, Result], now: date
         results=tuple(
             results.get(
                 target.id,
-                Result(target.id, Outcome.INTERRUPTED, "the bot stopped before it was known"),
+                Result(target.id, Outcome.INTERRUPTED, NOT_KNOWN),
             )
             for target in claimed.targets
         ),
@@ -161,17 +171,21 @@ def since(backend_id: BackendId, proposal: Proposal, seen: Sighting) -> str:
     """What is seen now of a target that a process left behind."""
     if seen.server != proposal.server:
         return ELSEWHERE
-    return f"the session is {'still there' if backend_id in seen.there else 'gone'}"
+    return "the session is still there" if backend_id in seen.there else GONE_SINCE[0]
 
 
 def later_by(span: timedelta) -> str:
     """How long after the outcome a second look was: `10 s later`, `3 min later`."""
     seconds = int(span.total_seconds())
+    if seconds < 15:
+        return "10 s later"  # as it is meant, on a machine that is busy too
     return f"{seconds} s later" if seconds < 120 else f"{seconds // 60} min later"
 
 
 def later(result: Result, seen: Sighting, proposal: Proposal, when: str) -> Result:
-    """What a second look says of a target that was unknown or still running."""
+    """What a second look says of a target that was left open."""
+    if result.outcome is Outcome.INTERRUPTED:
+        return replace(result, detail=f"{result.detail}; {since(result.id, proposal, seen)}")
     if seen.server != proposal.server:
         return Result(result.id, Outcome.UNKNOWN, f"looked at again: {ELSEWHERE}")
     found = seen.there.get(result.id)
@@ -182,7 +196,7 @@ def later(result: Result, seen: Sighting, proposal: Proposal, when: str) -> Resu
         detail = _waits_on(found) if found is not None else ""
         return Result(result.id, Outcome.STILL_RUNNING, f"{detail}, {when} too")
     detail = (
-        "gone now; whether by this signal is not known"
+        GONE_SINCE[1]
         if found is None
         else "still there after the deadline: nothing will be signalled any more"
     )

@@ -295,7 +295,7 @@ class SqlLedger:
 
         Raises `LedgerError` for what is no target of that kill.
         """
-        followed = _kill(proposal_id, kills.c.followed_at.is_(None))
+        followed = _kill(proposal_id, kills.c.state == State.DONE, kills.c.followed_at.is_(None))
         async with self._transaction(self._writer) as connection:
             if not await _changed(connection, followed.values(followed_at=self._store.clock)):
                 return False
@@ -305,11 +305,14 @@ class SqlLedger:
             await self._annotate(connection, proposal_id, notes)
         return True
 
-    async def unfollowed(self, owner: str, *, working: Collection[int]) -> tuple[Entry, ...]:
+    async def unfollowed(
+        self, owner: str, *, clusters: Collection[str], working: Collection[int]
+    ) -> tuple[Entry, ...]:
         """Take over, one guarded update each, the second looks that nobody is at work on."""
         is_due = (
             kills.c.state == State.DONE,
             kills.c.followed_at.is_(None),
+            kills.c.cluster.in_(clusters),
             kills.c.concluded_at <= self._store.after(-SECOND_LOOK_AFTER),
             kills.c.concluded_at > self._store.after(-SECOND_LOOK_UNTIL),
             or_(kills.c.owner != owner, kills.c.id.not_in(working)),
@@ -321,9 +324,14 @@ class SqlLedger:
             taken = await self._take_over(connection, is_due, owner, SECOND_LOOK_LEASE)
             return tuple([entry async for entry in self._understood(connection, taken)])
 
-    async def leave(self, proposal_id: int, owner: str) -> None:
-        """Leave a second look to whoever lives."""
-        mine = _kill(proposal_id, kills.c.state == State.DONE, kills.c.owner == owner)
+    async def leave(self, owner: str) -> None:
+        """Leave the second looks of an owner that stops to whoever lives."""
+        mine = update(kills).where(
+            kills.c.state == State.DONE,
+            kills.c.owner == owner,
+            kills.c.followed_at.is_(None),
+            kills.c.lease_until > self._store.clock,
+        )
         async with self._transaction(self._writer) as connection:
             await connection.execute(mine.values(lease_until=self._store.clock))
 

@@ -286,8 +286,12 @@ class Confirming(Parts):
         )
 
     async def settle(self) -> None:
-        """Before the end: write what the ledger has not taken, once more."""
+        """Before the end: write what the ledger has not taken, once more; leave the second looks.
+
+        Raises `LedgerError`.
+        """
         await self._write_unwritten()
+        await self._ledger.leave(self._owner)
 
     async def _write_unwritten(self) -> list[Conclusion]:
         """Try again to write the outcomes that the ledger has not taken; those it took."""
@@ -296,16 +300,19 @@ class Confirming(Parts):
             with structlog.contextvars.bound_contextvars(**named(conclusion.proposal)):
                 try:
                     await self._ledger.renew(kill, self._owner, LEASE)
-                    if await self._ledger.conclude(conclusion, self._owner):
-                        written.append(replace(conclusion, recorded=True))
-                    else:
-                        log.error("kill.claim_lost")
-                        written.append(await self._on_record(conclusion))
+                    mine = await self._ledger.conclude(conclusion, self._owner)
                 except LedgerError:
                     log.warning("kill.not_recorded", exc_info=True)
                     break
-            del self._unwritten[kill]
-            self._working.discard(kill)
+                del self._unwritten[kill]
+                self._working.discard(kill)
+                second_look = self._second_looks.pop(kill, None)
+                if not mine:
+                    log.error("kill.claim_lost")
+                elif second_look is not None:
+                    with suppress(LedgerError):  # then it is due once more
+                        await self._ledger.amend(kill, *second_look)
+                written.append(await self._on_record(conclusion))
         return written
 
     async def _record(self, conclusion: Conclusion) -> Conclusion:
@@ -317,15 +324,20 @@ class Confirming(Parts):
         log.info("kill.concluded", outcomes=outcomes, took=conclusion.took.total_seconds())
         if self._meter is not None:
             self._meter.concluded(outcomes)
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(RECORD_WITHIN):
                 recorded = await self._concluded(conclusion)
                 if recorded:
                     return conclusion
                 if recorded is False:
                     return await self._on_record(conclusion)
-        self._unwritten[conclusion.proposal.id] = conclusion
-        self._working.add(conclusion.proposal.id)
+        except TimeoutError:
+            pass
+        except BaseException:
+            # Told to stop meanwhile: `settle` tries once more.
+            self._keep(conclusion)
+            raise
+        self._keep(conclusion)
         log.error(
             "kill.outcome_not_in_ledger",
             kill=conclusion.proposal.id,
@@ -333,16 +345,21 @@ class Confirming(Parts):
         )
         return replace(conclusion, recorded=False)
 
+    def _keep(self, conclusion: Conclusion) -> None:
+        """Keep an outcome that the ledger has not taken, to be written later."""
+        self._unwritten[conclusion.proposal.id] = conclusion
+        self._working.add(conclusion.proposal.id)
+
     async def _on_record(self, conclusion: Conclusion) -> Conclusion:
-        """What the ledger has of a kill whose claim was taken over: no message says otherwise."""
+        """What the ledger has of a kill by now: no message says otherwise."""
         try:
             entry = await self._ledger.get(conclusion.proposal.id)
         except LedgerError:
             return replace(conclusion, recorded=False)
         if entry is None or not entry.results:
             return replace(conclusion, recorded=False)
-        if entry.results == conclusion.results:
-            return conclusion  # it was written, though no answer came
+        if entry.latest == conclusion.results and entry.notes == conclusion.notes:
+            return replace(conclusion, recorded=True)
         return conclusion_of(entry)
 
     async def _concluded(self, conclusion: Conclusion) -> bool | None:

@@ -1,10 +1,8 @@
 """After the outcome: who still runs, what the unknown became, who came back."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
 
 import structlog
 
@@ -17,7 +15,6 @@ from bot.kills import (
     SECOND_LOOK_AFTER,
     Conclusion,
     Outcome,
-    Proposal,
     Result,
 )
 from bot.operations.parts import Parts, arrived_since
@@ -28,9 +25,6 @@ log = structlog.get_logger(__name__)
 UNKNOWN_WATCH = 60.0
 """Seconds for which a server that stopped answering is asked again about its targets."""
 
-LEAVE_WITHIN = 1.0
-"""Seconds that a process which stops has to leave its second look to another."""
-
 
 class Following(Parts):
     """The second look, ten seconds after the first."""
@@ -38,73 +32,78 @@ class Following(Parts):
     async def follow_up(self, conclusion: Conclusion) -> Conclusion | None:
         """Ten seconds later: who still runs, what the unknown became, who came back.
 
-        None where there is nothing to add. A process that stops meanwhile leaves it to the
-        next, at once where it is told to and by a lease where it dies.
+        None where there is nothing to add. Where the process stops meanwhile it is the next
+        one's: at once where it was told to (`settle`), by a lease where it died.
         """
-        async with self._at_work(conclusion.proposal.id):
+        with self._at_work(conclusion.proposal.id):
             await self._clock.sleep(SECOND_LOOK_AFTER.total_seconds())
-            return await self._second_look(conclusion, SECOND_LOOK_AFTER)
+            later, is_news = await self._second_look(conclusion)
+            return later if is_news else None
 
     async def left_behind(self) -> tuple[Conclusion, ...]:
         """Outcomes whose second look is due, and whose process has stopped since.
 
         Raises `LedgerError`. Each is this process's now, to `catch_up` with.
         """
-        entries = await self._ledger.unfollowed(self._owner, working=self._following)
-        known = [entry for entry in entries if entry.proposal.cluster in self._clusters]
-        self._following.update(entry.proposal.id for entry in known)
-        return tuple(map(conclusion_of, known))
+        entries = await self._ledger.unfollowed(
+            self._owner, clusters=self._clusters, working=self._following
+        )
+        self._following.update(entry.proposal.id for entry in entries)
+        return tuple(map(conclusion_of, entries))
 
     async def catch_up(self, conclusion: Conclusion) -> Conclusion | None:
-        """The second look that another process left behind; None where it adds nothing."""
-        log.info("kill.second_look_taken_over", kill=conclusion.proposal.id)
-        async with self._at_work(conclusion.proposal.id):
-            now = self._clock.now()
-            since = now - (conclusion.concluded_at or now)
-            return await self._second_look(conclusion, max(since, SECOND_LOOK_AFTER))
+        """The second look that another process left behind; None where it had one after all.
 
-    @asynccontextmanager
-    async def _at_work(self, kill: int) -> AsyncIterator[None]:
-        """Keep a second look; one that this process is told to give up goes to another."""
+        It is to be shown even where it adds nothing: whoever stopped may not have shown what
+        it did.
+        """
+        log.info("kill.second_look_taken_over", kill=conclusion.proposal.id)
+        with self._at_work(conclusion.proposal.id):
+            later, _ = await self._second_look(conclusion)
+            return later
+
+    @contextmanager
+    def _at_work(self, kill: int) -> Iterator[None]:
+        """Keep a second look to this process."""
         self._following.add(kill)
         try:
             yield
-        except asyncio.CancelledError:
-            with suppress(LedgerError, TimeoutError):
-                async with asyncio.timeout(LEAVE_WITHIN):
-                    await self._ledger.leave(kill, self._owner)
-            raise
         finally:
             self._following.discard(kill)
 
-    async def _second_look(self, conclusion: Conclusion, since: timedelta) -> Conclusion | None:
-        """Look, so long after the outcome, and record what is seen."""
+    async def _second_look(self, conclusion: Conclusion) -> tuple[Conclusion | None, bool]:
+        """Look, and record what is seen; and whether that adds anything."""
         proposal = conclusion.proposal
-        when = verdicts.later_by(since)
         cluster = self._cluster(proposal.cluster)
-        open_ends = [
-            r for r in conclusion.results if r.outcome in (Outcome.UNKNOWN, Outcome.STILL_RUNNING)
-        ]
-        amendments = await self._look_again(cluster, proposal, open_ends, when)
+        amendments = await self._look_again(cluster, conclusion)
         amended = replace(conclusion, results=conclusion.amended(amendments))
-        notes = await self._who_came_back(cluster, amended, when)
-        try:
-            if not await self._ledger.amend(proposal.id, amendments, notes):
-                return None  # another has looked, and has said so
-        except LedgerError:
-            log.warning("kill.amendment_not_recorded", kill=proposal.id, exc_info=True)
-        if not amendments and not notes:
-            return None
+        notes = await self._who_came_back(cluster, amended)
+        if proposal.id in self._unwritten:
+            # It is written after the outcome, by whoever writes that.
+            self._second_looks[proposal.id] = amendments, notes
+        else:
+            try:
+                if not await self._ledger.amend(proposal.id, amendments, notes):
+                    return None, False  # another has looked, and has said so
+            except LedgerError:
+                log.warning("kill.amendment_not_recorded", kill=proposal.id, exc_info=True)
         if amendments:
             # What was measured while they were still there says nothing any more.
             amended = replace(amended, limits=(), waiting=None)
         # It may have been written since.
         recorded = conclusion.recorded or proposal.id not in self._unwritten
-        return replace(amended, notes=(*conclusion.notes, *notes), recorded=recorded)
+        later = replace(amended, notes=(*conclusion.notes, *notes), recorded=recorded)
+        return later, bool(amendments or notes)
 
-    async def _look_again(
-        self, cluster: Cluster, proposal: Proposal, open_ends: list[Result], when: str
-    ) -> tuple[Result, ...]:
+    def _when(self, conclusion: Conclusion) -> str:
+        """How long after the outcome it is now."""
+        now = self._clock.now()
+        return verdicts.later_by(now - (conclusion.concluded_at or now))
+
+    async def _look_again(self, cluster: Cluster, conclusion: Conclusion) -> tuple[Result, ...]:
+        """What is seen now of the targets that were left open."""
+        proposal = conclusion.proposal
+        open_ends = [result for result in conclusion.results if result.is_open]
         if not open_ends:
             return ()
         until = self._clock.monotonic() + UNKNOWN_WATCH
@@ -114,6 +113,7 @@ class Following(Parts):
             except ClusterError as error:
                 problem = error.problem
             else:
+                when = self._when(conclusion)
                 return tuple(verdicts.later(result, seen, proposal, when) for result in open_ends)
             if self._clock.monotonic() >= until:
                 return tuple(
@@ -122,9 +122,7 @@ class Following(Parts):
                 )
             await self._clock.sleep(2.0)
 
-    async def _who_came_back(
-        self, cluster: Cluster, conclusion: Conclusion, when: str
-    ) -> tuple[str, ...]:
+    async def _who_came_back(self, cluster: Cluster, conclusion: Conclusion) -> tuple[str, ...]:
         ended = [
             conclusion.target(r.id).seen
             for r in conclusion.results
@@ -144,7 +142,8 @@ class Following(Parts):
                 limit=MAX_TARGETS,
             )
         except ClusterError as error:
-            return (f"{when}: {cluster.name} {error.problem}",)
+            return (f"{self._when(conclusion)}: {cluster.name} {error.problem}",)
+        when = self._when(conclusion)
         if look.server.id != conclusion.proposal.server:
             # Whoever is there came to another server, with all of its sessions.
             return (f"{when}: {verdicts.ELSEWHERE}",)

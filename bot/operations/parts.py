@@ -14,7 +14,7 @@ from bot.conditions import Before, Condition, PidIn, TextLike, freeze, near
 from bot.errors import ClusterError, ClusterRefused, ClusterTimeout, LedgerError, TargetError
 from bot.grammar import AgeOf, Field, KillRequest, Match, SessionsRequest, state_filter
 from bot.grammar import Target as Named
-from bot.kills import Actor, Conclusion, Proposal, State
+from bot.kills import Actor, Conclusion, Proposal, Result, State
 from bot.policy import Glob, Protection
 from bot.ports import Clock, Cluster, Entry, Ledger, Meter
 
@@ -83,6 +83,8 @@ class Parts:
         self._working: set[int] = set()  # claims that this process is at work on
         self._unwritten: dict[int, Conclusion] = {}  # outcomes that the ledger has not taken
         self._following: set[int] = set()  # kills that this process will look at once more
+        # What a second look saw of these, before their outcomes could be written.
+        self._second_looks: dict[int, tuple[tuple[Result, ...], tuple[str, ...]]] = {}
 
     def health(self, cluster_name: str) -> Health:
         """When a cluster last answered, and which others have done so since."""

@@ -182,12 +182,12 @@ async def confirmed(
     except BotError:
         await _show_conclusion(desk, click, proposal_id)
         raise
-    finally:
-        if not work.done():
-            # Told to stop, it still writes down what it knows, and says so.
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
-            await _show_conclusion(desk, click, proposal_id)
+    except asyncio.CancelledError:
+        # Told to stop, it still writes down what it knows, and says so.
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+        await _show_conclusion(desk, click, proposal_id)
+        raise
     match answer:
         case Conclusion():
             await concluded(desk, click, answer)
@@ -218,7 +218,7 @@ async def _show_conclusion(desk: Desk, click: Click, proposal_id: int) -> None:
 async def _show_progress(desk: Desk, click: Click, proposal_id: int) -> bool:
     """Say that a kill is under way; whether it was, or can't be said.
 
-    A courtesy: no failure of it may touch the kill that goes on, or hold its outcome up.
+    A courtesy: no failure of it may touch the kill that goes on.
     """
     try:
         async with asyncio.timeout(PROGRESS_WITHIN):
@@ -247,18 +247,26 @@ async def concluded(desk: Desk, click: Click, conclusion: Conclusion) -> None:
     follow(conclusion.proposal)
     _measure(desk, click, conclusion)
     place = _place(click)
-    await desk.delivery.update(
-        place, kill_view.outcome(conclusion), response_url=click.response_url
-    )
+    shown = asyncio.Event()
+
+    async def show(later: Conclusion) -> None:
+        await shown.wait()
+        await desk.delivery.update(place, kill_view.outcome(later), response_url=click.response_url)
 
     async def follow_up() -> None:
         later = await desk.operations.follow_up(conclusion)
         if later is not None:
-            await desk.delivery.update(
-                place, kill_view.outcome(later), response_url=click.response_url
-            )
+            # It is on record now: a bot that stops shows it all the same.
+            desk.start(click, show(later), answers=False)
 
+    # Beside the delivery, which may take long: the look is due ten seconds after the outcome.
     desk.start_later(click, follow_up())
+    try:
+        await desk.delivery.update(
+            place, kill_view.outcome(conclusion), response_url=click.response_url
+        )
+    finally:
+        shown.set()
 
 
 def _measure(desk: Desk, click: Click, conclusion: Conclusion) -> None:
@@ -269,17 +277,18 @@ def _measure(desk: Desk, click: Click, conclusion: Conclusion) -> None:
 
 
 async def recovered(desk: Desk, conclusion: Conclusion) -> None:
-    """Show what became of a kill whose process died."""
+    """Show what became of a kill, in its message, without a click."""
     with structlog.contextvars.bound_contextvars(**named(conclusion.proposal)):
         await desk.delivery.update(conclusion.proposal.place, kill_view.outcome(conclusion))
 
 
 async def caught_up(desk: Desk, conclusion: Conclusion) -> None:
-    """Show what a second look found that another process had left behind."""
+    """Take a second look that another process left behind, and show it."""
     with structlog.contextvars.bound_contextvars(**named(conclusion.proposal)):
         later = await desk.operations.catch_up(conclusion)
-        if later is not None and later.proposal.message_ts:
-            await desk.delivery.update(later.proposal.place, kill_view.outcome(later))
+    if later is not None and later.proposal.message_ts:
+        # It is on record now: a bot that stops shows it all the same.
+        desk.tasks.start(recovered(desk, later), name=f"outcome-{later.proposal.id}")
 
 
 async def not_claimed(desk: Desk, click: Click, answer: NotClaimed) -> None:

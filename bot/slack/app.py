@@ -116,7 +116,7 @@ class SlackService:
             base_url=self._settings.api_url,
             session=session,
             timeout=CALL_TIMEOUT,
-            # A post is never sent again after a lost connection: it might stand twice.
+            # What was sent and lost is for `Delivery` to try again: it knows the other ways.
             retry_handlers=[ShortRateLimits(max_retry_count=2)],
         )
 
@@ -162,7 +162,9 @@ class SlackService:
         while True:
             try:
                 for conclusion in await self._operations.recover():
-                    await answers.recovered(desk, conclusion)
+                    # Slack may take long over each: the next claim does not wait for it.
+                    work = answers.recovered(desk, conclusion)
+                    self._tasks.start(work, name=f"outcome-{conclusion.proposal.id}")
                 for conclusion in await self._operations.left_behind():
                     # A silent server is asked for a minute: it holds up no other.
                     work = answers.caught_up(desk, conclusion)

@@ -37,7 +37,9 @@ class Tasks:
         await _end(self._optional)
         while self._work and (left := until - time.monotonic()) > 0:
             await asyncio.wait(self._work, timeout=left)
-        return await _end(self._work)
+        ended = await _end(self._work)
+        await _end(self._optional)  # what began meanwhile
+        return ended
 
 
 async def _end(tasks: set[asyncio.Task[None]]) -> int:

@@ -117,8 +117,12 @@ class SocketMode:
 
     async def close(self) -> None:
         """Close the socket, once what came in is acknowledged: it goes by the same socket."""
-        if self._handler is not None and self._handler.at_the_door:
-            await asyncio.wait(self._handler.at_the_door, timeout=ACK_WITHIN)
+        until = asyncio.get_running_loop().time() + ACK_WITHIN
+        while self._handler is not None and (waiting := self._handler.at_the_door):
+            left = until - asyncio.get_running_loop().time()
+            if left <= 0:
+                break
+            await asyncio.wait(waiting, timeout=left)
         if self._renewer is not None:
             self._renewer.cancel()
         if self._handler is not None:

@@ -1,6 +1,7 @@
 """The real process, a real PostgreSQL, and Slack's real protocol on loopback."""
 
 import asyncio
+import json
 import os
 import secrets
 import signal
@@ -101,6 +102,15 @@ class Bot:
     @property
     def output(self) -> str:
         return "\n".join(self.lines)
+
+    @property
+    def errors(self) -> list[str]:
+        """The lines of the log that are errors, and whatever is no line of the log."""
+        return [
+            line
+            for line in self.lines
+            if not line.startswith("{") or json.loads(line)["level"] in ("error", "critical")
+        ]
 
     async def _read(self) -> None:
         assert self.process is not None

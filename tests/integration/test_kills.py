@@ -757,10 +757,10 @@ async def test_a_second_look_that_a_process_left_behind_is_taken_by_another(
     await asyncio.sleep(0)
     looking.cancel()
     await asyncio.gather(looking, return_exceptions=True)
+    await first.settle()
     assert await second.left_behind() == ()  # not due yet
     await sessions.open("some_user")
-    async with ledger._transaction(ledger._writer) as connection:
-        await connection.exec_driver_sql("UPDATE kills SET concluded_at = concluded_at - 180000000")
+    await after_a_while(ledger, 180)
 
     (left,) = await second.left_behind()
     assert (await first.left_behind(), await second.left_behind()) == ((), ())
@@ -880,18 +880,71 @@ async def test_a_kill_that_is_stopped_records_what_it_knew(
     assert entry.proposal.state is State.DONE
     assert [r.outcome for r in entry.results] == [Outcome.INTERRUPTED]
 
+    # What became of it is for the next process to look up.
+    await ops.settle()
+    await after_a_while(ledger, 11)
+    heir = bench(owner="heir")
+    (left,) = await heir.left_behind()
+    caught_up = await heir.catch_up(left)
+    assert caught_up is not None
+    (result,) = caught_up.results
+    assert result.outcome is Outcome.INTERRUPTED
+    assert result.detail == "signalled, and not watched to its end; the session is gone"
+    assert (await recorded(ledger, shown)).latest == (result,)
+
+
+async def after_a_while(ledger: SqlLedger, seconds: int) -> None:
+    """Put the outcomes on record so much further back."""
+    async with ledger._transaction(ledger._writer) as connection:
+        await connection.exec_driver_sql(
+            f"UPDATE kills SET concluded_at = concluded_at - {seconds * 1_000_000}"
+        )
+
+
+async def test_an_outcome_that_is_being_written_when_the_bot_stops_is_written_at_the_end(
+    bench: Bench, sessions: Sessions, tmp_path: Path
+) -> None:
+    ledger = Down(f"sqlite:///{tmp_path / 'down.db'}")
+    await ledger.open()
+    try:
+        ops = bench(ledger=ledger)
+        await sessions.open("batch", app="at the end")
+        shown = await preview(ops, 'app="at the end"')
+        ledger.down = True
+        work = asyncio.ensure_future(ops.confirm(ANA, CHANNEL, shown.proposal.id))
+        await ledger.tried.wait()
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+
+        ledger.down = False
+        await ops.settle()
+
+        entry = await recorded(ledger, shown)
+        assert [r.outcome for r in entry.results] == [Outcome.TERMINATED]
+    finally:
+        await ledger.close()
+
+
+class Down(SqlLedger):
+    """A ledger that takes no outcome while it is down."""
+
+    down = False
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.tried = asyncio.Event()
+
+    async def conclude(self, conclusion: Conclusion, owner: str) -> bool:
+        self.tried.set()
+        if self.down:
+            raise LedgerError("the disk is full")
+        return await super().conclude(conclusion, owner)
+
 
 async def test_an_outcome_that_was_not_written_is_written_when_the_ledger_is_back(
     bench: Bench, sessions: Sessions, tmp_path: Path
 ) -> None:
-    class Down(SqlLedger):
-        down = False
-
-        async def conclude(self, conclusion: Conclusion, owner: str) -> bool:
-            if self.down:
-                raise LedgerError("the disk is full")
-            return await super().conclude(conclusion, owner)
-
     ledger = Down(f"sqlite:///{tmp_path / 'down.db'}")
     await ledger.open()
     try:
@@ -899,16 +952,25 @@ async def test_an_outcome_that_was_not_written_is_written_when_the_ledger_is_bac
         await sessions.open("batch", app="written late")
         shown = await preview(ops, 'app="written late"')
         ledger.down = True
-        assert not (await confirm(ops, shown)).recorded
+        unwritten = await confirm(ops, shown)
+        assert not unwritten.recorded
         assert await ops.recover() == ()
+        seen_since = await later(ops, unwritten)
+        assert not seen_since.recorded
+        assert "no new session of batch" in seen_since.notes[0]
 
         ledger.down = False
         (conclusion,) = await ops.recover()
 
         assert conclusion.recorded
+        assert conclusion.notes == seen_since.notes
         entry = await recorded(ledger, shown)
         assert [r.outcome for r in entry.results] == [Outcome.TERMINATED]
+        assert entry.notes == seen_since.notes
         assert await ops.recover() == ()
+        await ops.settle()
+        await after_a_while(ledger, 11)
+        assert await bench(ledger=ledger, owner="you").left_behind() == ()
     finally:
         await ledger.close()
 

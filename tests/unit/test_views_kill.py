@@ -286,7 +286,7 @@ def test_where_numbers_are_too_low_none_is_told():
     blind = preview(server=server(unseen=3))
     drawn_lines = lines(drawn(blind))
     assert (
-        "⚠ the bot may not see 3 sessions whole, which are in no number here: "
+        "⚠ the bot may not see 3 sessions whole, and no limit here counts them: "
         "grant it pg_read_all_stats."
     ) in drawn_lines
     assert "Gain: 2 waiting sessions go on." in drawn_lines

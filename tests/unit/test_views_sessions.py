@@ -312,7 +312,7 @@ def test_what_the_bot_can_not_see_is_said():
     blind = look(backend(), names=names, server=server(unseen=2))
     message = sessions(answer(look=blind))
     line = (
-        "the bot may not see 2 sessions whole, which are in no number here: "
+        "the bot may not see 2 sessions whole, and no limit here counts them: "
         "grant it pg_read_all_stats."
     )
     assert lines(message)[4:6] == [

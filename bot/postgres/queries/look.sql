@@ -91,7 +91,7 @@ counts as (
             as client_backends,
         (
             select count(*)::int from everyone
-            where backend_type is null and usesysid is not null
+            where backend_start is null and usesysid is not null and datid is not null
         ) as unseen
 ),
 page as (

@@ -30,7 +30,8 @@ def unseen(server: Server) -> tuple[Line, ...]:
     if not server.unseen:
         return ()
     sessions = count(server.unseen, "session")
-    line = f"the bot may not see {sessions} whole, which are in no number here: grant it "
+    them = "it" if server.unseen == 1 else "them"
+    line = f"the bot may not see {sessions} whole, and no limit here counts {them}: grant it "
     return ((line, code("pg_read_all_stats"), "."),)
 
 

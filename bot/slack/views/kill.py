@@ -12,7 +12,6 @@ from bot.backends import Limit, Server
 from bot.grammar import KILL, SESSIONS, SessionsRequest
 from bot.grammar import Target as Named
 from bot.kills import (
-    LIVING,
     MAX_TARGETS,
     NEEDS_SOMEONE,
     OTHER_WORK,
@@ -52,9 +51,6 @@ _REASON = 500
 _WORDING = 500
 _LISTED = 10
 _SPOKEN = 3
-
-_ASK_AGAIN = {Outcome.NO_LONGER_MATCHES, Outcome.SERVER_CHANGED}
-"""What a new preview may find otherwise. `Preview again` is for what had changed."""
 
 _RESULTS = (
     Column("pid", (10,)),
@@ -361,12 +357,17 @@ def _aftermath(conclusion: Conclusion) -> Iterable[Line]:
 def _way_on(conclusion: Conclusion) -> Iterable[Line]:
     """What to type where something is left to do and no button does it."""
     proposal = conclusion.proposal
-    open_ends = tuple(r.id.pid for r in conclusion.results if r.outcome in LIVING)
+    open_ends = tuple(r.id.pid for r in conclusion.results if r.may_live)
     if open_ends:
         look = SessionsRequest(target=Named(proposal.cluster), pids=open_ends[:_LISTED])
         what = "What it does now: " if len(open_ends) == 1 else "What they do now: "
-        yield (what, Quoted(f"{SESSIONS} {look}", _WORDING, code=True))
-    if conclusion.counts.keys() & _ASK_AGAIN:
+        more = len(open_ends) - _LISTED
+        line: Line = (what, Quoted(f"{SESSIONS} {look}", _WORDING, code=True))
+        yield (*line, f" and {more} more") if more > 0 else line
+    again = {Outcome.NO_LONGER_MATCHES}
+    if proposal.basis is Basis.FILTER:  # pids are of the server that was
+        again.add(Outcome.SERVER_CHANGED)
+    if conclusion.counts.keys() & again:
         yield ("To ask again: ", *_command(proposal.wording))
 
 
@@ -499,6 +500,7 @@ def nothing_to_kill(answer: NothingToKill) -> Message:
     lines_below = [*_spared(answer.spared), *_gone(answer.gone)]
     if not lines_below:
         lines_below = [("No session matches.",)]
+    lines_below += (("⚠ ", *line) for line in cluster.unseen(answer.server))
     return message([(*head, " · ", *_command(answer.wording)), *lines_below])
 
 
