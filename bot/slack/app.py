@@ -76,7 +76,9 @@ class SlackService:
         Raises `SettingsError` for a token that Slack refuses (the SDK's socket would try
         it for ever in silence), `SlackDown` where Slack can't be asked.
         """
-        session = await self._stack.enter_async_context(aiohttp.ClientSession())
+        # The SDK minds its own `timeout` in a session of its own alone.
+        limit = aiohttp.ClientTimeout(total=CALL_TIMEOUT)
+        session = await self._stack.enter_async_context(aiohttp.ClientSession(timeout=limit))
         client = self._client(session, token=self._settings.bot_token)
         identity = await self._identify(client)
         directory = Directory(client, identity, self._settings.lists, self._clock)
@@ -115,7 +117,6 @@ class SlackService:
             token=token,
             base_url=self._settings.api_url,
             session=session,
-            timeout=CALL_TIMEOUT,
             # What was sent and lost is for `Delivery` to try again: it knows the other ways.
             retry_handlers=[ShortRateLimits(max_retry_count=2)],
         )

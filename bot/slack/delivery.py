@@ -9,7 +9,7 @@ not be delivered at all is in the log, with the reference that the ledger has.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 import aiohttp
@@ -105,7 +105,7 @@ class Delivery:
             await self._respond(response_url, message, replace_original=True)
             return place
 
-        async with _undelivered(place.channel_id):
+        async with _undelivered(place.channel_id) if at_any_cost else nullcontext():
             ways = (by_api, by_url) if place.message_ts else (by_url,)
             if await self._by_one_of(*ways, pauses=PAUSES if at_any_cost else PAUSES[:1]):
                 return True

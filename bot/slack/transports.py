@@ -126,7 +126,11 @@ class SocketMode:
         if self._renewer is not None:
             self._renewer.cancel()
         if self._handler is not None:
-            await self._handler.close_async()  # type: ignore[no-untyped-call]
+            try:
+                await self._handler.close_async()  # type: ignore[no-untyped-call]
+            finally:
+                # The SDK comes to this last, after a farewell that a silent Slack holds up.
+                await self._handler.client.aiohttp_client_session.close()
 
 
 class HttpMode:

@@ -290,7 +290,7 @@ async def test_a_server_that_hangs_does_not_keep_it_from_ending(
                 await bot.says("request.started", times=2)
             assert await bot.stop() == 0
     assert "bot.stopped" in bot.output
-    assert bot.errors == []
+    assert [line for line in bot.errors if "kill.outcome_not_in_ledger" not in line] == []
 
 
 async def half_a_request(port: int) -> asyncio.StreamWriter:
