@@ -257,7 +257,7 @@ async def concluded(desk: Desk, click: Click, conclusion: Conclusion) -> None:
         later = await desk.operations.follow_up(conclusion)
         if later is not None:
             # It is on record now: a bot that stops shows it all the same.
-            desk.start(click, show(later), answers=False)
+            desk.tasks.start(show(later), name=f"outcome-{later.proposal.id}")
 
     # Beside the delivery, which may take long: the look is due ten seconds after the outcome.
     desk.start_later(click, follow_up())
