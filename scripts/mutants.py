@@ -48,7 +48,7 @@ JUSTIFIED = ROOT / "docs/mutants.md"
 
 LEDGER = tuple(
     f"tests/integration/test_ledger.py::{name}"
-    for name in ("TestTheRecord", "TestClaims", "TestLeases")
+    for name in ("TestTheRecord", "TestClaims", "TestLeases", "TestSecondLooks")
 )
 
 PARTS_OF_THE_PROJECT = ("bot", "tests", "workspace", "docs")
@@ -82,7 +82,10 @@ PARTS: dict[str, tuple[str, ...]] = {
     "bot/ledger/sql.py": (
         *(
             f"SqlLedger.{name}"
-            for name in ("claim", "renew", "lapsed", "conclude", "dismiss", "posted")
+            for name in (
+                *("claim", "renew", "lapsed", "conclude", "dismiss", "posted"),
+                *("amend", "unfollowed", "leave", "_take_over"),
+            )
         ),
         *("_kill", "_changed"),
     ),

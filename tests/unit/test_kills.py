@@ -7,14 +7,20 @@ from typing import Any
 import pytest
 
 from bot.kills import (
+    GONE_SINCE,
     GONE_WITHIN,
     LEASE,
     LIVING,
     MAX_TARGETS,
     NEEDS_SOMEONE,
+    NOT_KNOWN,
     OTHER_WORK,
+    SECOND_LOOK_AFTER,
+    SECOND_LOOK_LEASE,
+    SECOND_LOOK_UNTIL,
     SIGNAL_WINDOW,
     SUCCEEDED,
+    UNWATCHED,
     Action,
     Actor,
     Basis,
@@ -35,6 +41,9 @@ def test_the_limits_are_those_that_are_promised() -> None:
     assert timedelta(seconds=5) == SIGNAL_WINDOW
     assert timedelta(seconds=5) == GONE_WITHIN
     assert timedelta(seconds=15) == LEASE
+    assert timedelta(seconds=10) == SECOND_LOOK_AFTER
+    assert timedelta(seconds=90) == SECOND_LOOK_LEASE
+    assert timedelta(hours=1) == SECOND_LOOK_UNTIL
 
 
 def test_the_words_are_those_that_ledgers_hold_already() -> None:
@@ -157,3 +166,19 @@ def test_later_knowledge_takes_the_place_of_what_was_said_and_adds_nothing() -> 
     done = conclusion(Outcome.UNKNOWN, Outcome.TERMINATED)
     assert done.amended([stranger, later]) == (later, second)
     assert done.amended([]) == done.results
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_a_second_look_tells_more_of_what_was_left_open_alone(outcome: Outcome) -> None:
+    left_open = {Outcome.UNKNOWN, Outcome.STILL_RUNNING}
+    assert Result(identity(1), outcome, "signalled").is_open is (outcome in left_open)
+    told_to_stop = outcome in left_open | {Outcome.INTERRUPTED}
+    for detail in (UNWATCHED, NOT_KNOWN):
+        assert Result(identity(1), outcome, detail).is_open is told_to_stop
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_what_may_still_run_is_what_was_not_seen_to_end_then_or_since(outcome: Outcome) -> None:
+    assert Result(identity(1), outcome, "signalled").may_live is (outcome in LIVING)
+    for words in GONE_SINCE:
+        assert not Result(identity(1), outcome, f"signalled; {words}").may_live

@@ -282,6 +282,27 @@ def test_what_is_left_to_do_stands_below_as_it_is_typed(outcome):
         assert way_on == []
 
 
+def test_of_what_is_gone_by_now_nothing_is_left_to_look_at():
+    gone = conclusion(Outcome.INTERRUPTED, Outcome.INTERRUPTED)
+    first, second = gone.results
+    told = (replace(first, detail="signalled; the session is gone"), second)
+    assert lines(kill.outcome(replace(gone, results=told)))[-2] == (
+        f"What it does now: /pg-sessions main/ {second.id.pid}"
+    )
+
+
+def test_of_many_that_may_still_run_the_first_are_named():
+    many = conclusion(*[Outcome.UNKNOWN] * 12)
+    pids = " ".join(str(result.id.pid) for result in many.results[:10])
+    assert lines(kill.outcome(many))[2] == f"What they do now: /pg-sessions main/ {pids} and 2 more"
+
+
+def test_pids_of_a_server_that_was_are_not_asked_for_again():
+    by_filter = conclusion(Outcome.SERVER_CHANGED)
+    by_pid = replace(by_filter, proposal=replace(by_filter.proposal, basis=Basis.PID))
+    assert not [line for line in lines(kill.outcome(by_pid)) if "/pg-" in line]
+
+
 def test_where_numbers_are_too_low_none_is_told():
     blind = preview(server=server(unseen=3))
     drawn_lines = lines(drawn(blind))
