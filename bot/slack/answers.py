@@ -7,6 +7,7 @@ import structlog
 
 from bot.answers import (
     Choice,
+    Confirmed,
     NeedsSecondPerson,
     NotClaimed,
     NothingToKill,
@@ -25,6 +26,7 @@ from bot.operations import follow, named
 from bot.slack.desk import Desk
 from bot.slack.gate import Admitted
 from bot.slack.payloads import Click, Command
+from bot.slack.tasks import LAST_WORDS
 from bot.slack.views import history as history_view
 from bot.slack.views import kill as kill_view
 from bot.slack.views import sessions as sessions_view
@@ -37,6 +39,9 @@ log = structlog.get_logger(__name__)
 
 PROGRESS_AFTER = 1.0
 """Seconds after which a kill that still goes on says so in its message."""
+
+SAID_WITHIN = LAST_WORDS * 0.75
+"""Seconds that a kill which is told to stop has to show what is on record of it."""
 
 PROGRESS_WITHIN = 2.0
 """Seconds that the ledger has to say so: the outcome may be there already."""
@@ -176,7 +181,7 @@ async def confirmed(
         shown = False
         while not (await asyncio.wait({work}, timeout=None if shown else PROGRESS_AFTER))[0]:
             shown = await _show_progress(desk, click, proposal_id)
-        answer = await work
+        await _answered(desk, click, await work)
     except LedgerError:
         raise  # nothing was signalled, and what is on record can't be asked for
     except BotError:
@@ -186,8 +191,13 @@ async def confirmed(
         # Told to stop, it still writes down what it knows, and says so.
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
-        await _show_conclusion(desk, click, proposal_id)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SAID_WITHIN):
+                await _show_conclusion(desk, click, proposal_id)
         raise
+
+
+async def _answered(desk: Desk, click: Click, answer: Confirmed) -> None:
     match answer:
         case Conclusion():
             await concluded(desk, click, answer)

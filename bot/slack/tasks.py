@@ -19,9 +19,17 @@ class Tasks:
     def __init__(self) -> None:
         self._work: set[asyncio.Task[None]] = set()
         self._optional: set[asyncio.Task[None]] = set()
+        self._over = False
 
     def start(self, work: Coroutine[Any, Any, None], *, name: str, optional: bool = False) -> None:
-        """Run `work` in the background. It deals with its own errors; others are logged."""
+        """Run `work` in the background. It deals with its own errors; others are logged.
+
+        What comes when the time to finish is over is not begun.
+        """
+        if self._over:
+            work.close()
+            log.warning("task.too_late", task=name)
+            return
         tasks = self._optional if optional else self._work
         task = asyncio.create_task(work, name=name)
         tasks.add(task)
@@ -37,6 +45,7 @@ class Tasks:
         await _end(self._optional)
         while self._work and (left := until - time.monotonic()) > 0:
             await asyncio.wait(self._work, timeout=left)
+        self._over = True
         ended = await _end(self._work)
         await _end(self._optional)  # what began meanwhile
         return ended

@@ -18,7 +18,9 @@ import pytest
 from tests.integration.conftest import BOT, SCHEMA, SETUP, Sessions
 from tests.servers import postgres
 from workspace import Person, Workspace
+from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
+from workspace.state import Message
 
 ROOT = Path(__file__).parents[2]
 START_WITHIN = 30.0
@@ -260,3 +262,17 @@ def ben(slack: Workspace) -> Person:
 @pytest.fixture
 def vera(slack: Workspace) -> Person:
     return slack.person("vera")
+
+
+async def becomes(slack: Workspace, person: Person, message: Message, *words: str) -> Message:
+    """Wait until that very message shows these words."""
+
+    def now() -> Message | None:
+        found = slack.state.message(message.channel, message.ts)
+        drawn = "" if found is None else person.text_of(found)
+        return found if all(word in drawn for word in words) else None
+
+    await slack.state.log.until(lambda: now() is not None, PATIENCE)
+    changed = now()
+    assert changed is not None, person.screen(message.channel)
+    return changed
