@@ -56,6 +56,12 @@ def test_the_words_are_those_that_ledgers_hold_already() -> None:
         *("interrupted", "unknown"),
     }
     assert OTHER_WORK == "had begun other work since the preview"
+    assert UNWATCHED == "signalled, and not watched to its end"
+    assert NOT_KNOWN == "the bot stopped before it was known"
+    assert GONE_SINCE == (
+        "the session is gone",
+        "gone now; whether by this signal is not known",
+    )
 
 
 def test_every_outcome_has_its_place_and_what_succeeded_comes_last() -> None:
