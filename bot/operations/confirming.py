@@ -131,7 +131,8 @@ class Confirming(Parts):
 
         Only a claim whose lease has expired is taken, and none that this process is at
         work on. Its targets are looked at, and what is seen is recorded as `interrupted`.
-        Outcomes of this process that could not be written are tried again first.
+        Outcomes of this process that could not be written are tried again first. Not to be run
+        twice at once: what it is at work on itself it would take from itself.
         """
         conclusions = await self._write_unwritten()
         try:
