@@ -301,7 +301,7 @@ class Ledger(Protocol):
         """Take over, one guarded update each, the second looks that nobody is at work on.
 
         Those are due, on one of these clusters, and whoever had concluded has stopped since.
-        Not those of the owner's own that it is still at work on.
+        Not those that the caller is still at work on.
         """
 
     async def leave(self, owner: str) -> None:

@@ -315,7 +315,7 @@ class SqlLedger:
             kills.c.cluster.in_(clusters),
             kills.c.concluded_at <= self._store.after(-SECOND_LOOK_AFTER),
             kills.c.concluded_at > self._store.after(-SECOND_LOOK_UNTIL),
-            or_(kills.c.owner != owner, kills.c.id.not_in(working)),
+            kills.c.id.not_in(working),
             kills.c.lease_until <= self._store.clock,
             # It follows from what stands above, and lets the index find the few.
             kills.c.lease_until > self._store.after(-SECOND_LOOK_UNTIL),
@@ -329,8 +329,7 @@ class SqlLedger:
         mine = update(kills).where(
             kills.c.state == State.DONE,
             kills.c.owner == owner,
-            kills.c.followed_at.is_(None),
-            kills.c.lease_until > self._store.clock,
+            kills.c.lease_until > self._store.clock,  # for the index
         )
         async with self._transaction(self._writer) as connection:
             await connection.execute(mine.values(lease_until=self._store.clock))

@@ -385,6 +385,10 @@ class TestTheRecord:
         assert claim is not None
         assert claim.message_ts == kept
 
+    async def test_a_claim_that_knows_no_message_names_none(self, ledger: SqlLedger):
+        claim = await claimed(ledger, "one")
+        assert claim.message_ts == ""
+
     async def test_later_knowledge_is_added_beside_the_results(self, ledger: SqlLedger):
         claim = await claimed(ledger, "one")
         assert await ledger.conclude(conclusion(claim, Outcome.UNKNOWN), "one")
@@ -705,6 +709,10 @@ class TestSecondLooks:
         assert sorted(entry.proposal.id for entry in entries) == [kill.id for kill in kills]
         assert {entry.results[0].outcome for entry in entries} == {Outcome.STILL_RUNNING}
         assert await ledger.unfollowed("three", clusters=MAIN, working=()) == ()
+        # Each is the taker's, and its to leave.
+        await ledger.leave("one")
+        await ledger.leave("two")
+        assert len(await ledger.unfollowed("three", clusters=MAIN, working=())) == len(kills)
 
     async def test_where_that_was_told_to_stop_it_is_taken_at_once(self, ledger: SqlLedger):
         kill = await self.done(ledger, "one", self.TEN_SECONDS)
