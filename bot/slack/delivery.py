@@ -67,11 +67,7 @@ class Delivery:
             await self._respond(response_url, message, response_type="in_channel")
             return Place(channel_id)
 
-        async with _undelivered(channel_id):
-            place = await self._by_one_of(by_api, by_url)
-        if place is None:
-            log.error("delivery.failed", channel=channel_id)
-        return place
+        return await self._delivered(channel_id, by_api, by_url)
 
     async def update(
         self,
@@ -133,11 +129,7 @@ class Delivery:
             log.info("delivery.whispered", channel=channel_id, user=user_id)
             return Place(channel_id)
 
-        async with _undelivered(channel_id):
-            place = await self._by_one_of(by_url, by_api)
-        if place is None:
-            log.error("delivery.failed", channel=channel_id, user=user_id)
-        return place is not None
+        return await self._delivered(channel_id, by_url, by_api, user=user_id) is not None
 
     async def respond(
         self,
@@ -158,6 +150,14 @@ class Delivery:
         except (_UrlClosed, _UrlFails):
             return False
         return True
+
+    async def _delivered(self, channel_id: str, *ways: Way, **whom: str) -> Place | None:
+        """By the first way that works; where none did, the log says so."""
+        async with _undelivered(channel_id):
+            place = await self._by_one_of(*ways)
+        if place is None:
+            log.error("delivery.failed", channel=channel_id, **whom)
+        return place
 
     async def _by_one_of(self, *ways: Way, pauses: tuple[float, ...] = PAUSES) -> Place | None:
         """By the first way that works; those that are closed for good are tried once."""

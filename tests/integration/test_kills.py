@@ -901,35 +901,10 @@ async def after_a_while(ledger: SqlLedger, seconds: int) -> None:
         )
 
 
-async def test_an_outcome_that_is_being_written_when_the_bot_stops_is_written_at_the_end(
-    bench: Bench, sessions: Sessions, tmp_path: Path
-) -> None:
-    ledger = Down(f"sqlite:///{tmp_path / 'down.db'}")
-    await ledger.open()
-    try:
-        ops = bench(ledger=ledger)
-        await sessions.open("batch", app="at the end")
-        shown = await preview(ops, 'app="at the end"')
-        ledger.down = True
-        work = asyncio.ensure_future(ops.confirm(ANA, CHANNEL, shown.proposal.id))
-        await ledger.tried.wait()
-        work.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await work
-
-        ledger.down = False
-        await ops.settle()
-
-        entry = await recorded(ledger, shown)
-        assert [r.outcome for r in entry.results] == [Outcome.TERMINATED]
-    finally:
-        await ledger.close()
-
-
 class Down(SqlLedger):
     """A ledger that takes no outcome while it is down."""
 
-    down = False
+    is_down = False
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -937,42 +912,66 @@ class Down(SqlLedger):
 
     async def conclude(self, conclusion: Conclusion, owner: str) -> bool:
         self.tried.set()
-        if self.down:
+        if self.is_down:
             raise LedgerError("the disk is full")
         return await super().conclude(conclusion, owner)
 
 
-async def test_an_outcome_that_was_not_written_is_written_when_the_ledger_is_back(
-    bench: Bench, sessions: Sessions, tmp_path: Path
-) -> None:
+@pytest.fixture
+async def down(tmp_path: Path) -> AsyncIterator[Down]:
+    """A ledger of the test's own that can be put down, open."""
     ledger = Down(f"sqlite:///{tmp_path / 'down.db'}")
     await ledger.open()
-    try:
-        ops = bench(ledger=ledger)
-        await sessions.open("batch", app="written late")
-        shown = await preview(ops, 'app="written late"')
-        ledger.down = True
-        unwritten = await confirm(ops, shown)
-        assert not unwritten.recorded
-        assert await ops.recover() == ()
-        seen_since = await later(ops, unwritten)
-        assert not seen_since.recorded
-        assert "no new session of batch" in seen_since.notes[0]
+    yield ledger
+    await ledger.close()
 
-        ledger.down = False
-        (conclusion,) = await ops.recover()
 
-        assert conclusion.recorded
-        assert conclusion.notes == seen_since.notes
-        entry = await recorded(ledger, shown)
-        assert [r.outcome for r in entry.results] == [Outcome.TERMINATED]
-        assert entry.notes == seen_since.notes
-        assert await ops.recover() == ()
-        await ops.settle()
-        await after_a_while(ledger, 11)
-        assert await bench(ledger=ledger, owner="you").left_behind() == ()
-    finally:
-        await ledger.close()
+async def test_an_outcome_that_is_being_written_when_the_bot_stops_is_written_at_the_end(
+    bench: Bench, sessions: Sessions, down: Down
+) -> None:
+    ops = bench(ledger=down)
+    await sessions.open("batch", app="at the end")
+    shown = await preview(ops, 'app="at the end"')
+    down.is_down = True
+    work = asyncio.ensure_future(ops.confirm(ANA, CHANNEL, shown.proposal.id))
+    await down.tried.wait()
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+
+    down.is_down = False
+    await ops.settle()
+
+    entry = await recorded(down, shown)
+    assert [r.outcome for r in entry.results] == [Outcome.TERMINATED]
+
+
+async def test_an_outcome_that_was_not_written_is_written_when_the_ledger_is_back(
+    bench: Bench, sessions: Sessions, down: Down
+) -> None:
+    ops = bench(ledger=down)
+    await sessions.open("batch", app="written late")
+    shown = await preview(ops, 'app="written late"')
+    down.is_down = True
+    unwritten = await confirm(ops, shown)
+    assert not unwritten.recorded
+    assert await ops.recover() == ()
+    seen_since = await later(ops, unwritten)
+    assert not seen_since.recorded
+    assert "no new session of batch" in seen_since.notes[0]
+
+    down.is_down = False
+    (conclusion,) = await ops.recover()
+
+    assert conclusion.recorded
+    assert conclusion.notes == seen_since.notes
+    entry = await recorded(down, shown)
+    assert [r.outcome for r in entry.results] == [Outcome.TERMINATED]
+    assert entry.notes == seen_since.notes
+    assert await ops.recover() == ()
+    await ops.settle()
+    await after_a_while(down, 11)
+    assert await bench(ledger=down, owner="you").left_behind() == ()
 
 
 async def test_a_kill_does_not_wait_behind_looks(
