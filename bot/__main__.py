@@ -26,6 +26,7 @@ from bot.check.slack import of_allowlist, of_channels, of_slack
 from bot.errors import LedgerError, SettingsError, SlackDown
 from bot.ledger.probe import probe as probe_ledger
 from bot.ledger.sql import SqlLedger
+from bot.legible import visible
 from bot.operations import Operations, Rules
 from bot.policy import Right
 from bot.ports import Entry, HistoryFilter, Noted, Record
@@ -59,14 +60,19 @@ def main(arguments: list[str]) -> int:
         return asyncio.run(run(settings))
     except SettingsError as error:
         for problem in error.problems:
-            print(problem, file=sys.stderr)  # noqa: T201  said before there are logs
+            _print_error(problem)
         return EX_SETTINGS
     except LedgerError as error:
-        print(f"LEDGER_URL: {error}", file=sys.stderr)  # noqa: T201
+        _print_error(f"LEDGER_URL: {error}")
         return EX_FAILED
     except SlackDown as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        _print_error(str(error))
         return EX_FAILED
+
+
+def _print_error(problem: str) -> None:
+    """Say why the command ends; a name in it must not act on the terminal."""
+    print(visible(problem), file=sys.stderr)  # noqa: T201  said before there are logs
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:

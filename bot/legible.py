@@ -20,9 +20,12 @@ def visible(text: str) -> str:
     bidirectional overrides and isolates, zero-width characters and lone surrogates shows as
     its code (`\u202e`).
     """
-    if text.isprintable() and _BLANK.isdisjoint(text):
-        return text
-    return "".join(map(_visible, text))
+    return text if is_visible(text) else "".join(map(_visible, text))
+
+
+def is_visible(text: str) -> bool:
+    """Whether each character can be seen and none orders anything around it."""
+    return text.isprintable() and _BLANK.isdisjoint(text)
 
 
 def _visible(character: str) -> str:

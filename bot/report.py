@@ -1,7 +1,9 @@
 """The record for other programs: `python -m bot history --format json|csv`.
 
 Pure. JSON is one object a line, a kill each; CSV one line a target, for spreadsheets, in
-which no cell may be taken for a formula.
+which no cell may be taken for a formula. Names in it are others' choice: a character that
+can't be seen, or that a terminal would obey, comes as its code. JSON's own escapes lose
+nothing; a CSV has none, so the code stands in its cells as text.
 """
 
 import csv
@@ -14,6 +16,7 @@ from typing import Any
 
 from bot.backends import Backend, Limit
 from bot.kills import Target
+from bot.legible import is_visible, visible
 from bot.ports import Entry, Noted
 
 CSV_COLUMNS = (
@@ -50,7 +53,7 @@ CSV_COLUMNS = (
 
 _AGO = re.compile(r"(\d{1,6})([hdw])")
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@")
 
 
 def since(text: str, now: datetime) -> datetime:
@@ -67,7 +70,7 @@ def since(text: str, now: datetime) -> datetime:
 def as_json(entries: Iterable[Entry]) -> Iterable[str]:
     """A line for each kill."""
     for entry in entries:
-        yield json.dumps(_kill(entry), ensure_ascii=False)
+        yield _json(_kill(entry))
 
 
 def as_csv(entries: Iterable[Entry]) -> Iterable[str]:
@@ -87,7 +90,7 @@ NOTED_COLUMNS = ("id", "at", "by", "team", "channel", "what", "why", "cluster", 
 def noted_as_json(noted: Iterable[Noted]) -> Iterable[str]:
     """A line for each refusal or look."""
     for one in noted:
-        yield json.dumps(_noted(one), ensure_ascii=False)
+        yield _json(_noted(one))
 
 
 def noted_as_csv(noted: Iterable[Noted]) -> Iterable[str]:
@@ -176,10 +179,17 @@ def _instant(instant: datetime | None) -> str | None:
     return instant.isoformat() if instant is not None else None
 
 
+def _json(value: dict[str, Any]) -> str:
+    """One line of JSON: letters of any script as they are, what can't be seen escaped."""
+    line = json.dumps(value, ensure_ascii=False)
+    # Outside of its strings JSON is ASCII that can be seen.
+    return "".join(c if is_visible(c) else json.dumps(c)[1:-1] for c in line)
+
+
 def _cell(value: object) -> str:
-    text = "" if value is None else str(value)
-    # A spreadsheet takes such a cell for a formula; the names in it are others' choice.
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    text = "" if value is None else visible(str(value))
+    # A spreadsheet takes such a cell for a formula, some also behind spaces.
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
 
 
 def _line(cells: tuple[str, ...]) -> str:

@@ -5,13 +5,16 @@ logged. The standard library's records (Bolt's, the SDK's, the driver's) take th
 out; what their errors tell of the URLs that were asked is masked.
 """
 
+import io
 import logging
 import re
 import sys
-from typing import Literal
+from typing import Literal, TextIO
 
 import structlog
 from aiohttp.http_exceptions import HttpProcessingError
+
+from bot.legible import visible
 
 _AT_LEAST = {"sqlalchemy": logging.WARNING, "aiosqlite": logging.WARNING}
 """Of other libraries: their lower lines hold statements. Those of all hold payloads below INFO."""
@@ -43,9 +46,10 @@ def configure(level: str, form: Literal["json", "console"]) -> None:
         [_traces, structlog.processors.JSONRenderer()]
         if form == "json"
         else [
+            _legible,
             structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-            )
+                colors=sys.stderr.isatty(), exception_formatter=_legible_traceback
+            ),
         ]
     )
     last: list[structlog.typing.Processor] = [*rendered, _masked]
@@ -86,6 +90,20 @@ def _fit_to_keep(record: logging.LogRecord) -> bool:
     """
     library = record.name.partition(".")[0]
     return library == "bot" or record.levelno >= _AT_LEAST.get(library, logging.INFO)
+
+
+def _legible(_: object, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Keep what others named from acting on the terminal: JSON escapes it, the console doesn't."""
+    return {
+        name: visible(value) if isinstance(value, str) else value for name, value in line.items()
+    }
+
+
+def _legible_traceback(out: TextIO, error: structlog.typing.ExcInfo) -> None:
+    """Write a traceback of which no message acts on the terminal."""
+    written = io.StringIO()
+    structlog.dev.plain_traceback(written, error)
+    out.write("\n".join(map(visible, written.getvalue().split("\n"))))
 
 
 def _masked(_: object, __: str, line: structlog.typing.EventDict) -> str:

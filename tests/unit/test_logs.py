@@ -46,6 +46,18 @@ try:
 except OSError:
     log.exception("it failed")
 """
+HOSTILE = """
+import sys, logging, structlog
+from bot.service import logs
+logs.configure("DEBUG", sys.argv[1])
+name = "a\\x1b[2J\\x9b1m\\u202eb\\nforged line"
+structlog.get_logger("bot").info("met", role=name, roles=[name])
+logging.getLogger("slack_sdk").error("met %s", name)
+try:
+    raise OSError(name)
+except OSError:
+    structlog.get_logger("bot").exception("failed")
+"""
 ROOT = Path(__file__).parents[2]
 
 
@@ -80,3 +92,19 @@ def test_what_an_error_tells_of_a_url_is_masked(form: str) -> None:
         assert kept in done.stderr
     if form == "json":
         assert all(json.loads(line) for line in done.stderr.splitlines())
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_no_name_in_the_log_acts_on_the_terminal(form: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HOSTILE, form],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=True,
+    )
+    lines = done.stderr.rstrip("\n").split("\n")
+    assert all(line.isprintable() for line in lines)
+    assert not [line for line in lines[:2] if line.startswith("forged")]
+    assert done.stderr.count("u001b[2J") + done.stderr.count("x1b[2J") >= 4

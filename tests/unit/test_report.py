@@ -62,7 +62,39 @@ def test_json_is_a_kill_a_line_with_the_latest_outcomes() -> None:
     assert kill["targets"][0]["pid"] == 33507
 
 
-@pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\tx"])
+HIDDEN = "a\x1b[2J\x7f\x9b1m\u202eb\u200b\u2028\u3164\U000e0041\ud800"
+"""What clears a screen, styles it, turns a line around, or can't be seen or printed."""
+
+READABLE = "Rückmeldung 日本"
+
+
+def noted(**changes: Any) -> Noted:
+    usual = {"id": 7, "at": NOW, "actor": Actor("U1", "T1"), "channel_id": "C1", "what": "/pg-kill"}
+    return Noted(**{**usual, **changes})
+
+
+def test_json_escapes_what_a_terminal_would_obey_and_loses_nothing() -> None:
+    kills = list(as_json([entry(usename=HIDDEN, application_name=READABLE)]))
+    others = list(noted_as_json([noted(what=HIDDEN, why=READABLE)]))
+    for line in (*kills, *others):
+        assert line.isprintable()
+        assert READABLE in line
+    assert json.loads(kills[0])["targets"][0]["usename"] == HIDDEN
+    assert json.loads(others[0])["what"] == HIDDEN
+
+
+def test_csv_shows_the_code_of_what_a_terminal_would_obey() -> None:
+    kills = list(as_csv([entry(usename=HIDDEN, application_name=READABLE, query="a\nb\rc")]))
+    others = list(noted_as_csv([noted(what=HIDDEN, why=READABLE)]))
+    for line in (*kills, *others):
+        assert line.isprintable()
+        assert "\u3164" not in line
+    for _, row in (csv.reader(kills), csv.reader(others)):
+        assert READABLE in row
+        assert any(cell.startswith(r"a\u001b[2J\u007f\u009b1m\u202eb") for cell in row)
+
+
+@pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", " =1"])
 def test_no_cell_of_the_csv_is_a_formula(name: str) -> None:
     header, row = csv.reader(as_csv([entry(application_name=name)]))
     assert tuple(header) == CSV_COLUMNS
@@ -72,15 +104,7 @@ def test_no_cell_of_the_csv_is_a_formula(name: str) -> None:
 
 @pytest.mark.parametrize(("reference", "told"), [("9b676bb2", "9b676bb2"), ("", None)])
 def test_a_refusal_or_look_is_told_with_its_reference(reference: str, told: str | None) -> None:
-    one = Noted(
-        id=7,
-        at=NOW,
-        actor=Actor("U1", "T1"),
-        channel_id="C1",
-        what="/pg-kill user=web",
-        why="PG_KILL_ALLOWLIST",
-        reference=reference,
-    )
+    one = noted(reference=reference)
     (line,) = noted_as_json([one])
     assert json.loads(line)["reference"] == told
     header, row = csv.reader(noted_as_csv([one]))
