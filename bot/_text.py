@@ -9,6 +9,9 @@ stands between the word's edges and its `/`, `,`, `*`, `=`, `<`, `>`), and one o
 kind inside is doubled. A pair that opens with a straight quote closes with the same and keeps
 everything between as it is; one that opens with a typographic quote closes with any of its
 kind. So straight quotes can hold any name, and that is how names are printed.
+
+The backticks of Slack's code are formatting: around a word, a part of one, or several words they
+are dropped, and what they hold reads as if it had been typed without them.
 """
 
 import re
@@ -25,7 +28,9 @@ _ENTITIES = {"&amp;": "&", "&lt;": "<", "&gt;": ">"}
 _DOUBLE = '"“”„‟«»'
 _SINGLE = "'‘’‚‛"
 _QUOTES = _DOUBLE + _SINGLE
+_CODE = "`"
 _SEPARATORS = "/,*=<>"
+_BEHIND_CODE = _SEPARATORS + _CODE + "!.;:)]"
 _DASHES = re.compile("--|—|–")
 _OPERATOR = re.compile("!?[<>=]+")
 _LINES = "\t\n\v\f\r\x85"
@@ -182,9 +187,18 @@ def _continues(last: Token, token: Token, lists: frozenset[str]) -> bool:
 def _word(text: str, start: int) -> tuple[Span, int]:
     """Read the word that starts there; return it and where it ends."""
     span = Span("", "")
-    at, may_open = start, True
+    at, may_open, in_code = start, True, False
     while at < len(text) and not text[at].isspace():
         character = text[at]
+        if character == _CODE and _ends_code(text, at):
+            in_code = False
+            at += 1
+            continue
+        if character == _CODE and may_open:
+            # One that opens behind `app=` must not leave half of the name to the next word.
+            in_code = in_code or bool(span.text)
+            at += 1
+            continue
         if may_open and character in _QUOTES:
             quoted, at = _quoted(text, at, start)
             span += Span(QUOTED + quoted, QUOTED * (1 + len(quoted)))
@@ -196,7 +210,15 @@ def _word(text: str, start: int) -> tuple[Span, int]:
             span += Span(straight, straight)
             at += 1
         may_open = character in _SEPARATORS
+    if in_code:
+        raise fault(text[start:at], 'its backtick is not closed; a name with spaces takes "quotes"')
     return span, at
+
+
+def _ends_code(text: str, at: int) -> bool:
+    """Whether a backtick there has nothing of the name behind it."""
+    behind = text[at + 1 : at + 2]
+    return not behind or behind.isspace() or behind in _BEHIND_CODE
 
 
 def _quoted(text: str, opening: int, start: int) -> tuple[str, int]:
@@ -225,6 +247,8 @@ def _quoted(text: str, opening: int, start: int) -> tuple[str, int]:
 
 
 def _refuse_glued(text: str, at: int, start: int) -> None:
+    if text[at : at + 1] == _CODE and _ends_code(text, at):
+        return
     if at < len(text) and not text[at].isspace() and text[at] not in _SEPARATORS:
         problem = "goes on behind its closing quote; a quote inside quotes is doubled"
         raise fault(_to_space(text, start, at), problem)
@@ -251,7 +275,7 @@ def quote(name: str, *, special: str = "", always: bool = False) -> str:
     `special` are characters that the place gives a meaning besides those that have one
     everywhere.
     """
-    marks = _QUOTES + ",*=<>" + special
+    marks = _QUOTES + _CODE + ",*=<>" + special
     plain = name and not any(c.isspace() or c in marks for c in name) and not _DASHES.match(name)
     return name if plain and not always else '"' + name.replace('"', '""') + '"'
 

@@ -184,7 +184,7 @@ class Target:
             return f"{quote(self.cluster, special='/')}/{name}"
         if database is None:
             return ""
-        taken = database.lower() in _RESERVED or _PIDS.fullmatch(database) is not None
+        taken = database.lower() in _RESERVED or _is_about_pids(database)
         return quote(database, special="/", always=taken)
 
 
@@ -372,7 +372,10 @@ _AGES = {of.value: of for of in AgeOf}
 _LISTS = frozenset({"columns", "sort"})
 _VIEW = ("columns", "sort", "limit")
 _RESERVED = frozenset({*Word, "all", "private", "help", "history"})
-_PIDS = re.compile(r"[0-9]+(?:,[0-9]+)*,?")
+_PID_KEYS = frozenset({"pid", "pids"})
+_PID_WORD = re.compile("pids?[:#]?", re.IGNORECASE)
+_PIDS = re.compile(r"[(\[]*(?:pids?[:#])?#?[0-9]+(?:,#?[0-9]+)*[.,;:)\]]*", re.IGNORECASE)
+"""Pids as people copy them: out of a sentence, a log's prefix or a ticket."""
 _DURATION = re.compile(r"(?:[0-9]+[a-z]+)+")
 _UNITS = {
     name: seconds
@@ -508,20 +511,34 @@ class _Parts:
     private: bool = False
 
     def take(self, tokens: Iterable[Token]) -> None:
+        announced: Token | None = None  # the word `pid`, which a number follows
         for token in tokens:
             bare = token.span.bare
-            if (option := token.option) is not None:
+            if bare is not None and _PIDS.fullmatch(bare):
+                self._take_pids(bare)
+                announced = None
+            elif announced is not None:
+                break
+            elif (option := token.option) is not None:
                 self._take_option(token, option)
+            elif bare is not None and _PID_WORD.fullmatch(bare):
+                announced = token
             elif bare is not None and bare.lower() in _RESERVED:
                 self._take_word(token, bare.lower())
-            elif bare is not None and _PIDS.fullmatch(bare):
-                self._take_pids(bare)
             else:
                 self._take_target(token)
+        if announced is not None:
+            problem = "a number belongs behind it; a database of that name takes quotes"
+            raise fault(announced.typed, problem)
 
     def _take_option(self, token: Token, option: Option) -> None:
         key = (option.key.bare or "").lower()
-        if key in _FIELDS:
+        if key in _PID_KEYS:
+            value = option.value.bare or ""
+            if option.operator != "=" or not _PIDS.fullmatch(value):
+                raise fault(token.typed, "a pid is a number by itself, or behind `pid=`")
+            self._take_pids(value)
+        elif key in _FIELDS:
             self.terms[_match(token, option, _FIELDS[key])] = token.typed
         elif key in _AGES:
             self.terms[_aged(token, option, _AGES[key])] = token.typed
@@ -549,7 +566,7 @@ class _Parts:
     def _take_pids(self, bare: str) -> None:
         if self.command == HISTORY:
             raise fault(bare, f"{HISTORY} takes a target and filters, no pids")
-        for word in bare.removesuffix(",").split(","):
+        for word in re.findall("[0-9]+", bare):
             if not 1 <= int(word) <= MAX_PID:
                 raise fault(word, f"a pid is a number from 1 to {MAX_PID}")
             self.pids[int(word)] = None
@@ -592,6 +609,10 @@ class _Parts:
             raise fault(token.typed, f"belongs to {SESSIONS}")
 
 
+def _is_about_pids(name: str) -> bool:
+    return any(kind.fullmatch(name) for kind in (_PIDS, _PID_WORD))
+
+
 def state_filter(word: str) -> tuple[str, ...]:
     """The filter that a state's name by itself may stand for: `idle_tx` for `state=idle_tx`."""
     state = _STATES.get(word, word.replace("_", " "))
@@ -623,8 +644,6 @@ def _no_such_filter(token: Token, option: Option, command: str) -> UsageError:
     if option.key.bare is None:
         return fault(token.typed, "a filter's name takes no quotes")
     key = option.key.bare.lower()
-    if key == "pid":
-        return fault(token.typed, "a pid stands by itself, without `pid=`")
     valid = dict.fromkeys(_FIELDS, "=") | dict.fromkeys(_AGES, ">")
     if command == SESSIONS:
         valid |= dict.fromkeys(_VIEW, "=")

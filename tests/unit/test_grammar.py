@@ -107,6 +107,15 @@ def refusal(parse: Callable[[str], object], text: str) -> UsageError:
         ("prod/33507", Target("prod", "33507")),
         ('"all"', Target(None, "all")),
         ('"33507"', Target(None, "33507")),
+        ('"33507."', Target(None, "33507.")),
+        ('"pid"', Target(None, "pid")),
+        ("pid_db", Target(None, "pid_db")),
+        ("`some_db`", Target(None, "some_db")),
+        ("prod/`some_db`", Target("prod", "some_db")),
+        ("`prod`/`some_db`", Target("prod", "some_db")),
+        ('`"a b"`', Target(None, "a b")),
+        ('"`a`"', Target(None, "`a`")),
+        ("a`b", Target(None, "a`b")),
         ('"help"', Target(None, "help")),
         ("helpers", Target(None, "helpers")),
         ("user", Target(None, "user")),
@@ -342,7 +351,9 @@ def test_an_age_is_older_or_younger_than_seconds(text: str, term: Term) -> None:
         ("xat>5m", "no such filter", ("xact>",)),
         ("colums=pid", "no such filter", ("columns=",)),
         ("zzzzzz=1", "no such filter", ()),
-        ("pid=33507", "a pid stands by itself", ()),
+        ("pid=web", "a pid is a number by itself, or behind `pid=`", ()),
+        ("pid!=33507", "a pid is a number by itself, or behind `pid=`", ()),
+        ("pid>5m", "a pid is a number by itself, or behind `pid=`", ()),
         ("=x", "what goes before `=` is missing", ()),
         ('"user"=x', "a filter's name takes no quotes", ()),
         ("user=", "its value is missing", ()),
@@ -761,6 +772,78 @@ def test_a_kill_names_its_targets_or_describes_them(text: str, request_: Request
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "`33507`",
+        "```33507```",
+        "`33507`.",
+        "`33507",
+        "33507.",
+        "33507,",
+        "33507;",
+        "33507:",
+        "33507)",
+        "(33507)",
+        "[33507]",
+        "#33507",
+        "(#33507).",
+        "pid 33507",
+        "PID 33507,",
+        "pid: 33507",
+        "PID:33507",
+        "pid#33507",
+        "pid=33507",
+        "pid = 33507",
+        "`pid=33507`",
+        "pid=`33507`",
+        "pids 33507",
+    ],
+)
+@pytest.mark.parametrize("place", ["", "main/ ", "some_db "])
+def test_a_pid_copied_from_a_sentence_or_a_log_is_the_pid(text: str, place: str) -> None:
+    (target,) = {target_of(place)}
+    assert parse_kill(f"{place}{text}") == KillRequest(target, pids=(33507,))
+    assert parse_kill(f"{place}{text} -- `why`") == KillRequest(target, (33507,), reason="`why`")
+    assert parse_sessions(f"{place}{text}") == SessionsRequest(target, pids=(33507,))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "33507,34100",
+        "#33507,#34100",
+        "`33507`, `34100`",
+        "`33507 34100`",
+        "pids 33507,34100.",
+        "pid=33507,34100",
+        "pid=33507, 34100",
+        "(33507, 34100)",
+        "pid 33507 pid 34100",
+    ],
+)
+def test_several_copied_pids_are_those_pids(text: str) -> None:
+    assert parse_kill(text) == KillRequest(pids=(33507, 34100))
+
+
+def test_backticks_around_words_change_nothing() -> None:
+    plain = parse_kill("some_db user=web* state=idle_tx xact>5m")
+    assert parse_kill("`some_db` user=`web*` `state=idle_tx` `xact`>`5m`") == plain
+    assert parse_kill("`some_db user=web* state=idle_tx xact>5m`") == plain
+    assert parse_kill('user=`"a b"`') == parse_kill('user="a b"')
+
+
+@pytest.mark.parametrize("text", ["pid", "pid user=web", "pid some_db 33507", "33507 pid", "`pid`"])
+def test_the_word_pid_without_a_number_ends_nothing(text: str) -> None:
+    assert "a number belongs behind it" in refusal(parse_kill, text).problem
+
+
+@pytest.mark.parametrize("text", ["app=`my app`", "some_db user=`a b`", "`app=`my all`"])
+def test_a_backtick_inside_a_word_closes_in_it(text: str) -> None:
+    """Else `app=`my all`` would end every session of an application called `my`."""
+    assert "its backtick is not closed" in refusal(parse_kill, text).problem
+
+
+@pytest.mark.parametrize(
     ("text", "word", "problem"),
     [
         ("", "", "a pid or a filter"),
@@ -781,6 +864,9 @@ def test_a_kill_names_its_targets_or_describes_them(text: str, request_: Request
         ("some_db history", "history", "comes right behind /pg-kill"),
         ("history history", "history", "comes right behind /pg-kill"),
         ("history 33507", "33507", "no pids"),
+        ("history pid=33507", "33507", "no pids"),
+        ("`33507` user=a", "user=a", "pids and filters don't go together"),
+        ("pid=33507 user=a", "user=a", "pids and filters don't go together"),
         ("history all", "all", "all kills of its target anyway"),
         ("history -- x", "--", "takes no reason"),
         ("history private", "private", "belongs to /pg-sessions"),
@@ -836,7 +922,9 @@ def test_help_is_of_its_command(text: str) -> None:
         ('"a"b', "goes on behind its closing quote; a quote inside quotes is doubled"),
         # of a filter
         ("stat=idle", "no such filter"),
-        ("pid=33507", "a pid stands by itself, without `pid=`"),
+        ("pid<33507", "a pid is a number by itself, or behind `pid=`"),
+        ("pid", "a number belongs behind it; a database of that name takes quotes"),
+        ("app=`my app`", 'its backtick is not closed; a name with spaces takes "quotes"'),
         ("=x", "what goes before `=` is missing"),
         ('"user"=x', "a filter's name takes no quotes"),
         ("user=", "its value is missing"),
@@ -926,6 +1014,9 @@ def test_what_is_refused_for_a_kill_is_told_in_these_words(text: str, problem: s
         ('"a/b"/"c/d"', '"a/b"/"c/d"'),
         ('"ALL"', '"ALL"'),
         ('"33507"', '"33507"'),
+        ('"#33507." db="pid"', '"#33507." db=pid'),
+        ('"PID"', '"PID"'),
+        ('user="`a"', 'user="`a"'),
         ('"x"', "x"),
         ('user="a*"* app=""', 'user="a*"* app=""'),
         ("sort=-PID, state  columns = all limit=05", "columns=all sort=-pid,state limit=5"),
@@ -944,10 +1035,17 @@ def test_a_kill_and_the_history_print_too() -> None:
 
 
 VISIBLE = st.characters(exclude_categories=("Cc", "Cf", "Cs")) | st.sampled_from("\n\t")
-TRICKY = st.sampled_from([*"\"'“”„«»‘’—–-*/,=<>!&; .:", "--", "&gt;", "&amp;", "all", "33", "user"])
+TRICKY = st.sampled_from(
+    [*"\"'`“”„«»‘’—–-*/,=<>!&; .:#()", "--", "&gt;", "&amp;", "all", "33", "user"]
+)
 NAMES = st.lists(st.sampled_from(string.ascii_letters) | TRICKY | VISIBLE, min_size=1, max_size=8)
 NAME = NAMES.map("".join)
-RESERVED = st.sampled_from(["all", "Help", "history", "private", "blocked", "33507", "user", "--"])
+RESERVED = st.sampled_from(
+    [
+        *("all", "Help", "history", "private", "blocked", "33507", "user", "--", "pid", "PIDs"),
+        *("#33507", "33507.", "(33507)", "pid:33507", "`33507`", "`a`"),
+    ]
+)
 CLUSTER = NAME.map(str.lower)
 TARGETS = st.one_of(
     st.just(Target()),
@@ -1055,7 +1153,7 @@ KILL_REQUESTS: st.SearchStrategy[Request] = st.one_of(
 )
 WORDS = st.sampled_from(
     [
-        *"\"“”'‘’«»—–=<>!*/,-& ",
+        *"\"“”'‘’«»—–=<>!*/,-& `#.)",
         *("--", "!=", "&gt;", "&lt;", "&amp;", " = ", " > ", ", ", "\u00a0", "\u200b", "\0", "\n"),
         *("user", "db", "APP", "client", "state", "type", "wait", "age", "xact", "columns", "sort"),
         *("user=", "state=", "type=", "client=", "age>", "columns=", "sort=", "limit="),
