@@ -11,12 +11,12 @@ import sys
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 
 import structlog
-from dotenv import dotenv_values
 from pydantic import SecretStr
 
-from bot import __version__, config, report
+from bot import __version__, config, env_file, report
 from bot.check.facts import ClusterFacts, LedgerFacts
 from bot.check.findings import Section, lines, passed, summary
 from bot.check.ledger import of_ledger
@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
     if options.command == "check":
         return _check()
     try:
-        settings = config.load(_environment())
+        settings = _settings()
         logs.configure(settings.log_level, settings.log_format)
         if options.command == "history":
             return asyncio.run(history(settings, options.of, options.since, options.format))
@@ -96,10 +96,16 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _environment() -> dict[str, str]:
-    """The environment, over what `.env` says."""
-    from_file = {name: value for name, value in dotenv_values(".env").items() if value is not None}
-    return {**from_file, **os.environ}
+def _settings() -> config.Settings:
+    """From the environment, and `.env` for what is not set there. Raises `SettingsError`."""
+    from_file, problems = env_file.read(Path(".env"), is_setting=config.is_setting)
+    try:
+        settings = config.load({**from_file, **os.environ})
+    except SettingsError as error:
+        raise SettingsError((*problems, *error.problems)) from None
+    if problems:
+        raise SettingsError(problems)
+    return settings
 
 
 async def run(settings: config.Settings) -> int:
@@ -204,7 +210,7 @@ def _check() -> int:
     """Check everything, for a person at a terminal."""
     _take_every_name()
     try:
-        settings = config.load(_environment())
+        settings = _settings()
     except SettingsError as error:
         _print(wrong_settings(error.problems))
         return EX_SETTINGS

@@ -267,6 +267,11 @@ VARIABLES: tuple[str, ...] = tuple(str(field.alias) for field in Settings.model_
 """Every variable but the `DATABASE_URL_<NAME>`, in the order in which problems are told."""
 
 
+def is_setting(name: str) -> bool:
+    """Whether a variable is one that the bot reads."""
+    return name in VARIABLES or name.startswith("DATABASE_URL_")
+
+
 def load(environ: Mapping[str, str | None]) -> Settings:
     """Settings from variables, or `SettingsError` with everything that is wrong with them.
 

@@ -1,6 +1,7 @@
 """How the bot starts, refuses to start, and stops."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +34,27 @@ async def test_nothing_set_at_all_is_said_too(tmp_path) -> None:
     assert "SLACK_BOT_TOKEN" in bot.output
     assert "DATABASE_URL" in bot.output
     assert "Traceback" not in bot.output
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+async def test_a_dotenv_in_another_encoding_is_named(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / ".env").write_bytes("PROTECTED_ROLES=Rückmeldung\n".encode(encoding))
+    bot = Bot({}, tmp_path)
+    await bot.start()
+    assert await bot.ended() == REFUSED
+    assert ".env: is" in bot.output
+    assert "save it as UTF-8" in bot.output
+    assert "Traceback" not in bot.output
+    assert "not UTF-8" in await bot.run("check", status=REFUSED)
+
+
+async def test_a_line_of_dotenv_that_cant_be_read_stops_the_bot(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PORT=many\nPROTECTED_ROLES: admin\n")
+    bot = Bot({}, tmp_path)
+    await bot.start()
+    assert await bot.ended() == REFUSED
+    assert ".env: line 2 can't be read; write NAME=value" in bot.output
+    assert "PORT: must be a port" in bot.output
 
 
 @pytest.mark.parametrize(
