@@ -6,11 +6,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from workspace.rules import TablesRefused
+from workspace.rules import ANY_BLOCK, BlocksRefused, Where
 
 RESPONSE_URL = "response_url"
 
-How: TypeAlias = Literal["rate_limit", "fail", "drop", "drop_after", "slow"]
+How: TypeAlias = Literal["rate_limit", "fail", "refuse", "leave_out", "drop", "drop_after", "slow"]
+
+TABLE_ERRORS = (
+    "invalid_blocks",
+    "invalid_attachments",
+    "invalid_arguments",
+    "msg_too_long",
+    "internal_error",
+    "fatal_error",
+    "a_new_code",
+)
+"""What Slack has answered to messages with tables, and a code that nobody knows yet."""
+
+_TAKEN = BlocksRefused()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +35,8 @@ class Fault:
     times: int = 1
     status: int = 200
     seconds: float = 0.0
+    error: str = "internal_error"
+    path: str = ""
 
 
 class Faults:
@@ -30,7 +45,7 @@ class Faults:
     def __init__(self, changed: Callable[["Faults"], object] = lambda _: None) -> None:
         self._changed = changed
         self._calls: list[Fault] = []
-        self._tables: TablesRefused = "nowhere"
+        self._blocks_refused = _TAKEN
         self._rate_limits = False
         self._twice = 0
         self._ack_seconds = 0.0
@@ -44,6 +59,14 @@ class Faults:
     def fail(self, method: str, *, times: int = 1, status: int = 503) -> None:
         """Answer with a server error."""
         self._add(Fault(method=method, how="fail", times=times, status=status))
+
+    def refuse(self, method: str, error: str, *, times: int = 1, status: int = 200) -> None:
+        """Say no, by one of Slack's codes."""
+        self._add(Fault(method=method, how="refuse", times=times, status=status, error=error))
+
+    def leave_out(self, method: str, path: str, *, times: int = 1) -> None:
+        """Answer without a field: `channel`, or `channel.is_ext_shared`."""
+        self._add(Fault(method=method, how="leave_out", times=times, path=path))
 
     def drop(self, method: str, *, times: int = 1, after: bool = False) -> None:
         """Cut the connection: before anything is done, or `after` it is done and unsaid."""
@@ -72,12 +95,19 @@ class Faults:
     # What Slack takes
 
     @property
-    def tables(self) -> TablesRefused:
-        """Where `table` blocks are refused."""
-        return self._tables
+    def blocks_refused(self) -> BlocksRefused:
+        """Which kinds of blocks are refused."""
+        return self._blocks_refused
 
-    def refuse_tables(self, where: TablesRefused = "everywhere") -> None:
-        self._tables = where
+    def refuse_tables(self, where: Where = "everywhere", error: str = "invalid_blocks") -> None:
+        """Refuse every message that has a table."""
+        self.refuse_blocks("table", where=where, error=error)
+
+    def refuse_blocks(
+        self, *kinds: str, where: Where = "everywhere", error: str = "invalid_blocks"
+    ) -> None:
+        """Refuse messages and modals with blocks of these kinds; without any, with any block."""
+        self._blocks_refused = BlocksRefused(frozenset(kinds or {ANY_BLOCK}), where, error)
         self._changed(self)
 
     @property
@@ -116,7 +146,7 @@ class Faults:
     def clear(self) -> None:
         """Take every fault back."""
         self._calls.clear()
-        self._tables = "nowhere"
+        self._blocks_refused = _TAKEN
         self._rate_limits = False
         self._twice = 0
         self._ack_seconds = 0.0
@@ -125,8 +155,10 @@ class Faults:
     def in_force(self) -> list[str]:
         """A line for each fault, for people."""
         lines = [f"{f.method}: {f.how}, {f.times} more" for f in self._calls]
-        if self._tables != "nowhere":
-            lines.append(f"tables refused: {self._tables}")
+        refused = self._blocks_refused
+        if refused.kinds:
+            kinds = ", ".join(sorted(refused.kinds))
+            lines.append(f"blocks refused: {kinds}, {refused.where}, {refused.error}")
         if self._rate_limits:
             lines.append("rate limits kept")
         if self._twice:

@@ -87,37 +87,39 @@ def channel_payload(channel: Channel, state: State) -> Json:
             "context_team_id": state.team.id,
             "user": person,
         }
-    private = channel.kind == "private"
+    public = channel.kind == "public"
+    shared = channel.is_ext_shared or bool(channel.org_team_ids)
     return {
         "id": channel.id,
         "name": channel.name,
         "name_normalized": channel.name,
-        "is_channel": not private,
-        "is_group": private,
+        "is_channel": public,
+        "is_group": not public,
         "is_im": False,
-        "is_mpim": False,
-        "is_private": private,
+        "is_mpim": channel.kind == "mpim",
+        "is_private": not public,
         "created": CREATED,
         "creator": state.app.user_id,
         "is_archived": channel.is_archived,
         "is_general": False,
-        "is_shared": channel.is_ext_shared,
+        "is_shared": shared,
         "is_ext_shared": channel.is_ext_shared,
-        "is_org_shared": False,
-        "is_pending_ext_shared": False,
+        "is_org_shared": bool(channel.org_team_ids),
+        "is_pending_ext_shared": channel.is_pending_ext_shared,
         "pending_shared": [],
         "context_team_id": state.team.id,
-        "shared_team_ids": [state.team.id, *channel.connected_team_ids],
+        "shared_team_ids": [state.team.id, *channel.connected_team_ids, *channel.org_team_ids],
         "connected_team_ids": list(channel.connected_team_ids),
         "is_member": state.bot_is_in(channel),
+        "is_read_only": not channel.may_post(state.app.user_id),
         "topic": {"value": "", "creator": "", "last_set": 0},
         "purpose": {"value": "", "creator": "", "last_set": 0},
     }
 
 
 def user_payload(user: User, state: State) -> Json:
-    """A person, as users.info describes them. One of another workspace is a stranger."""
-    foreign = user.team_id != state.team.id
+    """A person, as users.info describes them; of another workspace's it says so."""
+    enterprise_id = state.teams[user.team_id].enterprise_id
     made: Json = {
         "id": user.id,
         "team_id": user.team_id,
@@ -143,8 +145,17 @@ def user_payload(user: User, state: State) -> Json:
         "is_app_user": False,
         "updated": CREATED,
     }
-    if foreign:
+    if not state.is_own(user):
         made |= {"is_stranger": False}
+    if enterprise_id:
+        made["enterprise_user"] = {
+            "id": user.id,
+            "enterprise_id": enterprise_id,
+            "enterprise_name": enterprise_id,
+            "is_admin": False,
+            "is_owner": False,
+            "teams": [user.team_id],
+        }
     return made
 
 
@@ -185,8 +196,8 @@ def escaped(text: str) -> str:
 
 
 def channel_name(channel: Channel) -> str:
-    """The name that a command or a click carries: only a public channel's own."""
-    return {"public": channel.name, "private": "privategroup", "im": "directmessage"}[channel.kind]
+    """The name that a command or a click carries: a private channel's own is not told."""
+    return {"private": "privategroup", "im": "directmessage"}.get(channel.kind, channel.name)
 
 
 def command_payload(
@@ -214,6 +225,7 @@ def command_payload(
         "is_enterprise_install": "false",
         "response_url": response_url,
         "trigger_id": trigger.id,
+        **({"enterprise_id": state.team.enterprise_id} if state.team.enterprise_id else {}),
     }
 
 
@@ -229,7 +241,9 @@ def _interaction(kind: str, *, state: State, user: User) -> Json:
         "api_app_id": state.app.id,
         "token": state.app.verification_token,
         "team": {"id": state.team.id, "domain": state.team.domain},
-        "enterprise": None,
+        "enterprise": {"id": state.team.enterprise_id, "name": state.team.enterprise_id}
+        if state.team.enterprise_id
+        else None,
         "is_enterprise_install": False,
     }
 

@@ -134,7 +134,7 @@ class Person:
         The command shown to the channel is no answer. Without `wait` it returns None as soon as
         the command is acknowledged or has failed.
         """
-        place = self._enter(channel)
+        place = self._write_in(channel)
         before = {message.ts for message in self._screen.messages(place.id)}
         await self._interactions.command(self.user, place, text, thread_ts)
         if not wait:
@@ -154,7 +154,7 @@ class Person:
 
     def say(self, text: str, channel: str | None = None) -> Message:
         """Write an ordinary message."""
-        place = self._enter(channel)
+        place = self._write_in(channel)
         return self._state.post(
             Message(channel=place.id, ts=self._state.new_ts(), user=self._id, text=text)
         )
@@ -279,10 +279,17 @@ class Person:
         return found
 
     def _enter(self, channel: str | None) -> Channel:
-        """The channel meant, for somebody who is in it: others have no composer there."""
+        """The channel meant, for somebody who is in it: others have nothing to press there."""
         place = self._open(channel)
         if self._id not in place.members:
             raise NotSeen(f"{self.user.name} is not in #{place.name}")
+        return place
+
+    def _write_in(self, channel: str | None) -> Channel:
+        """The same, for somebody who may post there: others have no composer, only buttons."""
+        place = self._enter(channel)
+        if not place.may_post(self._id):
+            raise NotSeen(f"{self.user.name} may not post in #{place.name}")
         return place
 
     def _modal_or_fail(self) -> View:

@@ -10,6 +10,7 @@ from workspace.rules import (
     Refused,
     checked_content,
     checked_view,
+    need_posting,
     usable_response_url,
 )
 from workspace.state import Message, State, User, View
@@ -34,6 +35,7 @@ class Responses:
         """
         state = self._state
         url = usable_response_url(state, secret)
+        need_posting(state, state.channels[url.channel])
         original = state.message(url.channel, url.ts) if url.ts else None
         if _says_yes(body, "delete_original"):
             if original is not None:
@@ -96,9 +98,9 @@ class Responses:
                     raise Refused("invalid_arguments")
                 state.show_errors(view, errors)
             case "update":
-                state.change_view(view, checked_view(payload.get("view")))
+                state.change_view(view, self._checked_view(payload))
             case "push":
-                state.open_view(view.user, checked_view(payload.get("view")), view)
+                state.open_view(view.user, self._checked_view(payload), view)
             case _:
                 raise Refused("invalid_arguments")
 
@@ -131,8 +133,14 @@ class Responses:
 
     def _checked(self, body: Json, *, ephemeral: bool) -> Content:
         return checked_content(
-            body, ephemeral=ephemeral, tables=self._faults.tables, characters=POST_CHARACTERS
+            body,
+            ephemeral=ephemeral,
+            refused=self._faults.blocks_refused,
+            characters=POST_CHARACTERS,
         )
+
+    def _checked_view(self, payload: Json) -> Json:
+        return checked_view(payload.get("view"), self._faults.blocks_refused)
 
 
 def _says_yes(body: Json, name: str) -> bool:

@@ -4,11 +4,20 @@
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from workspace.blocks import Json, complete, problems_of_message, problems_of_view, too_long
-from workspace.state import Channel, Message, ResponseUrl, State, Trigger, View
+from workspace.state import (
+    Channel,
+    ChannelKind,
+    Message,
+    ResponseUrl,
+    State,
+    Trigger,
+    View,
+)
 
 POST_CHARACTERS = 40_000
 UPDATE_CHARACTERS = 4_000
@@ -21,7 +30,30 @@ RESPONSE_URL_USES = 5
 RESPONSE_URL_SECONDS = 30 * 60
 CONNECTIONS = 10
 
-TablesRefused: TypeAlias = Literal["nowhere", "ephemeral", "everywhere"]
+ANY_BLOCK = "*"
+
+Where: TypeAlias = Literal["ephemeral", "everywhere"]
+
+
+@dataclass(frozen=True, slots=True)
+class BlocksRefused:
+    """Kinds of blocks that are not taken for now, `ANY_BLOCK` for all; where; and Slack's code."""
+
+    kinds: frozenset[str] = frozenset()
+    where: Where = "everywhere"
+    error: str = "invalid_blocks"
+
+    def check(self, blocks: list[Json], *, ephemeral: bool) -> None:
+        """Raise `Refused` for the blocks of a message, or of a modal."""
+        if self.where == "ephemeral" and not ephemeral:
+            return
+        problems = [
+            f"unsupported type: {block.get('type')} [json-pointer:/blocks/{index}]"
+            for index, block in enumerate(blocks)
+            if not self.kinds.isdisjoint({block.get("type"), ANY_BLOCK})
+        ]
+        if problems:
+            raise Refused(self.error, problems)
 
 
 @dataclass(eq=False)
@@ -72,18 +104,13 @@ def parsed(value: object, error: str) -> object:
         raise Refused(error) from None
 
 
-def checked_blocks(raw: object, *, ephemeral: bool, tables: TablesRefused) -> tuple[Json, ...]:
+def checked_blocks(raw: object, *, ephemeral: bool, refused: BlocksRefused) -> tuple[Json, ...]:
     """The blocks of a message, or `invalid_blocks_format`, `invalid_blocks`, too long."""
     blocks = parsed(raw, "invalid_blocks_format")
     if not isinstance(blocks, list) or not all(isinstance(each, dict) for each in blocks):
         raise Refused("invalid_blocks_format")
+    refused.check(blocks, ephemeral=ephemeral)
     problems = problems_of_message(blocks)
-    if tables == "everywhere" or (tables == "ephemeral" and ephemeral):
-        problems += [
-            f"unsupported type: table [json-pointer:/blocks/{index}]"
-            for index, block in enumerate(blocks)
-            if block.get("type") == "table"
-        ]
     if problems:
         raise Refused("invalid_blocks", problems)
     if too_long(blocks):
@@ -92,7 +119,7 @@ def checked_blocks(raw: object, *, ephemeral: bool, tables: TablesRefused) -> tu
 
 
 def checked_content(
-    args: Json, *, ephemeral: bool, tables: TablesRefused, characters: int | None
+    args: Json, *, ephemeral: bool, refused: BlocksRefused, characters: int | None
 ) -> Content:
     """The text, blocks and attachments in `args`, or what Slack says against them.
 
@@ -105,9 +132,11 @@ def checked_content(
         raise Refused("msg_too_long")
     blocks = attachments = None
     if args.get("blocks") is not None:
-        blocks = checked_blocks(args["blocks"], ephemeral=ephemeral, tables=tables)
+        blocks = checked_blocks(args["blocks"], ephemeral=ephemeral, refused=refused)
     if args.get("attachments") is not None:
-        attachments = _checked_attachments(args["attachments"], ephemeral=ephemeral, tables=tables)
+        attachments = _checked_attachments(
+            args["attachments"], ephemeral=ephemeral, refused=refused
+        )
     if not text and not blocks and not attachments:
         raise Refused("no_text")
     return Content(
@@ -118,7 +147,7 @@ def checked_content(
 
 
 def _checked_attachments(
-    raw: object, *, ephemeral: bool, tables: TablesRefused
+    raw: object, *, ephemeral: bool, refused: BlocksRefused
 ) -> tuple[Json, ...]:
     attachments = parsed(raw, "invalid_attachments")
     if not isinstance(attachments, list) or not all(isinstance(a, dict) for a in attachments):
@@ -128,7 +157,7 @@ def _checked_attachments(
     return tuple(
         {
             **each,
-            "blocks": list(checked_blocks(each["blocks"], ephemeral=ephemeral, tables=tables)),
+            "blocks": list(checked_blocks(each["blocks"], ephemeral=ephemeral, refused=refused)),
         }
         if "blocks" in each
         else each
@@ -136,7 +165,7 @@ def _checked_attachments(
     )
 
 
-def checked_view(raw: object) -> Json:
+def checked_view(raw: object, refused: BlocksRefused) -> Json:
     """A modal, completed, or `invalid_arguments` with what is wrong, or `view_too_large`."""
     view = parsed(raw, "invalid_arguments")
     if len(json.dumps(view).encode()) > VIEW_BYTES:
@@ -145,6 +174,7 @@ def checked_view(raw: object) -> Json:
     if problems:
         raise Refused("invalid_arguments", problems)
     assert isinstance(view, dict)
+    refused.check(view["blocks"], ephemeral=True)
     return {**view, "blocks": complete(view["blocks"])}
 
 
@@ -161,7 +191,8 @@ def channel_to_post(state: State, name: str) -> Channel:
     """The channel that the bot may post to by its token.
 
     A public channel without the bot takes `chat:write.public`, else it is `not_in_channel`. What
-    the bot can't see (a private channel, a direct message of others) is `channel_not_found`.
+    the bot can't see (a private channel, a direct message of others) is `channel_not_found`. Where
+    only others may post it is `restricted_action`.
     """
     channel = _find_channel(state, name)
     if not state.bot_is_in(channel):
@@ -171,17 +202,25 @@ def channel_to_post(state: State, name: str) -> Channel:
             raise Refused("not_in_channel")
     if channel.is_archived:
         raise Refused("is_archived")
+    need_posting(state, channel)
     return channel
 
 
 def channel_of_bot(state: State, name: str) -> Channel:
-    """A channel that the bot is in, or `not_in_channel`, `channel_not_found`."""
+    """A channel that the bot is in and may post to, by the codes of `channel_to_post`."""
     channel = _find_channel(state, name)
     if not state.bot_is_in(channel):
         raise Refused("not_in_channel" if channel.kind == "public" else "channel_not_found")
     if channel.is_archived:
         raise Refused("is_archived")
+    need_posting(state, channel)
     return channel
+
+
+def need_posting(state: State, channel: Channel) -> None:
+    """Refuse with `restricted_action` where only some may post, and the bot is none of them."""
+    if not channel.may_post(state.app.user_id):
+        raise Refused("restricted_action")
 
 
 def channel_to_read(state: State, channel_id: str) -> Channel:
@@ -189,19 +228,27 @@ def channel_to_read(state: State, channel_id: str) -> Channel:
     channel = state.channels.get(channel_id)
     if channel is None or (channel.kind != "public" and not state.bot_is_in(channel)):
         raise Refused("channel_not_found")
-    need_scope(
-        state, {"public": "channels:read", "private": "groups:read"}.get(channel.kind, "im:read")
-    )
+    need_scope(state, READ_SCOPES[channel.kind])
     return channel
+
+
+READ_SCOPES: Mapping[ChannelKind, str] = {
+    "public": "channels:read",
+    "private": "groups:read",
+    "mpim": "mpim:read",
+    "im": "im:read",
+}
 
 
 def _find_channel(state: State, name: str) -> Channel:
     if name in state.channels:
         return state.channels[name]
     if name in state.users and not state.users[name].is_bot:
+        if not state.is_own(state.users[name]):
+            raise Refused("channel_not_found")
         return state.direct_message(name)
     for channel in state.channels.values():
-        if channel.kind != "im" and channel.name == name.removeprefix("#"):
+        if channel.kind in {"public", "private"} and channel.name == name.removeprefix("#"):
             return channel
     raise Refused("channel_not_found")
 

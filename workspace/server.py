@@ -17,7 +17,13 @@ from workspace.state import ApiCall, State
 from workspace.webapi import Reply, WebApi, reply_of_fault
 
 # What Slack answers to a bad response_url or a bad body sent to one.
-_RESPONSE_STATUS = {"expired_url": 404, "used_url": 404}
+_RESPONSE_STATUS = {
+    "expired_url": 404,
+    "used_url": 404,
+    "restricted_action": 403,
+    "internal_error": 500,
+    "fatal_error": 500,
+}
 
 
 class Server:
@@ -89,7 +95,7 @@ class Server:
         return web.json_response(reply.body, status=reply.status, headers=reply.headers)
 
     def _response(self, secret: str, body: Json, fault: Fault | None) -> Reply:
-        if fault is not None and fault.how in {"rate_limit", "fail"}:
+        if fault is not None and fault.how in {"rate_limit", "fail", "refuse"}:
             return reply_of_fault(fault)
         try:
             self._responses.to_response_url(secret, body)

@@ -1,6 +1,7 @@
 """The workspace as a whole: start it, hand its settings to the app, let its people use it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -15,6 +16,7 @@ from workspace.state import ApiCall, App, Channel, Message, State, Team, User, U
 
 OWN = Team("T0ACME", "acme", "Acme")
 FOREIGN = Team("T0GLOBEX", "globex", "Globex")
+SISTER = Team("T0ACMELABS", "acme-labs", "Acme Labs", "E0ACME")
 
 
 class Workspace:
@@ -23,9 +25,10 @@ class Workspace:
     The cast: `ana` and `ben` are operators, in the group `oncall`; `vera` looks; `sam` may
     nothing; `gus` is a guest; `olga` is of another workspace and in the channel `shared` only.
     Channels: `incidents` (public, with the bot), `random` (public, without it), `war-room`
-    (private, with it), `secret` (private, without it), `shared` (with the other workspace). The
-    group `old` is disabled. `ana-ben` is a direct message without the bot; everybody's own with the
-    bot is called `bot`.
+    (private, with it), `secret` (private, without it), `shared` (with the other workspace),
+    `announcements` (public, with the bot, where only `ana` may post). The group `old` is disabled.
+    `ana-ben` is a direct message without the bot, `mpdm-ana--ben--vera-1` one of three; everybody's
+    own with the bot is called `bot`.
     """
 
     def __init__(self, *, request_url: str | None = None, app: App | None = None) -> None:
@@ -54,6 +57,27 @@ class Workspace:
         if self._http is not None:
             await self._http.close()
         await self.server.close()
+
+    def form_enterprise(self) -> None:
+        """Make the workspace one of two of an enterprise.
+
+        `uma` is of the other one, and in the channel `org`, which both read.
+        """
+        state = self.state
+        state.put_team(replace(state.team, enterprise_id=SISTER.enterprise_id))
+        state.put_team(SISTER)
+        uma = User(id="U0UMA", team_id=SISTER.id, name="uma", real_name="Uma Umbra")
+        state.put_user(uma)
+        members = frozenset({"U0ANA", "U0BEN", uma.id, state.app.user_id})
+        state.put_channel(
+            Channel(
+                id="C0ORG",
+                name="org",
+                kind="public",
+                members=members,
+                org_team_ids=(SISTER.id,),
+            )
+        )
 
     # What an app is configured with
 
@@ -159,7 +183,20 @@ def _settle(state: State) -> None:
             members=own | {"U0OLGA", bot},
             connected_team_ids=(FOREIGN.id,),
         ),
+        Channel(
+            id="C0ANNOUNCE",
+            name="announcements",
+            kind="public",
+            members=own | {bot},
+            posters=frozenset({"U0ANA"}),
+        ),
         Channel(id="D0ANABEN", name="ana-ben", kind="im", members=frozenset({"U0ANA", "U0BEN"})),
+        Channel(
+            id="G0ANABENVERA",
+            name="mpdm-ana--ben--vera-1",
+            kind="mpim",
+            members=frozenset({"U0ANA", "U0BEN", "U0VERA"}),
+        ),
     ):
         state.put_channel(channel)
     state.direct_message("U0ANA")

@@ -16,7 +16,7 @@ from workspace.blocks import Json, elements
 from workspace.clock import Clock
 from workspace.log import Log
 
-ChannelKind: TypeAlias = Literal["public", "private", "im"]
+ChannelKind: TypeAlias = Literal["public", "private", "mpim", "im"]
 MessageKind: TypeAlias = Literal["message", "command", "notice"]
 # A block_id and an action_id.
 InputKey: TypeAlias = tuple[str, str]
@@ -34,11 +34,15 @@ ALL_SCOPES = (
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """A workspace: the bot's own, or one that shares a channel with it."""
+    """A workspace: the bot's own, or one that shares a channel with it.
+
+    `enterprise_id` is the organization that it belongs to, on Enterprise Grid.
+    """
 
     id: str
     domain: str
     name: str
+    enterprise_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +80,14 @@ class UserGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channel:
-    """A conversation. `members` are ids of users, the bot's among them where it was invited."""
+    """A conversation. `members` are ids of users, the bot's among them where it was invited.
+
+    Attributes:
+        connected_team_ids: workspaces of others, which read along.
+        is_pending_ext_shared: another workspace has been asked to.
+        org_team_ids: sister workspaces of the same enterprise, which read along.
+        posters: ids of those who may post; None: everybody.
+    """
 
     id: str
     name: str
@@ -84,10 +95,20 @@ class Channel:
     members: frozenset[str] = frozenset()
     is_archived: bool = False
     connected_team_ids: tuple[str, ...] = ()
+    is_pending_ext_shared: bool = False
+    org_team_ids: tuple[str, ...] = ()
+    posters: frozenset[str] | None = None
 
     @property
     def is_ext_shared(self) -> bool:
         return bool(self.connected_team_ids)
+
+    @property
+    def is_direct(self) -> bool:
+        return self.kind in {"im", "mpim"}
+
+    def may_post(self, user_id: str) -> bool:
+        return self.posters is None or user_id in self.posters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,8 +257,14 @@ class State:
         self.groups[group.id] = group
         self.log.append("group_changed", group)
 
+    def put_team(self, team: Team) -> None:
+        """Add a workspace, or change one, the app's own included."""
+        self.teams[team.id] = team
+        if team.id == self.team.id:
+            self.team = team
+
     def put_channel(self, channel: Channel) -> None:
-        """Add a channel. To change who is in it, use `join` and `leave`."""
+        """Add a channel, or change one. For who is in it there are `join` and `leave`."""
         self.channels[channel.id] = channel
         self._messages.setdefault(channel.id, {})
 
@@ -267,6 +294,12 @@ class State:
         )
         self.put_channel(channel)
         return channel
+
+    def is_own(self, user: User) -> bool:
+        """Whether somebody is of the app's own workspace, or of its enterprise."""
+        theirs = self.teams[user.team_id]
+        together = bool(theirs.enterprise_id) and theirs.enterprise_id == self.team.enterprise_id
+        return theirs.id == self.team.id or together
 
     def set_scopes(self, *scopes: str) -> None:
         """Grant the bot's token these scopes and no others."""

@@ -16,6 +16,7 @@ from workspace.payloads import (
 )
 from workspace.rules import (
     POST_CHARACTERS,
+    READ_SCOPES,
     UPDATE_CHARACTERS,
     VIEW_STACK,
     Refused,
@@ -30,7 +31,7 @@ from workspace.rules import (
     own_message,
     view_to_change,
 )
-from workspace.state import ApiCall, Message, State
+from workspace.state import ApiCall, ChannelKind, Message, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +101,15 @@ class WebApi:
         return reply
 
     def _answer(self, name: str, token: str | None, args: Json, fault: Fault | None) -> Reply:
-        if fault is not None and fault.how in {"rate_limit", "fail"}:
+        if fault is not None and fault.how in {"rate_limit", "fail", "refuse"}:
             return reply_of_fault(fault)
         headers = {"x-slack-req-id": self._state.new_hash()}
         try:
             method = self._admitted(name, token, args, headers)
-            return Reply({"ok": True, **method.run(args)}, headers=headers)
+            body = {"ok": True, **method.run(args)}
+            if fault is not None and fault.how == "leave_out":
+                body = _without(body, fault.path.split("."))
+            return Reply(body, headers=headers)
         except RateLimited as limited:
             return _rate_limited(limited.seconds)
         except Refused as refused:
@@ -167,6 +171,7 @@ class WebApi:
             "user_id": state.app.user_id,
             "bot_id": state.app.bot_id,
             "is_enterprise_install": False,
+            **({"enterprise_id": state.team.enterprise_id} if state.team.enterprise_id else {}),
         }
 
     def _bots_info(self, args: Json) -> Json:
@@ -197,7 +202,7 @@ class WebApi:
         state = self._state
         channel = channel_to_post(state, str(args["channel"]))
         content = checked_content(
-            args, ephemeral=False, tables=self._faults.tables, characters=None
+            args, ephemeral=False, refused=self._faults.blocks_refused, characters=None
         )
         message = state.post(
             Message(
@@ -223,7 +228,10 @@ class WebApi:
         if str(args["user"]) not in channel.members:
             raise Refused("user_not_in_channel")
         content = checked_content(
-            args, ephemeral=True, tables=self._faults.tables, characters=POST_CHARACTERS
+            args,
+            ephemeral=True,
+            refused=self._faults.blocks_refused,
+            characters=POST_CHARACTERS,
         )
         message = state.post(
             Message(
@@ -243,7 +251,10 @@ class WebApi:
         state = self._state
         message = own_message(state, str(args["channel"]), str(args["ts"]), "cant_update_message")
         content = checked_content(
-            args, ephemeral=False, tables=self._faults.tables, characters=UPDATE_CHARACTERS
+            args,
+            ephemeral=False,
+            refused=self._faults.blocks_refused,
+            characters=UPDATE_CHARACTERS,
         )
         # Text without blocks takes the old blocks away; blocks leave no mark of an edit.
         blocks = content.blocks
@@ -287,16 +298,16 @@ class WebApi:
     def _conversations_list(self, args: Json) -> Json:
         state = self._state
         kinds = str(args.get("types") or "public_channel").split(",")
-        known = {"public_channel": "public", "private_channel": "private", "im": "im"}
-        scopes = {
-            "public_channel": "channels:read",
-            "private_channel": "groups:read",
-            "im": "im:read",
+        known: dict[str, ChannelKind] = {
+            "public_channel": "public",
+            "private_channel": "private",
+            "mpim": "mpim",
+            "im": "im",
         }
         for kind in kinds:
             if kind not in known:
                 raise Refused("invalid_types")
-            need_scope(state, scopes[kind])
+            need_scope(state, READ_SCOPES[known[kind]])
         wanted = {known[kind] for kind in kinds}
         found = [
             channel_payload(channel, state)
@@ -345,7 +356,7 @@ class WebApi:
 
     def _views_open(self, args: Json) -> Json:
         state = self._state
-        body = checked_view(args["view"])
+        body = checked_view(args["view"], self._faults.blocks_refused)
         new_external_id(state, body)
         trigger = fresh_trigger(state, str(args["trigger_id"]))
         state.use_trigger(trigger)
@@ -355,7 +366,7 @@ class WebApi:
 
     def _views_push(self, args: Json) -> Json:
         state = self._state
-        body = checked_view(args["view"])
+        body = checked_view(args["view"], self._faults.blocks_refused)
         new_external_id(state, body)
         trigger = fresh_trigger(state, str(args["trigger_id"]))
         stack = state.views_of(trigger.user)
@@ -368,7 +379,7 @@ class WebApi:
 
     def _views_update(self, args: Json) -> Json:
         state = self._state
-        body = checked_view(args["view"])
+        body = checked_view(args["view"], self._faults.blocks_refused)
         view = view_to_change(state, args)
         new_external_id(state, body, view)
         return {"view": view_payload(state.change_view(view, body), state)}
@@ -393,14 +404,22 @@ def _page(args: Json, name: str, items: Iterable[object]) -> Json:
 
 
 def reply_of_fault(fault: Fault) -> Reply:
-    """The answer that a `rate_limit` or a `fail` gives."""
+    """The answer that a `rate_limit`, a `fail` or a `refuse` gives."""
     if fault.how == "rate_limit":
         return _rate_limited(int(fault.seconds))
-    return Reply({"ok": False, "error": "internal_error"}, fault.status)
+    return Reply({"ok": False, "error": fault.error}, fault.status)
 
 
 def _rate_limited(seconds: int) -> Reply:
     return Reply({"ok": False, "error": "ratelimited"}, 429, {"Retry-After": str(seconds)})
+
+
+def _without(body: Json, path: list[str]) -> Json:
+    """An answer that lacks a field of its own, or one of an object in it."""
+    name, *within = path
+    if within:
+        return {**body, name: _without(body[name], within)}
+    return {key: value for key, value in body.items() if key != name}
 
 
 def _masked(body: Json) -> Json:

@@ -90,8 +90,14 @@ async def test_messages_of_one_author_stand_under_one_name(look: Look, say: Say)
 
 async def test_each_sees_the_channels_that_slack_would_show(look: Look) -> None:
     expected = {
-        "ana": ["incidents", "random", "war-room", "secret", "shared", "Ben Baker", "pg-sessions"],
-        "vera": ["incidents", "random", "war-room", "shared", "pg-sessions"],
+        "ana": [
+            *("incidents", "random", "war-room", "secret", "shared", "announcements"),
+            *("Ben Baker", "Ben Baker, Vera Vogel", "pg-sessions"),
+        ],
+        "vera": [
+            *("incidents", "random", "war-room", "shared", "announcements"),
+            *("Ana Alvarez, Ben Baker", "pg-sessions"),
+        ],
         "gus": ["incidents"],
         "olga": ["shared"],
     }
@@ -111,6 +117,14 @@ async def test_a_channel_without_the_bot_says_so(look: Look) -> None:
     await expect(tab.locator(".channel-title")).to_contain_text(
         "pg-sessions is not in this channel"
     )
+
+
+async def test_who_may_not_post_reads_and_presses(look: Look) -> None:
+    tab = await look("ben", "announcements")
+    await expect(tab.locator(".not-in")).to_contain_text("Only some may post in #announcements")
+    await expect(tab.get_by_role("textbox")).to_have_count(0)
+    tab = await look("ana", "announcements")
+    await expect(tab.get_by_role("textbox")).to_be_visible()
 
 
 async def test_what_comes_in_another_channel_is_counted_there(look: Look, say: Say) -> None:

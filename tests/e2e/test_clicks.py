@@ -14,7 +14,7 @@ from tests.integration.conftest import BOT, Sessions
 from tests.proxy import Proxy
 from workspace import NotSeen, Person, Workspace
 from workspace.postgres import PostgresServer
-from workspace.rules import TablesRefused
+from workspace.rules import Where
 
 
 async def dead(connection: asyncpg.Connection) -> bool:
@@ -172,7 +172,7 @@ async def test_a_private_look_stays_with_the_one_who_asked(
 
 @pytest.mark.parametrize("where", ["everywhere", "ephemeral"])
 async def test_where_slack_refuses_tables_the_same_comes_as_text(
-    bot: Bot, slack: Workspace, ana: Person, sessions: Sessions, where: TablesRefused
+    bot: Bot, slack: Workspace, ana: Person, sessions: Sessions, where: Where
 ) -> None:
     held = await sessions.open("batch", app="as text")
     slack.faults.refuse_tables(where)

@@ -105,7 +105,7 @@ async def test_faults_in_force_are_listed_and_taken_back(slack, client):
     faults.delay_acks(4)
     assert faults.in_force() == [
         "chat.update: rate_limit, 3 more",
-        "tables refused: ephemeral",
+        "blocks refused: table, ephemeral, invalid_blocks",
         "rate limits kept",
         "interactions delivered twice: 2 more",
         "acknowledgements held back 4 s",
@@ -113,3 +113,20 @@ async def test_faults_in_force_are_listed_and_taken_back(slack, client):
     faults.clear()
     assert faults.in_force() == []
     assert (await client.auth_test())["ok"] is True
+
+
+async def test_a_method_says_no_by_the_code_that_is_wanted(slack, client):
+    slack.faults.refuse("views.update", "not_found")
+    with pytest.raises(SlackApiError) as caught:
+        await client.views_update(view_id="V1", view={})
+    assert (caught.value.response.status_code, caught.value.response["error"]) == (200, "not_found")
+
+
+async def test_an_answer_lacks_what_it_is_told_to(slack, client):
+    slack.faults.leave_out("conversations.info", "channel.is_ext_shared")
+    channel = (await client.conversations_info(channel="C0SHARED"))["channel"]
+    assert "is_ext_shared" not in channel
+    assert channel["id"] == "C0SHARED"
+    slack.faults.leave_out("conversations.info", "channel")
+    assert "channel" not in (await client.conversations_info(channel="C0SHARED")).data
+    assert (await client.conversations_info(channel="C0SHARED"))["channel"]["is_ext_shared"]

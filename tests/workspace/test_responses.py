@@ -139,3 +139,9 @@ async def test_faults_befall_response_urls_too(slack, hook):
     assert (answer.status_code, "invalid_blocks" in answer.body) == (400, True)
     answer = await client.send_dict({"text": "x", "blocks": [table], "response_type": "in_channel"})
     assert answer.status_code == 200
+
+
+async def test_where_only_some_may_post_a_url_is_forbidden(hook):
+    client = hook(channel="C0ANNOUNCE")
+    for body in ({"text": "x"}, {"text": "x", "response_type": "in_channel"}):
+        assert (await client.send_dict(body)).status_code == 403

@@ -342,7 +342,11 @@ async def test_a_hung_server_can_be_reset_and_restarted(
 
 # Faults of Slack
 
-SLACK = [button.id for button in faults.BUTTONS if button.where == "slack" and button.id != "cut"]
+TABLES = [button.id for button in faults.BUTTONS if button.where == "tables"]
+SLACK = [
+    *(button.id for button in faults.BUTTONS if button.where == "slack" and button.id != "cut"),
+    TABLES[0],
+]
 
 
 @pytest.mark.parametrize("name", SLACK)
@@ -355,6 +359,15 @@ async def test_a_fault_of_slack_s_is_in_force_until_it_is_pressed_again_and_alon
     await scenario.fault(name)
     assert active(scenario) == set(SLACK) - {name}
     assert len(stage.slack.faults.in_force()) == len(SLACK) - 1
+
+
+async def test_tables_are_refused_by_one_code_at_a_time(stage: Stage, scenario: Scenario) -> None:
+    for name in TABLES:
+        await scenario.fault(name)
+        assert active(scenario) == {name}
+        assert stage.slack.faults.blocks_refused.error == name.removeprefix(faults.TABLES)
+    await scenario.fault(TABLES[-1])
+    assert active(scenario) == set()
 
 
 async def test_429_is_answered_three_times_and_the_button_goes_out_by_itself(

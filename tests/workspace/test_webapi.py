@@ -9,7 +9,8 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.models.blocks import RawTextObject, SectionBlock, TableBlock
 from slack_sdk.web.async_client import AsyncWebClient
 
-from workspace import Workspace
+from workspace import NotSeen, Workspace
+from workspace.faults import TABLE_ERRORS
 from workspace.screen import notifies
 
 
@@ -124,7 +125,10 @@ async def test_the_table_of_the_sdk_is_taken(slack, client):
         ("U0ANA", None),
         ("C0SECRET", "channel_not_found"),
         ("D0ANABEN", "channel_not_found"),
+        ("G0ANABENVERA", "channel_not_found"),
         ("C0NOWHERE", "channel_not_found"),
+        ("C0ANNOUNCE", "restricted_action"),
+        ("U0OLGA", "channel_not_found"),
     ],
 )
 async def test_the_bot_posts_where_slack_lets_it(client, channel, error):
@@ -270,6 +274,38 @@ async def test_channels_are_described(slack, client):
         assert await error_of(client.conversations_info(channel=unseen)) == "channel_not_found"
     own = slack.state.direct_message("U0ANA").id
     assert await error_of(client.conversations_info(channel=own)) == "missing_scope"
+    announcements = (await client.conversations_info(channel="C0ANNOUNCE"))["channel"]
+    assert (announcements["is_read_only"], random["is_read_only"]) == (True, False)
+
+
+async def test_a_group_direct_message_takes_a_scope_of_its_own(slack, client):
+    slack.state.join("G0ANABENVERA", slack.state.app.user_id)
+    where = {"channel": "G0ANABENVERA"}
+    assert (await refusal(client.conversations_info(**where)))["needed"] == "mpim:read"
+    slack.state.set_scopes("mpim:read")
+    channel = (await client.conversations_info(**where))["channel"]
+    assert (channel["is_mpim"], channel["is_channel"], channel["is_private"]) == (True, False, True)
+
+
+async def test_where_only_some_may_post_the_bot_says_nothing(slack, client):
+    ana = slack.person("ana")
+    where = {"channel": "C0ANNOUNCE", "text": "x"}
+    assert await error_of(client.chat_postEphemeral(user=ana.id, **where)) == "restricted_action"
+    with pytest.raises(NotSeen):
+        slack.person("ben").say("x", "announcements")
+    ana.say("x", "announcements")
+
+
+async def test_a_sister_workspace_is_of_the_same_enterprise(slack, client):
+    assert "enterprise_id" not in (await client.auth_test()).data
+    slack.form_enterprise()
+    assert (await client.auth_test())["enterprise_id"] == "E0ACME"
+    uma = (await client.users_info(user="U0UMA"))["user"]
+    assert (uma["enterprise_user"]["enterprise_id"], uma["team_id"]) == ("E0ACME", "T0ACMELABS")
+    assert "enterprise_user" not in (await client.users_info(user="U0OLGA"))["user"]
+    org = (await client.conversations_info(channel="C0ORG"))["channel"]
+    assert (org["is_org_shared"], org["is_shared"], org["is_ext_shared"]) == (True, True, False)
+    assert (await client.chat_postMessage(channel="U0UMA", text="x"))["ok"]
 
 
 async def test_lists_come_in_pages(client):
@@ -281,7 +317,7 @@ async def test_lists_come_in_pages(client):
         cursor = page["response_metadata"]["next_cursor"]
         if not cursor:
             break
-    assert names == ["incidents", "random", "shared"]
+    assert names == ["incidents", "random", "shared", "announcements"]
     both = await client.conversations_list(types="public_channel,private_channel")
     assert "war-room" in {each["name"] for each in both["channels"]}
     assert "secret" not in {each["name"] for each in both["channels"]}
@@ -439,6 +475,28 @@ async def test_tables_can_be_refused_as_slack_might(slack, client):
     assert answer["errors"] == ["unsupported type: table [json-pointer:/blocks/1]"]
     slack.faults.refuse_tables("everywhere")
     assert await error_of(client.chat_postMessage(**where)) == "invalid_blocks"
+
+
+@pytest.mark.parametrize("error", TABLE_ERRORS)
+async def test_tables_and_other_blocks_are_refused_by_any_code(slack, client, error):
+    slack.faults.refuse_tables(error=error)
+    where = {"channel": "C0INCIDENTS", "text": "x"}
+    assert await error_of(client.chat_postMessage(**where, blocks=[TABLE])) == error
+    posted = await client.chat_postMessage(**where, blocks=[section()])
+    slack.faults.refuse_blocks(error=error)
+    update = {**where, "ts": posted["ts"]}
+    assert await error_of(client.chat_update(**update, blocks=[section()])) == error
+    assert (await client.chat_update(**update))["ok"] is True
+
+
+async def test_a_modal_is_refused_for_its_blocks(slack, client):
+    slack.faults.refuse_blocks("section", error="internal_error")
+    title = {"type": "plain_text", "text": "x"}
+    view = {"type": "modal", "title": title, "blocks": [section()]}
+    trigger = slack.state.new_trigger("U0ANA").id
+    assert await error_of(client.views_open(trigger_id=trigger, view=view)) == "internal_error"
+    view = {"type": "modal", "title": title, "blocks": [{"type": "divider"}]}
+    assert (await client.views_open(trigger_id=trigger, view=view))["ok"] is True
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,8 @@ class Actions:
         asked = await _Asked.of(request)
         user, channel = self._user(asked), self._channel(asked)
         self._need_member(user, channel)
+        if not channel.may_post(user.id):
+            raise web.HTTPForbidden(text=f"{user.name} may not post in #{channel.name}.")
         text = asked.text("text").strip()
         if text.startswith("/"):
             await self._interactions.command(user, channel, text)

@@ -46,7 +46,7 @@ class FaultButton(TypedDict):
 
     id: str
     label: str
-    where: Literal["slack", "postgres"]
+    where: Literal["slack", "tables", "postgres"]
     active: bool
 
 

@@ -102,17 +102,19 @@ class Sight:
         if viewer.team_id == state.team.id and not _is_guest(viewer):
             state.direct_message(viewer.id)
         seen = [each for each in state.channels.values() if state.may_see(viewer.id, each)]
-        return sorted(seen, key=lambda channel: channel.kind == "im")
+        return sorted(seen, key=lambda channel: channel.is_direct)
 
     def _channel(self, channel: Channel) -> Json:
         others = channel.members - {self._viewer.id}
         return {
             "id": channel.id,
-            "name": channel.name,
+            "name": self._name(channel),
             "kind": channel.kind,
+            "direct": channel.is_direct,
             "peer": next(iter(others), None) if channel.kind == "im" else None,
             "members": len([each for each in channel.members if not self._is_bot(each)]),
             "joined": self._viewer.id in channel.members,
+            "may_post": channel.may_post(self._viewer.id),
             "has_bot": self._state.bot_is_in(channel),
             "shared_with": [
                 self._state.teams[team].name
@@ -120,6 +122,13 @@ class Sight:
                 if channel.is_ext_shared and team != self._viewer.team_id
             ],
         }
+
+    def _name(self, channel: Channel) -> str:
+        """A group's direct message is called by those who are in it."""
+        if channel.kind != "mpim":
+            return channel.name
+        others = sorted(channel.members - {self._viewer.id})
+        return ", ".join(self._state.users[each].real_name for each in others)
 
     def _is_bot(self, user_id: str) -> bool:
         return self._state.users[user_id].is_bot

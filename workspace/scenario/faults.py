@@ -3,14 +3,19 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeAlias
 
+from workspace.faults import TABLE_ERRORS
 from workspace.postgres import PostgresServer
 from workspace.slack import Workspace
 
-Where: TypeAlias = Literal["slack", "postgres"]
+Where: TypeAlias = Literal["slack", "tables", "postgres"]
 
 HANG_SECONDS = 15
+
+TABLES = "tables:"
+"""Before Slack's code, in the id of a button that has every table refused with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +29,10 @@ class Button:
 
 BUTTONS = (
     Button("rate_limit", "Answer 429 to the next 3 calls", "slack"),
-    Button("refuse_tables", "Refuse tables", "slack"),
     Button("cut", "Cut the socket", "slack"),
     Button("twice", "Deliver the next click twice", "slack"),
     Button("late", "Lose acknowledgements for 4 s", "slack"),
+    *(Button(f"{TABLES}{error}", error, "tables") for error in TABLE_ERRORS),
     Button("fill", "Fill up every connection", "postgres"),
     Button("restart", "Restart", "postgres"),
     Button("hang", f"Hang for {HANG_SECONDS} s", "postgres"),
@@ -42,7 +47,10 @@ class SlackFaults:
         self._sockets = workspace.server.sockets
         self._press: dict[str, Callable[[], object]] = {
             "rate_limit": lambda: self._faults.rate_limit("*", times=3, retry_after=2),
-            "refuse_tables": self._faults.refuse_tables,
+            **{
+                f"{TABLES}{error}": partial(self._faults.refuse_tables, error=error)
+                for error in TABLE_ERRORS
+            },
             "cut": self._sockets.cut,
             "twice": self._faults.deliver_twice,
             "late": lambda: self._faults.delay_acks(4.0),
@@ -54,12 +62,13 @@ class SlackFaults:
         lines = self._faults.in_force()
         found = {
             "rate_limit": any("rate_limit" in line for line in lines),
-            "refuse_tables": self._faults.tables != "nowhere",
             "cut": len(self._sockets) == 0,
             "twice": any("twice" in line for line in lines),
             "late": self._faults.ack_seconds > 0,
         }
-        return {name for name, in_force in found.items() if in_force}
+        active = {name for name, in_force in found.items() if in_force}
+        refused = self._faults.blocks_refused
+        return active | {f"{TABLES}{refused.error}"} if refused.kinds else active
 
     def toggle(self, name: str) -> None:
         """Press one. The knobs are taken back all together, so the others are pressed again."""

@@ -68,7 +68,7 @@ function opener(name, label, style, ...children) {
 }
 
 function mark(channel) {
-  if (channel.kind === "im") return null;
+  if (channel.direct) return null;
   return icon(channel.kind === "private" ? "lock" : "hash");
 }
 
@@ -78,7 +78,7 @@ function about(channel) {
       ? null
       : `${channel.members} ${channel.members === 1 ? "person" : "people"}`;
   const bot =
-    channel.has_bot || channel.kind === "im" ? null : `${store.app.name} is not in this channel`;
+    channel.has_bot || channel.direct ? null : `${store.app.name} is not in this channel`;
   const shared = channel.shared_with.length
     ? `shared with ${channel.shared_with.join(", ")}`
     : null;

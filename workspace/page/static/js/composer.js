@@ -66,8 +66,8 @@ function place() {
   if (!store.ready) return;
   const foot = document.getElementById("channel-foot");
   const { channel } = store;
-  if (channel?.joined) {
-    const words = `Message ${channel.kind === "im" ? store.title(channel) : `#${channel.name}`}`;
+  if (channel?.joined && channel.may_post) {
+    const words = `Message ${channel.direct ? store.title(channel) : `#${channel.name}`}`;
     field.placeholder = words;
     field.setAttribute("aria-label", words);
     if (!foot.contains(box)) {
@@ -81,10 +81,16 @@ function place() {
       h(
         "p",
         { class: "not-in" },
-        channel ? `You are not in #${channel.name}: you may read it.` : "",
+        channel ? whyNot(channel) : "",
       ),
     );
   }
+}
+
+function whyNot(channel) {
+  return channel.joined
+    ? `Only some may post in #${channel.name}: you may read it, and press its buttons.`
+    : `You are not in #${channel.name}: you may read it.`;
 }
 
 async function say() {

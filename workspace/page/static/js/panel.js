@@ -179,6 +179,7 @@ function faults() {
   if (!store.scenario) return;
   const groups = [
     ["slack", "Slack"],
+    ["tables", "Slack refuses tables with"],
     ["postgres", "PostgreSQL"],
   ].map(([where, title]) =>
     h(

@@ -28,8 +28,8 @@ export function startSidebar() {
 
 function draw() {
   if (!store.ready) return;
-  const channels = store.channels.filter((each) => each.kind !== "im");
-  const conversations = store.channels.filter((each) => each.kind === "im");
+  const channels = store.channels.filter((each) => !each.direct);
+  const conversations = store.channels.filter((each) => each.direct);
   const focused = lists.contains(document.activeElement)
     ? document.activeElement.dataset.channel
     : null;
@@ -73,7 +73,7 @@ function link(channel) {
     mark(channel),
     h("span", { class: "channel-name" }, store.title(channel)),
     channel.shared_with.length > 0 && h("span", { class: "chip" }, "shared"),
-    channel.kind !== "im" && !channel.has_bot && h("span", { class: "chip" }, "no bot"),
+    !channel.direct && !channel.has_bot && h("span", { class: "chip" }, "no bot"),
     unread &&
       h(
         "span",
@@ -85,7 +85,7 @@ function link(channel) {
 }
 
 function mark(channel) {
-  if (channel.kind !== "im") return icon(channel.kind === "private" ? "lock" : "hash");
+  if (!channel.direct) return icon(channel.kind === "private" ? "lock" : "hash");
   if (channel.peer !== store.app.user) return h("span", { class: "presence on" });
   return h("span", { class: store.connections ? "presence on" : "presence" });
 }
