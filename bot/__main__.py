@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from bot import __version__, config, env_file, report
 from bot.check.facts import ClusterFacts, LedgerFacts
 from bot.check.findings import Section, lines, passed, summary
-from bot.check.ledger import of_ledger
+from bot.check.ledger import IDENTITY_SHOWN, of_ledger
 from bot.check.postgres import needed, of_all, of_cluster
 from bot.check.settings import of_settings, wrong_settings
 from bot.check.slack import of_allowlist, of_channels, of_slack
@@ -146,7 +146,12 @@ async def run(settings: config.Settings) -> int:
                 await health.open()
             except OSError as error:
                 raise SettingsError((f"HEALTH_PORT: can't listen ({error.strerror})",)) from None
-        log.info("bot.ready", version=__version__, clusters=list(clusters))
+        log.info(
+            "bot.ready",
+            version=__version__,
+            clusters=list(clusters),
+            ledger=ledger.identity[:IDENTITY_SHOWN],
+        )
         await stop.wait()
         log.info("bot.stopping")
     log.info("bot.stopped")

@@ -11,7 +11,7 @@ from bot.backends import About, Backend, BackendId, Look, Names, Server
 from bot.blocking import Branch, HeldLock, Locks, Prepared
 from bot.errors import ClusterError, TargetError
 from bot.grammar import HistoryRequest, KillRequest, SessionsRequest
-from bot.kills import Actor, Conclusion, Proposal, Spared
+from bot.kills import Actor, Conclusion, Proposal, Spared, Unclaimable
 from bot.policy import Barrier
 from bot.ports import Entry
 
@@ -162,11 +162,10 @@ class Preview:
 class NotClaimed:
     """A click came and the proposal was not there to be claimed.
 
-    `why` is one of `expired`, `claimed`, `done`, `dismissed`, `missing`,
-    `another channel`.
+    `entry` is the preview as the ledger has it, None where it has none.
     """
 
-    why: str
+    why: Unclaimable
     entry: Entry | None
 
 

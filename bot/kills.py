@@ -65,6 +65,18 @@ class State(StrEnum):
     DISMISSED = "dismissed"
 
 
+class Unclaimable(StrEnum):
+    """Why a preview can't be claimed, or dismissed."""
+
+    EXPIRED = "expired"
+    CLAIMED = "claimed"
+    DONE = "done"
+    DISMISSED = "dismissed"
+    ANOTHER_CHANNEL = "another channel"
+    ANOTHER_LEDGER = "another ledger"  # its key was made by another ledger than this one
+    MISSING = "missing"  # this ledger made its key, and has no such preview any more
+
+
 class Outcome(StrEnum):
     """What became of one target."""
 
@@ -178,9 +190,15 @@ class Draft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal(Draft):
-    """A preview that the ledger holds. Instants here are of the ledger's clock."""
+    """A preview that the ledger holds. Instants here are of the ledger's clock.
+
+    `id` is its number, for people. `key` is its identity: random, made with it, carried by
+    each of its buttons and compared when one acts. Another ledger has the same numbers, and
+    none of the keys.
+    """
 
     id: int
+    key: str
     created_at: datetime
     expires_at: datetime
     state: State = State.PROPOSED

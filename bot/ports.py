@@ -247,21 +247,28 @@ class Ledger(Protocol):
     """The record of kills. Every method raises `LedgerError` when it can't do its work.
 
     Times are of the ledger's own clock, one for all replicas. Rows are only ever added or
-    completed.
+    completed. What a click may do to a kill goes by the kill's key, never by its number.
     """
 
+    @property
+    def identity(self) -> str:
+        """What tells this ledger from every other: random, made with it, copied with it."""
+
+    def made(self, key: str) -> bool:
+        """Whether a kill's key was made by this ledger."""
+
     async def propose(self, draft: Draft, ttl: timedelta) -> Proposal:
-        """Keep a preview; gives it its id and the instant at which it expires."""
+        """Keep a preview; gives it its id, its key and the instant at which it expires."""
 
     async def posted(self, proposal_id: int, message_ts: str) -> None:
         """Add where the preview's message stands, once."""
 
-    async def get(self, proposal_id: int) -> Entry | None:
-        """A proposal and what is known of it, or None where there is none of that id."""
+    async def get(self, key: str) -> Entry | None:
+        """A proposal and what is known of it, or None if the ledger has none of that key."""
 
     async def claim(  # noqa: PLR0913  one update, one call
         self,
-        proposal_id: int,
+        key: str,
         actor: Actor,
         owner: str,
         lease: timedelta,
@@ -269,7 +276,7 @@ class Ledger(Protocol):
         action: Action = Action.TERMINATE,
         message_ts: str = "",
     ) -> Proposal | None:
-        """Claim a proposal, once: by one guarded update that also checks its expiry.
+        """Claim a proposal, once: by one guarded update that checks its key and its expiry.
 
         `action` is what was confirmed, of what the preview gave the choice; `message_ts` where
         it stands, kept if that is not known yet. The claim is the intent: once this returns,
@@ -307,7 +314,7 @@ class Ledger(Protocol):
     async def leave(self, owner: str) -> None:
         """Leave the second looks of an owner that stops to whoever lives."""
 
-    async def dismiss(self, proposal_id: int, actor: Actor) -> bool:
+    async def dismiss(self, key: str, actor: Actor) -> bool:
         """Close an open proposal; False where it was not open."""
 
     async def refused(

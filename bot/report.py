@@ -120,6 +120,7 @@ def _kill(entry: Entry) -> dict[str, Any]:
     confirmed, dismissed = proposal.confirmed_by, proposal.dismissed_by
     return {
         "kill": proposal.id,
+        "key": proposal.key,
         "state": "expired" if entry.expired else proposal.state.value,
         "cluster": proposal.cluster,
         "host": proposal.host,

@@ -200,6 +200,7 @@ class LedgerFacts:
         problem: why it can't be opened or written; None where it can.
         version: of its schema; 0 where it is not made yet, None where it can't be read.
         known_version: the one that this version of the bot makes of it.
+        identity: what tells it from other ledgers; empty if it has none yet.
         home: the server and the role; None for a file.
         connection_limit: of that role, -1 for none or a superuser.
         is_encrypted: as the server sees its end of the connection; None for a file.
@@ -211,6 +212,7 @@ class LedgerFacts:
     known_version: int
     problem: str | None = None
     version: int | None = None
+    identity: str = ""
     is_local: bool = True
     home: LedgerHome | None = None
     connection_limit: int = -1

@@ -5,6 +5,9 @@ from collections.abc import Iterator, Sequence
 from bot.check.facts import Answer, ClusterFacts, LedgerFacts
 from bot.check.findings import Finding, Section, count, failure, ok, some, warning
 
+IDENTITY_SHOWN = 8
+"""Digits of a ledger's identity that tell two of them apart for a person."""
+
 
 def of_ledger(facts: LedgerFacts, clusters: Sequence[ClusterFacts]) -> Section:
     """The record of kills."""
@@ -13,6 +16,8 @@ def of_ledger(facts: LedgerFacts, clusters: Sequence[ClusterFacts]) -> Section:
 
 def _of_ledger(facts: LedgerFacts, clusters: Sequence[ClusterFacts]) -> Iterator[Finding]:
     where = f"{facts.kind}, {facts.place}"
+    if facts.identity:
+        where += f", identity {facts.identity[:IDENTITY_SHOWN]}"
     if facts.problem is not None:
         yield failure(f"{where}: {facts.problem}. Without it no session is ended")
         return

@@ -4,12 +4,20 @@ import asyncio
 from dataclasses import replace
 
 import structlog
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.check.facts import LedgerFacts
 from bot.errors import LedgerError
-from bot.ledger.schema import SCHEMA_VERSION, ledger_version, migrate, refuse_later, version_of
+from bot.ledger.schema import (
+    IDENTITY_SINCE,
+    SCHEMA_VERSION,
+    ledger_identity,
+    ledger_version,
+    migrate,
+    refuse_later,
+    version_of,
+)
 from bot.ledger.stores import TROUBLE, Store, store_of
 
 log = structlog.get_logger(__name__)
@@ -62,6 +70,9 @@ async def _asked(store: Store, known: LedgerFacts) -> LedgerFacts:
             version = await connection.run_sync(version_of)
             refuse_later(version)
             await _write(store, connection, version)
+            identity = ""
+            if version >= IDENTITY_SINCE:
+                identity = await connection.scalar(select(ledger_identity.c.identity)) or ""
             home = await store.home(connection)
             terms = await store.terms(connection)
             await transaction.rollback()
@@ -70,6 +81,7 @@ async def _asked(store: Store, known: LedgerFacts) -> LedgerFacts:
     return replace(
         known,
         version=version,
+        identity=identity,
         home=home,
         connection_limit=terms.connection_limit,
         is_encrypted=terms.is_encrypted,
@@ -82,5 +94,7 @@ async def _write(store: Store, connection: AsyncConnection, version: int) -> Non
     The steps to a newer schema are not tried: they would lock the tables of a bot that runs.
     """
     if version == 0:
-        await connection.run_sync(migrate, identity=store.identity, clock=store.clock)
+        await connection.run_sync(
+            migrate, identity=store.identity, random=store.random, clock=store.clock
+        )
     await connection.execute(update(ledger_version).values(at=store.clock))

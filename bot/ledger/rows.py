@@ -28,6 +28,9 @@ from bot.ports import Entry
 
 _INSTANTS = ("backend_start", "xact_start", "query_start", "state_change")
 
+KEYLESS = "-"
+"""The key of a row that an older replica wrote: no button that carries it finds anything."""
+
 Values = dict[str, Any]
 
 
@@ -137,6 +140,7 @@ def to_entry(  # noqa: PLR0913  an entry is put together from five tables
 def _to_proposal(kill: Row[Any], targets: Iterable[Row[Any]]) -> Proposal:
     return Proposal(
         id=kill.id,
+        key=kill.key or KEYLESS,
         state=State(kill.state),
         cluster=kill.cluster,
         host=kill.host,

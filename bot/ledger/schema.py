@@ -124,6 +124,12 @@ ledger_version = Table(
     Column("at", Instant, nullable=False),
 )
 
+ledger_identity = Table(
+    "ledger_identity",
+    _metadata,
+    Column("identity", Text, primary_key=True),
+)
+
 kills = Table(
     "kills",
     _metadata,
@@ -173,6 +179,9 @@ kills = Table(
     # The cluster's clock right before the claim, and when the second look was recorded.
     Column("began_at", Instant),
     Column("followed_at", Instant),
+    # What buttons carry: the ledger's identity, a dash, 128 random bits or more. NULL if an
+    # older replica wrote the row beside a newer one.
+    Column("key", Text),
 )
 
 targets = Table(
@@ -395,8 +404,17 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE refusals ADD COLUMN reference TEXT",
         "ALTER TABLE looks ADD COLUMN reference TEXT",
     ),
+    (
+        "CREATE TABLE ledger_identity (identity TEXT PRIMARY KEY)",
+        "INSERT INTO ledger_identity (identity) VALUES ({random})",
+        "ALTER TABLE kills ADD COLUMN key TEXT",
+        # No button carries the key of a kill that was proposed before there were keys.
+        "UPDATE kills SET key = (SELECT identity FROM ledger_identity) || '-' || {random}",
+        "CREATE UNIQUE INDEX kills_by_key ON kills (key)",
+    ),
 )
-"""One step for each version, in SQL that SQLite and PostgreSQL share; `{identity}` is theirs.
+"""One step for each version, in SQL that SQLite and PostgreSQL share; `{identity}` (the type of
+an id) and `{random}` (32 hexadecimal digits or more) are theirs.
 
 A step that was released is never edited: a new ledger takes all of them, in order. The
 tables above are what the last one leaves, and a test compares the two.
@@ -404,8 +422,13 @@ tables above are what the last one leaves, and a test compares the two.
 
 SCHEMA_VERSION = len(MIGRATIONS)
 
+IDENTITY_SINCE = 5
+"""The version from which on a ledger has an identity."""
 
-def migrate(connection: Connection, *, identity: str, clock: ColumnElement[datetime]) -> None:
+
+def migrate(
+    connection: Connection, *, identity: str, random: str, clock: ColumnElement[datetime]
+) -> None:
     """Bring the ledger to `SCHEMA_VERSION`, within the caller's transaction and lock.
 
     Raises `LedgerError` for a ledger that a later version of the bot has written: what it
@@ -415,7 +438,7 @@ def migrate(connection: Connection, *, identity: str, clock: ColumnElement[datet
     refuse_later(version)
     for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):
         for statement in statements:
-            connection.exec_driver_sql(statement.format(identity=identity))
+            connection.exec_driver_sql(statement.format(identity=identity, random=random))
         connection.execute(insert(ledger_version).values(version=number, at=clock))
 
 

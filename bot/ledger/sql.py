@@ -8,6 +8,7 @@ Expiry and leases go by the database's clock alone, in the statement that checks
 """
 
 import asyncio
+import secrets
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -60,6 +61,7 @@ from bot.ledger.rows import (
 )
 from bot.ledger.schema import (
     kills,
+    ledger_identity,
     ledger_version,
     looks,
     migrate,
@@ -108,6 +110,7 @@ class SqlLedger:
         self._reader = self._store.reader(self._writer)
         self._keeper: asyncio.Task[None] | None = None
         self._home: LedgerHome | None = None
+        self._identity = ""
 
     def __repr__(self) -> str:
         return f"<SqlLedger on {self._store.kind}>"
@@ -122,8 +125,12 @@ class SqlLedger:
             async with self._transaction(self._writer, START_LIMIT) as connection:
                 await self._store.lock(connection)
                 await connection.run_sync(
-                    migrate, identity=self._store.identity, clock=self._store.clock
+                    migrate,
+                    identity=self._store.identity,
+                    random=self._store.random,
+                    clock=self._store.clock,
                 )
+                self._identity = await connection.scalar(select(ledger_identity.c.identity)) or ""
             async with AsyncExitStack() as all_at_once:
                 for _ in range(self._store.size):
                     connection = await all_at_once.enter_async_context(
@@ -143,13 +150,24 @@ class SqlLedger:
             self._keeper = None
         await self._writer.dispose()
 
+    @property
+    def identity(self) -> str:
+        """What tells this ledger from every other; known once it is open."""
+        return self._identity
+
+    def made(self, key: str) -> bool:
+        """Whether a kill's key was made by this ledger."""
+        return key.partition("-")[0] == self._identity
+
     async def propose(self, draft: Draft, ttl: timedelta) -> Proposal:
-        """Keep a preview; gives it its id and the instant at which it expires."""
+        """Keep a preview; gives it its id, its key and the instant at which it expires."""
+        key = f"{self._identity}-{secrets.token_hex(16)}"
         async with self._transaction(self._writer) as connection:
             now = await self._now(connection)
             kill = await connection.execute(
                 insert(kills).values(
                     **kill_values(draft),
+                    key=key,
                     state=State.PROPOSED,
                     created_at=now,
                     expires_at=now + ttl,
@@ -166,15 +184,15 @@ class SqlLedger:
                 _kill(proposal_id, kills.c.message_ts.is_(None)).values(message_ts=message_ts)
             )
 
-    async def get(self, proposal_id: int) -> Entry | None:
-        """A proposal and what is known of it, or None where there is none of that id."""
+    async def get(self, key: str) -> Entry | None:
+        """A proposal and what is known of it, or None if the ledger has none of that key."""
         async with self._transaction(self._reader) as connection:
-            entries = await self._entries(connection, _ids(kills.c.id == proposal_id))
+            entries = await self._entries(connection, _ids(kills.c.key == key))
         return entries[0] if entries else None
 
     async def claim(  # noqa: PLR0913  one update, one call
         self,
-        proposal_id: int,
+        key: str,
         actor: Actor,
         owner: str,
         lease: timedelta,
@@ -182,12 +200,8 @@ class SqlLedger:
         action: Action = Action.TERMINATE,
         message_ts: str = "",
     ) -> Proposal | None:
-        """Claim a proposal, once: by one guarded update that also checks its expiry."""
-        claim = _kill(
-            proposal_id,
-            kills.c.state == State.PROPOSED,
-            kills.c.expires_at > self._store.clock,
-        ).values(
+        """Claim a proposal, once: by one guarded update that checks its key and its expiry."""
+        claim = self._open(key).values(
             state=State.CLAIMED,
             message_ts=func.coalesce(kills.c.message_ts, message_ts or None),
             confirmed_action=action,
@@ -200,7 +214,8 @@ class SqlLedger:
         async with self._transaction(self._writer) as connection:
             if not await _changed(connection, claim):
                 return None
-            return (await self._entry(connection, proposal_id)).proposal
+            (entry,) = await self._entries(connection, _ids(kills.c.key == key))
+            return entry.proposal
 
     async def renew(self, proposal_id: int, owner: str, lease: timedelta) -> bool:
         """Extend a lease that has not run out; False where this owner has lost the claim.
@@ -334,13 +349,9 @@ class SqlLedger:
         async with self._transaction(self._writer) as connection:
             await connection.execute(mine.values(lease_until=self._store.clock))
 
-    async def dismiss(self, proposal_id: int, actor: Actor) -> bool:
+    async def dismiss(self, key: str, actor: Actor) -> bool:
         """Close an open proposal; False where it was not open, or has expired."""
-        dismissal = _kill(
-            proposal_id,
-            kills.c.state == State.PROPOSED,
-            kills.c.expires_at > self._store.clock,
-        ).values(
+        dismissal = self._open(key).values(
             state=State.DISMISSED,
             dismissed_by=actor.user_id,
             dismissed_by_team=actor.team_id,
@@ -537,6 +548,14 @@ class SqlLedger:
                 with suppress(LedgerError):
                     async with self._transaction(self._reader):
                         pass
+
+    def _open(self, key: str) -> Update:
+        """The one update of a proposal that a click may act on."""
+        return update(kills).where(
+            kills.c.key == key,
+            kills.c.state == State.PROPOSED,
+            kills.c.expires_at > self._store.clock,
+        )
 
     async def _now(self, connection: AsyncConnection) -> datetime:
         return (await connection.execute(select(self._store.clock))).scalar_one()

@@ -71,12 +71,14 @@ class Store(ABC):
         size: how many connections are held.
         clock: the database's own clock, read anew by each statement.
         identity: the type of an id that is given by the database and never used again.
+        random: an expression for at least 122 random bits, as 32 hexadecimal digits or more.
     """
 
     kind: str
     size: int
     clock: ColumnElement[datetime]
     identity: str
+    random: str
 
     @abstractmethod
     def engine(self) -> AsyncEngine:
@@ -157,6 +159,7 @@ class SqliteStore(Store):
     )
     # AUTOINCREMENT: the id of a row that somebody deleted is not given again.
     identity = "INTEGER PRIMARY KEY AUTOINCREMENT"
+    random = "lower(hex(randomblob(16)))"
 
     def __init__(self, url: str) -> None:
         try:
@@ -292,6 +295,7 @@ class PostgresStore(Store):
         literal_column("CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"), Instant
     )
     identity = "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
+    random = "replace(CAST(gen_random_uuid() AS text), '-', '')"
 
     def __init__(self, url: str) -> None:
         _check_dsn(url)

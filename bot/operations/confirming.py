@@ -25,6 +25,7 @@ from bot.kills import (
     Outcome,
     Proposal,
     Result,
+    Unclaimable,
 )
 from bot.operations.parts import Parts, arrived_since, closed, follow, named
 from bot.ports import Cluster, Guard, Sighting, Verdict
@@ -54,12 +55,14 @@ class Confirming(Parts):
         self,
         actor: Actor,
         channel_id: str,
-        proposal_id: int,
+        key: str,
         *,
         action: Action = Action.TERMINATE,
         message_ts: str = "",
     ) -> Confirmed:
-        """Do what a preview showed, to exactly what it showed; the click is authorized.
+        """Do what the preview of this key showed, to exactly what it showed.
+
+        The click is authorized.
 
         `message_ts` is where it was clicked: kept for a preview of which that is not known
         yet, so that whoever concludes the kill can amend its message.
@@ -71,16 +74,16 @@ class Confirming(Parts):
         was claimed and the preview still stands, and `LedgerError` where the intent could
         not be written, in which case nothing was signalled.
         """
-        entry = await self._ledger.get(proposal_id)
+        entry = await self._ledger.get(key)
         if entry is None:
-            return NotClaimed(why="missing", entry=None)
+            return self._not_claimed(key, None)
         proposal = entry.proposal
         log.info("kill.confirming", kill=proposal.id, of=proposal.reference)
         follow(proposal)
         if proposal.channel_id != channel_id:
-            return NotClaimed(why="another channel", entry=entry)
-        if (why := closed(entry)) is not None:
-            return NotClaimed(why=why, entry=entry)
+            return NotClaimed(why=Unclaimable.ANOTHER_CHANNEL, entry=entry)
+        if closed(entry) is not None:
+            return self._not_claimed(key, entry)
         if (
             proposal.cluster in self._rules.second_person
             and actor.user_id == proposal.asked_by.user_id
@@ -94,11 +97,10 @@ class Confirming(Parts):
         guards = await self._guards(cluster, replace(proposal, action=action), before)
 
         claimed = await self._ledger.claim(
-            proposal_id, actor, self._owner, LEASE, action=action, message_ts=message_ts
+            key, actor, self._owner, LEASE, action=action, message_ts=message_ts
         )
         if claimed is None:
-            entry = await self._ledger.get(proposal_id)
-            return NotClaimed(why=(entry and closed(entry)) or "missing", entry=entry)
+            return self._not_claimed(key, await self._ledger.get(key))
         log.info("kill.claimed", cluster=cluster.name, action=action, targets=len(guards))
         self._working.add(claimed.id)
         try:
@@ -354,7 +356,7 @@ class Confirming(Parts):
     async def _on_record(self, conclusion: Conclusion) -> Conclusion:
         """What the ledger has of a kill by now: no message says otherwise."""
         try:
-            entry = await self._ledger.get(conclusion.proposal.id)
+            entry = await self._ledger.get(conclusion.proposal.key)
         except LedgerError:
             return replace(conclusion, recorded=False)
         if entry is None or not entry.results:

@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from bot.answers import Choice
+from bot.answers import Choice, NotClaimed
 from bot.backends import CLIENT_BACKEND, Look, Names
 from bot.conditions import Before, Condition, PidIn, TextLike, freeze, near
 from bot.errors import ClusterError, ClusterRefused, ClusterTimeout, LedgerError, TargetError
 from bot.grammar import AgeOf, Field, KillRequest, Match, SessionsRequest, state_filter
 from bot.grammar import Target as Named
-from bot.kills import Actor, Conclusion, Proposal, Result, State
+from bot.kills import Actor, Conclusion, Proposal, Result, State, Unclaimable
 from bot.policy import Glob, Protection
 from bot.ports import Clock, Cluster, Entry, Ledger, Meter
 
@@ -230,6 +230,14 @@ class Parts:
             own_roles=frozenset(own),
         )
 
+    def _not_claimed(self, key: str, entry: Entry | None) -> NotClaimed:
+        """Why a click on a preview that is not open did nothing."""
+        if entry is not None:
+            return NotClaimed(why=closed(entry) or Unclaimable.MISSING, entry=entry)
+        made_here = self._ledger.made(key)
+        why = Unclaimable.MISSING if made_here else Unclaimable.ANOTHER_LEDGER
+        return NotClaimed(why=why, entry=None)
+
     async def _remember(
         self, actor: Actor, channel_id: str, look: Look, what: str, *, reference: str
     ) -> bool:
@@ -289,14 +297,14 @@ def arrived_since(instant: datetime) -> tuple[Condition, ...]:
     )
 
 
-def closed(entry: Entry) -> str | None:
+def closed(entry: Entry) -> Unclaimable | None:
     """Why a proposal can't be claimed, or None where it is open."""
     match entry.proposal.state:
         case State.PROPOSED:
-            return "expired" if entry.expired else None
+            return Unclaimable.EXPIRED if entry.expired else None
         case State.CLAIMED:
-            return "claimed"
+            return Unclaimable.CLAIMED
         case State.DONE:
-            return "done"
+            return Unclaimable.DONE
         case State.DISMISSED:
-            return "dismissed"
+            return Unclaimable.DISMISSED

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import structlog
 
-from bot.answers import NothingToKill, Preview, Proposed, TooMany
+from bot.answers import NotClaimed, NothingToKill, Preview, Proposed, TooMany
 from bot.backends import Backend, BackendId, Limit, Look
 from bot.conditions import Condition, PidIn
 from bot.errors import ClusterError, TargetError
@@ -24,6 +24,7 @@ from bot.kills import (
     Spared,
     State,
     Target,
+    Unclaimable,
 )
 from bot.operations.parts import Parts, answer_by, follow, names_type
 from bot.ports import Cluster
@@ -118,15 +119,17 @@ class Proposing(Parts):
         )
 
     async def preview_again(
-        self, actor: Actor, channel_id: str, proposal_id: int, *, reference: str = ""
-    ) -> Proposed:
+        self, actor: Actor, channel_id: str, key: str, *, reference: str = ""
+    ) -> Proposed | NotClaimed:
         """A new preview: of one that expired, of what had changed, or after a cancel.
 
         What had changed is offered whatever it runs now: identity and protection only.
         """
-        entry = await self._ledger.get(proposal_id)
-        if entry is None or entry.proposal.channel_id != channel_id:
-            raise TargetError(f"kill {proposal_id}", "this channel has no such preview on record")
+        entry = await self._ledger.get(key)
+        if entry is None:
+            return self._not_claimed(key, None)
+        if entry.proposal.channel_id != channel_id:
+            return NotClaimed(why=Unclaimable.ANOTHER_CHANNEL, entry=entry)
         old = entry.proposal
         changed = [r.id for r in entry.latest if r.outcome is Outcome.CHANGED]
         conditions: tuple[Condition, ...]

@@ -7,8 +7,8 @@ import structlog
 from bot.answers import History, NotClaimed
 from bot.errors import LedgerError
 from bot.grammar import Field, HistoryRequest, Match
-from bot.kills import Actor, Proposal
-from bot.operations.parts import NOTE_WITHIN, Parts, closed
+from bot.kills import Actor, Proposal, Unclaimable
+from bot.operations.parts import NOTE_WITHIN, Parts
 from bot.policy import Glob
 from bot.ports import Entry, HistoryFilter
 
@@ -25,23 +25,20 @@ SIGNATURE_WITHIN = 1.0
 class Recording(Parts):
     """What goes into the ledger and comes out of it beside the kills themselves."""
 
-    async def dismiss(
-        self, actor: Actor, channel_id: str, proposal_id: int
-    ) -> Proposal | NotClaimed:
+    async def dismiss(self, actor: Actor, channel_id: str, key: str) -> Proposal | NotClaimed:
         """Close an open preview, for the asker and for those who may kill, in its channel."""
-        entry = await self._ledger.get(proposal_id)
+        entry = await self._ledger.get(key)
         if entry is not None and entry.proposal.channel_id != channel_id:
-            return NotClaimed(why="another channel", entry=entry)
-        if await self._ledger.dismiss(proposal_id, actor):
-            entry = await self._ledger.get(proposal_id)
-            assert entry is not None  # noqa: S101  it was just closed
-            return entry.proposal
-        entry = await self._ledger.get(proposal_id)
-        return NotClaimed(why=(entry and closed(entry)) or "missing", entry=entry)
+            return NotClaimed(why=Unclaimable.ANOTHER_CHANNEL, entry=entry)
+        dismissed = await self._ledger.dismiss(key, actor)
+        entry = await self._ledger.get(key)
+        if not dismissed or entry is None:
+            return self._not_claimed(key, entry)
+        return entry.proposal
 
-    async def entry(self, proposal_id: int) -> Entry | None:
-        """A proposal as the ledger has it."""
-        return await self._ledger.get(proposal_id)
+    async def entry(self, key: str) -> Entry | None:
+        """The proposal of this key as the ledger has it."""
+        return await self._ledger.get(key)
 
     async def history(self, request: HistoryRequest, *, before_id: int | None = None) -> History:
         """The last kills. Raises `LedgerError`."""

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
-from bot.answers import conclusion_of
+from bot.answers import NotClaimed, conclusion_of
 from bot.errors import UsageError
 from bot.grammar import HistoryRequest, KillRequest, SessionsRequest, read_kill, read_sessions
 from bot.kills import Action
@@ -28,7 +28,7 @@ from bot.slack.views.actions import (
     OutcomePage,
     PageOf,
     RowRef,
-    proposal_id,
+    kill_key,
     unseal,
 )
 from bot.slack.views.session import Opened
@@ -36,7 +36,9 @@ from bot.slack.views.session import Opened
 Listener = Callable[[Desk, Click, Admitted], Awaitable[None]]
 T = TypeVar("T")
 
-OTHER_VERSION = "this button is of another version of the bot: type the command again"
+OTHER_VERSION = (
+    "nothing was done: this button is from another version of the bot. Type the command again"
+)
 
 
 def register(app: AsyncApp, desk: Desk) -> None:
@@ -93,7 +95,7 @@ async def _own_preview(desk: Desk, click: Click) -> bool:
     """Whether this is the asker's Dismiss: it takes no right, for nothing can die of it."""
     if click.action_id != ActionId.KILL_DISMISS:
         return False
-    entry = await desk.operations.entry(_read(proposal_id, click.value))
+    entry = await desk.operations.entry(_read(kill_key, click.value))
     return entry is not None and entry.proposal.asked_by == click.actor
 
 
@@ -176,17 +178,17 @@ async def kill_row(desk: Desk, click: Click, _: Admitted) -> None:
 
 async def terminate(desk: Desk, click: Click, _: Admitted) -> None:
     """The confirm button: carry out what the preview showed."""
-    await answers.confirmed(desk, click, _read(proposal_id, click.value))
+    await answers.confirmed(desk, click, _read(kill_key, click.value))
 
 
 async def cancel(desk: Desk, click: Click, _: Admitted) -> None:
     """`Cancel query`: end what the targets ran, and leave the sessions."""
-    await answers.confirmed(desk, click, _read(proposal_id, click.value), action=Action.CANCEL)
+    await answers.confirmed(desk, click, _read(kill_key, click.value), action=Action.CANCEL)
 
 
 async def dismiss(desk: Desk, click: Click, _: Admitted) -> None:
     """Close a preview: for the one who asked, and for those who may kill."""
-    await answers.dismissed(desk, click, _read(proposal_id, click.value))
+    await answers.dismissed(desk, click, _read(kill_key, click.value))
 
 
 async def preview_again(desk: Desk, click: Click, _: Admitted) -> None:
@@ -194,10 +196,13 @@ async def preview_again(desk: Desk, click: Click, _: Admitted) -> None:
     answer = await desk.operations.preview_again(
         click.actor,
         click.channel_id,
-        _read(proposal_id, click.value),
+        _read(kill_key, click.value),
         reference=click.reference,
     )
-    await answers.post_proposed(desk, click, answer)
+    if isinstance(answer, NotClaimed):
+        await answers.not_claimed(desk, click, answer)
+    else:
+        await answers.post_proposed(desk, click, answer)
 
 
 async def choose(desk: Desk, click: Click, _: Admitted) -> None:
@@ -215,7 +220,7 @@ async def choose(desk: Desk, click: Click, _: Admitted) -> None:
 async def outcome_page(desk: Desk, click: Click, admitted: Admitted) -> None:
     """Another page of an outcome's table."""
     wanted = _read(OutcomePage.decode, click.value)
-    entry = await desk.operations.entry(wanted.proposal_id)
+    entry = await desk.operations.entry(wanted.key)
     if entry is None or entry.proposal.channel_id != click.channel_id:
         raise UsageError("", "there is no such outcome in this channel")
     message = kill_view.outcome(conclusion_of(entry), wanted.page)

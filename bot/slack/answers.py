@@ -21,7 +21,7 @@ from bot.answers import (
 from bot.backends import BackendId
 from bot.errors import BotError, LedgerError
 from bot.grammar import HistoryRequest, KillRequest, SessionsRequest
-from bot.kills import LIVING, SUCCEEDED, Action, Conclusion, Place, Proposal, State
+from bot.kills import LIVING, SUCCEEDED, Action, Conclusion, Place, Proposal, State, Unclaimable
 from bot.operations import follow, named
 from bot.slack.desk import Desk
 from bot.slack.gate import Admitted
@@ -164,15 +164,14 @@ async def history(
 
 
 async def confirmed(
-    desk: Desk, click: Click, proposal_id: int, *, action: Action = Action.TERMINATE
+    desk: Desk, click: Click, key: str, *, action: Action = Action.TERMINATE
 ) -> None:
     """Carry out what a preview showed; its message becomes the outcome."""
-    structlog.contextvars.bind_contextvars(kill=proposal_id)
     work = asyncio.ensure_future(
         desk.operations.confirm(
             click.actor,
             click.channel_id,
-            proposal_id,
+            key,
             action=action,
             message_ts=click.message_ts,
         )
@@ -180,12 +179,12 @@ async def confirmed(
     try:
         shown = False
         while not (await asyncio.wait({work}, timeout=None if shown else PROGRESS_AFTER))[0]:
-            shown = await _show_progress(desk, click, proposal_id)
+            shown = await _show_progress(desk, click, key)
         await _answered(desk, click, await work)
     except LedgerError:
         raise  # nothing was signalled, and what is on record can't be asked for
     except BotError:
-        await _show_conclusion(desk, click, proposal_id)
+        await _show_conclusion(desk, click, key)
         raise
     except asyncio.CancelledError:
         # Told to stop, it still writes down what it knows, and says so.
@@ -193,7 +192,7 @@ async def confirmed(
         await asyncio.gather(work, return_exceptions=True)
         with suppress(TimeoutError):
             async with asyncio.timeout(SAID_WITHIN):
-                await _show_conclusion(desk, click, proposal_id)
+                await _show_conclusion(desk, click, key)
         raise
 
 
@@ -215,24 +214,24 @@ async def _answered(desk: Desk, click: Click, answer: Confirmed) -> None:
             await not_claimed(desk, click, answer)
 
 
-async def _show_conclusion(desk: Desk, click: Click, proposal_id: int) -> None:
+async def _show_conclusion(desk: Desk, click: Click, key: str) -> None:
     """After an error: where something was done, the message says what is on record."""
     with suppress(LedgerError):
-        entry = await desk.operations.entry(proposal_id)
+        entry = await desk.operations.entry(key)
         if entry is not None and entry.results:
             follow(entry.proposal)
             message = kill_view.outcome(conclusion_of(entry))
             await desk.delivery.update(_place(click), message, response_url=click.response_url)
 
 
-async def _show_progress(desk: Desk, click: Click, proposal_id: int) -> bool:
+async def _show_progress(desk: Desk, click: Click, key: str) -> bool:
     """Say that a kill is under way; whether it was, or can't be said.
 
     A courtesy: no failure of it may touch the kill that goes on.
     """
     try:
         async with asyncio.timeout(PROGRESS_WITHIN):
-            entry = await desk.operations.entry(proposal_id)
+            entry = await desk.operations.entry(key)
         if entry is None:
             return True
         claimed = entry.proposal.state is State.CLAIMED
@@ -246,9 +245,9 @@ async def _show_progress(desk: Desk, click: Click, proposal_id: int) -> bool:
             _place(click), working, response_url=click.response_url, at_any_cost=False
         )
     except (LedgerError, TimeoutError):
-        log.warning("kill.progress_not_shown", kill=proposal_id, exc_info=True)
+        log.warning("kill.progress_not_shown", exc_info=True)
     except Exception:
-        log.exception("kill.progress_failed", kill=proposal_id)
+        log.exception("kill.progress_failed")
     return True
 
 
@@ -305,11 +304,11 @@ async def not_claimed(desk: Desk, click: Click, answer: NotClaimed) -> None:
     """Say why a click did nothing; an expired preview is replaced, with a way on."""
     if answer.entry is not None:
         follow(answer.entry.proposal)
-    if answer.why == "done" and answer.entry is not None and answer.entry.results:
+    if answer.why is Unclaimable.DONE and answer.entry is not None and answer.entry.results:
         # Whatever was shown meanwhile, the outcome is the last word.
         message = kill_view.outcome(conclusion_of(answer.entry))
         await desk.delivery.update(_place(click), message, response_url=click.response_url)
-    if answer.why == "expired" and answer.entry is not None:
+    if answer.why is Unclaimable.EXPIRED and answer.entry is not None:
         await desk.delivery.update(
             _place(click),
             kill_view.expired(answer.entry.proposal),
@@ -319,9 +318,9 @@ async def not_claimed(desk: Desk, click: Click, answer: NotClaimed) -> None:
         await desk.whisper(click, kill_view.not_claimed(answer))
 
 
-async def dismissed(desk: Desk, click: Click, proposal_id: int) -> None:
+async def dismissed(desk: Desk, click: Click, key: str) -> None:
     """Close a preview; its message says who did."""
-    answer = await desk.operations.dismiss(click.actor, click.channel_id, proposal_id)
+    answer = await desk.operations.dismiss(click.actor, click.channel_id, key)
     match answer:
         case Proposal():
             follow(answer)

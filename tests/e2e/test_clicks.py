@@ -22,6 +22,10 @@ async def dead(connection: asyncpg.Connection) -> bool:
         await connection.fetchval("select 1")
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
         return True
+    except asyncpg.InternalClientError:
+        # The driver is taking in the server's farewell.
+        await asyncio.sleep(0.01)
+        return await dead(connection)
     return False
 
 

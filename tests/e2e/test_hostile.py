@@ -106,11 +106,12 @@ async def test_a_button_of_another_version_says_so(
     for changed in (
         {"action_id": "kill.all"},
         {"value": "v2:1"},
+        {"value": "1"},  # a number alone, as buttons had it before kills had keys
         {"action_id": "kill.terminate\n"},
     ):
         await slack.interactions.click_in_message(
             ana.user, preview, replace(button, element={**button.element, **changed}), {}
         )
-        said = await ana.sees("of another version of the bot", "Only visible to you", after=said)
+        said = await ana.sees("from another version of the bot", "Only visible to you", after=said)
     assert "Unhandled" not in bot.output
     assert await held.fetchval("select true")

@@ -381,7 +381,7 @@ class AnyOrder(RuleBasedStateMachine):
         self._incident(
             incident,
             holds,
-            lambda operations, actor: operations.preview_again(actor, HERE, old.id),
+            lambda operations, actor: operations.preview_again(actor, HERE, old.key),
             basis,
             old.cutoff if by_filter else None,
         )
@@ -421,10 +421,10 @@ class AnyOrder(RuleBasedStateMachine):
             async def listener(desk: Desk, click: Click, _: Admitted) -> None:
                 operations = desk.operations
                 answers.append(
-                    await operations.dismiss(click.actor, click.channel_id, shown.id)
+                    await operations.dismiss(click.actor, click.channel_id, shown.key)
                     if dismisses
                     else await operations.confirm(
-                        click.actor, click.channel_id, shown.id, action=doing.action
+                        click.actor, click.channel_id, shown.key, action=doing.action
                     )
                 )
 

@@ -93,7 +93,7 @@ async def preview(ops: Operations, text: str, *, actor: Actor = ANA) -> Preview:
 
 
 async def recorded(ledger: SqlLedger, shown: Preview) -> Entry:
-    entry = await ledger.get(shown.proposal.id)
+    entry = await ledger.get(shown.proposal.key)
     assert entry is not None
     return entry
 
@@ -105,7 +105,7 @@ async def later(ops: Operations, conclusion: Conclusion) -> Conclusion:
 
 
 async def confirm(ops: Operations, shown: Preview, *, actor: Actor = ANA) -> Conclusion:
-    answer = await ops.confirm(actor, CHANNEL, shown.proposal.id)
+    answer = await ops.confirm(actor, CHANNEL, shown.proposal.key)
     assert isinstance(answer, Conclusion), answer
     return answer
 
@@ -175,7 +175,7 @@ async def test_changed_then_previewed_again_goes_whatever_it_runs(
     assert outcomes(conclusion) == {busy.get_server_pid(): Outcome.CHANGED}
     assert await lives(busy)
 
-    again = await ops.preview_again(ANA, CHANNEL, shown.proposal.id)
+    again = await ops.preview_again(ANA, CHANNEL, shown.proposal.key)
     assert isinstance(again, Preview)
     assert again.proposal.basis is Basis.IDENTITY
     await busy.execute("commit")
@@ -190,7 +190,7 @@ async def test_two_clicks_at_once_are_one_kill(bench: Bench, sessions: Sessions)
     shown = await preview(ops, "app=twice")
 
     answers = await asyncio.gather(
-        *(o.confirm(ANA, CHANNEL, shown.proposal.id) for o in (ops, replica, ops, replica))
+        *(o.confirm(ANA, CHANNEL, shown.proposal.key) for o in (ops, replica, ops, replica))
     )
 
     assert sum(isinstance(answer, Conclusion) for answer in answers) == 1
@@ -204,12 +204,12 @@ async def test_an_expired_preview_signals_nothing_and_can_be_renewed(
     ops = bench(confirm_ttl=timedelta(0))
     shown = await preview(ops, "app=slow")
 
-    answer = await ops.confirm(ANA, CHANNEL, shown.proposal.id)
+    answer = await ops.confirm(ANA, CHANNEL, shown.proposal.key)
 
     assert isinstance(answer, NotClaimed)
     assert answer.why == "expired"
     assert await lives(victim)
-    again = await bench().preview_again(ANA, CHANNEL, shown.proposal.id)
+    again = await bench().preview_again(ANA, CHANNEL, shown.proposal.key)
     assert isinstance(again, Preview)
     assert [t.id for t in again.proposal.targets] == [t.id for t in shown.proposal.targets]
 
@@ -219,12 +219,12 @@ async def test_a_dismissed_preview_can_not_be_confirmed(bench: Bench, sessions: 
     ops = bench()
     shown = await preview(ops, "app=spare")
 
-    elsewhere = await ops.dismiss(BEN, "another channel", shown.proposal.id)
+    elsewhere = await ops.dismiss(BEN, "another channel", shown.proposal.key)
     assert isinstance(elsewhere, NotClaimed)
     assert elsewhere.why == "another channel"
-    await ops.dismiss(BEN, CHANNEL, shown.proposal.id)
+    await ops.dismiss(BEN, CHANNEL, shown.proposal.key)
 
-    answer = await ops.confirm(ANA, CHANNEL, shown.proposal.id)
+    answer = await ops.confirm(ANA, CHANNEL, shown.proposal.key)
     assert isinstance(answer, NotClaimed)
     assert answer.why == "dismissed"
     assert answer.entry is not None
@@ -239,7 +239,7 @@ async def test_a_click_in_another_channel_is_not_this_preview(
     ops = bench()
     shown = await preview(ops, "app=elsewhere")
 
-    answer = await ops.confirm(ANA, "C2", shown.proposal.id)
+    answer = await ops.confirm(ANA, "C2", shown.proposal.key)
 
     assert isinstance(answer, NotClaimed)
     assert await lives(victim)
@@ -296,7 +296,7 @@ async def test_an_intent_that_can_not_be_written_signals_nothing(
         ops = bench(ledger=ledger)
         shown = await preview(ops, "app=nointent")
         with pytest.raises(LedgerError):
-            await ops.confirm(ANA, CHANNEL, shown.proposal.id)
+            await ops.confirm(ANA, CHANNEL, shown.proposal.key)
         assert await lives(victim)
     finally:
         await ledger.close()
@@ -427,7 +427,7 @@ async def test_the_second_person_is_another_one(bench: Bench, sessions: Sessions
     shown = await preview(ops, "app=two", actor=ANA)
     assert shown.second_person
 
-    assert isinstance(await ops.confirm(ANA, CHANNEL, shown.proposal.id), NeedsSecondPerson)
+    assert isinstance(await ops.confirm(ANA, CHANNEL, shown.proposal.key), NeedsSecondPerson)
     assert await lives(victim)
     conclusion = await confirm(ops, shown, actor=BEN)
     assert outcomes(conclusion) == {victim.get_server_pid(): Outcome.TERMINATED}
@@ -439,8 +439,8 @@ async def test_only_the_lapsed_claim_of_a_dead_process_is_concluded_for_it(
     victim = await sessions.open("batch", app="orphan")
     dead, ops = bench(owner="dead"), bench(owner="survivor")
     orphan, held = await preview(dead, "app=orphan"), await preview(dead, "app=orphan")
-    await ledger.claim(orphan.proposal.id, ANA, "dead", timedelta(0))
-    await ledger.claim(held.proposal.id, ANA, "alive", LEASE)
+    await ledger.claim(orphan.proposal.key, ANA, "dead", timedelta(0))
+    await ledger.claim(held.proposal.key, ANA, "alive", LEASE)
 
     concluded = await ops.recover()
 
@@ -459,7 +459,7 @@ async def test_each_target_is_counted_once_by_its_outcome_whoever_records_it(
     numbers = Metrics(dict)
     dead, ops = bench(owner="dead"), bench(owner="survivor", meter=numbers)
     orphan = await preview(dead, "app=counted")
-    await ledger.claim(orphan.proposal.id, ANA, "dead", timedelta(0))
+    await ledger.claim(orphan.proposal.key, ANA, "dead", timedelta(0))
 
     await ops.recover()
     await confirm(ops, await preview(ops, "app=counted"))
@@ -484,7 +484,7 @@ async def test_a_kill_and_its_dead_processes_keep_the_reference_that_asked(
     ops = bench(owner="survivor")
     answer = await ops.propose(ANA, CHANNEL, typed("app=referred"), reference="0badcafe")
     assert isinstance(answer, Preview)
-    await ledger.claim(answer.proposal.id, ANA, "dead", timedelta(0))
+    await ledger.claim(answer.proposal.key, ANA, "dead", timedelta(0))
     with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines:
         await bench(owner="survivor").recover()
     told = [(line["event"], line["reference"], line["kill"]) for line in lines]
@@ -634,7 +634,7 @@ async def test_cancel_ends_the_query_that_was_shown_and_keeps_the_session(
     ops = bench()
     shown = await preview(ops, "app=cancel")
 
-    answer = await ops.confirm(ANA, CHANNEL, shown.proposal.id, action=Action.CANCEL)
+    answer = await ops.confirm(ANA, CHANNEL, shown.proposal.key, action=Action.CANCEL)
 
     assert isinstance(answer, Conclusion)
     assert outcomes(answer) == {
@@ -645,7 +645,7 @@ async def test_cancel_ends_the_query_that_was_shown_and_keeps_the_session(
         await query
     assert await lives(busy)
     assert await lives(idle)
-    again = await ops.preview_again(ANA, CHANNEL, shown.proposal.id)
+    again = await ops.preview_again(ANA, CHANNEL, shown.proposal.key)
     assert isinstance(again, Preview)
     assert again.proposal.action is Action.TERMINATE
 
@@ -668,7 +668,7 @@ async def test_cancel_ends_the_call_that_was_shown_in_whatever_transaction_it_is
         await active(admin, session)
         shown = await preview(ops, request)
         await asyncio.sleep(0.2)
-        done = await ops.confirm(ANA, CHANNEL, shown.proposal.id, action=Action.CANCEL)
+        done = await ops.confirm(ANA, CHANNEL, shown.proposal.key, action=Action.CANCEL)
         assert isinstance(done, Conclusion)
         assert outcomes(done) == {session.get_server_pid(): Outcome.CANCELLED}
         assert done.other_work == 0
@@ -704,7 +704,7 @@ async def test_a_query_that_no_longer_matches_is_not_said_to_have_finished(
     while isinstance(await ops.propose(ANA, CHANNEL, typed("app=waits blocked")), Preview):
         await asyncio.sleep(0.02)
 
-    done = await ops.confirm(ANA, CHANNEL, shown.proposal.id, action=Action.CANCEL)
+    done = await ops.confirm(ANA, CHANNEL, shown.proposal.key, action=Action.CANCEL)
 
     assert isinstance(done, Conclusion)
     assert outcomes(done) == {waiter.get_server_pid(): Outcome.NO_LONGER_MATCHES}
@@ -724,7 +724,7 @@ async def test_cancel_spares_the_query_that_came_after(
         await query
     query = await run(busy, cluster)
 
-    answer = await ops.confirm(ANA, CHANNEL, shown.proposal.id, action=Action.CANCEL)
+    answer = await ops.confirm(ANA, CHANNEL, shown.proposal.key, action=Action.CANCEL)
 
     assert isinstance(answer, Conclusion)
     assert outcomes(answer) == {busy.get_server_pid(): Outcome.ALREADY_FINISHED}
@@ -770,7 +770,7 @@ async def test_a_second_look_that_a_process_left_behind_is_taken_by_another(
     (note,) = caught_up.notes
     assert note.startswith("3 min later: some_user is back with 1 session")
     assert await first.follow_up(conclusion) is None
-    entry = await ledger.get(conclusion.proposal.id)
+    entry = await ledger.get(conclusion.proposal.key)
     assert entry is not None
     assert entry.notes == (note,)
 
@@ -867,7 +867,7 @@ async def test_a_kill_that_is_stopped_records_what_it_knew(
     shown = await preview(ops, 'app="broken off"')
     os.kill(victim.get_server_pid(), signal.SIGSTOP)
     try:
-        work = asyncio.ensure_future(ops.confirm(ANA, CHANNEL, shown.proposal.id))
+        work = asyncio.ensure_future(ops.confirm(ANA, CHANNEL, shown.proposal.key))
         while (await recorded(ledger, shown)).proposal.state is State.PROPOSED:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.1)
@@ -933,7 +933,7 @@ async def test_an_outcome_that_is_being_written_when_the_bot_stops_is_written_at
     await sessions.open("batch", app="at the end")
     shown = await preview(ops, 'app="at the end"')
     down.is_down = True
-    work = asyncio.ensure_future(ops.confirm(ANA, CHANNEL, shown.proposal.id))
+    work = asyncio.ensure_future(ops.confirm(ANA, CHANNEL, shown.proposal.key))
     await down.tried.wait()
     work.cancel()
     with pytest.raises(asyncio.CancelledError):

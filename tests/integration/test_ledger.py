@@ -10,6 +10,7 @@ import tempfile
 import textwrap
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -133,6 +134,22 @@ async def opened(make: Make) -> Opened:
     return open_one
 
 
+@asynccontextmanager
+async def of_version(
+    version: int, ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[AsyncConnection]:
+    """Make a ledger as an earlier version of the bot made it, for rows to be put into it."""
+    store = ledger._store
+    with monkeypatch.context() as then:
+        then.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:version])
+        then.setattr(schema, "SCHEMA_VERSION", version)
+        async with ledger._transaction(ledger._writer) as connection:
+            await connection.run_sync(
+                schema.migrate, identity=store.identity, random=store.random, clock=store.clock
+            )
+            yield connection
+
+
 @pytest.fixture
 async def ledger(url: str, opened: Opened) -> SqlLedger:
     """An empty ledger of its own, open."""
@@ -195,7 +212,7 @@ def conclusion(
 async def claimed(ledger: SqlLedger, owner: str, lease: timedelta = LONG) -> Proposal:
     """A claim by this owner."""
     proposal = await ledger.propose(draft(), LONG)
-    claim = await ledger.claim(proposal.id, BEN, owner, lease)
+    claim = await ledger.claim(proposal.key, BEN, owner, lease)
     assert claim is not None
     return claim
 
@@ -258,7 +275,7 @@ class TestTheRecord:
 
     async def test_every_field_of_a_proposal_comes_back(self, ledger: SqlLedger):
         proposal = await ledger.propose(self.EVERYTHING, LONG)
-        entry = await ledger.get(proposal.id)
+        entry = await ledger.get(proposal.key)
         assert entry is not None
         assert entry.proposal == proposal
         assert {f.name: getattr(proposal, f.name) for f in fields(Draft)} == {
@@ -279,7 +296,7 @@ class TestTheRecord:
     async def test_every_field_of_an_outcome_comes_back(self, ledger: SqlLedger):
         proposal = await ledger.propose(self.EVERYTHING, LONG)
         await ledger.posted(proposal.id, "1708300799.000100")
-        claim = await ledger.claim(proposal.id, BEN, "one", LONG)
+        claim = await ledger.claim(proposal.key, BEN, "one", LONG)
         assert claim is not None
         end = Conclusion(
             proposal=claim,
@@ -296,7 +313,7 @@ class TestTheRecord:
             notes=("first", "second"),
         )
         assert await ledger.conclude(end, "one")
-        entry = await ledger.get(proposal.id)
+        entry = await ledger.get(proposal.key)
         assert entry is not None
         assert entry.results == end.results
         assert entry.took == end.took
@@ -344,7 +361,7 @@ class TestTheRecord:
         proposal = await ledger.propose(
             draft(target(usename=name), cluster=name, reason=name, wording=name), LONG
         )
-        assert await ledger.claim(proposal.id, Actor(name, name), name, LONG)
+        assert await ledger.claim(proposal.key, Actor(name, name), name, LONG)
         found = await ledger.history(
             HistoryFilter(
                 target=Where(cluster=name), roles=(((name,), False), (("x'", "s ?"), False))
@@ -358,19 +375,21 @@ class TestTheRecord:
         with pytest.raises(LedgerError):
             await ledger.propose(draft(reason="\ud800"), LONG)
         with pytest.raises(LedgerError):
-            await ledger.get(10**30)
+            await ledger.posted(10**30, "1.1")
         await ledger.ready()
 
-    async def test_there_is_nothing_under_an_unknown_id(self, ledger: SqlLedger):
-        assert await ledger.get(1) is None
-        assert await ledger.claim(1, ANA, "one", LONG) is None
-        assert not await ledger.dismiss(1, ANA)
+    async def test_there_is_nothing_under_an_unknown_key(self, ledger: SqlLedger):
+        kept = await ledger.propose(draft(), LONG)
+        for key in ("", "-", str(kept.id), kept.key[:-1], kept.key.upper(), "0" * 65):
+            assert await ledger.get(key) is None
+            assert await ledger.claim(key, ANA, "one", LONG) is None
+            assert not await ledger.dismiss(key, ANA)
 
     async def test_the_message_of_a_preview_is_recorded_once(self, ledger: SqlLedger):
         proposal = await ledger.propose(draft(), LONG)
         await ledger.posted(proposal.id, "1.1")
         await ledger.posted(proposal.id, "2.2")
-        entry = await ledger.get(proposal.id)
+        entry = await ledger.get(proposal.key)
         assert entry is not None
         assert entry.proposal.message_ts == "1.1"
 
@@ -381,7 +400,7 @@ class TestTheRecord:
         proposal = await ledger.propose(draft(), LONG)
         if known:
             await ledger.posted(proposal.id, known)
-        claim = await ledger.claim(proposal.id, BEN, "one", LONG, message_ts="2.2")
+        claim = await ledger.claim(proposal.key, BEN, "one", LONG, message_ts="2.2")
         assert claim is not None
         assert claim.message_ts == kept
 
@@ -397,7 +416,7 @@ class TestTheRecord:
             Result(claim.targets[0].id, Outcome.TERMINATED),
         ]
         assert await ledger.amend(claim.id, later, ["is back with 2 sessions"])
-        entry = await ledger.get(claim.id)
+        entry = await ledger.get(claim.key)
         assert entry is not None
         assert [result.outcome for result in entry.results] == [Outcome.UNKNOWN]
         assert entry.amendments == tuple(later)
@@ -410,7 +429,7 @@ class TestTheRecord:
             await ledger.amend(
                 claim.id, [Result(BackendId(1, THEN), Outcome.TERMINATED)], ["not kept"]
             )
-        entry = await ledger.get(claim.id)
+        entry = await ledger.get(claim.key)
         assert entry is not None
         assert (entry.amendments, entry.notes) == ((), ())
 
@@ -473,9 +492,9 @@ class TestClaims:
         assert claim.state is State.CLAIMED
         assert claim.confirmed_by == BEN
         for again in (ledger, replica):
-            assert await again.claim(claim.id, ANA, "one", LONG) is None
-            assert await again.claim(claim.id, ANA, "two", LONG) is None
-        entry = await ledger.get(claim.id)
+            assert await again.claim(claim.key, ANA, "one", LONG) is None
+            assert await again.claim(claim.key, ANA, "two", LONG) is None
+        entry = await ledger.get(claim.key)
         assert entry is not None
         assert entry.proposal == claim
 
@@ -484,7 +503,7 @@ class TestClaims:
         """A preview may offer to cancel beside what it proposes."""
         for proposed in Action:
             proposal = await ledger.propose(draft(action=proposed), LONG)
-            claim = await ledger.claim(proposal.id, BEN, "one", OVER, action=confirmed)
+            claim = await ledger.claim(proposal.key, BEN, "one", OVER, action=confirmed)
             assert claim is not None
             assert claim.action is confirmed
         taken = await ledger.lapsed("two", LONG, working=())
@@ -494,7 +513,7 @@ class TestClaims:
     async def test_of_many_clicks_at_once_one_wins(self, ledger: SqlLedger, replica: SqlLedger):
         proposal = await ledger.propose(draft(), LONG)
         clicks = [
-            each.claim(proposal.id, ANA, f"{number}", LONG)
+            each.claim(proposal.key, ANA, f"{number}", LONG)
             for number in range(10)
             for each in (ledger, replica)
         ]
@@ -509,26 +528,26 @@ class TestClaims:
         wins = []
         for _ in range(100):
             proposal = await ledger.propose(draft(), LONG)
-            wins.append(await asyncio.gather(*(ask(racer, proposal.id) for racer in racers)))
+            wins.append(await asyncio.gather(*(ask(racer, proposal.key) for racer in racers)))
         for racer in racers:
             await racer.communicate(b"")
         assert {tuple(sorted(each)) for each in wins} == {("lost", "won")}
 
     async def test_an_expired_preview_is_neither_claimed_nor_dismissed(self, ledger: SqlLedger):
         proposal = await ledger.propose(draft(), OVER)
-        assert await ledger.claim(proposal.id, ANA, "one", LONG) is None
-        assert not await ledger.dismiss(proposal.id, ANA)
-        entry = await ledger.get(proposal.id)
+        assert await ledger.claim(proposal.key, ANA, "one", LONG) is None
+        assert not await ledger.dismiss(proposal.key, ANA)
+        entry = await ledger.get(proposal.key)
         assert entry is not None
         assert entry.expired
         assert entry.proposal == proposal
 
     async def test_a_claim_does_not_expire(self, ledger: SqlLedger):
         proposal = await ledger.propose(draft(), timedelta(seconds=1))
-        assert await ledger.claim(proposal.id, ANA, "one", LONG)
+        assert await ledger.claim(proposal.key, ANA, "one", LONG)
         async with ledger._writer.begin() as connection:
             await connection.execute(sqlalchemy.update(schema.kills).values(expires_at=THEN))
-        entry = await ledger.get(proposal.id)
+        entry = await ledger.get(proposal.key)
         assert entry is not None
         assert not entry.expired
 
@@ -540,22 +559,22 @@ class TestClaims:
         stale = await ledger.propose(draft(), OVER)
         held = await claimed(ledger, "one", LONG)
         lapsed = await claimed(ledger, "one", OVER)
-        child = await start(FORGER, url, days, fresh.id, stale.id, env={"TZ": zone})
+        child = await start(FORGER, url, days, fresh.key, stale.key, env={"TZ": zone})
         said = json.loads((await child.communicate())[0])
         assert abs(said["its clock"] - to_us(datetime.now(UTC)) / 1e6) > 80_000
         assert said["claimed"] == [True, False]
         assert said["lapsed"] == [lapsed.id]
         assert said["backend_start"] == to_us(THEN)
-        entry = await ledger.get(held.id)
+        entry = await ledger.get(held.key)
         assert entry is not None
         assert await ledger.renew(held.id, "one", LONG)
 
     async def test_a_dismissed_preview_is_closed(self, ledger: SqlLedger):
         proposal = await ledger.propose(draft(), LONG)
-        assert await ledger.dismiss(proposal.id, BEN)
-        assert not await ledger.dismiss(proposal.id, ANA)
-        assert await ledger.claim(proposal.id, ANA, "one", LONG) is None
-        entry = await ledger.get(proposal.id)
+        assert await ledger.dismiss(proposal.key, BEN)
+        assert not await ledger.dismiss(proposal.key, ANA)
+        assert await ledger.claim(proposal.key, ANA, "one", LONG) is None
+        entry = await ledger.get(proposal.key)
         assert entry is not None
         assert entry.proposal == replace(proposal, state=State.DISMISSED, dismissed_by=BEN)
         (row,) = await rows(ledger, schema.kills)
@@ -563,7 +582,7 @@ class TestClaims:
 
     async def test_a_claimed_preview_is_not_dismissed(self, ledger: SqlLedger):
         claim = await claimed(ledger, "one")
-        assert not await ledger.dismiss(claim.id, BEN)
+        assert not await ledger.dismiss(claim.key, BEN)
 
 
 class TestLeases:
@@ -597,7 +616,7 @@ class TestLeases:
         assert not await ledger.conclude(conclusion(claim), "dead")
         assert await replica.renew(claim.id, "two", LONG)
         assert await replica.conclude(conclusion(taken, Outcome.INTERRUPTED), "two")
-        entry = await ledger.get(claim.id)
+        entry = await ledger.get(claim.key)
         assert entry is not None
         assert [result.outcome for result in entry.results] == [Outcome.INTERRUPTED]
 
@@ -647,10 +666,10 @@ class TestLeases:
     async def test_a_conclusion_sent_again_changes_nothing(self, ledger: SqlLedger):
         claim = await claimed(ledger, "one")
         assert await ledger.conclude(conclusion(claim, Outcome.TERMINATED), "one")
-        first = await ledger.get(claim.id)
+        first = await ledger.get(claim.key)
         assert await ledger.conclude(conclusion(claim, Outcome.UNKNOWN, arrivals=5), "one")
         assert not await ledger.conclude(conclusion(claim, Outcome.UNKNOWN), "two")
-        assert await ledger.get(claim.id) == first
+        assert await ledger.get(claim.key) == first
 
     async def test_an_outcome_of_one_kill_is_none_of_another(self, ledger: SqlLedger):
         done, others = await claimed(ledger, "one"), await claimed(ledger, "two")
@@ -667,7 +686,7 @@ class TestLeases:
         mixed = conclusion(claim)
         with pytest.raises(LedgerError):
             await ledger.conclude(replace(mixed, results=(*mixed.results, stranger)), "one")
-        entry = await ledger.get(claim.id)
+        entry = await ledger.get(claim.key)
         assert entry is not None
         assert (entry.proposal.state, entry.results) == (State.CLAIMED, ())
         assert await ledger.conclude(mixed, "one")
@@ -751,7 +770,7 @@ class TestSecondLooks:
             ledger.amend(kill.id, [], found), replica.amend(kill.id, [], found)
         )
         assert sorted(looks) == [False, True]
-        entry = await ledger.get(kill.id)
+        entry = await ledger.get(kill.key)
         assert entry is not None
         assert entry.notes == tuple(found)
         assert await ledger.unfollowed("two", clusters=MAIN, working=()) == ()
@@ -769,7 +788,7 @@ class TestSecondLooks:
         assert await ledger.renew(claim.id, "one", LONG)
         assert await ledger.conclude(conclusion(claim), "one")
         assert await ledger.amend(claim.id, [], ["in time"])
-        entry = await ledger.get(claim.id)
+        entry = await ledger.get(claim.key)
         assert entry is not None
         assert entry.notes == ("in time",)
 
@@ -789,7 +808,7 @@ class TestHistory:
         await claimed(ledger, "one")
         await ledger.propose(draft(), OVER)
         dismissed = await ledger.propose(draft(), LONG)
-        assert await ledger.dismiss(dismissed.id, BEN)
+        assert await ledger.dismiss(dismissed.key, BEN)
         await ledger.propose(draft(), LONG)
         first = await ledger.history(HistoryFilter(), limit=3)
         second = await ledger.history(HistoryFilter(), limit=3, before_id=first[-1].proposal.id)
@@ -800,7 +819,7 @@ class TestHistory:
             (State.CLAIMED, False),
             (State.DONE, False),
         ]
-        assert second[-1] == await ledger.get(done.id)
+        assert second[-1] == await ledger.get(done.key)
         assert len(second[-1].results) == 1
 
     @pytest.mark.smoke
@@ -908,7 +927,7 @@ class TestSchema:
         proposal = await ledger.propose(draft(), LONG)
         await ledger.close()
         await ledger.open()
-        entry = await ledger.get(proposal.id)
+        entry = await ledger.get(proposal.key)
         assert entry is not None
         assert entry.proposal == proposal
         assert len(await rows(ledger, schema.ledger_version)) == schema.SCHEMA_VERSION
@@ -926,42 +945,71 @@ class TestSchema:
         monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, step))
         monkeypatch.setattr(schema, "SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
         later = await opened(url)
-        assert await later.get(proposal.id) is not None
+        assert await later.get(proposal.key) is not None
         async with later._reader.connect() as connection:
             mood = await connection.scalar(sqlalchemy.text("SELECT mood FROM kills"))
         assert mood == "calm"
 
     async def test_a_kill_of_before_there_were_references_has_none(
-        self, url: str, monkeypatch: pytest.MonkeyPatch, opened: Opened
+        self, url: str, monkeypatch: pytest.MonkeyPatch, make: Make, opened: Opened
     ):
-        with monkeypatch.context() as first:
-            first.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
-            first.setattr(schema, "SCHEMA_VERSION", 1)
-            old = await opened(url)
-            values = rows_of.kill_values(draft()) | {"state": State.PROPOSED}
-            instants = {"created_at": THEN, "expires_at": THEN}
-            async with old._transaction(old._writer) as connection:
-                del values["reference"]
-                await connection.execute(sqlalchemy.insert(schema.kills).values(values | instants))
+        values = rows_of.kill_values(draft()) | {"state": State.PROPOSED}
+        del values["reference"]
+        instants = {"created_at": THEN, "expires_at": THEN}
+        async with of_version(1, make(url), monkeypatch) as connection:
+            await connection.execute(sqlalchemy.insert(schema.kills).values(values | instants))
         entries = await (await opened(url)).history(HistoryFilter(), limit=1)
         assert [entry.proposal.reference for entry in entries] == [""]
 
+    async def test_kills_from_before_keys_get_one_that_no_button_carries(
+        self, url: str, monkeypatch: pytest.MonkeyPatch, make: Make, opened: Opened
+    ):
+        values = rows_of.kill_values(draft()) | {
+            "state": State.PROPOSED,
+            "created_at": THEN,
+            "expires_at": datetime.now(UTC) + LONG,
+        }
+        async with of_version(4, make(url), monkeypatch) as connection:
+            await connection.execute(sqlalchemy.insert(schema.kills), [values, values])
+        ledger = await opened(url)
+        assert await ledger.claim("1", ANA, "one", LONG) is None
+        keys = {entry.proposal.key for entry in await ledger.history(HistoryFilter(), limit=2)}
+        assert len(keys) == 2
+        assert all(ledger.made(key) and len(key) >= 65 for key in keys)
+
+    async def test_every_ledger_and_every_preview_has_an_identity_of_its_own(
+        self, ledger: SqlLedger, tmp_path: Path, opened: Opened
+    ):
+        other = await opened(f"sqlite:///{tmp_path / 'other.db'}")
+        mine, again, theirs = [await one.propose(draft(), LONG) for one in (ledger, ledger, other)]
+        assert mine.id == theirs.id
+        assert len({mine.key, again.key, theirs.key}) == 3
+        assert ledger.identity != other.identity
+        assert [ledger.made(each.key) for each in (mine, again, theirs)] == [True, True, False]
+        assert await ledger.get(theirs.key) is None
+        assert await ledger.claim(theirs.key, ANA, "one", LONG) is None
+        assert not await ledger.dismiss(theirs.key, ANA)
+
+    async def test_row_that_an_older_replica_wrote_has_no_key(self, ledger: SqlLedger):
+        proposal = await ledger.propose(draft(), LONG)
+        async with ledger._writer.begin() as connection:
+            await connection.execute(sqlalchemy.update(schema.kills).values(key=None))
+        (entry,) = await ledger.history(HistoryFilter(), limit=1)
+        assert entry.proposal == replace(proposal, key="-")
+        assert await ledger.claim("-", ANA, "one", LONG) is None
+
     @pytest.mark.parametrize("version", [1, 2])
     async def test_refusals_and_looks_of_before_they_had_references_have_none(
-        self, url: str, version: int, monkeypatch: pytest.MonkeyPatch, opened: Opened
+        self, url: str, version: int, monkeypatch: pytest.MonkeyPatch, make: Make, opened: Opened
     ):
-        with monkeypatch.context() as first:
-            first.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:version])
-            first.setattr(schema, "SCHEMA_VERSION", version)
-            old = await opened(url)
-            who = {"user_id": ANA.user_id, "team_id": ANA.team_id, "channel_id": "C1"}
-            async with old._transaction(old._writer) as connection:
-                for table, values in (
-                    (schema.refusals, {"why": "PG_KILL_ALLOWLIST"}),
-                    (schema.looks, {"cluster": "main", "cluster_at": THEN}),
-                ):
-                    row = {**who, "what": "before", "at": THEN, **values}
-                    await connection.execute(sqlalchemy.insert(table).values(row))
+        who = {"user_id": ANA.user_id, "team_id": ANA.team_id, "channel_id": "C1"}
+        async with of_version(version, make(url), monkeypatch) as connection:
+            for table, values in (
+                (schema.refusals, {"why": "PG_KILL_ALLOWLIST"}),
+                (schema.looks, {"cluster": "main", "cluster_at": THEN}),
+            ):
+                row = {**who, "what": "before", "at": THEN, **values}
+                await connection.execute(sqlalchemy.insert(table).values(row))
         now = await opened(url)
         await now.refused(ANA, "C1", "after", "PG_KILL_ALLOWLIST", reference="9b676bb2")
         await now.looked(ANA, "C1", "main", THEN, "after", reference="9b676bb2")
@@ -1051,7 +1099,7 @@ class TestTrouble:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(LedgerError, match="locked"):
             await ledger.ready()
-        assert await ledger.get(1) is None  # readers go on
+        assert await ledger.get("") is None  # readers go on
         other.close()
         await ledger.ready()
 
@@ -1273,7 +1321,7 @@ class TestOnAServerInTrouble:
         ledger = await opened(small.dsn())
         before = await ledger.propose(draft(), LONG)
         await small.restart("immediate")
-        assert await ledger.get(before.id) is not None
+        assert await ledger.get(before.key) is not None
 
     async def test_a_server_that_hangs_is_an_error_and_not_a_wait(
         self, server: PostgresServer, postgres_url: str, opened: Opened
@@ -1287,12 +1335,12 @@ class TestOnAServerInTrouble:
         ledger._time_limit = 0.5
         try:
             with pytest.raises(LedgerError, match="did not answer"):
-                await ledger.claim(proposal.id, ANA, "one", LONG)
+                await ledger.claim(proposal.key, ANA, "one", LONG)
         finally:
             for pid in held:
                 os.kill(pid, signal.SIGCONT)
         ledger._time_limit = sql.TIME_LIMIT
-        entry = await ledger.get(proposal.id)
+        entry = await ledger.get(proposal.key)
         assert entry is not None
         assert entry.proposal.state is State.PROPOSED
         await one.close()
@@ -1390,7 +1438,7 @@ RACER = """
         await ledger.open()
         print("ready", flush=True)
         for line in sys.stdin:
-            claim = await ledger.claim(int(line), Actor("U0"), owner, timedelta(hours=1))
+            claim = await ledger.claim(line.strip(), Actor("U0"), owner, timedelta(hours=1))
             print("lost" if claim is None else "won", flush=True)
         await ledger.close()
 
@@ -1400,7 +1448,7 @@ RACER = """
 FORGER = """
     import datetime, json, sys, time
 
-    url, days, fresh, stale = sys.argv[1], *map(int, sys.argv[2:])
+    url, days, fresh, stale = sys.argv[1], int(sys.argv[2]), *sys.argv[3:]
     real, real_time = datetime.datetime, time.time
 
     class Forged(real):

@@ -62,7 +62,7 @@ class Scene:
         return shown
 
     async def confirm(self, shown: Preview) -> Conclusion:
-        done = await self.ops.confirm(ANA, CHANNEL, shown.proposal.id)
+        done = await self.ops.confirm(ANA, CHANNEL, shown.proposal.key)
         assert isinstance(done, Conclusion), done
         return done
 
@@ -447,7 +447,7 @@ class Far:
         return shown
 
     async def confirm(self, shown: Preview) -> Conclusion:
-        done = await self.ops.confirm(ANA, CHANNEL, shown.proposal.id)
+        done = await self.ops.confirm(ANA, CHANNEL, shown.proposal.key)
         assert isinstance(done, Conclusion), done
         return done
 
@@ -455,7 +455,7 @@ class Far:
         async with asyncio.timeout(PATIENCE):
             while True:
                 with suppress(LedgerError):
-                    entry = await self.ledger.get(shown.proposal.id)
+                    entry = await self.ledger.get(shown.proposal.key)
                     assert entry is not None
                     return entry
                 await asyncio.sleep(0.05)

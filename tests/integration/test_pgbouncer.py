@@ -481,7 +481,7 @@ async def test_a_ledger_behind_it_is_claimed_once(bouncer: PgBouncer, ledger_db:
             proposal = await replicas[0].propose(draft(), LONG)
             claims = await asyncio.gather(
                 *(
-                    replica.claim(proposal.id, BEN, f"{n}", LONG)
+                    replica.claim(proposal.key, BEN, f"{n}", LONG)
                     for n, replica in enumerate(replicas)
                 )
             )

@@ -86,7 +86,7 @@ async def test_with_every_slot_taken_both_commands_work(tmp_path: Path) -> None:
             assert isinstance(request, KillRequest)
             preview = await ops.propose(ANA, "C1", request)
             assert isinstance(preview, Preview)
-            done = await ops.confirm(ANA, "C1", preview.proposal.id)
+            done = await ops.confirm(ANA, "C1", preview.proposal.key)
             assert isinstance(done, Conclusion)
             assert done.counts == {Outcome.TERMINATED: 40}
         finally:

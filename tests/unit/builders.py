@@ -36,6 +36,7 @@ from bot.kills import (
 )
 
 NOW = datetime(2026, 1, 31, 12, 0, 1, tzinfo=UTC)
+KEY = "0123456789abcdef0123456789abcdef-fedcba9876543210fedcba9876543210"
 SERVER_ID = ServerId(7_000_000_000_000_000_001, NOW - timedelta(days=40))
 ALICE = Actor("U0ALICE", "T0HOME")
 CAROL = Actor("U0CAROL", "T0HOME")
@@ -165,6 +166,7 @@ def proposal(*targets: Target, **values: Any) -> Proposal:
         "waiting": 2,
         "freed": 2,
         "id": 41,
+        "key": KEY,
         "created_at": NOW,
         "expires_at": NOW + timedelta(minutes=10),
     }

@@ -33,7 +33,7 @@ from bot.kills import (
     State,
     Target,
 )
-from tests.unit.builders import ALICE, NOW, SERVER_ID, backend, conclusion, identity, target
+from tests.unit.builders import ALICE, KEY, NOW, SERVER_ID, backend, conclusion, identity, target
 
 
 def test_the_limits_are_those_that_are_promised() -> None:
@@ -97,7 +97,7 @@ def test_what_is_not_said_of_a_preview_is_not_so() -> None:
 
 
 def test_a_preview_is_nobodys_until_it_is_claimed() -> None:
-    kept: dict[str, Any] = {"id": 41, "created_at": NOW, "expires_at": NOW}
+    kept: dict[str, Any] = {"id": 41, "key": KEY, "created_at": NOW, "expires_at": NOW}
     new = Proposal(**DRAFT, **kept)
     assert new == Proposal(
         **DRAFT,

@@ -4,9 +4,12 @@ from hypothesis import strategies as st
 
 from bot.backends import BackendId
 from bot.instants import from_us
-from bot.slack.views.actions import ActionId, OlderThan, OutcomePage, PageOf, RowRef, proposal_id
+from bot.slack.views.actions import ActionId, OlderThan, OutcomePage, PageOf, RowRef, kill_key
+from tests.unit.builders import KEY
 
 ids = st.integers(0, 2**63 - 1)
+digits = st.text("0123456789abcdef", min_size=32, max_size=32)
+keys = st.builds("{}-{}".format, digits, digits)
 instants = st.integers(0, 250_000_000_000_000_000).map(from_us)
 backends = st.builds(BackendId, st.integers(0, 2**31 - 1), instants)
 
@@ -15,7 +18,7 @@ backends = st.builds(BackendId, st.integers(0, 2**31 - 1), instants)
     st.one_of(
         st.builds(PageOf, st.text(), st.integers(0, 2**31 - 1)),
         st.builds(RowRef, st.text(min_size=1), backends),
-        st.builds(OutcomePage, ids, st.integers(0, 99)),
+        st.builds(OutcomePage, keys, st.integers(0, 99)),
         st.builds(OlderThan, st.text(), ids),
     )
 )
@@ -25,7 +28,7 @@ def test_what_a_button_carries_reads_as_what_it_was(carried):
 
 @given(st.text())
 def test_any_value_is_read_or_refused_as_a_value_error(value):
-    for decode in (PageOf.decode, RowRef.decode, OutcomePage.decode, OlderThan.decode, proposal_id):
+    for decode in (PageOf.decode, RowRef.decode, OutcomePage.decode, OlderThan.decode, kill_key):
         try:
             decode(value)
         except ValueError:
@@ -35,14 +38,15 @@ def test_any_value_is_read_or_refused_as_a_value_error(value):
 @pytest.mark.parametrize(
     ("decode", "value"),
     [
-        (proposal_id, ""),
-        (proposal_id, "-1"),
-        (proposal_id, "+1"),
-        (proposal_id, "1_000"),
-        (proposal_id, " 1"),
-        (proposal_id, "01"),
-        (proposal_id, "٣"),
-        (proposal_id, str(2**63)),
+        (kill_key, ""),
+        (kill_key, "-"),
+        (kill_key, "41"),  # a button from before kills had keys
+        (kill_key, KEY.upper()),
+        (kill_key, KEY[:-1]),
+        (kill_key, f" {KEY}"),
+        (kill_key, f"{KEY}\n"),
+        (kill_key, KEY.replace("-", "")),
+        (kill_key, KEY.replace("3", "٣")),
         (PageOf.decode, "20"),
         (PageOf.decode, "x some_db"),
         (PageOf.decode, f"{2**31} some_db"),
@@ -51,11 +55,18 @@ def test_any_value_is_read_or_refused_as_a_value_error(value):
         (RowRef.decode, "main|-1|2"),
         (RowRef.decode, f"main|{2**31}|2"),
         (RowRef.decode, f"main|1|{2**63 - 1}"),
-        (OutcomePage.decode, "41"),
-        (OutcomePage.decode, "41 100"),
-        (OutcomePage.decode, "41 0 0"),
+        (OutcomePage.decode, KEY),
+        (OutcomePage.decode, "41 0"),
+        (OutcomePage.decode, f"{KEY} 100"),
+        (OutcomePage.decode, f"{KEY} 01"),
+        (OutcomePage.decode, f"{KEY} +1"),
+        (OutcomePage.decode, f"{KEY} 0 0"),
         (OlderThan.decode, "41"),
         (OlderThan.decode, "x history"),
+        (OlderThan.decode, "01 history"),
+        (OlderThan.decode, "1_000 history"),
+        (OlderThan.decode, "٣ history"),
+        (OlderThan.decode, f"{2**63} history"),
     ],
 )
 def test_a_value_that_no_button_of_ours_carries_is_refused(decode, value):

@@ -22,7 +22,7 @@ from bot.answers import (
 from bot.backends import CLIENT_BACKEND, Counts, Limit, Waits
 from bot.errors import ClusterDown, TargetError, UsageError
 from bot.grammar import COLUMNS, HistoryRequest, KillRequest, SessionsRequest, Target
-from bot.kills import Actor, Basis, Outcome, Result, Spared, State
+from bot.kills import Actor, Basis, Outcome, Result, Spared, State, Unclaimable
 from bot.legible import visible
 from bot.policy import Allowlist, Right
 from bot.ports import Entry
@@ -281,7 +281,7 @@ def test_every_other_message_of_a_kill_holds_any_name(names, number):
     assert holds(kill.expired(one))
     assert holds(kill.nothing_to_kill(nothing))
     assert holds(kill.too_many(TooMany(server=server_of(names), wording=names[0], total=number)))
-    for why in ("expired", "claimed", "done", "dismissed", "another channel", names[0]):
+    for why in Unclaimable:
         assert holds(kill.not_claimed(NotClaimed(why=why, entry=Entry(one, expired=True))))
 
 

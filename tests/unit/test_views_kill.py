@@ -5,13 +5,14 @@ import pytest
 
 from bot.answers import NeedsSecondPerson, NotClaimed, NothingToKill, TooMany
 from bot.backends import Limit
-from bot.kills import Action, Basis, Outcome, Result, Spared, State
+from bot.kills import Action, Basis, Outcome, Result, Spared, State, Unclaimable
 from bot.policy import Allowlist, Right
 from bot.ports import Entry
 from bot.slack.views import kill
 from bot.slack.views.actions import ActionId, OutcomePage
 from tests.unit.builders import (
     CAROL,
+    KEY,
     NOW,
     ago,
     backend,
@@ -122,7 +123,7 @@ def test_the_button_asks_once_more_with_the_cluster_and_the_count():
     terminate = buttons["Terminate 1 session"]
     assert terminate["action_id"] == ActionId.KILL_TERMINATE
     assert terminate["style"] == "danger"
-    assert terminate["value"] == "41"
+    assert terminate["value"] == KEY
     words = {name: part["text"] for name, part in terminate["confirm"].items() if name != "style"}
     assert words == {
         "title": "Terminate 1 session on main?",
@@ -130,7 +131,7 @@ def test_the_button_asks_once_more_with_the_cluster_and_the_count():
         "confirm": "Terminate",
         "deny": "Keep it",
     }
-    assert buttons["Dismiss"]["value"] == "41"
+    assert buttons["Dismiss"]["value"] == KEY
     assert "confirm" not in buttons["Dismiss"]
 
 
@@ -318,7 +319,7 @@ def test_a_detail_stands_behind_its_outcome():
     detailed = (replace(ended.results[0], detail="began another transaction 3 s ago"),)
     message = kill.outcome(replace(ended, results=detailed))
     assert lines(message)[1] == "pid 33507 · some_user · changed: began another transaction 3 s ago"
-    assert pressable(message)["Preview again"]["value"] == "41"
+    assert pressable(message)["Preview again"]["value"] == KEY
 
 
 def test_how_long_it_took_is_told_only_of_what_was_done():
@@ -361,10 +362,10 @@ def test_a_long_outcome_has_pages():
     assert list(pressable(first)) == ["Next"]
     assert "page 1 of 2, those that need someone first" in lines(first)
     following = OutcomePage.decode(pressable(first)["Next"]["value"])
-    assert following == OutcomePage(41, 1)
+    assert following == OutcomePage(KEY, 1)
     second = kill.outcome(ended, following.page)
     assert column(second, "pid") == [str(33557 + at) for at in range(50)]
-    assert OutcomePage.decode(pressable(second)["Previous"]["value"]) == OutcomePage(41, 0)
+    assert OutcomePage.decode(pressable(second)["Previous"]["value"]) == OutcomePage(KEY, 0)
     assert list(pressable(second)) == ["Previous"]
     assert kill.outcome(ended, 99) == second
     for button in (*pressable(first).values(), *pressable(second).values()):
@@ -419,19 +420,28 @@ def test_an_expired_preview_offers_another_look():
         ("done", "Kill 41 is done, confirmed by <@U0CAROL>. This click did nothing more."),
         ("dismissed", "This preview was dismissed by <@U0CAROL>. Nothing was done."),
         ("another channel", "This preview belongs to another channel. Nothing was done."),
-        ("missing", "The ledger has no such preview. Nothing was done."),
     ],
 )
 def test_a_click_that_did_nothing_is_told_why(why, line):
     entry = Entry(confirmed(dismissed_by=CAROL), expired=why == "expired")
-    message = kill.not_claimed(NotClaimed(why=why, entry=entry))
+    message = kill.not_claimed(NotClaimed(why=Unclaimable(why), entry=entry))
     assert lines(message) == [line]
     assert problems(message) == []
 
 
-def test_a_click_on_a_preview_that_nobody_knows_is_told_so():
-    message = kill.not_claimed(NotClaimed(why="missing", entry=None))
-    assert lines(message) == ["The ledger has no such preview. Nothing was done."]
+def test_click_on_unknown_preview_says_which_ledger_lacks_it():
+    def told(why: Unclaimable) -> str:
+        return " ".join(lines(kill.not_claimed(NotClaimed(why=why, entry=None))))
+
+    assert told(Unclaimable.ANOTHER_LEDGER) == (
+        "This preview is on record in another ledger than this bot's. Nothing was done."
+        " Its ledger was replaced, or a second bot with a ledger of its own answers here."
+        " Type the command again."
+    )
+    assert told(Unclaimable.MISSING) == (
+        "The ledger has no such preview any more: it may have been restored from a backup."
+        " Nothing was done. Type the command again."
+    )
 
 
 def test_the_asker_is_told_that_another_has_to_confirm():

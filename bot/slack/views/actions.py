@@ -14,6 +14,7 @@ from bot.backends import BackendId
 from bot.instants import from_us, to_us
 
 _NUMBER = re.compile("0|[1-9][0-9]{0,18}")
+_KEY = re.compile("[0-9a-f]{32}-[0-9a-f]{32,64}")
 
 
 class ActionId(StrEnum):
@@ -29,10 +30,10 @@ class ActionId(StrEnum):
     TREE_REFRESH = "tree.refresh"  # a cluster's name; in place
     SESSION_REFRESH = "session.refresh"  # in a modal; RowRef
     SESSION_KILL = "session.kill"  # in a modal; RowRef
-    KILL_TERMINATE = "kill.terminate"  # a proposal's id
-    KILL_CANCEL = "kill.cancel"  # a proposal's id
-    KILL_DISMISS = "kill.dismiss"  # a proposal's id
-    KILL_PREVIEW_AGAIN = "kill.preview_again"  # a proposal's id
+    KILL_TERMINATE = "kill.terminate"  # a kill's key
+    KILL_CANCEL = "kill.cancel"  # a kill's key
+    KILL_DISMISS = "kill.dismiss"  # a kill's key
+    KILL_PREVIEW_AGAIN = "kill.preview_again"  # a kill's key
     KILL_PAGE = "kill.page"  # OutcomePage, numbered
     KILL_CHOOSE = "kill.choose"  # a KillRequest's canonical text, sealed; numbered
     HISTORY_OLDER = "history.older"  # OlderThan
@@ -91,18 +92,18 @@ class RowRef:
 class OutcomePage:
     """A page of an outcome's table, counted from 0."""
 
-    proposal_id: int
+    key: str
     page: int
 
     def encode(self) -> str:
-        """`41 1`."""
-        return f"{self.proposal_id} {self.page}"
+        """`3f9a…-77ab… 1`."""
+        return f"{self.key} {self.page}"
 
     @classmethod
     def decode(cls, value: str) -> "OutcomePage":
         """The inverse. Raises `ValueError`."""
-        proposal, _, page = value.partition(" ")
-        return cls(proposal_id(proposal), _number(page, 100))
+        key, _, page = value.partition(" ")
+        return cls(kill_key(key), _number(page, 100))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ class OlderThan:
         before, space, text = value.partition(" ")
         if not space:
             raise ValueError("no history")
-        return cls(unseal(text), proposal_id(before))
+        return cls(unseal(text), _number(before, 2**63))
 
 
 _SEALED = {"%": "%25", "&": "%26", "<": "%3C", ">": "%3E"}
@@ -140,9 +141,11 @@ def unseal(sealed: str) -> str:
     return sealed
 
 
-def proposal_id(value: str) -> int:
-    """Read a proposal's id from a button's value. Raises `ValueError`."""
-    return _number(value, 2**63)
+def kill_key(value: str) -> str:
+    """Read a kill's key from a button's value. Raises `ValueError`, for a bare number too."""
+    if not _KEY.fullmatch(value):
+        raise ValueError("no key that a button of ours carries")
+    return value
 
 
 def _number(digits: str, below: int) -> int:

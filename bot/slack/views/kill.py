@@ -25,6 +25,7 @@ from bot.kills import (
     Result,
     Spared,
     Target,
+    Unclaimable,
 )
 from bot.policy import Allowlist, Right
 from bot.slack.views import blocks, cluster, lines, tables, targets
@@ -180,7 +181,7 @@ def _cancel(answer: Preview, running: int) -> Block:
     return blocks.button(
         _by_another("Cancel query" if running == 1 else f"Cancel {queries}", answer),
         ActionId.KILL_CANCEL,
-        str(proposal.id),
+        proposal.key,
         confirm=blocks.confirm(
             f"Cancel {queries} on {plain(proposal.cluster, 50)}?",
             "What it ran fails, and its transaction with it. The session stays."
@@ -195,7 +196,7 @@ def _cancel(answer: Preview, running: int) -> Block:
 
 def _choices(answer: Preview) -> Iterable[Block]:
     proposal = answer.proposal
-    value = str(proposal.id)
+    value = proposal.key
     yield blocks.button(
         _label(answer),
         ActionId.KILL_TERMINATE,
@@ -385,16 +386,16 @@ def _result_row(conclusion: Conclusion, result: Result) -> list[str | None]:
 
 
 def _afterwards(conclusion: Conclusion, page: int, pages: int) -> Iterable[Block]:
-    proposal_id = conclusion.proposal.id
+    key = conclusion.proposal.key
     around = (("Previous", page - 1), ("Next", page + 1))
     for number, (label, to) in enumerate(around):
         if 0 <= to < pages:
-            value = OutcomePage(proposal_id, to).encode()
+            value = OutcomePage(key, to).encode()
             yield blocks.button(label, ActionId.KILL_PAGE.numbered(number), value)
     if conclusion.counts[Outcome.CHANGED]:
-        yield blocks.button("Preview again", ActionId.KILL_PREVIEW_AGAIN, str(proposal_id))
+        yield blocks.button("Preview again", ActionId.KILL_PREVIEW_AGAIN, key)
     elif conclusion.proposal.action is Action.CANCEL:
-        yield blocks.button("Terminate…", ActionId.KILL_PREVIEW_AGAIN, str(proposal_id))
+        yield blocks.button("Terminate…", ActionId.KILL_PREVIEW_AGAIN, key)
 
 
 def _outcome_foot(conclusion: Conclusion) -> Line:
@@ -417,7 +418,7 @@ def dismissed(proposal: Proposal) -> Message:
 
 def expired(proposal: Proposal) -> Message:
     """In the preview's place, once it is no longer good; a new one is a click away."""
-    again = blocks.button("Preview again", ActionId.KILL_PREVIEW_AGAIN, str(proposal.id))
+    again = blocks.button("Preview again", ActionId.KILL_PREVIEW_AGAIN, proposal.key)
     return _closed(
         proposal,
         f"Expired at {clock_short(proposal.expires_at)}, nothing was done",
@@ -433,42 +434,54 @@ def _closed(proposal: Proposal, head: str, *below: Block | None) -> Message:
 
 def not_claimed(answer: NotClaimed) -> Message:
     """To the one who clicked, alone: why the click did nothing."""
-    proposal = None if answer.entry is None else answer.entry.proposal
-    return message([_why_not(answer.why, proposal)])
+    if answer.entry is None:
+        return message([_not_here(answer.why)])
+    return message([_why_not(answer.why, answer.entry.proposal)])
 
 
-def _why_not(why: str, proposal: Proposal | None) -> Line:
-    if proposal is None:
-        return ("The ledger has no such preview. Nothing was done.",)
+def _not_here(why: Unclaimable) -> Line:
+    if why is Unclaimable.ANOTHER_LEDGER:
+        return (
+            "This preview is on record in another ledger than this bot's. Nothing was done.",
+            " Its ledger was replaced, or a second bot with a ledger of its own answers here.",
+            " Type the command again.",
+        )
+    return (
+        "The ledger has no such preview any more: it may have been restored from a backup.",
+        " Nothing was done. Type the command again.",
+    )
+
+
+def _why_not(why: Unclaimable, proposal: Proposal) -> Line:
     match why:
-        case "expired":
+        case Unclaimable.EXPIRED:
             return (
                 f"This preview expired at {clock_short(proposal.expires_at)}.",
                 " Nothing was done. To ask again: ",
                 *_command(proposal.wording),
             )
-        case "claimed":
+        case Unclaimable.CLAIMED:
             return (
                 f"Kill {proposal.id} is under way",
                 *_by(", confirmed by ", proposal.confirmed_by),
                 ". This click did nothing more.",
             )
-        case "done":
+        case Unclaimable.DONE:
             return (
                 f"Kill {proposal.id} is done",
                 *_by(", confirmed by ", proposal.confirmed_by),
                 ". This click did nothing more.",
             )
-        case "dismissed":
+        case Unclaimable.DISMISSED:
             return (
                 "This preview was dismissed",
                 *_by(" by ", proposal.dismissed_by),
                 ". Nothing was done.",
             )
-        case "another channel":
+        case Unclaimable.ANOTHER_CHANNEL:
             return ("This preview belongs to another channel. Nothing was done.",)
-        case _:
-            return ("The ledger has no such preview. Nothing was done.",)
+        case Unclaimable.ANOTHER_LEDGER | Unclaimable.MISSING:
+            return _not_here(why)
 
 
 def _by(words: str, actor: Actor | None) -> Line:

@@ -143,6 +143,10 @@ class Judge:
         self.works.append(doing)
         self._tried += not doing.allowed
 
+    def number(self, key: str) -> int:
+        """The number of a preview that was shown."""
+        return next(shown.id for shown in self.previews if shown.key == key)
+
     def _shown(self, kill_id: int) -> Shown | None:
         return next((shown for shown in self.previews if shown.id == kill_id), None)
 
@@ -374,6 +378,7 @@ class Judge:
         self.previews.append(
             Shown(
                 id=proposal.id,
+                key=proposal.key,
                 asked_by=proposal.asked_by,
                 channel=proposal.channel_id,
                 basis=proposal.basis,
@@ -564,11 +569,11 @@ class JudgedLedger:
         self._judge.kept(proposal.id)
         return proposal
 
-    async def claim(self, proposal_id: int, *args: Any, **kwargs: Any) -> Proposal | None:
+    async def claim(self, key: str, *args: Any, **kwargs: Any) -> Proposal | None:
         began = self._time.now()
-        claimed = await self._ledger.claim(proposal_id, *args, **kwargs)
+        claimed = await self._ledger.claim(key, *args, **kwargs)
         if claimed is not None:
-            self._judge.claimed(proposal_id, self._owner, began)
+            self._judge.claimed(claimed.id, self._owner, began)
         return claimed
 
     async def renew(self, proposal_id: int, owner: str, lease: timedelta) -> bool:
@@ -592,11 +597,11 @@ class JudgedLedger:
             self._judge.recorded(conclusion, owner)
         return concluded
 
-    async def dismiss(self, proposal_id: int, actor: Actor) -> bool:
+    async def dismiss(self, key: str, actor: Actor) -> bool:
         began = self._time.now()
-        dismissed = await self._ledger.dismiss(proposal_id, actor)
+        dismissed = await self._ledger.dismiss(key, actor)
         if dismissed:
-            self._judge.dismissed(proposal_id, actor, began)
+            self._judge.dismissed(self._judge.number(key), actor, began)
         return dismissed
 
     async def amend(

@@ -50,6 +50,7 @@ class Shown:
     """A preview as people saw it, and what has become of it."""
 
     id: int
+    key: str
     asked_by: Actor
     channel: str
     basis: Basis
