@@ -11,12 +11,13 @@ from datetime import timedelta
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from bot import pg_url
 from bot.addresses import is_loopback
 from bot.errors import SettingsError
 from bot.policy import Allowlist, Glob
@@ -27,7 +28,6 @@ MAIN = "main"
 """The cluster that `DATABASE_URL` names."""
 
 _CLUSTER_NAME = re.compile(r"[a-z0-9_-]{1,40}")
-_HOST_AND_PORT = re.compile(r"(?:\[[^][]+\]|[^][:]+)(?::(?P<port>[0-9]*))?")
 _USER_ID = re.compile(r"[UW][A-Z0-9]+")
 _GROUP_ID = re.compile(r"S[A-Z0-9]+")
 _CHANNEL_ID = re.compile(r"[CG][A-Z0-9]+")
@@ -84,7 +84,7 @@ def _api_url(text: str) -> str:
         url = urlsplit(text)
         host, _ = url.hostname or "", url.port  # each raises for what it can't read
     except ValueError:
-        raise ValueError("is no URL that can be read") from None
+        raise ValueError("is not a valid URL") from None
     if not host or url.scheme not in ("https", "http"):
         raise ValueError("must be a URL that begins with https://")
     if "@" in url.netloc or "?" in text or "#" in text:
@@ -95,37 +95,14 @@ def _api_url(text: str) -> str:
 
 
 def _one_server(text: str) -> str:
-    """A URL that asyncpg reads as one server, whatever it is in the environment or a file.
-
-    asyncpg moves to another host of its list in silence, takes PGHOST or every socket of
-    the machine where a URL has no host, and ends the password at the first @.
-    """
-    try:
-        url = urlsplit(text)
-        query = parse_qs(url.query, keep_blank_values=True, strict_parsing=bool(url.query))
-    except ValueError:
-        raise ValueError("is no URL that can be read") from None
-    if url.scheme not in ("postgresql", "postgres"):
-        raise ValueError("must be a URL that begins with postgresql://")
-    if url.netloc.count("@") > 1 or "#" in text:
-        raise ValueError("has an @ or # too many: within a user's name or password, write %40, %23")
-    authority = url.netloc.rpartition("@")[2]
-    hosts = [*([authority] if authority else []), *query.get("host", ())]
-    host = unquote("".join(hosts))
-    if len(hosts) > 1 or "," in host:
-        raise ValueError("names several hosts: a cluster is one server")
-    if not host:
-        raise ValueError("names no host (for a Unix socket: ?host=/its/directory)")
-    place = _HOST_AND_PORT.fullmatch(hosts[0])
-    ports = [place["port"] or "5432", *query.get("port", ())] if place else [""]
-    if not all(re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) < 65536 for port in ports):
-        raise ValueError("has a host or port that can't be read (a / in a password is %2F)")
+    pg_url.read(text)
     return text
 
 
 def _ledger_url(text: str) -> str:
-    if text.startswith(("postgresql:", "postgres:")):
-        return _one_server(text)
+    if text.startswith("postgres"):
+        pg_url.read(text, of_ledger=True)
+        return text
     path = text.removeprefix("sqlite:///")
     if path == text:
         raise ValueError("must begin with sqlite:/// or postgresql://")

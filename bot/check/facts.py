@@ -178,13 +178,19 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterFacts:
-    """One cluster of the settings; `holds` is how many connections the bot keeps open there."""
+    """One cluster of the settings.
+
+    Attributes:
+        holds: how many connections the bot keeps open there.
+        left_out: parameters of its URL that have no effect on the bot.
+    """
 
     name: str
     host: str
     is_local: bool
     holds: int
     answer: Answer | Untold
+    left_out: tuple[str, ...] = ()
 
 
 # --- The ledger --------------------------------------------------------------------
@@ -204,6 +210,7 @@ class LedgerFacts:
         home: the server and the role; None for a file.
         connection_limit: of that role, -1 for none or a superuser.
         is_encrypted: as the server sees its end of the connection; None for a file.
+        left_out: parameters of its URL that have no effect on the bot.
     """
 
     kind: str
@@ -217,3 +224,4 @@ class LedgerFacts:
     home: LedgerHome | None = None
     connection_limit: int = -1
     is_encrypted: bool | None = None
+    left_out: tuple[str, ...] = ()

@@ -61,6 +61,12 @@ class Section:
     findings: tuple[Finding, ...]
 
 
+def of_url(left_out: Iterable[str]) -> Iterator[Finding]:
+    """What of a server's URL is left out, and may be."""
+    if named := ", ".join(left_out):
+        yield ok(f"without effect in its URL: {named}")
+
+
 def name(text: str) -> str:
     """Cut a name of others so that no line breaks for it."""
     return cut(visible(text), NAME)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from bot.check.facts import Answer, ClusterFacts, LedgerFacts
-from bot.check.findings import Finding, Section, count, failure, ok, some, warning
+from bot.check.findings import Finding, Section, count, failure, of_url, ok, some, warning
 
 IDENTITY_SHOWN = 8
 """Digits of a ledger's identity that tell two of them apart for a person."""
@@ -30,6 +30,7 @@ def _of_ledger(facts: LedgerFacts, clusters: Sequence[ClusterFacts]) -> Iterator
         )
     else:
         yield ok(f"{where}: can be written; of schema version {facts.version}")
+    yield from of_url(facts.left_out)
     if not facts.is_local and facts.is_encrypted is False:
         yield warning("the connection is not encrypted: add sslmode=verify-full to LEDGER_URL")
     if 0 <= facts.connection_limit < facts.holds:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from bot.check.facts import Answer, ClusterFacts, Holds, LedgerFacts, OwnRole, Slots, Untold
-from bot.check.findings import Finding, Section, count, failure, name, ok, some, warning
+from bot.check.findings import Finding, Section, count, failure, name, of_url, ok, some, warning
 from bot.grammar import Pattern
 from bot.legible import visible
 from bot.policy import Glob
@@ -54,6 +54,7 @@ def _of_cluster(facts: ClusterFacts, needed: int, may_kill: bool) -> Iterator[Fi
         yield failure(f"{facts.host}: {answer.problem}")
         return
     yield _of_version(facts.host, answer)
+    yield from of_url(facts.left_out)
     yield from _of_the_way_there(facts, answer)
     yield from _of_rights(answer, may_kill=may_kill)
     if answer.slots is not None:

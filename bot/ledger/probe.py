@@ -42,6 +42,7 @@ async def probe(url: str) -> LedgerFacts:
         kind=store.kind,
         place=store.place,
         is_local=store.is_local,
+        left_out=store.left_out,
         holds=store.size,
         known_version=SCHEMA_VERSION,
     )

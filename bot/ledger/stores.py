@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import aiosqlite
 import asyncpg
+import structlog
 from sqlalchemy import (
     URL,
     BigInteger,
@@ -36,12 +36,13 @@ from sqlalchemy.exc import (
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from bot import tls
-from bot.addresses import host_of, is_local
+from bot import pg_url, tls
 from bot.errors import LedgerError
 from bot.ledger.schema import Instant, microseconds
 from bot.policy import Glob
 from bot.ports import LedgerHome
+
+log = structlog.get_logger(__name__)
 
 _COLLECT_AFTER = (0.1, 1.0, 5.0)
 """Seconds from a statement that was given up: its error may be in use for a while."""
@@ -94,6 +95,11 @@ class Store(ABC):
         """Whether it is on this machine."""
         return True
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Parameters of its URL that have no effect."""
+        return ()
+
     def is_absent(self) -> bool:
         """Whether opening it would make it. Raises `LedgerError` where that can't be done."""
         return False
@@ -140,7 +146,7 @@ def store_of(url: str) -> Store:
     scheme = url.partition(":")[0]
     if scheme == "sqlite":
         return SqliteStore(url)
-    if scheme in {"postgresql", "postgres"}:
+    if scheme.startswith("postgres"):
         return PostgresStore(url)
     raise LedgerError("the ledger's URL must begin with sqlite:/// or postgresql://")
 
@@ -298,24 +304,33 @@ class PostgresStore(Store):
     random = "replace(CAST(gen_random_uuid() AS text), '-', '')"
 
     def __init__(self, url: str) -> None:
-        _check_dsn(url)
-        self._dsn = url
+        try:
+            self._url = pg_url.read(url, of_ledger=True)
+        except ValueError as error:
+            raise LedgerError(f"the ledger's URL {error}") from None
 
     @property
     def place(self) -> str:
-        """The server's host, and the database where the URL names one."""
-        return host_of(self._dsn) + urlsplit(self._dsn).path.rstrip("/")
+        """The server's host, and the database if the URL names one."""
+        return "/".join(filter(None, (self._url.shown, self._url.database)))
 
     @property
     def is_local(self) -> bool:
         """Whether the server is reached by loopback or a Unix socket."""
-        return is_local(self._dsn)
+        return self._url.is_local
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Parameters of the URL that have no effect."""
+        return self._url.left_out
 
     def check(self) -> None:
-        """The URL was checked already; the rest is the server's to say."""
+        """Nothing to refuse: the URL was read already; the rest is the server's to say."""
+        if self.left_out:
+            log.info("ledger.url_left_out", parameters=self.left_out)
 
     def engine(self) -> AsyncEngine:
-        """An engine whose driver reads the URL itself: libpq's words (`sslmode`) hold."""
+        """An engine whose driver is given what the URL says."""
         engine = create_async_engine(
             URL.create("postgresql+asyncpg"),
             pool_size=self.size,
@@ -324,7 +339,7 @@ class PostgresStore(Store):
             # A role's or server's default may be another; the guards need no more.
             isolation_level="READ COMMITTED",
             connect_args={
-                "dsn": self._dsn,
+                "async_creator_fn": self._connect,
                 # Unnamed statements, so that a pooler between transactions may switch servers.
                 "statement_cache_size": 0,
                 "prepared_statement_cache_size": 0,
@@ -336,6 +351,10 @@ class PostgresStore(Store):
         event.listen(engine.sync_engine, "close", self._drop)
         event.listen(engine.sync_engine, "handle_error", self._keep_the_others)
         return engine
+
+    async def _connect(self, **options: Any) -> "asyncpg.Connection[asyncpg.Record]":  # noqa: ANN401
+        path = {"search_path": self._url.search_path} if self._url.search_path else {}
+        return await asyncpg.connect(**self._url.arguments(), server_settings=path, **options)
 
     @staticmethod
     def _prepare(connection: Any, record: ConnectionPoolEntry) -> None:  # noqa: ANN401  a DBAPI's
@@ -416,8 +435,10 @@ class PostgresStore(Store):
                 return f"the ledger's server can't be used: {error.orig}"
         if (refused := tls.problem(error)) is not None:
             return f"the ledger's server {refused}"
+        if isinstance(error, pg_url.UnreadableFileError):
+            return f"the ledger's server can't be used: {error}"
         if isinstance(error, FileNotFoundError | PermissionError):
-            return "a file of the ledger's URL (a socket, a certificate) is missing or closed to it"
+            return "the socket of the ledger's server is missing, or closed to the bot"
         if isinstance(error, OSError):
             return "no connection to the ledger's server"
         return f"the ledger's server can't be used: {type(error).__name__}"
@@ -471,24 +492,6 @@ _SQLSTATES = {
     "57": "the ledger's server is starting, stopping, or ended the session",
 }
 """SQLSTATEs and classes of them: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
-
-
-def _check_dsn(dsn: str) -> None:
-    """Find what the driver would refuse in words that hold parts of the URL."""
-    try:
-        parts = urlsplit(dsn)
-        query = parse_qs(parts.query, strict_parsing=bool(parts.query))
-        hosts = [parts.netloc.rpartition("@")[2], *query.get("host", ())]
-        if any("," in host for host in hosts):
-            raise LedgerError("the ledger's URL names several hosts: a claim holds on one only")
-        if parts.netloc.count("@") > 1 or parts.fragment:
-            raise ValueError  # noqa: TRY301  as for a port that is none
-        _ = parts.port
-    except ValueError:
-        raise LedgerError(
-            "the ledger's URL can't be read; special characters of a password must be "
-            "percent-encoded"
-        ) from None
 
 
 TROUBLE = (SQLAlchemyError, OSError, ValueError, OverflowError)

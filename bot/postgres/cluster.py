@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 import structlog
 
+from bot import pg_url
 from bot.backends import (
     About,
     Backend,
@@ -69,7 +70,7 @@ class PostgresCluster:
     def __init__(self, name: str, dsn: str, host: str) -> None:
         self._name = name
         self._host = host
-        self._dsn = dsn
+        self._url = pg_url.read(dsn)
         self._work = HeldConnections(name, WORK_CONNECTIONS, self._connect)
         self._kept = HeldConnections(name, KEPT_CONNECTIONS, self._connect)
         self._names: Names | None = None
@@ -133,7 +134,7 @@ class PostgresCluster:
 
     async def _connect(self) -> Connection:
         connection = await asyncpg.connect(
-            self._dsn,
+            **self._url.arguments(),
             timeout=CONNECT_TIMEOUT,
             # Named statements don't survive a transaction pooler; ours are few.
             statement_cache_size=0,

@@ -4,8 +4,12 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
-from bot.addresses import host_of
+import structlog
+
+from bot import pg_url
 from bot.postgres.cluster import PostgresCluster
+
+log = structlog.get_logger(__name__)
 
 
 async def open_fleet(urls: Mapping[str, str], stack: AsyncExitStack) -> dict[str, PostgresCluster]:
@@ -13,7 +17,12 @@ async def open_fleet(urls: Mapping[str, str], stack: AsyncExitStack) -> dict[str
 
     A cluster that is down costs 5 s here and is tried again in the background.
     """
-    clusters = {name: PostgresCluster(name, url, host_of(url)) for name, url in urls.items()}
+    clusters = {}
+    for name, url in urls.items():
+        server = pg_url.read(url)
+        clusters[name] = PostgresCluster(name, url, server.shown)
+        if server.left_out:
+            log.info("cluster.url_left_out", cluster=name, parameters=server.left_out)
     for cluster in clusters.values():
         stack.push_async_callback(cluster.close)
     await asyncio.gather(*(cluster.open() for cluster in clusters.values()))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import asyncpg
 import structlog
 
-from bot.addresses import host_of, is_local
+from bot import pg_url
 from bot.backends import ServerId
 from bot.check.facts import Answer, ClusterFacts, Holds, OwnRole, Slots, Untold
 from bot.postgres import queries, trouble
@@ -45,21 +45,23 @@ _BOUNDS = "set local statement_timeout = '4500ms'; set local lock_timeout = '400
 
 async def probe(name: str, dsn: str) -> ClusterFacts:
     """Ask one server, for at most 5 s. Raises nothing: what goes wrong is an answer, too."""
+    url = pg_url.read(dsn)
     return ClusterFacts(
         name=name,
-        host=host_of(dsn),
-        is_local=is_local(dsn),
+        host=url.shown,
+        is_local=url.is_local,
+        left_out=url.left_out,
         holds=WORK_CONNECTIONS + KEPT_CONNECTIONS,
-        answer=await _answer(name, dsn),
+        answer=await _answer(name, url),
     )
 
 
-async def _answer(name: str, dsn: str) -> Answer | Untold:
+async def _answer(name: str, url: pg_url.ServerUrl) -> Answer | Untold:
     connection: Connection | None = None
     try:
         async with asyncio.timeout(WITHIN):
             connection = await asyncpg.connect(
-                dsn,
+                **url.arguments(),
                 timeout=WITHIN,
                 statement_cache_size=0,
                 server_settings={"application_name": APPLICATION_NAME},

@@ -2,7 +2,7 @@
 
 import asyncpg
 
-from bot import tls
+from bot import pg_url, tls
 from bot.errors import ClusterDown, ClusterError, ClusterRefused, ClusterTimeout
 
 NO_REPLY = "did not answer in time (connected, no reply)"
@@ -32,8 +32,12 @@ def of_connecting(error: BaseException) -> str:  # noqa: C901, PLR0912  one case
             return f"it refuses the connection (SQLSTATE {error.sqlstate})"
         case asyncpg.ClientConfigurationError() if "root certificate" in str(error):
             return "its sslmode takes a root certificate, and there is none (see sslrootcert)"
+        case asyncpg.TargetServerAttributeNotMatched():
+            return "it is another kind of server than target_session_attrs in its URL asks for"
+        case pg_url.UnreadableFileError():
+            return str(error)
         case FileNotFoundError() | PermissionError():
-            return "a file of its URL (a socket, a certificate) is missing or closed to the bot"
+            return "its socket is missing, or closed to the bot; PostgreSQL may not be running"
         case TimeoutError():
             return "did not answer within 5 s"
         case OSError():

@@ -454,7 +454,7 @@ async def test_a_parameter_that_the_pooler_does_not_take_is_said_to_be_refused(
 ) -> None:
     async with (
         PgBouncer(pg) as bouncer,
-        through(bouncer.dsn(user=BOT) + "?statement_timeout=5s") as cluster,
+        through(bouncer.dsn(user=BOT) + "?options=endpoint%3Dx") as cluster,
     ):
         with pytest.raises(NotSent, match="a pooler in front of it refuses the connection"):
             await cluster.names()

@@ -13,6 +13,7 @@ import pytest
 
 from bot.check.facts import Answer, Untold
 from bot.errors import LedgerError, NotSent
+from bot.ledger.probe import probe as probe_ledger
 from bot.ledger.sql import SqlLedger
 from bot.postgres.cluster import PostgresCluster
 from bot.postgres.probe import probe
@@ -98,7 +99,7 @@ async def test_a_server_without_tls_is_told_apart(pg: PostgresServer) -> None:
     [
         ("localhost", "another.crt", "shows a certificate of no authority that the bot was told"),
         ("127.0.0.1", "localhost.crt", "shows a certificate of another host than its URL names"),
-        ("localhost", "missing.crt", "(a socket, a certificate) is missing"),
+        ("localhost", "missing.crt", "the file that sslrootcert in its URL names can't be read"),
         ("localhost", "localhost.key", "makes no TLS connection with the bot (NO_CERTIFICATE"),
     ],
 )
@@ -115,6 +116,55 @@ async def test_one_that_is_trusted_is_used(encrypted: PgBouncer, certificates: P
     query = f"sslmode=verify-full&sslrootcert={certificates / 'localhost.crt'}"
     answer = (await probe("main", url(encrypted, query))).answer
     assert isinstance(answer, Answer)
+
+
+async def test_the_roots_of_the_system_are_used(
+    encrypted: PgBouncer, certificates: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`SSL_CERT_FILE` is OpenSSL's own name for where they are."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates / "another.crt"))
+    for said in await told(url(encrypted, "sslrootcert=system")):
+        assert "shows a certificate of no authority" in said
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates / "localhost.crt"))
+    answer = (await probe("main", url(encrypted, "sslrootcert=system"))).answer
+    assert isinstance(answer, Answer)
+    for said in await told(url(encrypted, "sslrootcert=system", "127.0.0.1")):
+        assert "shows a certificate of another host" in said
+
+
+async def test_what_has_no_effect_in_a_url_keeps_nobody_out(pg: PostgresServer) -> None:
+    asks = url(pg, "connect_timeout=10&keepalives=1&pgbouncer=true&sslmode=prefer", "127.0.0.1")
+    facts = await probe("main", asks)
+    assert isinstance(facts.answer, Answer)
+    assert facts.left_out == ("connect_timeout", "keepalives", "pgbouncer")
+    ledger = SqlLedger(url(pg, "connect_timeout=10&pgbouncer=true").replace(BOT, "postgres"))
+    await ledger.open()
+    await ledger.close()
+    assert (await probe_ledger(asks)).left_out == facts.left_out
+
+
+async def test_a_server_of_another_kind_than_asked_for_is_told_apart(pg: PostgresServer) -> None:
+    of_cluster, _ = await told(url(pg, "target_session_attrs=standby", "127.0.0.1"))
+    assert "another kind of server than target_session_attrs in its URL asks for" in of_cluster
+
+
+async def test_a_socket_that_is_missing_is_told_apart(tmp_path: Path) -> None:
+    for said in await told(f"postgresql://{BOT}:{SECRET}@/postgres?host={tmp_path}"):
+        assert "socket" in said
+        assert str(tmp_path) not in said
+
+
+async def test_a_home_that_may_not_be_read_is_named(
+    pg: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service under a user of its own, with the HOME of another."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(
+        "bot.pg_url._unreadable", lambda _: PermissionError(13, "Permission denied")
+    )
+    for said in await told(url(pg, "", "127.0.0.1").rstrip("?")):
+        assert f"looks for {tmp_path}/.postgresql/root.crl" in said
+        assert "set HOME" in said
 
 
 async def test_without_a_root_certificate_there_is_none_to_check_by(

@@ -84,6 +84,12 @@ def test_all_is_well():
     assert not worst(answer())
 
 
+def test_what_is_left_out_of_its_url_is_told():
+    facts = replace(cluster("main", answer()), left_out=("connect_timeout", "pgbouncer"))
+    second = of_cluster(facts, needed=4, may_kill=True).findings[1]
+    assert second == Finding(Level.OK, "without effect in its URL: connect_timeout, pgbouncer")
+
+
 def test_a_server_that_does_not_answer():
     (only,) = findings(None)
     assert only == Finding(Level.FAILURE, "db-1.internal: did not answer within 5 s")

@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 
 from bot.errors import ClusterDown, ClusterError, ClusterRefused, ClusterTimeout
+from bot.pg_url import UnreadableFileError
 from bot.postgres.trouble import of_connecting, of_statement
 
 
@@ -61,6 +62,10 @@ def not_verified(code: int) -> ssl.SSLCertVerificationError:
         (not_verified(19), "of no authority that the bot was told to trust"),
         (not_verified(62), "of another host than its URL names"),
         (ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] at 10.0.0.1"), "(no reason given)"),
+        (FileNotFoundError(2, "No such file"), "its socket is missing, or closed to the bot"),
+        (PermissionError(13, "Permission denied"), "its socket is missing, or closed"),
+        (UnreadableFileError("the file that sslcert names"), "the file that sslcert names"),
+        (asyncpg.TargetServerAttributeNotMatched("None of"), "than target_session_attrs in its"),
         (asyncpg.ClientConfigurationError("what else"), "failed (ClientConfigurationError)"),
         (OSError("No route to host 10.0.0.1"), "its address can't be reached"),
     ],
