@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
 
@@ -37,6 +37,15 @@ class ServerId:
 
     system_identifier: int
     postmaster_start_time: datetime
+
+
+class Cost(IntEnum):
+    """What the end of a session undoes, from the least to the most."""
+
+    NOTHING = 0  # nothing is open
+    OPEN = 1  # it runs a query, or has an open transaction that has written nothing
+    WRITTEN = 2  # its transaction has written: it has a backend_xid
+    UNSEEN = 3  # PostgreSQL doesn't say: track_activities is off for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +88,20 @@ class Backend:
         if self.backend_start is None:
             return None
         return BackendId(self.pid, self.backend_start)
+
+    @property
+    def cost(self) -> Cost:
+        """What its end undoes. What isn't known counts as more.
+
+        The statement that signals computes the same (`bot.postgres.where.COST`).
+        """
+        if self.backend_xid is not None:
+            return Cost.WRITTEN
+        if self.state in (None, "disabled"):
+            return Cost.UNSEEN
+        if self.xact_start is None and self.state in ("idle", "idle in transaction (aborted)"):
+            return Cost.NOTHING  # what is aborted has been rolled back
+        return Cost.OPEN
 
     @property
     def is_idle(self) -> bool:

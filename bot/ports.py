@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
-from bot.backends import About, BackendId, Limit, Look, Names, ServerId
+from bot.backends import About, BackendId, Cost, Limit, Look, Names, ServerId
 from bot.blocking import HeldLock, Locks
 from bot.conditions import Condition
 from bot.grammar import SortKey, Target
@@ -35,6 +35,7 @@ class Verdict(StrEnum):
     PROTECTED = "protected"
     FINISHED = "finished"  # to cancel: the query that was shown runs no more
     CHANGED = "changed"  # another transaction than shown
+    COSTS_MORE = "costs more"  # it still matches, and its end would undo more than shown
     NO_LONGER_MATCHES = "no longer matches"
     SERVER_CHANGED = "server changed"
     LATE = "late"  # the deadline had passed; nothing was signalled
@@ -43,7 +44,11 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guard:
-    """Everything that a signalling statement checks, in the statement itself."""
+    """Everything that a signalling statement checks, in the statement itself.
+
+    `cost` is the most that its end may undo, None if that is not compared: what is named by
+    its pid has its transaction compared instead.
+    """
 
     server: ServerId
     target: BackendId
@@ -54,6 +59,7 @@ class Guard:
     virtualtransaction: str | None
     query_start: datetime | None
     conditions: tuple[Condition, ...]
+    cost: Cost | None
     protected_roles: frozenset[int]  # oids, the bot's own included
     protected_applications: tuple[Glob, ...]
     deadline: datetime  # on the server's clock

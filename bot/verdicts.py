@@ -77,7 +77,7 @@ def refused(guard: Guard, reply: Reply) -> Result:  # noqa: C901  one case a ver
             return Result(guard.target, Outcome.PROTECTED, detail)
         case Verdict.FINISHED:
             return Result(guard.target, Outcome.ALREADY_FINISHED)
-        case Verdict.CHANGED:
+        case Verdict.CHANGED | Verdict.COSTS_MORE:
             return Result(guard.target, Outcome.CHANGED, _what_now(reply))
         case Verdict.NO_LONGER_MATCHES:
             return Result(guard.target, Outcome.NO_LONGER_MATCHES, f"now {reply.state}")
@@ -110,7 +110,10 @@ def _what_now(reply: Reply) -> str:
     if reply.xact_start is None or reply.now is None:
         return "its transaction has ended"
     seconds = max(0, int((reply.now - reply.xact_start).total_seconds()))
-    return f"{reply.state}; in a transaction that began {seconds} s ago"
+    doing = f"{reply.state}; in a transaction that began {seconds} s ago"
+    if reply.verdict is Verdict.COSTS_MORE and reply.backend_xid is not None:
+        return f"has written since the preview: {doing}"
+    return doing
 
 
 def success(action: Action) -> Outcome:

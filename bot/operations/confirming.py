@@ -10,7 +10,7 @@ import structlog
 
 from bot import verdicts
 from bot.answers import Confirmed, NeedsSecondPerson, NotClaimed, conclusion_of
-from bot.backends import BackendId, Limit, LimitOf, Look
+from bot.backends import BackendId, Cost, Limit, LimitOf, Look
 from bot.conditions import Condition
 from bot.errors import ClusterError, ClusterRefused, LedgerError, NotSent, TargetError
 from bot.kills import (
@@ -25,6 +25,7 @@ from bot.kills import (
     Outcome,
     Proposal,
     Result,
+    Target,
     Unclaimable,
 )
 from bot.operations.parts import Parts, arrived_since, closed, follow, named
@@ -173,6 +174,7 @@ class Confirming(Parts):
                 virtualtransaction=target.seen.virtualtransaction,
                 query_start=target.seen.query_start,
                 conditions=proposal.conditions,
+                cost=_most(proposal, target),
                 protected_roles=roles,
                 protected_applications=protection.applications,
                 # One deadline for all, fixed before the claim: a process that was stopped
@@ -416,6 +418,15 @@ class Confirming(Parts):
             )
             for i in ids
         )
+
+
+def _most(proposal: Proposal, target: Target) -> Cost | None:
+    """The most that a target's end may undo: by rule 2, what was shown of one of a filter.
+
+    A cancel ends the very query that was shown, whatever it has done since.
+    """
+    by_filter = proposal.basis is Basis.FILTER and proposal.action is Action.TERMINATE
+    return target.seen.cost if by_filter else None
 
 
 def _paired(shown: tuple[Limit, ...], before: Look, after: Look) -> tuple[tuple[Limit, Limit], ...]:

@@ -123,7 +123,9 @@ class Proposing(Parts):
     ) -> Proposed | NotClaimed:
         """A new preview: of one that expired, of what had changed, or after a cancel.
 
-        What had changed is offered whatever it runs now: identity and protection only.
+        Of what a filter named and what costs more by now: the same filter, at its cost of
+        now. Of what was named by pid and is in another transaction: identity and protection
+        only, whatever it runs.
         """
         entry = await self._ledger.get(key)
         if entry is None:
@@ -132,12 +134,11 @@ class Proposing(Parts):
             return NotClaimed(why=Unclaimable.ANOTHER_CHANNEL, entry=entry)
         old = entry.proposal
         changed = [r.id for r in entry.latest if r.outcome is Outcome.CHANGED]
-        conditions: tuple[Condition, ...]
+        basis, ids = old.basis, [target.id for target in old.targets]
         if old.state is State.DONE and changed:
-            basis, ids, conditions = Basis.IDENTITY, changed, ()
-        else:
-            basis, ids = old.basis, [target.id for target in old.targets]
-            conditions = old.conditions if basis is Basis.FILTER else ()
+            ids = changed
+            basis = Basis.FILTER if old.basis is Basis.FILTER else Basis.IDENTITY
+        conditions = old.conditions if basis is Basis.FILTER else ()
         return await self.propose_backends(
             actor,
             channel_id,

@@ -35,7 +35,7 @@ from bot.ports import Guard, Reply, Sighting, Verdict, Whereabouts
 from bot.postgres import queries, trouble
 from bot.postgres.bounded import BoundedConnection
 from bot.postgres.connections import Connection, HeldConnections
-from bot.postgres.where import CONNECTED, EVERYTHING, Parameters, like, order, where
+from bot.postgres.where import CONNECTED, COST, EVERYTHING, Parameters, like, order, where
 
 log = structlog.get_logger(__name__)
 
@@ -417,6 +417,7 @@ async def _read_ahead(connection: Connection, until: float) -> None:
         virtualtransaction=None,
         query_start=None,
         conditions=(),
+        cost=None,
         protected_roles=frozenset(),
         protected_applications=(),
         deadline=long_ago,
@@ -459,6 +460,7 @@ def signal_statement(guard: Guard) -> tuple[str, list[Any]]:
         .replace("{running}", _running(guard, parameters))
         .replace("{match}", _match(guard, parameters))
         .replace("{mismatch}", _mismatch(guard).value)
+        .replace("{cost}", _cost(guard, parameters))
         .replace("{function}", _FUNCTIONS[guard.action])
     )
     return statement, list(parameters)
@@ -500,6 +502,11 @@ def _running(guard: Guard, parameters: Parameters) -> str:
         return "true"
     query_start = parameters.add(guard.query_start, "timestamptz")
     return f"a.state = 'active' and a.query_start = {query_start}"
+
+
+def _cost(guard: Guard, parameters: Parameters) -> str:
+    """That its end undoes no more than was shown."""
+    return "true" if guard.cost is None else f"{COST} <= {parameters.add(guard.cost, 'int')}"
 
 
 def _mismatch(guard: Guard) -> Verdict:

@@ -32,6 +32,13 @@ EVERYTHING = "a.pid <> pg_backend_pid()"
 CONNECTED = "(a.datid is not null or a.backend_type = 'walsender' or a.backend_type is null)"
 """Without the server's own background processes, which belong to no database."""
 
+COST = (
+    "case when a.backend_xid is not null then 2 when a.state = 'disabled' then 3"
+    " when a.xact_start is null and a.state in ('idle', 'idle in transaction (aborted)') then 0"
+    " else 1 end"
+)
+"""`bot.backends.Backend.cost` in SQL, of a row whose state is known."""
+
 _SINCE = {
     AgeOf.AGE: ("a.backend_start", "true"),
     AgeOf.XACT: ("a.xact_start", "true"),

@@ -369,7 +369,7 @@ class AnyOrder(RuleBasedStateMachine):
             return
         said = old.said or ()
         changed = {result.id for result in said if result.outcome is Outcome.CHANGED}
-        basis = Basis.IDENTITY if changed else old.basis
+        basis = Basis.IDENTITY if changed and old.basis is Basis.PID else old.basis
         targets = changed or set(old.targets)
         by_filter = basis is Basis.FILTER
 
@@ -405,7 +405,7 @@ class AnyOrder(RuleBasedStateMachine):
         doing.should = self._should(doing, shown, dismisses=dismisses)
         click = Click(
             action_id=press.what,
-            value=str(shown.id),
+            value=shown.key,
             actor=press.actor,
             channel_id=doing.channel,
             channel_name="incidents",

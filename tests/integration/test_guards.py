@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from bot.backends import BackendId, ServerId
+from bot.backends import Backend, BackendId, Cost, ServerId
 from bot.conditions import (
     AddressIn,
     Before,
@@ -51,6 +51,7 @@ def guard(**changes: Any) -> Guard:
         "virtualtransaction": None,
         "query_start": SESSION["query_start"],
         "conditions": (),
+        "cost": None,
         "protected_roles": frozenset(),
         "protected_applications": (),
         "deadline": DEADLINE,
@@ -82,6 +83,36 @@ def numbered(*locks: tuple[int, str, bool, str]) -> Scene:
 
 
 RUNNING = {"state": "active"}
+COSTS_MORE = Verdict.COSTS_MORE
+DOES: dict[str, tuple[Cost, dict[str, Any]]] = {
+    "nothing": (Cost.NOTHING, {"state": "idle", "xact_start": None, "backend_xid": None}),
+    "runs a query": (Cost.OPEN, {"state": "active", "backend_xid": None}),
+    "runs what has no xact_start": (
+        Cost.OPEN,
+        {"state": "active", "xact_start": None, "backend_xid": None},
+    ),
+    "idle, in a transaction by xact_start": (Cost.OPEN, {"state": "idle", "backend_xid": None}),
+    "in a transaction": (Cost.OPEN, {"state": "idle in transaction", "backend_xid": None}),
+    "in a broken one": (
+        Cost.NOTHING,
+        {"state": "idle in transaction (aborted)", "xact_start": None, "backend_xid": None},
+    ),
+    "in a broken one, by xact_start still open": (
+        Cost.OPEN,
+        {"state": "idle in transaction (aborted)", "backend_xid": None},
+    ),
+    "calls a function": (Cost.OPEN, {"state": "fastpath function call", "backend_xid": None}),
+    "has written": (Cost.WRITTEN, {}),
+    "has written, and runs": (Cost.WRITTEN, {"state": "active"}),
+    "says it is idle, and has written": (Cost.WRITTEN, {"state": "idle", "xact_start": None}),
+    "does what a later version has a word for": (
+        Cost.OPEN,
+        {"state": "resting", "xact_start": None, "backend_xid": None},
+    ),
+    "says nothing": (Cost.UNSEEN, {"state": "disabled", "xact_start": None, "backend_xid": None}),
+    "says nothing, and has written": (Cost.WRITTEN, {"state": "disabled", "xact_start": None}),
+}
+"""What a session may do, and what its end costs then."""
 
 CASES: dict[str, tuple[Scene, Guard, Verdict]] = {
     # the server
@@ -265,6 +296,27 @@ CASES: dict[str, tuple[Scene, Guard, Verdict]] = {
         by_filter(conditions=(TextLike("wait_event", ("Lock",), negated=True),)),
         Verdict.NO_LONGER_MATCHES,
     ),
+    # what its end would undo
+    **{
+        f"{now}, where {most.name} was shown": (
+            at(**does),
+            by_filter(cost=most),
+            COSTS_MORE if cost > most else Verdict.SIGNALLED,
+        )
+        for most in Cost
+        for now, (cost, does) in DOES.items()
+    },
+    "it costs more, and matches no longer": (
+        at(**DOES["has written"][1]),
+        by_filter(cost=Cost.NOTHING, conditions=(PidIn((1,)),)),
+        Verdict.NO_LONGER_MATCHES,
+    ),
+    "it costs more, and is late": (
+        at(LATE, **DOES["has written"][1]),
+        by_filter(cost=Cost.NOTHING),
+        COSTS_MORE,
+    ),
+    "whatever it costs": (at(**DOES["has written"][1]), by_identity(), Verdict.SIGNALLED),
     # the query that was shown
     "the number of its transaction": (
         numbered((100, "virtualxid", True, "3/7")),
@@ -450,6 +502,21 @@ def real(one: Guard, server: ServerId) -> Guard:
     off = one.server.postmaster_start_time - SERVER.postmaster_start_time
     identifier = server.system_identifier + one.server.system_identifier
     return replace(one, server=ServerId(identifier, server.postmaster_start_time + off))
+
+
+@pytest.mark.parametrize("does", DOES)
+def test_cost_of_a_session_is_what_the_guard_computes(does: str) -> None:
+    cost, values = DOES[does]
+    seen = session(**values)
+    assert (
+        Backend(
+            pid=100,
+            state=seen["state"],
+            xact_start=seen["xact_start"],
+            backend_xid=seen["backend_xid"],
+        ).cost
+        is cost
+    )
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import pytest
 import structlog
 
 from bot.answers import Choice, NeedsSecondPerson, NotClaimed, NothingToKill, Preview, TooMany
-from bot.backends import BackendId
+from bot.backends import BackendId, Cost
 from bot.errors import ClusterError, LedgerError, TargetError
 from bot.grammar import KillRequest, SessionsRequest, Target, parse_kill
 from bot.kills import LEASE, Action, Actor, Basis, Conclusion, Outcome, State
@@ -182,6 +182,97 @@ async def test_changed_then_previewed_again_goes_whatever_it_runs(
     await busy.execute("begin; select 1")
     conclusion = await confirm(ops, again)
     assert outcomes(conclusion) == {busy.get_server_pid(): Outcome.TERMINATED}
+
+
+GROWS = {
+    "idle, and then it reads": ("select 1", "begin; select 1"),
+    "idle, and then it writes": ("select 1", "begin; update accounts set balance = balance"),
+    "it reads, and then it writes": (
+        "begin; select 1",
+        "update accounts set balance = balance where id = 2",
+    ),
+    "it reads, and then another transaction writes": (
+        "begin; select 1",
+        "commit; begin; update accounts set balance = balance where id = 2",
+    ),
+}
+
+
+@pytest.mark.parametrize("grows", GROWS)
+async def test_session_of_a_filter_that_costs_more_by_the_click_is_left_alone(
+    bench: Bench, sessions: Sessions, grows: str
+) -> None:
+    shown_as, meanwhile = GROWS[grows]
+    grown = await sessions.open("web", app="grows")
+    same = await sessions.open("web", app="grows")
+    for session in (grown, same):
+        await session.execute(shown_as)
+    ops = bench()
+    shown = await preview(ops, "app=grows")
+    await grown.execute(meanwhile)
+
+    conclusion = await confirm(ops, shown)
+
+    assert outcomes(conclusion) == {
+        grown.get_server_pid(): Outcome.CHANGED,
+        same.get_server_pid(): Outcome.TERMINATED,
+    }
+    assert await lives(grown)
+    (changed,) = (r for r in conclusion.results if r.outcome is Outcome.CHANGED)
+    assert ("has written since the preview" in changed.detail) is ("update" in meanwhile)
+
+    # It is offered again, by the same filter and at what it costs now.
+    again = await ops.preview_again(ANA, CHANNEL, shown.proposal.key)
+    assert isinstance(again, Preview)
+    assert again.proposal.basis is Basis.FILTER
+    assert again.proposal.conditions == shown.proposal.conditions
+    (target,) = again.proposal.targets
+    assert target.seen.cost is (Cost.WRITTEN if "update" in meanwhile else Cost.OPEN)
+    await confirm(ops, again)
+    assert not await lives(grown)
+
+
+@pytest.mark.parametrize(
+    ("shown_as", "meanwhile"),
+    [
+        ("begin; update accounts set balance = balance", "commit"),
+        ("begin; update accounts set balance = balance", "commit; begin; select 1"),
+        (
+            "begin; update accounts set balance = balance",
+            "commit; begin; update accounts set balance = balance where id = 2",
+        ),
+        ("begin; select 1", "commit; begin; select 1"),
+        ("begin; select 1", "commit"),
+        ("begin; select 1/0", "rollback"),
+    ],
+)
+async def test_session_of_a_filter_that_costs_no_more_is_ended(
+    bench: Bench, sessions: Sessions, shown_as: str, meanwhile: str
+) -> None:
+    victim = await sessions.open("web", app="no more")
+    with suppress(asyncpg.DivisionByZeroError):
+        await victim.execute(shown_as)
+    ops = bench()
+    shown = await preview(ops, "app='no more'")
+    await victim.execute(meanwhile)
+
+    conclusion = await confirm(ops, shown)
+
+    assert outcomes(conclusion) == {victim.get_server_pid(): Outcome.TERMINATED}
+
+
+async def test_cost_is_compared_again_for_each_preview(bench: Bench, sessions: Sessions) -> None:
+    """What was shown as a writer in one preview is no measure for another."""
+    victim = await sessions.open("web", app="measure")
+    await victim.execute("begin; update accounts set balance = balance")
+    ops = bench()
+    writer = await preview(ops, "app=measure")
+    await victim.execute("commit")
+    idle = await preview(ops, "app=measure")
+    await victim.execute("begin; select 1")
+
+    assert outcomes(await confirm(ops, idle)) == {victim.get_server_pid(): Outcome.CHANGED}
+    assert outcomes(await confirm(ops, writer)) == {victim.get_server_pid(): Outcome.TERMINATED}
 
 
 async def test_two_clicks_at_once_are_one_kill(bench: Bench, sessions: Sessions) -> None:
@@ -995,6 +1086,7 @@ async def test_a_kill_does_not_wait_behind_looks(
             virtualtransaction=row.virtualtransaction,
             query_start=row.query_start,
             conditions=(),
+            cost=None,
             protected_roles=frozenset(),
             protected_applications=(),
             deadline=look.server.now + timedelta(minutes=1),

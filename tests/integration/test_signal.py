@@ -60,6 +60,7 @@ class Scene:
             virtualtransaction=None,  # one guard a case
             query_start=backend.query_start,
             conditions=(),
+            cost=None,
             protected_roles=frozenset(),
             protected_applications=(),
             deadline=look.server.now + timedelta(seconds=5),

@@ -42,6 +42,32 @@ def spoken(message):
     return message.text.replace("\u2060", "").split("\n")
 
 
+STILL_MATCHES = (
+    "At the click: it is ended only if it still matches and its end costs no more than shown."
+)
+
+
+@pytest.mark.parametrize(
+    ("basis", "one", "several"),
+    [
+        (Basis.FILTER, STILL_MATCHES, STILL_MATCHES.replace("it is", "each is")),
+        (
+            Basis.PID,
+            "At the click: it is ended only if it has begun no other transaction.",
+            "At the click: each is ended only if it has begun no other transaction.",
+        ),
+        (
+            Basis.IDENTITY,
+            "At the click: it is ended whatever it runs by then, and whatever that costs.",
+            "At the click: each is ended whatever it runs by then, and whatever that costs.",
+        ),
+    ],
+)
+def test_preview_says_what_is_compared_at_the_click(basis, one, several):
+    assert one in lines(drawn(preview(basis=basis)))
+    assert several in lines(drawn(preview(target(), target(waiter()), basis=basis)))
+
+
 def test_a_preview_of_one_shows_all_about_it_its_cost_and_its_gain():
     message = drawn(preview())
     assert lines(message) == [
@@ -60,6 +86,7 @@ def test_a_preview_of_one_shows_all_about_it_its_cost_and_its_gain():
         "last statement  update accounts set balance = balance - ? where id = ?",
         "Cost: its open transaction rolls back after 32 min; it has written.",
         ("Gain: 2 waiting sessions go on; some_user 1 of 1 → 0 of 1; connections 62 → 61 of 97."),
+        STILL_MATCHES,
         "Reason: blocks the deploy",
         ("asked by <@U0ALICE> · good until 12:10 UTC · who is on PG_KILL_ALLOWLIST may confirm"),
     ]
@@ -73,6 +100,7 @@ def test_the_text_of_a_preview_says_who_would_end_and_what_that_costs():
         "pid 33507 · some_user · idle in transaction for 32 min · blocks 2 · has written",
         "Cost: its open transaction rolls back after 32 min; it has written.",
         ("Gain: 2 waiting sessions go on; some_user 1 of 1 → 0 of 1; connections 62 → 61 of 97."),
+        STILL_MATCHES,
         "Reason: blocks the deploy",
     ]
     several = drawn(preview(*(target(backend(1000 + at)) for at in range(9))))

@@ -30,6 +30,7 @@ select
             then 'protected'
         when ({running}) is not true then 'finished'
         when ({match}) is not true then '{mismatch}'
+        when ({cost}) is not true then 'costs more'
         when clock_timestamp() >= $7::timestamptz then 'late'
         when {function}(a.pid) then 'signalled'
         else 'gone'

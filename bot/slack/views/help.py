@@ -21,9 +21,9 @@ def kill() -> Message:
     return _by_example(KILL, *_KILL)
 
 
-def _by_example(command: str, head: str, examples: Sequence[tuple[str, str]]) -> Message:
+def _by_example(command: str, head: Sequence[str], examples: Sequence[tuple[str, str]]) -> Message:
     return message(
-        [strong(command), (head,)],
+        [strong(command), *((line,) for line in head)],
         blocks.paragraph(*(_example(typed, does) for typed, does in examples)),
         blocks.paragraph(strong("Filters, all of which must hold"), *_FILTERS),
     )
@@ -34,7 +34,7 @@ def _example(typed: str, does: str) -> Line:
 
 
 _SESSIONS = (
-    "Shows who is connected to PostgreSQL and what they wait for.",
+    ("Shows who is connected to PostgreSQL and what they wait for.",),
     (
         ("/pg-sessions", "every cluster"),
         ("/pg-sessions some_db", "one database"),
@@ -48,7 +48,11 @@ _SESSIONS = (
 )
 
 _KILL = (
-    "Shows exactly which sessions would end; they end when someone confirms, and no others do.",
+    (
+        "Shows exactly which sessions would end. They end when someone confirms, and no others:",
+        "of a filter, those that still match and whose end costs no more than shown;",
+        "of pids, those that have begun no other transaction.",
+    ),
     (
         ("/pg-kill 33507", "one session, or several pids"),
         ("/pg-kill user=some_user", "all of a role"),

@@ -109,16 +109,27 @@ def _command(wording: str) -> Line:
 
 def _consequences(answer: Preview) -> Iterable[Line]:
     proposal = answer.proposal
-    if proposal.basis is Basis.IDENTITY:
-        yield ("Whatever they run by then: what is shown may have changed at the click.",)
     yield (*strong("Cost: "), targets.cost(proposal))
     if gain := tuple(_gain(answer)):
         yield (*strong("Gain: "), *_parted(gain, "; "), ".")
+    yield (*strong("At the click: "), _by_then(proposal))
     yield from (("⚠ ", *line) for line in cluster.unseen(answer.server))
     if proposal.reason:
         yield (*strong("Reason: "), Quoted(proposal.reason, _REASON))
     yield from _spared(proposal.spared)
     yield from _gone(answer.gone)
+
+
+def _by_then(proposal: Proposal) -> str:
+    """What a target must still be when the button is pressed; or that it need not be."""
+    each = "it is" if len(proposal.targets) == 1 else "each is"
+    match proposal.basis:
+        case Basis.FILTER:
+            return f"{each} ended only if it still matches and its end costs no more than shown."
+        case Basis.PID:
+            return f"{each} ended only if it has begun no other transaction."
+        case Basis.IDENTITY:
+            return f"{each} ended whatever it runs by then, and whatever that costs."
 
 
 def _parted(parts: Sequence[Line], between: str) -> Line:

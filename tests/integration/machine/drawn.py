@@ -327,6 +327,8 @@ def stories() -> Iterator[Story]:
     for number in range(4):  # of one that reads, and of one that writes
         deed = Deed("goes on to its next transaction", number, 1)
         yield _story("pids", _click(), deed=deed)
+        for grows in ("begins", "writes"):  # it still matches, and its end costs more
+            yield _story("user=web", _click(), deed=Deed(grows, number, 1))
     yield _story("some_db all", _click())  # a superuser's session among them
     for earlier in ("sessions", "run of the server"):
         for named, button in ALL_FOUR:

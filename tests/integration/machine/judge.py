@@ -159,7 +159,8 @@ class Judge:
         now = await moment(self._eyes, still=self._still)
         cutoff = doing.cutoff or doing.names_read
         for victim in await self.there(self.victims):
-            frozen = Frozen(victim, victim.transaction, victim.message)
+            cost = victim.cost(still=self._still)
+            frozen = Frozen(victim, victim.transaction, victim.message, cost)
             doing.seen[victim] = (frozen, doing.holds(victim, cutoff, now))
 
     def looked(self, look: Look) -> None:
@@ -203,31 +204,38 @@ class Judge:
 
     def _may_die(
         self, doing: Doing, shown: Shown, target: BackendId, victim: Victim | None, now: Moment
-    ) -> tuple[Maybe, Outcome]:
-        """Whether whoever has that pid may be signalled, and what is to be said of it."""
+    ) -> tuple[Maybe, frozenset[Outcome]]:
+        """Whether whoever has that pid may be signalled, and what may be said of it."""
         if not shown.of_this_server:
-            return False, Outcome.SERVER_CHANGED
+            return False, frozenset({Outcome.SERVER_CHANGED})
         frozen = shown.targets.get(target)
         if victim is None or frozen is None or frozen.victim is not victim:
-            return False, Outcome.ALREADY_GONE
+            return False, frozenset({Outcome.ALREADY_GONE})
         if self.spared(victim):
-            return False, Outcome.PROTECTED
+            return False, frozenset({Outcome.PROTECTED})
         cancels = doing.action is Action.CANCEL
         if cancels and (frozen.message is None or victim.message is not frozen.message):
-            return False, Outcome.ALREADY_FINISHED
-        right: Maybe = True
+            return False, frozenset({Outcome.ALREADY_FINISHED})
+        matches: Maybe = True
+        same: Maybe = True
         if shown.basis is Basis.PID and not cancels:
-            right = victim.transaction is frozen.transaction
+            same = victim.transaction is frozen.transaction
         elif shown.basis is Basis.FILTER:
-            right = shown.holds(victim, shown.cutoff, now)
+            matches = shown.holds(victim, shown.cutoff, now)
+            same = True if cancels else _costs_no_more(victim, frozen, still=now.still)
         late = self._time.now() > shown.claimed_at + SIGNAL_WINDOW.total_seconds()
         never = late or shown.claimed_by is not doing or victim.usename == SUPERUSER
-        if right is not True:
-            becomes = Outcome.CHANGED if shown.basis is Basis.PID else Outcome.NO_LONGER_MATCHES
-            return False if never else right, becomes
+        becomes = set()
+        if matches is not True:
+            becomes.add(Outcome.NO_LONGER_MATCHES)
+        if matches is not False and same is not True:
+            becomes.add(Outcome.CHANGED)
+        if becomes:
+            right: Maybe = False if False in (matches, same) or never else None
+            return right, frozenset(becomes)
         if never:
-            return False, Outcome.INTERRUPTED if late else Outcome.NOT_PERMITTED
-        return True, Outcome.CANCELLED if cancels else Outcome.TERMINATED
+            return False, frozenset({Outcome.INTERRUPTED if late else Outcome.NOT_PERMITTED})
+        return True, frozenset({Outcome.CANCELLED if cancels else Outcome.TERMINATED})
 
     # --- what it sees of the ledger ---------------------------------------------------------
 
@@ -418,7 +426,7 @@ class Judge:
             if not ran_nothing or result.outcome is not Outcome.ALREADY_FINISHED:
                 self.wrong(f"{doing.name}: {result}, and no statement was sent")
             return
-        expected = {shot.becomes}
+        expected = set(shot.becomes)
         if shot.right is None:
             expected |= set(HIT)
         elif shot.victim is not None and shot.victim.usename == SUPERUSER:
@@ -522,6 +530,14 @@ class Judge:
 def _result(row: dict[str, Any]) -> Result:
     backend_id = BackendId(row["pid"], from_us(row["backend_start"]))
     return Result(backend_id, Outcome(row["outcome"]), row["detail"])
+
+
+def _costs_no_more(victim: Victim, frozen: Frozen, *, still: bool) -> Maybe:
+    """Whether its end undoes no more than was shown."""
+    cost = victim.cost(still=still)
+    if cost is None or frozen.cost is None:
+        return None
+    return cost <= frozen.cost
 
 
 class JudgedCluster:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from bot.backends import BackendId
+from bot.backends import BackendId, Cost
 from bot.kills import Action, Actor, Basis, Outcome, Result
 from bot.ports import Verdict
 from tests.integration.machine.processes import Work
@@ -43,6 +43,7 @@ class Frozen:
     victim: Victim | None
     transaction: Transaction | None = None
     message: Message | None = None
+    cost: Cost | None = None  # None: it can't be known
 
 
 @dataclass(eq=False)
@@ -80,7 +81,7 @@ class Shot:
     doing: "Doing"
     victim: Victim | None
     right: Maybe
-    becomes: Outcome
+    becomes: frozenset[Outcome]
     message: Message | None = None
     verdict: Verdict | None = None
     moving: bool = False  # the signals before it have set others going

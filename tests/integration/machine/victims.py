@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeAlias
 
 import asyncpg
 
+from bot.backends import Cost
 from bot.grammar import Aged, AgeOf, Field, KillRequest, Match, Pattern, Target, Term, Word
 
 Session: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -41,6 +42,7 @@ class Transaction:
 
     began: Span
     explicit: bool = True
+    writes: bool = False  # besides the rows that its session has written
 
 
 @dataclass(eq=False)
@@ -103,6 +105,15 @@ class Victim:
         if self.aborted:
             return "idle in transaction (aborted)"
         return "idle" if self.transaction is None else "idle in transaction"
+
+    def cost(self, *, still: bool) -> Cost | None:
+        """What its end would undo; None if it moves by itself, so that nobody can know."""
+        if self.message is not None and not still:
+            return None
+        wants = self.message is not None and self.message.wants is not None
+        if self.rows or wants or (self.transaction is not None and self.transaction.writes):
+            return Cost.WRITTEN
+        return Cost.OPEN if self.transaction or self.message else Cost.NOTHING
 
     async def say(self, *statements: str) -> Span:
         """Send one message and wait for its end."""
@@ -174,7 +185,7 @@ class Victim:
         message = self.send(one, "commit", other)
         await settled([self], eyes)
         if self.message is not None:
-            self.transaction = Transaction((message.sent, time.time()))
+            self.transaction = Transaction((message.sent, time.time()), writes=writes)
 
     async def rename(self, app: str) -> None:
         """Call itself something else, as any client may; a rollback takes it back."""
@@ -191,7 +202,7 @@ class Victim:
         gate = self.gates.pop(0)
         assert self.transaction is not None
         if self.gates:
-            self.transaction = Transaction(self.transaction.began)
+            self.transaction = Transaction(self.transaction.began, writes=self.transaction.writes)
         await holder.execute(f"select pg_advisory_unlock({gate})")
 
     def finish(self) -> None:
