@@ -43,9 +43,15 @@ class PgBouncer:
     """
 
     def __init__(
-        self, pg: PostgresServer, *, tls: tuple[str, str] | None = None, **options: str | int
+        self,
+        pg: PostgresServer,
+        *,
+        tls: tuple[str, str] | None = None,
+        users: tuple[str, ...] = _USERS,
+        **options: str | int,
     ) -> None:
         self._pg = pg
+        self._users = users
         self._tls = tls
         self._options = options
         self._process: asyncio.subprocess.Process | None = None
@@ -135,7 +141,7 @@ class PgBouncer:
         return {
             "ini": f"[databases]\nshared = {server} dbname=some_db user=web\n* = {server}\n"
             f"[pgbouncer]\n{lines}\n",
-            "users": "".join(f'"{user}" ""\n' for user in _USERS),
+            "users": "".join(f'"{user}" ""\n' for user in self._users),
             "log": "",
             **dict(zip(("key", "certificate"), self._tls or (), strict=False)),
         }

@@ -9,8 +9,9 @@ people filter by has a column; what is only ever read back as a whole is JSON te
 """
 
 import json
+import re
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
     BigInteger,
@@ -438,8 +439,28 @@ def migrate(
     refuse_later(version)
     for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):
         for statement in statements:
-            connection.exec_driver_sql(statement.format(identity=identity, random=random))
+            sql = statement.format(identity=identity, random=random)
+            connection.exec_driver_sql(_located(sql, connection))
         connection.execute(insert(ledger_version).values(version=number, at=clock))
+
+
+_TABLE = re.compile(rf"\b(TABLE|INTO|FROM|ON|REFERENCES|UPDATE) ({'|'.join(_metadata.tables)})\b")
+"""Where a step names a table."""
+
+
+def _located(sql: str, connection: Connection) -> str:
+    """A step, with the schema before the name of each table."""
+    schema = _schema_of(connection)
+    if schema is None:
+        return sql
+    quoted = connection.dialect.identifier_preparer.quote(schema)
+    return _TABLE.sub(lambda named: f"{named[1]} {quoted}.{named[2]}", sql)
+
+
+def _schema_of(connection: Connection) -> str | None:
+    """Where the tables are, if they are not to be found without saying so."""
+    schemas = connection.get_execution_options().get("schema_translate_map", {})
+    return cast("str | None", schemas.get(None))
 
 
 def refuse_later(version: int) -> None:
@@ -453,6 +474,6 @@ def refuse_later(version: int) -> None:
 
 def version_of(connection: Connection) -> int:
     """The version that a ledger has; 0 where there is none yet."""
-    if not inspect(connection).has_table(ledger_version.name):
+    if not inspect(connection).has_table(ledger_version.name, _schema_of(connection)):
         return 0
     return connection.scalar(select(func.max(ledger_version.c.version))) or 0

@@ -14,6 +14,7 @@ from typing import Any
 import aiosqlite
 import asyncpg
 import structlog
+from asyncpg.transaction import Transaction
 from sqlalchemy import (
     URL,
     BigInteger,
@@ -34,9 +35,8 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
 
-from bot import pg_url, tls
+from bot import driver, pg_url, tls
 from bot.errors import LedgerError
 from bot.ledger.schema import Instant, microseconds
 from bot.policy import Glob
@@ -308,6 +308,9 @@ class PostgresStore(Store):
             self._url = pg_url.read(url, of_ledger=True)
         except ValueError as error:
             raise LedgerError(f"the ledger's URL {error}") from None
+        # Where the tables are, known from the first connection on: SQLAlchemy puts it before
+        # their names, since the path has nothing but pg_catalog.
+        self._schemas: dict[None, str] = {}
 
     @property
     def place(self) -> str:
@@ -338,41 +341,33 @@ class PostgresStore(Store):
             hide_parameters=True,
             # A role's or server's default may be another; the guards need no more.
             isolation_level="READ COMMITTED",
+            execution_options={"schema_translate_map": self._schemas},
             connect_args={
                 "async_creator_fn": self._connect,
                 # Unnamed statements, so that a pooler between transactions may switch servers.
-                "statement_cache_size": 0,
                 "prepared_statement_cache_size": 0,
             },
         )
-        event.listen(engine.sync_engine, "connect", self._prepare)
-        event.listen(engine.sync_engine, "begin", self._begin)
         event.listen(engine.sync_engine, "checkout", self._ping)
         event.listen(engine.sync_engine, "close", self._drop)
         event.listen(engine.sync_engine, "handle_error", self._keep_the_others)
         return engine
 
-    async def _connect(self, **options: Any) -> "asyncpg.Connection[asyncpg.Record]":  # noqa: ANN401
+    async def _connect(self, **_options: object) -> "_LedgerConnection":
         path = {"search_path": self._url.search_path} if self._url.search_path else {}
-        return await asyncpg.connect(**self._url.arguments(), server_settings=path, **options)
-
-    @staticmethod
-    def _prepare(connection: Any, record: ConnectionPoolEntry) -> None:  # noqa: ANN401  a DBAPI's
-        # A pooler hands out another backend key than the backend has, and the backend itself
-        # to applications, with whatever is set on it. (See `bot.postgres.bounded`.)
-        cursor = connection.execute("SELECT pg_backend_pid()")
-        (pid,) = cursor.fetchone()
-        cursor.close()
-        record.info[_POOLED] = pid != connection.driver_connection.get_server_pid()
-        if not record.info[_POOLED]:
-            # By a statement: a pooler, not yet known for one, refuses startup parameters.
-            connection.execute(_SESSION_SETTINGS).close()
-        connection.commit()
-
-    @staticmethod
-    def _begin(connection: Connection) -> None:
-        if connection.info[_POOLED]:
-            connection.exec_driver_sql(_TRANSACTION_SETTINGS)
+        connection = await driver.connect(
+            self._url.arguments(),
+            _PINNED,
+            required=path,
+            connection_class=_LedgerConnection,
+            timeout=CONNECT_TIMEOUT,
+        )
+        try:
+            self._schemas.setdefault(None, await connection.settle())
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
     @staticmethod
     def _ping(connection: Any, _record: object, _proxy: object) -> None:  # noqa: ANN401  a DBAPI's
@@ -448,21 +443,97 @@ _BROKEN = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClient
 
 _LOCK_KEY = 0x6B696C6C  # "kill"
 
-_POOLED = "pooled"
+CONNECT_TIMEOUT = 60.0
+"""Seconds. Each call of the ledger's has a shorter limit of its own."""
 
-_DURABLE = "replace(current_setting('synchronous_commit'), 'off', 'on')"
+_PINNED = {
+    **driver.PINNED,
+    # A statement that is given up ends there, too.
+    "statement_timeout": "5s",
+    "lock_timeout": "0",
+}
 
-_SESSION_SETTINGS = f"""
-SELECT set_config('idle_session_timeout', '0', false),
-       set_config('application_name',
-                  coalesce(nullif(current_setting('application_name'), ''), 'pg-sessions-bot'),
-                  false),
-       set_config('synchronous_commit', {_DURABLE}, false)
+_SESSION = {**_PINNED, **driver.PATH, "idle_session_timeout": "0"}
+"""A held connection is idle."""
+
+_FIRST = """
+    SELECT
+        pg_catalog.pg_backend_pid() AS pid,
+        coalesce(
+            (
+                SELECT nspname
+                FROM pg_catalog.pg_class
+                JOIN pg_catalog.pg_namespace
+                    ON pg_namespace.oid OPERATOR(pg_catalog.=) pg_class.relnamespace
+                WHERE pg_class.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass('ledger_version')
+            ),
+            pg_catalog.current_schema()
+        ) AS schema
 """
-"""A held connection is idle, and a commit that was reported survives a crash."""
+"""Under the path of the role, the database or the URL, which says where the tables are, or are
+to be. Whoever chose it chooses no function or operator here."""
 
-_TRANSACTION_SETTINGS = f"SELECT set_config('synchronous_commit', {_DURABLE}, true)"
-"""Behind a pooler, for the transaction alone."""
+
+def _durable(*, local: bool) -> str:
+    """A commit that was reported survives a crash."""
+    return (
+        "SELECT set_config('synchronous_commit', "
+        f"replace(current_setting('synchronous_commit'), 'off', 'on'), {local});"
+    )
+
+
+class _LedgerConnection(driver.PinnedConnection):
+    """A connection whose transactions see nothing but pg_catalog, behind a pooler as well."""
+
+    async def settle(self) -> str:
+        """Pin what the session inherits; the schema of the ledger's tables.
+
+        Raises `LedgerError` where there is none.
+        """
+        await self.begin(_PINNED)
+        found = await self.fetchrow(_FIRST)
+        assert found is not None  # noqa: S101  it is one row
+        # A pooler hands out another backend key than the backend has.
+        self.pooled = found["pid"] != self.get_server_pid()
+        if found["schema"] is None:
+            raise LedgerError(_SQLSTATES["3F"])
+        await self.execute("ROLLBACK;" if self.pooled else f"ROLLBACK;{self.pins()}")
+        return str(found["schema"])
+
+    def pins(self) -> str:
+        """What is set for the session; behind a pooler, for a transaction."""
+        if self.pooled:
+            return self.sets({**_PINNED, **driver.PATH}, "local") + _durable(local=True)
+        return self.sets(_SESSION, "session") + _durable(local=False)
+
+    def transaction(
+        self,
+        *,
+        isolation: Any = None,  # noqa: ANN401  the driver's own names for it
+        readonly: bool = False,
+        deferrable: bool = False,
+    ) -> Transaction:
+        """A transaction, as SQLAlchemy begins each of its own."""
+        begun = _PinnedTransaction if self.pooled else Transaction
+        return begun(self, isolation, readonly, deferrable)
+
+
+class _PinnedTransaction(Transaction):
+    """A transaction on a pooler's backend."""
+
+    def __init__(self, connection: _LedgerConnection, *options: Any) -> None:  # noqa: ANN401
+        super().__init__(connection, *options)
+        self._of = connection
+
+    async def start(self) -> None:
+        """Begin, and set what a session of its own would have."""
+        await super().start()
+        try:
+            await self._of.execute(self._of.pins())
+        except BaseException:
+            self._of.terminate()  # nobody knows of the transaction
+            raise
+
 
 _HOME = """
     SELECT system_identifier, usesysid

@@ -10,51 +10,40 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from bot.postgres.connections import Connection
+from bot.driver import PATH, PINNED, PinnedConnection
+from bot.postgres import queries
+
+PINS = {**PATH, **PINNED, "default_transaction_read_only": "on"}
+"""What every statement to a cluster runs under. None writes, so none may."""
 
 # A server that is slow ends a statement before the bot would give up the connection, whose
 # slot others would take.
-_BOUNDS = {
-    "statement_timeout": "2500ms",
-    "lock_timeout": "400ms",
-    "jit": "off",
-}
+BOUNDS = {**PINS, "statement_timeout": "2500ms", "lock_timeout": "400ms"}
 
 # Our own connections are never closed for being idle.
-_SESSION = "".join(
-    f"set {name} = '{value}';" for name, value in {**_BOUNDS, "idle_session_timeout": "0"}.items()
-)
-
-# A bot that stands still between two statements must not keep a backend from the pool.
-_TRANSACTION = "begin;" + "".join(
-    f"set local {name} = '{value}';"
-    for name, value in {**_BOUNDS, "idle_in_transaction_session_timeout": "5s"}.items()
-)
+_SESSION = {**BOUNDS, "idle_session_timeout": "0"}
 
 
-class BoundedConnection(Connection):
+class BoundedConnection(PinnedConnection):
     """Reads and signals by `fetch`, `fetchrow` and `fetchval` are bounded; `execute` is not.
 
-    On a backend of its own the bounds are the session's. A pooler lends its backends, and
-    what is SET there stays for the application that gets it next. So behind one (`pooled`)
-    each statement comes in a transaction of its own that sets them for itself and is rolled
-    back: two round trips more. `idle_session_timeout` is then the pooler's affair.
+    On a backend of its own the bounds are the session's. Behind a pooler each statement comes
+    in a transaction of its own that sets them for itself and is rolled back: two round trips
+    more. `idle_session_timeout` is then the pooler's affair.
     """
 
-    pooled = False
+    async def bound(self) -> asyncpg.Record:
+        """Find out whether a pooler is in the way, and set the bounds; the row of `session`.
 
-    async def bound(self, pid: int) -> None:
-        """Set the bounds; `pid` is what the backend says its pid is.
-
-        A pooler hands out another backend key than the backend has.
+        A pooler hands out another backend key than the backend has. One that lends by the
+        statement refuses transactions: found out here.
         """
-        self.pooled = pid != self.get_server_pid()
-        if self.pooled:
-            # One that lends by the statement refuses transactions: found out here.
-            async with self._bounds():
-                pass
-        else:
-            await self.execute(_SESSION)
+        us = await self.fetchrow(queries.get("session"))
+        assert us is not None  # noqa: S101  a backend always sees itself
+        self.pooled = us["pid"] != self.get_server_pid()
+        if not self.pooled:
+            await self.execute(self.sets(_SESSION, "session"))
+        return us
 
     async def fetch(self, query: str, *args: object) -> list[asyncpg.Record]:  # type: ignore[override]
         """The rows of one statement."""
@@ -76,7 +65,7 @@ class BoundedConnection(Connection):
         if not self.pooled:
             yield
             return
-        await self.execute(_TRANSACTION)
+        await self.begin(BOUNDS)
         try:
             yield
         except asyncpg.PostgresError:

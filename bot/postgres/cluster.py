@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import structlog
 
-from bot import pg_url
+from bot import driver, pg_url
 from bot.backends import (
     About,
     Backend,
@@ -28,18 +28,18 @@ from bot.backends import (
 )
 from bot.blocking import HeldLock, Locks, LockWait, Prepared
 from bot.conditions import Condition
+from bot.driver import APPLICATION_NAME, Connection
 from bot.errors import ClusterError, NotSent
 from bot.grammar import SortKey
 from bot.kills import Action, Basis
 from bot.ports import Guard, Reply, Sighting, Verdict, Whereabouts
 from bot.postgres import queries, trouble
-from bot.postgres.bounded import BoundedConnection
-from bot.postgres.connections import Connection, HeldConnections
+from bot.postgres.bounded import BOUNDS, BoundedConnection
+from bot.postgres.connections import HeldConnections
 from bot.postgres.where import CONNECTED, COST, EVERYTHING, Parameters, like, order, where
 
 log = structlog.get_logger(__name__)
 
-APPLICATION_NAME = "pg-sessions-bot"
 WORK_CONNECTIONS = 3
 KEPT_CONNECTIONS = 1
 """Kept back for the signals of a kill and its checks, so that none waits behind looks."""
@@ -133,20 +133,17 @@ class PostgresCluster:
         await asyncio.gather(self._work.close(), self._kept.close())
 
     async def _connect(self) -> Connection:
-        connection = await asyncpg.connect(
-            **self._url.arguments(),
-            timeout=CONNECT_TIMEOUT,
-            # Named statements don't survive a transaction pooler; ours are few.
-            statement_cache_size=0,
-            server_settings={"application_name": APPLICATION_NAME},
+        connection = await driver.connect(
+            self._url.arguments(),
+            BOUNDS,
             connection_class=BoundedConnection,
+            timeout=CONNECT_TIMEOUT,
+            at_startup=not self._pooled,
         )
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 until = time.monotonic() + READ_AHEAD_WITHIN
-                us = await connection.fetchrow(queries.get("session"))
-                assert us is not None  # noqa: S101  a backend always sees itself
-                await connection.bound(us["pid"])
+                us = await connection.bound()
                 if connection.pooled and not self._pooled:
                     self._pooled = True
                     log.warning("cluster.behind_a_pooler", cluster=self._name)

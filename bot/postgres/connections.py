@@ -12,11 +12,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
-import asyncpg
 import structlog
 
+from bot.driver import Connection
 from bot.errors import NotSent
 from bot.postgres import trouble
 
@@ -31,11 +30,6 @@ RETRY_EVERY = ((10.0, 0.2), (60.0, 1.0))
 a server that comes back is full within a second, of those who asked first."""
 
 RETRY_AT_LAST = 5.0
-
-if TYPE_CHECKING:
-    Connection = asyncpg.Connection[asyncpg.Record]
-else:
-    Connection = asyncpg.Connection  # generic in its stubs alone
 
 
 @dataclass(slots=True)

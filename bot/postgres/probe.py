@@ -7,12 +7,13 @@ from dataclasses import replace
 import asyncpg
 import structlog
 
-from bot import pg_url
+from bot import driver, pg_url
 from bot.backends import ServerId
 from bot.check.facts import Answer, ClusterFacts, Holds, OwnRole, Slots, Untold
+from bot.driver import APPLICATION_NAME, Connection, PinnedConnection
 from bot.postgres import queries, trouble
-from bot.postgres.cluster import APPLICATION_NAME, KEPT_CONNECTIONS, WORK_CONNECTIONS
-from bot.postgres.connections import Connection
+from bot.postgres.bounded import PINS
+from bot.postgres.cluster import KEPT_CONNECTIONS, WORK_CONNECTIONS
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +41,7 @@ TABLES = ("pg_class", "pg_database", "pg_namespace", "pg_roles")
 """What the statements of `bot.postgres.queries` call and read. PostgreSQL lets everyone; some
 administrators don't."""
 
-_BOUNDS = "set local statement_timeout = '4500ms'; set local lock_timeout = '400ms'"
+_BOUNDS = {**PINS, "statement_timeout": "4500ms", "lock_timeout": "400ms"}
 
 
 async def probe(name: str, dsn: str) -> ClusterFacts:
@@ -57,19 +58,17 @@ async def probe(name: str, dsn: str) -> ClusterFacts:
 
 
 async def _answer(name: str, url: pg_url.ServerUrl) -> Answer | Untold:
-    connection: Connection | None = None
+    connection: PinnedConnection | None = None
     try:
         async with asyncio.timeout(WITHIN):
-            connection = await asyncpg.connect(
-                **url.arguments(),
-                timeout=WITHIN,
-                statement_cache_size=0,
-                server_settings={"application_name": APPLICATION_NAME},
+            connection = await driver.connect(
+                url.arguments(), _BOUNDS, connection_class=PinnedConnection, timeout=WITHIN
             )
             # One transaction: behind a pooler all of it is then said to one server.
-            async with connection.transaction(readonly=True):
-                await connection.execute(_BOUNDS)
-                return await _ask(connection)
+            await connection.begin(_BOUNDS)
+            answer = await _ask(connection)
+            await connection.execute("rollback")
+            return answer
     except Exception as error:  # noqa: BLE001  one server costs the others nothing
         return Untold(_problem(name, error, connected=connection is not None))
     finally:

@@ -703,9 +703,12 @@ class TestSecondLooks:
         assert await ledger.conclude(conclusion(claim, Outcome.STILL_RUNNING), owner)
         async with ledger._transaction(ledger._writer) as connection:
             us = ago // timedelta(microseconds=1)
-            await connection.exec_driver_sql(
-                f"UPDATE kills SET concluded_at = concluded_at - {us},"
-                f" lease_until = lease_until - {us} WHERE id = {claim.id}"
+            earlier = {
+                name: sqlalchemy.type_coerce(schema.kills.c[name], sqlalchemy.BigInteger) - us
+                for name in ("concluded_at", "lease_until")
+            }
+            await connection.execute(
+                sqlalchemy.update(schema.kills).where(schema.kills.c.id == claim.id).values(earlier)
             )
         return claim
 
@@ -896,8 +899,8 @@ class TestSchema:
     async def test_the_tables_are_as_the_last_migration_leaves_them(self, ledger: SqlLedger):
         def reflected(connection: sqlalchemy.Connection) -> dict[str, Any]:
             found = sqlalchemy.MetaData()
-            found.reflect(connection)
-            return {name: described(table) for name, table in found.tables.items()}
+            found.reflect(connection, schema=schema._schema_of(connection))
+            return {table.name: described(table) for table in found.tables.values()}
 
         def described(table: sqlalchemy.Table) -> tuple[object, ...]:
             return (
@@ -947,7 +950,9 @@ class TestSchema:
         later = await opened(url)
         assert await later.get(proposal.key) is not None
         async with later._reader.connect() as connection:
-            mood = await connection.scalar(sqlalchemy.text("SELECT mood FROM kills"))
+            mood = await connection.scalar(
+                sqlalchemy.select(sqlalchemy.literal_column("mood")).select_from(schema.kills)
+            )
         assert mood == "calm"
 
     async def test_a_kill_of_before_there_were_references_has_none(

@@ -17,13 +17,14 @@ import pytest
 
 from bot.answers import NothingToKill, Preview
 from bot.answers import Sessions as Shown
+from bot.driver import APPLICATION_NAME
 from bot.errors import ClusterError, LedgerError
 from bot.grammar import KillRequest, SessionsRequest, Target, parse_kill
 from bot.kills import Actor, Conclusion, Outcome, State
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules, confirming
 from bot.ports import Entry
-from bot.postgres.cluster import APPLICATION_NAME, PostgresCluster
+from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import BOT, Sessions
 from tests.integration.test_kills import QuickClock, lives
 from tests.proxy import Proxy

@@ -18,6 +18,7 @@ from sqlalchemy import text
 from bot.answers import NothingToKill
 from bot.blocking import tree
 from bot.conditions import InTree
+from bot.driver import APPLICATION_NAME
 from bot.errors import ClusterError, ClusterTimeout, NotSent
 from bot.grammar import KillRequest
 from bot.kills import Outcome
@@ -25,7 +26,7 @@ from bot.ledger import sql
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
 from bot.ports import Verdict
-from bot.postgres.cluster import APPLICATION_NAME, PostgresCluster
+from bot.postgres.cluster import PostgresCluster
 from tests import servers
 from tests.integration.conftest import BOT, Sessions, alive
 from tests.integration.test_kills import (

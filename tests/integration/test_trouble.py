@@ -15,6 +15,7 @@ import pytest
 from bot.answers import Choice, Overview, Preview
 from bot.answers import Sessions as Shown
 from bot.backends import Database, Look, Names
+from bot.driver import APPLICATION_NAME
 from bot.errors import ClusterError, ClusterRefused, ClusterTimeout, TargetError
 from bot.grammar import (
     Field,
@@ -29,7 +30,7 @@ from bot.grammar import Target as Named
 from bot.kills import Actor, Conclusion, Outcome
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules, parts
-from bot.postgres.cluster import APPLICATION_NAME, PostgresCluster
+from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import BOT, Sessions
 from tests.integration.test_kills import QuickClock
 from tests.servers import postgres
