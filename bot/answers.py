@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from bot.backends import About, Backend, BackendId, Look, Names, Server
-from bot.blocking import Branch, HeldLock, Locks, Prepared
+from bot.blocking import Branch, HeldLock, Locks
 from bot.errors import ClusterError, TargetError
 from bot.grammar import HistoryRequest, KillRequest, SessionsRequest
 from bot.kills import Actor, Conclusion, Proposal, Spared, Unclaimable
@@ -37,16 +37,14 @@ class Sessions:
 class Tree:
     """The tree of blockers of one server, roots first.
 
-    `rows` are the backends in it, `prepared` the prepared transactions under their numbers
-    below 0; `barriers` says why one is not to be ended here, and who can end it. `freed` is
-    how many go on when a root alone ends.
+    `rows` are the backends in it; `barriers` says why one is not to be ended here, and who can
+    end it. `freed` is how many go on when only one root ends.
     """
 
     look: Look
     branches: tuple[Branch, ...]
     rows: Mapping[int, Backend]
     locks: Locks
-    prepared: Mapping[int, Prepared]
     barriers: Mapping[int, Barrier]
     freed: Mapping[int, int]
     asked_by: Actor

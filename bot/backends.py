@@ -4,19 +4,16 @@ Pure. Field names are PostgreSQL's column names. Instants are aware datetimes in
 PostgreSQL's microseconds; all of them are readings of the server's clock.
 """
 
-from collections import deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
-from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
+
+from bot.waits import Waits
 
 CLIENT_BACKEND = "client backend"
 """The one `backend_type` that the bot ever signals."""
-
-PREPARED_TRANSACTION = 0
-"""The pid that `pg_blocking_pids` gives for a prepared transaction, which has no process."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -102,6 +99,11 @@ class Backend:
         if self.xact_start is None and self.state in ("idle", "idle in transaction (aborted)"):
             return Cost.NOTHING  # what is aborted has been rolled back
         return Cost.OPEN
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it waits for a lock, or for a safe snapshot."""
+        return self.wait_event_type == "Lock" or self.wait_event == "SafeSnapshot"
 
     @property
     def is_idle(self) -> bool:
@@ -225,6 +227,7 @@ class Server:
     superuser_reserved_connections: int
     reserved_connections: int  # 0 before PostgreSQL 16, which has no such reserve
     client_backends: int
+    waiting: int = 0  # sessions that wait for a lock
     unseen: int = 0
     roles: tuple[Limit, ...] = ()  # those with a limit, most pressing first
     databases: tuple[Limit, ...] = ()
@@ -268,62 +271,12 @@ class Counts:
     hidden: int = 0
 
 
-@dataclass(frozen=True)
-class Waits:
-    """Who waits for whom: waiter's pid -> the pids that `pg_blocking_pids` gave for it.
-
-    A blocker may hold the lock or stand before the waiter in its queue. `since` is when each
-    wait began, `pg_locks.waitstart`; a waiter is missing there while PostgreSQL has not
-    noted it yet.
-    """
-
-    blocked_by: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
-    since: Mapping[int, datetime] = field(default_factory=dict)
-
-    @cached_property
-    def _waiters(self) -> dict[int, list[int]]:
-        waiters: dict[int, list[int]] = {}
-        for waiter, blockers in self.blocked_by.items():
-            for blocker in blockers:
-                waiters.setdefault(blocker, []).append(waiter)
-        return waiters
-
-    def waiters_of(self, pid: int) -> tuple[int, ...]:
-        """Those who wait for this one directly."""
-        return tuple(self._waiters.get(pid, ()))
-
-    def behind(self, pids: Iterable[int]) -> frozenset[int]:
-        """Everyone who waits for one of these, or for one who waits for one; not these."""
-        start = frozenset(pids)
-        seen: set[int] = set()
-        todo = deque(start)
-        while todo:
-            for waiter in self._waiters.get(todo.popleft(), ()):
-                if waiter not in seen and waiter not in start:
-                    seen.add(waiter)
-                    todo.append(waiter)
-        return frozenset(seen)
-
-    def freed_by(self, pids: Iterable[int]) -> frozenset[int]:
-        """Those behind these whose every blocker is one of these or is itself freed."""
-        gone = set(pids)
-        behind = self.behind(gone)
-        freed: set[int] = set()
-        moved = True
-        while moved:
-            moved = False
-            for waiter in behind - freed:
-                if all(b in gone or b in freed for b in self.blocked_by.get(waiter, ())):
-                    freed.add(waiter)
-                    moved = True
-        return frozenset(freed)
-
-
 @dataclass(frozen=True, slots=True)
 class Look:
     """One look at one server: everything in it is of the same snapshot.
 
-    `rows` is the part asked for, in the order asked for; `counts` are of all that matched.
+    `rows` is the part asked for, in the order asked for; `counts` are of all that matched;
+    `waits` are empty where nobody asked for them.
     """
 
     server: Server

@@ -9,7 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from bot.backends import PREPARED_TRANSACTION, Backend, Waits
+from bot.backends import Backend
+from bot.waits import Waits
+
+_OTHERS = 3
+"""How many of a waiter's further blockers are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,42 +80,26 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Locks:
-    """The waits for locks on a server: by the waiter's pid."""
+    """What the sessions of a server wait for, by pid; and its prepared transactions, by -xid."""
 
     waits: Mapping[int, LockWait] = field(default_factory=dict)
-    prepared: Mapping[int, tuple[Prepared, ...]] = field(default_factory=dict)
-
-    @property
-    def all_prepared(self) -> tuple[Prepared, ...]:
-        """Every prepared transaction in somebody's way, the oldest first."""
-        found = {one.gid: one for several in self.prepared.values() for one in several}
-        return tuple(sorted(found.values(), key=lambda one: (one.prepared, one.gid)))
-
-    def under_leaders(self, backends: Iterable[Backend]) -> "Locks":
-        """The same, with a leader's waits being those of its parallel workers too."""
-        leaders = {row.pid: row.leader_pid for row in backends if row.leader_pid is not None}
-        waits = dict(self.waits)
-        prepared = dict(self.prepared)
-        for pid, wait in self.waits.items():
-            waits.setdefault(leaders.get(pid, pid), wait)
-        for pid, several in self.prepared.items():
-            leader = leaders.get(pid, pid)
-            prepared[leader] = tuple(dict.fromkeys((*prepared.get(leader, ()), *several)))
-        return Locks(waits, prepared)
+    prepared: Mapping[int, Prepared] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Branch:
     """One backend in the tree.
 
-    `behind` is how many wait for it, or for one who does. `others` are the further
-    blockers of a waiter. `in_cycle` marks where a cycle was cut open.
+    `behind` is how many wait for it, or for one who does. `others` are the first few further
+    blockers of a waiter, and `more` how many there are besides. `in_cycle` marks where a cycle
+    was cut open.
     """
 
     pid: int
     depth: int
     behind: int
     others: tuple[int, ...] = ()
+    more: int = 0
     in_cycle: bool = False
 
     @property
@@ -122,60 +110,7 @@ class Branch:
     @property
     def is_prepared(self) -> bool:
         """Whether it stands for a prepared transaction, which has no process."""
-        return self.pid <= PREPARED_TRANSACTION
-
-
-def under_leaders(waits: Waits, backends: Iterable[Backend]) -> Waits:
-    """The same with parallel workers as their leaders: only a leader can be ended."""
-    leaders = {row.pid: row.leader_pid for row in backends if row.leader_pid is not None}
-    blocked_by: dict[int, tuple[int, ...]] = {}
-    for waiter, blockers in waits.blocked_by.items():
-        leader = leaders.get(waiter, waiter)
-        mine = dict.fromkeys((*blocked_by.get(leader, ()), *(leaders.get(b, b) for b in blockers)))
-        mine.pop(leader, None)
-        if mine:
-            blocked_by[leader] = tuple(mine)
-    return Waits(blocked_by, waits.since)
-
-
-def one_by_one(waits: Waits, locks: Locks) -> tuple[Waits, dict[int, Prepared]]:
-    """The same with each prepared transaction by itself, under a number below 0 of its own.
-
-    0 stays where PostgreSQL named one that could not be found.
-    """
-    numbered = dict(enumerate(locks.all_prepared, start=1))
-    numbers = {one.gid: -number for number, one in numbered.items()}
-
-    def named(waiter: int, blocker: int) -> tuple[int, ...]:
-        if blocker != PREPARED_TRANSACTION:
-            return (blocker,)
-        found = (numbers[one.gid] for one in locks.prepared.get(waiter, ()))
-        return tuple(found) or (PREPARED_TRANSACTION,)
-
-    blocked_by = {
-        waiter: tuple(each for blocker in blockers for each in named(waiter, blocker))
-        for waiter, blockers in waits.blocked_by.items()
-    }
-    return Waits(blocked_by, waits.since), {-number: one for number, one in numbered.items()}
-
-
-def around(waits: Waits, pid: int) -> Waits:
-    """The part of it that one backend is in: whom it waits for, and who waits behind it."""
-    before: set[int] = set()
-    todo = [pid]
-    while todo:
-        for blocker in waits.blocked_by.get(todo.pop(), ()):
-            if blocker not in before:
-                before.add(blocker)
-                todo.append(blocker)
-    part = {pid, *before, *waits.behind([pid])}
-    return Waits(
-        {
-            waiter: tuple(blocker for blocker in blockers if blocker in part)
-            for waiter, blockers in waits.blocked_by.items()
-            if waiter in part and not part.isdisjoint(blockers)
-        }
-    )
+        return self.pid <= 0
 
 
 def worst_first(rows: Iterable[Backend], waits: Waits) -> tuple[Backend, ...]:
@@ -183,41 +118,42 @@ def worst_first(rows: Iterable[Backend], waits: Waits) -> tuple[Backend, ...]:
 
     The others stay in their order.
     """
-    everyone = tuple(rows)
-    behind = {row.pid: len(waits.behind([row.pid])) for row in everyone}
 
     def rank(row: Backend) -> tuple[bool, bool, int]:
-        holds_up = behind[row.pid]
+        holds_up = waits.holds_up(row.pid)
         return not holds_up, bool(holds_up and row.pid in waits.blocked_by), -holds_up
 
-    return tuple(sorted(everyone, key=rank))
+    return tuple(sorted(rows, key=rank))
 
 
 def tree(waits: Waits) -> tuple[Branch, ...]:
     """The tree from its roots down, whoever holds up most first; each pid once."""
-    everyone = {*waits.blocked_by, *(b for many in waits.blocked_by.values() for b in many)}
-    behind = {pid: len(waits.behind([pid])) for pid in everyone}
+    by_weight = sorted(waits.pids, key=lambda pid: (-waits.holds_up(pid), pid))
     drawn: set[int] = set()
-
-    def walk(pid: int, depth: int, under: int | None, *, in_cycle: bool) -> Iterator[Branch]:
-        todo = [(pid, depth, under, in_cycle)]
-        while todo:
-            at, level, parent, cut = todo.pop()
-            if at in drawn:
-                continue
-            drawn.add(at)
-            others = tuple(b for b in waits.blocked_by.get(at, ()) if b != parent)
-            yield Branch(at, level, behind[at], others, cut)
-            waiting = sorted(waits.waiters_of(at), key=lambda w: (-behind[w], w), reverse=True)
-            todo += ((waiter, level + 1, at, False) for waiter in waiting)
-
     branches: list[Branch] = []
-    by_weight = sorted(everyone, key=lambda pid: (-behind[pid], pid))
-    for pid in by_weight:
-        if pid not in waits.blocked_by:
-            branches += walk(pid, 0, None, in_cycle=False)
-    for pid in by_weight:
+    for root in (pid for pid in by_weight if pid not in waits.blocked_by):
+        branches += _grown(root, waits, drawn, in_cycle=False)
+    for root in by_weight:
         # What no root leads to goes round in a circle.
-        if pid not in drawn:
-            branches += walk(pid, 0, None, in_cycle=True)
+        if root not in drawn:
+            branches += _grown(root, waits, drawn, in_cycle=True)
     return tuple(branches)
+
+
+def _grown(root: int, waits: Waits, drawn: set[int], *, in_cycle: bool) -> Iterator[Branch]:
+    """One root and all behind it that is not drawn yet."""
+    under: dict[int, int | None] = {root: None}
+    waiters: dict[int, list[int]] = {}
+    for waiter, blocker in waits.walk([root], drawn):
+        under[waiter] = blocker
+        waiters.setdefault(blocker, []).append(waiter)
+    todo = [(root, 0)]
+    while todo:
+        pid, depth = todo.pop()
+        first, number = waits.blockers_of(pid)
+        others = tuple(blocker for blocker in first if blocker != under[pid])[:_OTHERS]
+        more = number - len(others) - (pid != root)
+        yield Branch(pid, depth, waits.holds_up(pid), others, more, in_cycle and pid == root)
+        # What is put there last is drawn next.
+        waiting = sorted(waiters.get(pid, ()), key=lambda w: (waits.holds_up(w), -w))
+        todo += ((waiter, depth + 1) for waiter in waiting)

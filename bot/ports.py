@@ -140,6 +140,7 @@ class Cluster(Protocol):
         everything: bool = False,
         strict: bool = False,
         sort: tuple[SortKey, ...] = (),
+        waits: bool = True,
         limit: int = 100,
         offset: int = 0,
         urgent: bool = False,
@@ -149,7 +150,8 @@ class Cluster(Protocol):
         Without `everything`, background processes that belong to no database and the
         bot's own connections are left out. `strict` is a kill's reading: an unknown
         (NULL) value satisfies nothing, and the bot's own connections are in it, for the
-        preview to say that they are spared.
+        preview to say that they are spared. Without `waits` nobody asks who waits for whom:
+        that takes the server's lock table.
         """
 
     async def signal(self, guard: Guard) -> Reply:

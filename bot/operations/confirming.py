@@ -94,7 +94,7 @@ class Confirming(Parts):
         async with self._in_time(cluster):
             # By the connection that will signal: if it is dead, that is known before the claim.
             names = await cluster.names(urgent=True)
-            before = await cluster.look((), names=names, limit=0, urgent=True)
+            before = await cluster.look((), names=names, waits=False, limit=0, urgent=True)
         guards = await self._guards(cluster, replace(proposal, action=action), before)
 
         claimed = await self._ledger.claim(
@@ -273,10 +273,12 @@ class Confirming(Parts):
             return conclusion
         if claimed.basis is Basis.FILTER:
             arrived = (*claimed.conditions, *arrived_since(claimed.seen_at))
-        if before.waits.blocked_by:
+        if before.server.waiting:
             await self._clock.sleep(SETTLING)
         try:
-            after = await cluster.look(arrived, names=before.names, strict=True, limit=0)
+            after = await cluster.look(
+                arrived, names=before.names, strict=True, waits=False, limit=0
+            )
         except ClusterError as error:
             log.warning("kill.no_look_after", kill=claimed.id, problem=error.problem)
             return conclusion
@@ -286,7 +288,7 @@ class Confirming(Parts):
         return replace(
             conclusion,
             limits=() if unseen else _paired(claimed.before, before, after),
-            waiting=(len(before.waits.blocked_by), len(after.waits.blocked_by)),
+            waiting=(before.server.waiting, after.server.waiting),
             arrivals=after.counts.total if arrived else 0,
         )
 

@@ -139,6 +139,7 @@ class Following(Parts):
                 ),
                 names=await cluster.names(),
                 strict=True,
+                waits=False,
                 limit=MAX_TARGETS,
             )
         except ClusterError as error:

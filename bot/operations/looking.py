@@ -8,7 +8,7 @@ import structlog
 
 from bot.answers import Choice, ClusterCard, Gone, Inspection, Looked, Overview, Sessions, Tree
 from bot.backends import Backend, BackendId, Look
-from bot.blocking import Branch, around, one_by_one, tree, under_leaders, worst_first
+from bot.blocking import Branch, tree, worst_first
 from bot.conditions import InTree, PidIn
 from bot.errors import ClusterError, TargetError
 from bot.grammar import SessionsRequest
@@ -106,6 +106,7 @@ class Looking(Parts):
                         self._conditions(cluster, request, names),
                         names=names,
                         everything=request.all or bool(request.pids) or names_type(request),
+                        waits=False,
                         limit=0,
                     )
             except (ClusterError, TargetError) as error:
@@ -154,18 +155,15 @@ class Looking(Parts):
         await self._remember(actor, channel_id, look, ALONE, reference=reference)
         protection = await self._protection(cluster, look)
         barriers = {row.pid: protection.barrier(row, names.roles) for row in look.rows}
-        locks = locks.under_leaders(look.rows)
-        waits, prepared = one_by_one(under_leaders(look.waits, look.rows), locks)
-        branches = tree(waits)
+        branches = tree(look.waits)
         redacted = _redacted(look)
         return Tree(
             look=redacted,
             branches=branches,
             rows={row.pid: row for row in redacted.rows},
             locks=locks,
-            prepared=prepared,
             barriers={pid: each for pid, each in barriers.items() if each is not None},
-            freed={b.pid: len(waits.freed_by([b.pid])) for b in branches if b.is_root},
+            freed={b.pid: len(look.waits.freed_by([b.pid])) for b in branches if b.is_root},
             asked_by=actor,
         )
 
@@ -217,7 +215,7 @@ class Looking(Parts):
         if not look.waits.blocked_by:
             return (), {}
         found = await cluster.look((InTree(),), names=look.names, everything=True, limit=TREE_ROWS)
-        branches = tree(around(under_leaders(found.waits, found.rows), pid))
+        branches = tree(found.waits.around(pid))
         return branches, {row.pid: row for row in _redacted(found).rows}
 
 

@@ -218,7 +218,7 @@ class Proposing(Parts):
             channel_id=channel_id,
             seen_at=look.server.now,
             before=_limits_of(look, rows),
-            waiting=len(look.waits.blocked_by),
+            waiting=look.server.waiting,
             freed=len(look.waits.freed_by(pids)),
             reference=reference,
         )
@@ -245,7 +245,7 @@ def _target(row: Backend, look: Look, last_look: datetime | None) -> Target:
     return Target(
         id=row.id,
         seen=row,
-        waiting_behind=len(look.waits.behind([row.pid])),
+        waiting_behind=look.waits.holds_up(row.pid),
         is_new=last_look is not None and row.id.backend_start > last_look,
     )
 

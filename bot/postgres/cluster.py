@@ -24,19 +24,19 @@ from bot.backends import (
     Role,
     Server,
     ServerId,
-    Waits,
 )
 from bot.blocking import HeldLock, Locks, LockWait, Prepared
-from bot.conditions import Condition
+from bot.conditions import Condition, InLock, InTree
 from bot.driver import APPLICATION_NAME, Connection
 from bot.errors import ClusterError, NotSent
-from bot.grammar import SortKey
+from bot.grammar import SortKey, Word
 from bot.kills import Action, Basis
 from bot.ports import Guard, Reply, Sighting, Verdict, Whereabouts
 from bot.postgres import queries, trouble
 from bot.postgres.bounded import BOUNDS, BoundedConnection
 from bot.postgres.connections import HeldConnections
 from bot.postgres.where import CONNECTED, COST, EVERYTHING, Parameters, like, order, where
+from bot.waits import Request, queued
 
 log = structlog.get_logger(__name__)
 
@@ -210,11 +210,13 @@ class PostgresCluster:
         everything: bool = False,
         strict: bool = False,
         sort: tuple[SortKey, ...] = (),
+        waits: bool = True,
         limit: int = 100,
         offset: int = 0,
         urgent: bool = False,
     ) -> Look:
         """One statement, one snapshot. Needs pg_read_all_stats to see other roles' rows."""
+        waits = waits or InTree() in conditions or InLock(Word.BLOCKING) in conditions
         limited = [r for r in names.roles.values() if r.rolconnlimit >= 0 and not r.rolsuper]
         databases = [d for d in names.databases.values() if d.datconnlimit >= 0]
         parameters = Parameters(
@@ -242,7 +244,8 @@ class PostgresCluster:
             queries.get("look")
             .replace("{where}", " and ".join(scope))
             .replace("{hidden}", hidden)
-            .replace("{strict}", "true" if strict else "false")
+            .replace("{strict}", _literal(strict))
+            .replace("{locks}", _literal(waits))
             .replace("{order}", order(sort, names, parameters))
         )
         async with self._reading(urgent=urgent) as connection:
@@ -303,11 +306,10 @@ class PostgresCluster:
         """Who waits for which lock since when, and the prepared transactions in the way."""
         async with self._reading() as connection:
             rows = await connection.fetch(queries.get("locks"))
+            prepared = await connection.fetch(queries.get("prepared"))
             relname = await self._relname(connection, rows)
-        waits, prepared = {}, dict[int, tuple[Prepared, ...]]()
-        for row in rows:
-            pid = row["pid"]
-            waits[pid] = LockWait(
+        waits = {
+            row["pid"]: LockWait(
                 row["locktype"],
                 row["mode"],
                 row["waitstart"],
@@ -315,16 +317,9 @@ class PostgresCluster:
                 row["transactionid"],
                 relname(row),
             )
-            if row["gid"] is not None:
-                owner, database = names.roles.get(row["ownerid"]), names.databases.get(row["dbid"])
-                one = Prepared(
-                    _text(row["gid"]) or "",
-                    row["prepared"],
-                    owner.rolname if owner else None,
-                    database.datname if database else None,
-                )
-                prepared[pid] = (*prepared.get(pid, ()), one)
-        return Locks(waits, prepared)
+            for row in rows
+        }
+        return Locks(waits, {row["pid"]: _prepared(row, names) for row in prepared})
 
     async def locks_of(self, pid: int, *, limit: int) -> tuple[tuple[HeldLock, ...], int]:
         """The locks that one backend holds and waits for, and how many there are of them."""
@@ -421,12 +416,13 @@ async def _read_ahead(connection: Connection, until: float) -> None:
     )
     by_pain = order((), Names({}, {}, long_ago), Parameters())
     look = queries.get("look").replace("{where}", EVERYTHING).replace("{hidden}", "false")
-    look = look.replace("{strict}", "true")
+    look = look.replace("{strict}", "true").replace("{locks}", "true")
     statements: tuple[tuple[str, list[Any]], ...] = (
         (queries.get("roles"), []),
         (queries.get("databases"), []),
         (look.replace("{order}", by_pain), [[], [], 0, 0, [], []]),
         (queries.get("locks"), []),
+        (queries.get("prepared"), []),
         (queries.get("locks_of"), [0, 1]),
         (queries.get("sight"), [[], []]),
         signal_statement(nobody),
@@ -452,8 +448,10 @@ def signal_statement(guard: Guard) -> tuple[str, list[Any]]:
             guard.deadline,
         ]
     )
+    asks_of_waits = InLock(Word.BLOCKING) in guard.conditions
     statement = (
         queries.get("signal")
+        .replace("{blocking}", f"{queries.get('blocking').rstrip()}," if asks_of_waits else "")
         .replace("{running}", _running(guard, parameters))
         .replace("{match}", _match(guard, parameters))
         .replace("{mismatch}", _mismatch(guard).value)
@@ -482,11 +480,14 @@ def _match(guard: Guard, parameters: Parameters) -> str:
                 xid = parameters.add(str(guard.backend_xid), "text")
                 parts.append(f"a.backend_xid::text = {xid}")
             elif guard.virtualtransaction is not None:
-                # One that has not written has no xid. Asked for only here: it reads all locks.
+                # One that has not written has no xid. Asked for last: it takes the server's lock
+                # table. These locks come first in it, and no further row is made.
                 vxid = parameters.add(guard.virtualtransaction, "text")
                 parts.append(
-                    "(select min(virtualtransaction) from pg_lock_status() where pid = a.pid"
-                    f" and locktype = 'virtualxid' and granted) = {vxid}"
+                    "(select (lock).virtualtransaction"
+                    " from (select pg_lock_status() as lock offset 0) as locks"
+                    " where (lock).pid = a.pid and (lock).locktype = 'virtualxid'"
+                    f" and (lock).granted limit 1) = {vxid}"
                 )
         case Basis.IDENTITY:
             parts.append("true")
@@ -516,6 +517,10 @@ def _reason(error: asyncpg.PostgresError) -> str:
     return str(detail or error.args[0])
 
 
+def _literal(value: bool) -> str:
+    return "true" if value else "false"
+
+
 def _text(raw: bytes | None) -> str | None:
     # Written under another database's encoding it may be no UTF-8 at all.
     return None if raw is None else raw.decode("utf-8", errors="backslashreplace")
@@ -539,11 +544,20 @@ def _databases(rows: list[asyncpg.Record]) -> dict[int, Database]:
     }
 
 
+def _prepared(row: asyncpg.Record, names: Names) -> Prepared:
+    owner, database = names.roles.get(row["ownerid"]), names.databases.get(row["dbid"])
+    return Prepared(
+        _text(row["gid"]) or "",
+        row["prepared"],
+        owner.rolname if owner else None,
+        database.datname if database else None,
+    )
+
+
 def _look(cluster: str, host: str, names: Names, rows: list[asyncpg.Record]) -> Look:
     first = rows[0]
-    blocked_by: dict[int, tuple[int, ...]] = {}
-    for waiter, blocker in zip(first["waiters"] or (), first["blockers"] or (), strict=True):
-        blocked_by[waiter] = (*blocked_by.get(waiter, ()), blocker)
+    found = [row for row in rows if row["pid"] is not None]
+    columns = (first[name] or () for name in ("queues", "places", "pids", "modes"))
     return Look(
         server=_server(cluster, host, names, first),
         names=names,
@@ -554,10 +568,11 @@ def _look(cluster: str, host: str, names: Names, rows: list[asyncpg.Record]) -> 
             hidden=first["hidden"],
             oldest_xact=first["oldest_xact"],
         ),
-        waits=Waits(
-            blocked_by, dict(zip(first["since_pids"] or (), first["since"] or (), strict=True))
+        waits=queued(
+            map(Request, *columns),
+            {row["pid"]: row["waitstart"] for row in found if row["waitstart"] is not None},
         ),
-        rows=tuple(_backend(row, names) for row in rows if row["pid"] is not None),
+        rows=tuple(_backend(row, names) for row in found),
     )
 
 
@@ -590,6 +605,7 @@ def _server(cluster: str, host: str, names: Names, row: asyncpg.Record) -> Serve
         superuser_reserved_connections=row["superuser_reserved_connections"],
         reserved_connections=row["reserved_connections"],
         client_backends=row["client_backends"],
+        waiting=row["server_waiting"],
         unseen=row["unseen"],
         roles=tuple(sorted(roles, key=_pressure)),
         databases=tuple(sorted(databases, key=_pressure)),

@@ -23,8 +23,9 @@ HURTS_MOST = """
 """The order unless told otherwise: what blocks others, what stands at its role's limit or its
 database's, the oldest open transaction, the longest running query.
 
-How many wait behind one at all takes a walk along the waits; here stands how many wait for it
-directly, and a page is put in order by the rest (`bot.blocking.worst_first`)."""
+How many wait behind one at all takes a walk along the waits; here stands how many are behind it
+in the queues that it holds up, and a page is put in order by the rest
+(`bot.blocking.worst_first`)."""
 
 EVERYTHING = "a.pid <> pg_backend_pid()"
 """All but the backend that does the looking."""
@@ -44,6 +45,11 @@ _SINCE = {
     AgeOf.XACT: ("a.xact_start", "true"),
     AgeOf.QUERY: ("a.query_start", "a.state in ('active', 'fastpath function call')"),
     AgeOf.IDLE: ("a.state_change", "a.state like 'idle%'"),
+}
+
+_IN_LOCK = {
+    Word.BLOCKED: "a.wait_event_type = 'Lock' or a.wait_event = 'SafeSnapshot'",
+    Word.BLOCKING: "exists (select from blocking where blocking.pid = a.pid)",
 }
 
 _OID = {"usesysid": "a.usesysid", "datid": "a.datid"}
@@ -86,7 +92,7 @@ _SORT = {
     "state_age": "clock_timestamp() - a.state_change",
     "backend_xid": "age(a.backend_xid)",  # xid has no order; age() counts from now
     "backend_xmin": "age(a.backend_xmin)",
-    "blocked_by": ("(select min(edges.blocker) from edges where edges.waiter = a.pid)"),
+    "blocked_by": "a.waits_behind",
 }
 
 
@@ -135,11 +141,10 @@ def _one(condition: Condition, parameters: Parameters, *, strict: bool) -> str:
             holds = f"{since} {sign} {parameters.add(instant, 'timestamptz')} and {while_}"
         case InLock(word):
             negated = False
-            end = {Word.BLOCKED: "waiter", Word.BLOCKING: "blocker"}[word]
-            holds = f"exists (select from edges where edges.{end} = a.pid)"
+            holds = _IN_LOCK[word]
         case InTree():
             negated = False
-            holds = "exists (select from edges where a.pid in (edges.waiter, edges.blocker))"
+            holds = "a.pid in (select waits.pid from waits)"
         case PidIn(pids):
             negated = False
             holds = f"a.pid = any({parameters.add(list(pids), 'int[]')})"

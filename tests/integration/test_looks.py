@@ -271,10 +271,10 @@ async def test_a_prepared_transaction_in_the_way_is_named(
     task = asyncio.ensure_future(waiter.execute("update accounts set balance = 2 where id = 5"))
     try:
         found = await settle(cluster, "blocked", waiter.get_server_pid())
-        assert found.waits.blocked_by[waiter.get_server_pid()] == (0,)
+        (prepared,) = found.waits.blocked_by[waiter.get_server_pid()]
         locks = await cluster.locks(await cluster.names())
-        assert [p.gid for p in locks.prepared[waiter.get_server_pid()]] == ["it's stuck"]
-        assert locks.all_prepared[0].owner == "web"
+        assert locks.prepared[prepared].gid == "it's stuck"
+        assert locks.prepared[prepared].owner == "web"
     finally:
         await session.execute("rollback prepared 'it''s stuck'")
         await task
@@ -294,7 +294,6 @@ async def test_a_prepared_transaction_that_is_in_nobodys_way_is_not_named(
         found = await settle(cluster, "blocked", waiter.get_server_pid())
         assert found.waits.blocked_by == {waiter.get_server_pid(): (holder.get_server_pid(),)}
         locks = await cluster.locks(await cluster.names())
-        assert locks.all_prepared == ()
         assert locks.waits[waiter.get_server_pid()].relation is not None
     finally:
         await session.execute("rollback prepared 'innocent'")
@@ -313,9 +312,10 @@ async def test_of_two_prepared_transactions_the_one_whose_lock_conflicts_is_name
     )
     try:
         found = await settle(cluster, "blocked", waiter.get_server_pid())
-        assert found.waits.blocked_by == {waiter.get_server_pid(): (0,)}
+        (prepared,) = found.waits.blocked_by[waiter.get_server_pid()]
         locks = await cluster.locks(await cluster.names())
-        assert [(one.gid, one.datname) for one in locks.all_prepared] == [("guilty", "some_db")]
+        one = locks.prepared[prepared]
+        assert (one.gid, one.datname) == ("guilty", "some_db")
     finally:
         await innocent.execute("rollback prepared 'innocent'")
         await guilty.execute("rollback prepared 'guilty'")

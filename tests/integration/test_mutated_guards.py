@@ -1,4 +1,4 @@
-"""That each part of the SQL of a look's waits, of a filter and of the signal counts.
+"""That each part of the SQL of the signal, with whom others wait for, and of a filter counts.
 
 Every statement is run with one place of it changed, through the cases of `test_guards`, until
 one of them comes out otherwise. A change that no case sees must stand in docs/mutants.md, with
@@ -23,9 +23,9 @@ from tests.integration.rehearsal import Seen, play
 from tests.integration.sql_mutants import mutants, plain
 from tests.integration.test_guards import (
     ASKED,
+    BLOCKING,
     CASES,
-    EDGES,
-    edges_statement,
+    blocking_statement,
     match_statement,
     real,
 )
@@ -82,7 +82,7 @@ def of(name: str, texts: Iterable[str]) -> list[Mutant]:
 
 
 SIGNAL = of("signal.sql", [sql_file("signal")])
-WAITS = of("edges.sql", [sql_file("edges")])
+BLOCKERS = of("blocking.sql", [sql_file("blocking")])
 MATCHES = of("_match", (match_of(one) for _, one, _ in CASES.values() if not one.conditions))
 RUNS = of("_running", (match_of(one, RUNNING) for _, one, _ in CASES.values()))
 COSTS = of("COST", [COST])
@@ -107,7 +107,7 @@ async def test_each_part_of_the_signalling_statement_counts(
     mutant: Mutant,
 ) -> None:
     get = queries.get
-    changed = mutant.after.replace("{edges}", get("edges").rstrip())
+    changed = mutant.after
     monkeypatch.setattr(queries, "get", lambda name: changed if name == "signal" else get(name))
     for name, (scene, one, _) in CASES.items():
         if await play(stage, scene, *signal_statement(real(one, server_id))) != before[name]:
@@ -133,12 +133,12 @@ async def test_each_part_of_what_a_target_must_still_be_counts(
     return mutant.is_seen_by(None)
 
 
-@pytest.mark.parametrize("mutant", WAITS, ids=range(len(WAITS)))
-async def test_each_part_of_who_waits_for_whom_counts(
+@pytest.mark.parametrize("mutant", BLOCKERS, ids=range(len(BLOCKERS)))
+async def test_each_part_of_whom_others_wait_for_counts(
     stage: asyncpg.Connection, mutant: Mutant
 ) -> None:
-    for name, (scene, expected, notes) in EDGES.items():
-        seen = await play(stage, scene, edges_statement(mutant.after), ())
+    for name, (scene, expected, notes) in BLOCKING.items():
+        seen = await play(stage, scene, blocking_statement(mutant.after), ())
         if seen != Seen(tuple(expected), notes):
             return mutant.is_seen_by(name)
     return mutant.is_seen_by(None)
@@ -158,6 +158,6 @@ async def test_each_part_of_a_condition_counts(stage: asyncpg.Connection, mutant
 
 
 def test_what_is_justified_is_there_to_be_justified() -> None:
-    known = [str(mutant) for mutant in (*SIGNAL, *WAITS, *GUARDS, *FILTERS)]
+    known = [str(mutant) for mutant in (*SIGNAL, *BLOCKERS, *GUARDS, *FILTERS)]
     assert sorted(set(known)) == sorted(known), "two that docs/mutants.md could not tell apart"
     assert JUSTIFIED - set(known) == set()

@@ -19,7 +19,6 @@ from bot.backends import (
     Names,
     Server,
     ServerId,
-    Waits,
 )
 from bot.grammar import SessionsRequest
 from bot.grammar import Target as Named
@@ -34,6 +33,7 @@ from bot.kills import (
     State,
     Target,
 )
+from bot.waits import Waits
 
 NOW = datetime(2026, 1, 31, 12, 0, 1, tzinfo=UTC)
 KEY = "0123456789abcdef0123456789abcdef-fedcba9876543210fedcba9876543210"

@@ -4,10 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from bot.backends import Backend, BackendId, Limit, LimitOf, Server, ServerId, Waits
+from bot.backends import Backend, BackendId, Limit, LimitOf, Server, ServerId
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -90,37 +88,3 @@ class TestLimits:
         one = server(roles=(Limit("some_user", 1, 1),))
         assert one.role_limit("some_user") == Limit("some_user", 1, 1)
         assert one.role_limit("web") is one.role_limit(None) is None
-
-
-class TestWaits:
-    def test_behind_are_all_who_wait_for_one_or_for_one_who_waits(self) -> None:
-        waits = Waits({2: (1,), 3: (2,), 4: (3, 9)})
-        assert waits.behind([1]) == {2, 3, 4}
-        assert waits.behind([3]) == {4}
-        assert waits.behind([4]) == frozenset()
-
-    def test_freed_are_those_whose_every_blocker_is_gone_or_freed(self) -> None:
-        waits = Waits({2: (1,), 3: (2,), 4: (3, 9)})
-        assert waits.freed_by([1]) == {2, 3}
-        assert waits.freed_by([1, 9]) == {2, 3, 4}
-
-    def test_a_cycle_ends(self) -> None:
-        waits = Waits({1: (2,), 2: (1,), 3: (1,)})
-        assert waits.behind([1]) == {2, 3}
-        assert waits.freed_by([1]) == {2, 3}
-
-    @given(
-        st.dictionaries(
-            st.integers(1, 12), st.lists(st.integers(0, 12), min_size=1, max_size=4).map(tuple)
-        ),
-        st.sets(st.integers(0, 12), max_size=3),
-    )
-    def test_whoever_is_freed_waited_behind(
-        self, blocked_by: dict[int, tuple[int, ...]], gone: set[int]
-    ) -> None:
-        waits = Waits(blocked_by)
-        freed, behind = waits.freed_by(gone), waits.behind(gone)
-        assert freed <= behind
-        assert not behind & gone
-        for waiter in freed:
-            assert all(b in gone or b in freed for b in blocked_by[waiter])

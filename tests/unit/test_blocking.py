@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.backends import Backend, Waits
-from bot.blocking import Branch, Locks, LockWait, around, tree, under_leaders
+from bot.blocking import Branch, tree
+from bot.waits import Request, Waits, queued
 
 
 def drawn(waits: dict[int, tuple[int, ...]]) -> list[tuple[int, int]]:
@@ -25,6 +25,21 @@ def test_a_waiter_with_several_blockers_is_drawn_once_and_told_of_the_others() -
     assert [(b.pid, b.others) for b in branches] == [(1, ()), (3, (2,)), (2, ())]
 
 
+def test_queue_is_drawn_flat_under_the_one_who_holds_the_lock() -> None:
+    """Each waits for all before it; the first three are named."""
+    queue = [Request(1, 0, 100, 8), *(Request(1, at, 100 + at, 8) for at in range(1, 7))]
+    branches = tree(queued(queue, {}))
+    assert [(b.pid, b.depth, b.behind) for b in branches] == [
+        (100, 0, 6),
+        *((100 + at, 1, 6 - at) for at in range(1, 7)),
+    ]
+    assert [(b.others, b.more) for b in branches[-3:]] == [
+        ((101, 102, 103), 0),
+        ((101, 102, 103), 1),
+        ((101, 102, 103), 2),
+    ]
+
+
 def test_a_prepared_transaction_is_a_root_without_a_process() -> None:
     root, waiter = tree(Waits({5: (0,)}))
     assert root.is_prepared
@@ -38,44 +53,9 @@ def test_a_deadlock_is_cut_open_and_marked() -> None:
     assert {b.pid for b in branches} == {1, 2, 3}
 
 
-def test_parallel_workers_stand_for_their_leader() -> None:
-    backends = [Backend(pid=20), Backend(pid=21, leader_pid=20), Backend(pid=1)]
-    waits = under_leaders(Waits({21: (1,), 20: (1,), 30: (21,)}), backends)
-    assert waits.blocked_by == {20: (1,), 30: (20,)}
-
-
-def test_a_worker_that_waits_for_its_own_leader_is_no_wait() -> None:
-    backends = [Backend(pid=20), Backend(pid=21, leader_pid=20)]
-    assert under_leaders(Waits({21: (20,)}), backends).blocked_by == {}
-
-
-def test_a_leader_waits_for_what_its_worker_waits_for() -> None:
-    wait = LockWait("relation", "AccessShareLock", None)
-    backends = [Backend(pid=20), Backend(pid=21, leader_pid=20)]
-    assert Locks({21: wait}).under_leaders(backends).waits == {20: wait, 21: wait}
-
-
-def test_around_one_are_those_before_it_and_behind_it_and_nobody_else() -> None:
-    waits = Waits({2: (1,), 3: (2, 9), 4: (1,), 6: (5,), 7: (3, 5)})
-    assert around(waits, 2).blocked_by == {2: (1,), 3: (2,), 7: (3,)}
-    assert around(waits, 3).blocked_by == {2: (1,), 3: (2, 9), 7: (3,)}
-    assert around(waits, 1).blocked_by == {2: (1,), 3: (2,), 4: (1,), 7: (3,)}
-    assert around(waits, 8).blocked_by == {}
-
-
 waits = st.dictionaries(
     st.integers(1, 15), st.lists(st.integers(0, 15), min_size=1, max_size=3).map(tuple)
 )
-
-
-@given(waits, st.integers(0, 15))
-def test_around_one_is_as_much_of_it_as_before_and_as_many_behind(
-    blocked_by: dict[int, tuple[int, ...]], pid: int
-) -> None:
-    everyone = Waits(blocked_by)
-    part = around(everyone, pid)
-    assert part.behind([pid]) == everyone.behind([pid])
-    assert part.blocked_by.get(pid, ()) == everyone.blocked_by.get(pid, ())
 
 
 @given(waits)

@@ -19,7 +19,7 @@ from bot.answers import (
     Overview,
     TooMany,
 )
-from bot.backends import CLIENT_BACKEND, Counts, Limit, Waits
+from bot.backends import CLIENT_BACKEND, Counts, Limit
 from bot.errors import ClusterDown, TargetError, UsageError
 from bot.grammar import COLUMNS, HistoryRequest, KillRequest, SessionsRequest, Target
 from bot.kills import Actor, Basis, Outcome, Result, Spared, State, Unclaimable
@@ -31,6 +31,7 @@ from bot.slack.views.actions import OlderThan
 from bot.slack.views.choice import choice
 from bot.slack.views.history import history
 from bot.slack.views.sessions import overview, page_size, sessions
+from bot.waits import Waits
 from tests.unit.builders import (
     ALICE,
     NOW,

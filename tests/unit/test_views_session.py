@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bot.answers import Gone, Inspection
-from bot.backends import Backend, Database, Names, Waits
+from bot.backends import Backend, Database, Names
 from bot.blocking import HeldLock, tree
 from bot.errors import ClusterDown
 from bot.policy import Barrier
@@ -14,6 +14,7 @@ from bot.slack.views.actions import ActionId, RowRef
 from bot.slack.views.errors import cluster_trouble
 from bot.slack.views.message import Message
 from bot.slack.views.session import Opened, gone, last_word, placeholder, session, trouble
+from bot.waits import Waits
 from tests.unit.builders import NOW, ago, backend, identity, server, waiter
 from tests.unit.reading import lines, pressable
 from workspace.blocks import problems_of_view

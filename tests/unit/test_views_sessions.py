@@ -4,7 +4,7 @@ from datetime import timedelta
 import pytest
 
 from bot.answers import Choice, ClusterCard, Overview
-from bot.backends import About, Counts, Limit, Names, Waits
+from bot.backends import About, Counts, Limit, Names
 from bot.errors import ClusterDown, ClusterTimeout, TargetError
 from bot.grammar import (
     COLUMNS,
@@ -18,6 +18,7 @@ from bot.grammar import (
 from bot.slack.views.actions import ActionId, PageOf, RowRef, unseal
 from bot.slack.views.choice import choice
 from bot.slack.views.sessions import CELLS, overview, page_size, sessions
+from bot.waits import Waits
 from tests.unit.builders import ALICE, NOW, ago, backend, identity, look, server, waiter
 from tests.unit.builders import sessions as answer
 from tests.unit.reading import column, lines, parsed, pressable, problems, table

@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 
 from bot.answers import Tree
-from bot.backends import Backend, Waits
-from bot.blocking import Locks, LockWait, Prepared, one_by_one, tree
+from bot.backends import Backend
+from bot.blocking import Locks, LockWait, Prepared, tree
 from bot.policy import Barrier
 from bot.slack.views.actions import ActionId, RowRef
 from bot.slack.views.tree import tree as view
+from bot.waits import Waits
 from tests.unit.builders import ALICE, NOW, SERVER_ID, ago, backend, look, waiter
 from tests.unit.reading import column, lines, parsed, pressable, problems, table
 from workspace.blocks import options_of
@@ -25,7 +26,6 @@ def answer(*rows: Backend, waits: Waits = CHAIN, **values: Any) -> Tree:
         "locks": Locks(
             {33911: LockWait("transactionid", "ShareLock", ago(minutes=4), transactionid="768")}
         ),
-        "prepared": {},
         "barriers": {},
         "freed": {},
         "asked_by": ALICE,
@@ -79,16 +79,18 @@ def test_one_who_waits_for_a_safe_snapshot_says_so():
 
 def test_a_prepared_transaction_gets_the_statement_that_ends_it():
     mine = Prepared("it's \\ here", ago(hours=3), "ow<ner", "some_db")
-    locks = Locks({}, {33911: (mine,), 33912: (Prepared("2", ago(hours=2), None),)})
-    waits, prepared = one_by_one(Waits({33911: (0,), 33912: (0,), 33913: (0,)}), locks)
+    others = {-2: Prepared("2", ago(hours=2), None), -9: Prepared("not in the way", NOW, None)}
+    locks = Locks({}, {-1: mine, **others})
+    waits = Waits({33911: (-1,), 33912: (-2,), 33913: (0,)})
     rows = (waiter(), waiter(33912), waiter(33913))
-    message = view(answer(*rows, waits=waits, locks=locks, prepared=prepared))
+    message = view(answer(*rows, waits=waits, locks=locks))
     assert column(message, "pid") == [
         each for pid in (33912, 33911, 33913) for each in ("prepared transaction", f"└ {pid}")
     ]
     assert column(message, "state")[::2] == ["prepared 2 h ago", "prepared 3 h ago", "prepared"]
     assert column(message, "usename")[::2] == [" ", "ow<ner", " "]
     assert column(message, "datname")[::2] == [" ", "some_db", " "]
+    assert "not in the way" not in "".join(lines(message))
     assert "ROLLBACK PREPARED E'it''s \\\\ here';" in lines(message)
     said = "A transaction prepared 3 h ago by ow<ner is in the way. It has no session: its owner"
     assert f"{said} or a superuser ends it, connected in some_db:" in lines(message)

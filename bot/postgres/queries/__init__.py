@@ -3,15 +3,14 @@
 from functools import cache
 from importlib.resources import files
 
-_PARTS = ("edges", "now")
+_PARTS = ("waits", "now")
 
 
 @cache
 def get(name: str) -> str:
     """The text of `name.sql` in this folder.
 
-    `{edges}` stands for `edges.sql` (looks and signals must see the same waits), `{now}` for
-    `now.sql`.
+    `{waits}` in it stands for `waits.sql`, and so on.
     """
     text = files(__name__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
     for part in _PARTS:

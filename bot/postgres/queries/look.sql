@@ -5,7 +5,7 @@
 -- Names are resolved apart. Texts that another database's encoding may have written come
 -- as bytes.
 with
-{edges},
+{waits},
 by_role as materialized (
     select usesysid, count(*)::int as used
     from everyone
@@ -30,35 +30,30 @@ at_databases_limit as materialized (
     join unnest($5::oid[], $6::int[]) as limits (datid, datconnlimit) using (datid)
     where by_database.used >= limits.datconnlimit
 ),
-matched as materialized (
+blocking as materialized (
+    select pid from waits where blocks > 0
+),
+sessions as materialized (
     select
-        a.*,
-        (select count(*) from edges where edges.blocker = a.pid) as blocks,
-        exists (select from edges where edges.waiter = a.pid) as is_waiting,
+        everyone.*,
+        case when everyone.leader_pid is null then coalesce(waits.blocks, 0) else 0 end as blocks,
+        waits.waitstart,
+        waits.waits_behind,
         (
-            a.backend_type = 'client backend'
+            everyone.wait_event_type = 'Lock' or everyone.wait_event = 'SafeSnapshot'
+        ) is true as is_waiting,
+        (
+            everyone.backend_type = 'client backend'
             and (
-                exists (select from at_limit where at_limit.usesysid = a.usesysid)
-                or exists (select from at_databases_limit as d where d.datid = a.datid)
+                exists (select from at_limit where at_limit.usesysid = everyone.usesysid)
+                or exists (select from at_databases_limit as d where d.datid = everyone.datid)
             )
         ) as is_at_limit
-    from everyone as a
-    where ({where})
+    from everyone
+    left join waits on waits.pid = coalesce(everyone.leader_pid, everyone.pid)
 ),
-waiting_since as materialized (
-    -- This takes the lock manager's partitions too: only where somebody waits. It is the
-    -- function under pg_locks, for the view stands still where pg_class is locked.
-    select pid, min(waitstart) as waitstart
-    from pg_lock_status()
-    where not granted and waitstart is not null and exists (select from edges)
-    group by pid
-),
-vxids as materialized (
-    -- A transaction's own number. `begin; …; commit; begin; …` in one message keeps xact_start.
-    select pid, min(virtualtransaction) as virtualtransaction
-    from pg_lock_status()
-    where locktype = 'virtualxid' and granted and pid is not null and {strict}
-    group by pid
+matched as materialized (
+    select a.* from sessions as a where ({where})
 ),
 counts as (
     select
@@ -83,10 +78,11 @@ counts as (
             as database_oids,
         (select array_agg(used order by datid) from by_database where datid is not null)
             as database_used,
-        (select array_agg(waiter order by waiter, blocker) from edges) as waiters,
-        (select array_agg(blocker order by waiter, blocker) from edges) as blockers,
-        (select array_agg(pid order by pid) from waiting_since) as since_pids,
-        (select array_agg(waitstart order by pid) from waiting_since) as since,
+        (select array_agg(queue order by queue, place, pid) from requests) as queues,
+        (select array_agg(place order by queue, place, pid) from requests) as places,
+        (select array_agg(pid order by queue, place, pid) from requests) as pids,
+        (select array_agg(mode order by queue, place, pid) from requests) as modes,
+        (select count(*)::int from sessions where is_waiting) as server_waiting,
         (select count(*)::int from everyone where backend_type = 'client backend')
             as client_backends,
         (
@@ -99,6 +95,18 @@ page as (
     from matched as a
     order by place
     limit $3 offset $4
+),
+vxids as materialized (
+    -- A transaction's own number, for what `xact_start` can't tell apart: `begin; …; commit;
+    -- begin; …` in one message, that is, while it runs. It takes the whole lock table.
+    select pid, min(virtualtransaction) as virtualtransaction
+    from pg_lock_status()
+    where {strict}
+        and exists (select from page where page.state = 'active' and page.backend_xid is null)
+        and locktype = 'virtualxid'
+        and granted
+        and pid is not null
+    group by pid
 )
 select
     counts.total,
@@ -107,16 +115,17 @@ select
     counts.oldest_xact,
     counts.client_backends,
     counts.unseen,
+    counts.server_waiting,
     case when is_first then counts.states end as states,
     case when is_first then counts.by_state end as by_state,
     case when is_first then counts.role_oids end as role_oids,
     case when is_first then counts.role_used end as role_used,
     case when is_first then counts.database_oids end as database_oids,
     case when is_first then counts.database_used end as database_used,
-    case when is_first then counts.waiters end as waiters,
-    case when is_first then counts.blockers end as blockers,
-    case when is_first then counts.since_pids end as since_pids,
-    case when is_first then counts.since end as since,
+    case when is_first then counts.queues end as queues,
+    case when is_first then counts.places end as places,
+    case when is_first then counts.pids end as pids,
+    case when is_first then counts.modes end as modes,
     case when is_first then (select system_identifier from pg_control_system()) end
         as system_identifier,
     pg_postmaster_start_time() as postmaster_start_time,
@@ -140,6 +149,7 @@ select
     page.state_change,
     page.wait_event_type,
     page.wait_event,
+    page.waitstart,
     page.state,
     page.backend_xid,
     vxids.virtualtransaction,

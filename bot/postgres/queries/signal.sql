@@ -9,7 +9,7 @@
 -- Needs pg_signal_backend for other roles' sessions; PostgreSQL raises
 -- insufficient_privilege for a superuser's. Needs pg_read_all_stats to see the row.
 with
-{edges},
+{blocking}
 target as materialized (
     -- Asked for -1 or NULL the function gives every backend: the pid is compared again.
     select * from pg_stat_get_activity($3::int) where pid = $3::int

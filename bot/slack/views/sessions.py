@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from bot.answers import ClusterCard, Overview, Sessions
 from bot.backends import (
     CLIENT_BACKEND,
-    PREPARED_TRANSACTION,
     Backend,
     LimitOf,
     Look,
@@ -226,23 +225,23 @@ _AT_LIMIT = {LimitOf.ROLE: "at its limit", LimitOf.DATABASE: "its database at it
 
 def why(look: Look, backend: Backend) -> str:
     """Why this session stands where it stands: what it holds up, or waits for, or does."""
-    behind = look.waits.behind([backend.pid])
+    behind = look.waits.holds_up(backend.pid)
     return dotted(
         (
             _AT_LIMIT[limit] if (limit := look.at_limit(backend)) else None,
-            f"blocks {len(behind)}" if behind else None,
+            f"blocks {behind}" if behind else None,
             _waits(look, backend),
         )
     ) or _doing(look, backend)
 
 
 def _waits(look: Look, backend: Backend) -> str | None:
-    blockers = _blocked_by(look, backend)
+    blockers, number = _blockers(look, backend)
     if not blockers:
         return None
     since = look.waits.since.get(backend.pid)
     lasting = f" {age(_since(since, look), short=True)}" if since is not None else ""
-    return f"waits{lasting} for {some(blockers, 3)}"
+    return f"waits{lasting} for {some(blockers, 3, of=number)}"
 
 
 def _doing(look: Look, backend: Backend) -> str:
@@ -259,11 +258,17 @@ def _doing(look: Look, backend: Backend) -> str:
     return backend.state or ""
 
 
-def _blocked_by(look: Look, backend: Backend) -> list[str]:
-    return [
-        "a prepared transaction" if pid == PREPARED_TRANSACTION else str(pid)
-        for pid in dict.fromkeys(look.waits.blocked_by.get(backend.pid, ()))
-    ]
+def _blockers(look: Look, backend: Backend) -> tuple[list[str], int]:
+    """Whom it waits for, the first few, and how many they are; a worker, as its leader does."""
+    pid = backend.leader_pid if backend.leader_pid and backend.is_waiting else backend.pid
+    first, number = look.waits.blockers_of(pid)
+    return ["a prepared transaction" if each < 1 else str(each) for each in first], number
+
+
+def _blocked_by(look: Look, backend: Backend) -> str:
+    blockers, number = _blockers(look, backend)
+    more = number - len(blockers)
+    return ", ".join([*blockers, *([f"{more} more"] if more else [])])
 
 
 def _column(name: str) -> Cell:
@@ -290,7 +295,7 @@ CELLS: Mapping[str, Cell] = {
     "xact_age": _aged(Backend.xact_age),
     "query_age": _aged(Backend.query_age),
     "state_age": _aged(Backend.state_age),
-    "blocked_by": lambda look, backend: ", ".join(_blocked_by(look, backend)),
+    "blocked_by": _blocked_by,
     "why": why,
 }
 """What a column's cell shows of a backend; None is NULL."""

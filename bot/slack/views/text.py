@@ -56,9 +56,10 @@ def count(number: int, one: str, many: str | None = None) -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
-def some(items: Sequence[str], most: int, last: str = "and") -> str:
-    """List a few of these: `a, b and c`, `a, b and 3 more`."""
-    shown = [*items[:most], *([f"{len(items) - most} more"] if len(items) > most else [])]
+def some(items: Sequence[str], most: int, last: str = "and", *, of: int | None = None) -> str:
+    """List a few of these: `a, b and c`, `a, b and 3 more`; `of` so many in all."""
+    more = (len(items) if of is None else of) - most
+    shown = [*items[:most], *([f"{more} more"] if more > 0 else [])]
     return f" {last} ".join(part for part in (", ".join(shown[:-1]), *shown[-1:]) if part)
 
 

@@ -4,9 +4,10 @@ Pure.
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from bot.answers import Tree
-from bot.backends import CLIENT_BACKEND, PREPARED_TRANSACTION, Backend
+from bot.backends import CLIENT_BACKEND, Backend
 from bot.blocking import Branch, Prepared
 from bot.slack.views import blocks, cluster, tables
 from bot.slack.views.actions import ActionId, RowRef
@@ -141,7 +142,7 @@ def _row(answer: Tree, branch: Branch) -> Iterable[str]:
 
 
 def _prepared_row(answer: Tree, branch: Branch) -> Iterable[str]:
-    one = answer.prepared.get(branch.pid)
+    one = answer.locks.prepared.get(branch.pid)
     if one is None:
         yield from ("", _held_up(answer, branch), "prepared", "", "", "", "")
     else:
@@ -158,7 +159,7 @@ def indented(branch: Branch) -> str:
 
 
 def _named(pid: int) -> str:
-    return str(pid) if pid > PREPARED_TRANSACTION else _PREPARED
+    return str(pid) if pid > 0 else _PREPARED
 
 
 def _state(answer: Tree, backend: Backend) -> str:
@@ -179,8 +180,8 @@ def _waits(answer: Tree, branch: Branch) -> str:
     if branch.in_cycle:
         parts.append("deadlock")
     if branch.others:
-        others = ", ".join(map(_named, branch.others[:3]))
-        more = f" and {len(branch.others) - 3} more" if len(branch.others) > 3 else ""
+        others = ", ".join(map(_named, branch.others))
+        more = f" and {branch.more} more" if branch.more else ""
         parts.append(f"{'for' if branch.is_root else 'also for'} {others}{more}")
     if wait is not None:
         parts.append(f"{wait.on}, {wait.mode}")
@@ -200,7 +201,8 @@ def _held_up(answer: Tree, branch: Branch) -> str:
 def _remedies(answer: Tree) -> Iterable[Block]:
     """For roots that no button here can end: who can, and with what."""
     server = answer.look.server.id
-    for one in [*answer.prepared.values()][:_REMEDIES]:
+    prepared = (answer.locks.prepared.get(branch.pid) for branch in answer.branches)
+    for one in islice(filter(None, prepared), _REMEDIES):
         yield blocks.paragraph(_prepared(answer, one))
         yield blocks.preformatted(f"ROLLBACK PREPARED {_literal(one.gid)};")
     for branch in _roots(answer)[:_REMEDIES]:

@@ -1,0 +1,144 @@
+-- The head of a WITH: every backend, and the queues of the locks that somebody waits for.
+--
+-- Not by pg_blocking_pids: for a queue of n it names n * n / 2 pairs and takes the time of
+-- n * n * n. The lock table has the same in n rows. {locks} says whether it is read at all.
+--
+-- A session waits for whoever holds the lock in a mode that conflicts with the one it asks
+-- for, and for whoever stands before it in the queue and asks for such a mode. So it is
+-- enough to know everyone's mode and place. A parallel worker is its leader: they don't
+-- block each other, and only the leader can be ended.
+everyone as materialized (
+    select * from pg_stat_get_activity(null)
+),
+workers as materialized (
+    select pid, leader_pid from everyone where leader_pid is not null
+),
+locks as materialized (
+    -- Of the kinds that are waited for: one client may hold 100,000 of another. What has no
+    -- pid is of a prepared transaction. It is the function under pg_locks, for the view
+    -- stands still where pg_class is locked.
+    select
+        -- The kind of a lock tells which of the others are NULL. By bytes, to sort fast.
+        concat_ws(
+            ' ', locktype, database, relation, page, tuple, virtualxid, transactionid,
+            classid, objid, objsubid
+        ) collate "C" as tag,
+        pid,
+        virtualtransaction,
+        locktype,
+        transactionid,
+        array_position(
+            '{AccessShareLock,RowShareLock,RowExclusiveLock,ShareUpdateExclusiveLock,ShareLock,'
+            'ShareRowExclusiveLock,ExclusiveLock,AccessExclusiveLock}'::text[],
+            mode
+        ) as mode,
+        granted,
+        waitstart
+    from pg_lock_status()
+    where
+        {locks}
+        and exists (select from everyone where wait_event_type = 'Lock')
+        and (
+            pid is null
+            or locktype = any(
+                array(select distinct wait_event from everyone where wait_event_type = 'Lock')
+            )
+        )
+),
+prepared as materialized (
+    -- Its lock on its own transaction id says which one it is.
+    select locks.virtualtransaction, xact.transaction::text::bigint as xid
+    from locks
+    join pg_prepared_xact() as xact on xact.transaction = locks.transactionid
+    where locks.pid is null and locks.locktype = 'transactionid'
+),
+asked as materialized (
+    select
+        locks.tag,
+        coalesce(workers.leader_pid, locks.pid, -prepared.xid, 0) as pid,
+        locks.mode,
+        -- Table 13.2 in https://www.postgresql.org/docs/current/explicit-locking.html: a bit
+        -- for each mode that conflicts with this one.
+        ('{256,384,480,496,472,504,508,510}'::int[])[locks.mode] as conflicts,
+        locks.granted,
+        locks.waitstart
+    from locks
+    left join workers on workers.pid = locks.pid
+    left join prepared
+        on prepared.virtualtransaction = locks.virtualtransaction and locks.pid is null
+    -- `is true` keeps it from becoming a join, whose size PostgreSQL can't guess.
+    where (locks.tag in (select tag from locks where not granted)) is true
+        and locks.mode is not null  -- SIReadLock blocks nobody
+    union all
+    -- Who waits for a safe snapshot (DEFERRABLE) waits as if for a lock of its own.
+    select 'snapshot ' || pid, pid, 1, 256, false, null
+    from everyone
+    where {locks} and wait_event = 'SafeSnapshot'
+    union all
+    select 'snapshot ' || waiter.pid, blocker.pid, 8, 510, true, null
+    from everyone as waiter
+    cross join lateral unnest(pg_safe_snapshot_blocking_pids(waiter.pid)) as blocker (pid)
+    where {locks} and waiter.wait_event = 'SafeSnapshot'
+),
+held as materialized (
+    select
+        *,
+        bit_or(1 << mode) filter (where granted) over (partition by tag, pid) as holds,
+        bit_or(conflicts) filter (where not granted) over (partition by tag) as wanted
+    from asked
+),
+placed as materialized (
+    select
+        dense_rank() over (order by tag)::int as queue,
+        pid,
+        mode,
+        conflicts,
+        waitstart,
+        -- Whoever holds the lock already stands before those who wait for that.
+        case
+            when granted then 0
+            else row_number() over (
+                partition by tag, granted order by least(waitstart, jumps_to), jumps_to, pid
+            )::int
+        end as place
+    from held
+    cross join lateral (
+        select
+            case
+                when not granted and holds is not null then (
+                    select min(other.waitstart)
+                    from held as other
+                    where other.tag = held.tag
+                        and not other.granted
+                        and other.pid <> held.pid
+                        and other.conflicts & held.holds <> 0
+                )
+            end as jumps_to
+    ) as jump
+    where not granted or (1 << mode) & wanted <> 0
+),
+requests as materialized (
+    -- Place 0 is that of a lock that is held, for all who wait to see. `blocks` is how many
+    -- stand behind it, if one of these asks for a mode that conflicts.
+    select
+        *,
+        case
+            when (1 << mode) & bit_or(conflicts) over behind <> 0
+                then (count(*) over behind)::int
+            else 0
+        end as blocks,
+        first_value(pid) over (partition by queue order by place, pid) as head
+    from placed
+    window behind as (
+        partition by queue order by place desc range between unbounded preceding and 1 preceding
+    )
+),
+waits as materialized (
+    select
+        pid,
+        sum(blocks)::int as blocks,
+        min(waitstart) as waitstart,
+        min(head) filter (where place > 0) as waits_behind
+    from requests
+    group by pid
+)

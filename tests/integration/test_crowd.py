@@ -1,0 +1,114 @@
+"""Hundreds wait for one row: the incident that the bot exists for."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from bot.answers import Preview
+from bot.answers import Sessions as Shown
+from bot.grammar import KillRequest, SessionsRequest, Target, parse_kill
+from bot.kills import Actor, Conclusion, Outcome, Proposal
+from bot.ledger.sql import SqlLedger
+from bot.operations import Operations, Rules
+from bot.postgres.cluster import PostgresCluster
+from bot.service.clock import SystemClock
+from bot.slack.views.sessions import sessions
+from bot.slack.views.tree import tree
+from tests.integration.conftest import BOT
+from tests.servers import postgres
+
+WAITERS = 500
+ANA = Actor("UANA", "T1")
+
+
+@pytest.fixture(scope="module")
+async def crowd() -> AsyncIterator[tuple[str, asyncpg.Connection]]:
+    """The server's address, and the one who holds the row that all the others want."""
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(
+            postgres(
+                settings={
+                    "max_connections": WAITERS + 20,
+                    "deadlock_timeout": "1h",
+                    "client_connection_check_interval": "200ms",
+                }
+            )
+        )
+        holder = await asyncpg.connect(server.dsn())
+        stack.callback(holder.terminate)
+        await holder.execute(
+            f"create role {BOT} login; grant pg_read_all_stats, pg_signal_backend to {BOT};"
+            "create role web login; create table t (n int); insert into t values (0);"
+            "grant all on t to web"
+        )
+        holder = await asyncpg.connect(server.dsn(user="web", database="postgres"))
+        stack.callback(holder.terminate)
+        await holder.execute("begin; update t set n = 1")
+        opening = asyncio.Semaphore(8)
+
+        async def wait() -> None:
+            async with opening:
+                one = await asyncpg.connect(server.dsn(user="web"), timeout=120)
+                stack.callback(one.terminate)
+            await one.execute("update t set n = 2")
+
+        tasks = [asyncio.create_task(wait()) for _ in range(WAITERS)]
+        stack.callback(lambda: [task.cancel() for task in tasks])
+        watch = await asyncpg.connect(server.dsn())
+        stack.callback(watch.terminate)
+        while await watch.fetchval("select count(*) from pg_locks where not granted") < WAITERS:
+            await asyncio.sleep(0.05)
+        yield server.dsn(user=BOT), holder
+
+
+async def preview(ops: Operations, text: str) -> Proposal:
+    request = parse_kill(text)
+    assert isinstance(request, KillRequest)
+    answer = await ops.propose(ANA, "C1", request)
+    assert isinstance(answer, Preview)
+    return answer.proposal
+
+
+async def test_crowd_is_seen_and_its_root_ended(
+    crowd: tuple[str, asyncpg.Connection], tmp_path: Path
+) -> None:
+    """Within the bot's own time for an answer, which asks of every pair take many times over."""
+    dsn, holder = crowd
+    root = holder.get_server_pid()
+    cluster = PostgresCluster("main", dsn, "db-1")
+    ledger = SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    async with AsyncExitStack() as stack:
+        await cluster.open()
+        stack.push_async_callback(cluster.close)
+        await ledger.open()
+        stack.push_async_callback(ledger.close)
+        ops = Operations({"main": cluster}, ledger, SystemClock(), rules=Rules(), owner="me")
+
+        shown = await ops.look(ANA, "C1", SessionsRequest(target=Target("main")))
+        assert isinstance(shown, Shown)
+        assert shown.look.counts.waiting == WAITERS
+        assert shown.look.rows[0].pid == root
+        assert f"blocks {WAITERS}" in str(sessions(shown).blocks)
+        # Whoever holds up most comes first, over all pages.
+        behind = [shown.look.waits.holds_up(row.pid) for row in shown.look.rows]
+        assert behind == list(range(WAITERS, WAITERS - len(behind), -1))
+
+        drawn = await ops.tree(ANA, "C1", "main")
+        assert len(drawn.branches) == WAITERS + 1
+        assert drawn.freed == {root: WAITERS}
+        assert f"{WAITERS} sessions wait behind 1 root" in str(tree(drawn).blocks)
+
+        asked = [await preview(ops, text) for text in (str(root), "main/ blocking state=idle_tx")]
+        for proposal in asked:
+            assert [target.id.pid for target in proposal.targets] == [root]
+            assert (proposal.waiting, proposal.freed) == (WAITERS, WAITERS)
+
+        done = await ops.confirm(ANA, "C1", asked[-1].key)
+        assert isinstance(done, Conclusion)
+        assert [result.outcome for result in done.results] == [Outcome.TERMINATED]
+        assert done.waiting is not None
+        assert done.waiting[0] == WAITERS
