@@ -24,6 +24,14 @@ class Right(StrEnum):
     KILL = "PG_KILL_ALLOWLIST"
 
 
+class Home(StrEnum):
+    """Where somebody belongs, seen from the bot."""
+
+    WORKSPACE = "workspace"  # the bot's own
+    ENTERPRISE = "enterprise"  # a sister workspace on Enterprise Grid
+    ELSEWHERE = "elsewhere"
+
+
 @dataclass(frozen=True, slots=True)
 class Allowlist:
     """User ids and user-group ids; `everyone` is `*`: the own workspace but guests."""
@@ -40,20 +48,21 @@ class Allowlist:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """What Slack says of someone. None: Slack did not say.
-
-    `is_own` is whether they belong to the bot's own workspace (or enterprise).
-    """
+    """What Slack says of someone. None: Slack did not say."""
 
     user_id: str
-    is_own: bool | None
+    home: Home | None
     is_guest: bool | None
     groups: frozenset[str] = frozenset()
 
 
 def may(right: Right, person: Person, lists: Mapping[Right, Allowlist]) -> bool:
-    """Whether someone holds a right, now. Who may kill may look."""
-    if person.is_own is not True:
+    """Whether someone holds a right, now. Who may kill may look.
+
+    Whoever is named, or in a group that is, must be of the bot's own workspace or of its
+    enterprise; `*` is the workspace only.
+    """
+    if person.home not in {Home.WORKSPACE, Home.ENTERPRISE}:
         return False
     if _holds(lists[right], person):
         return True
@@ -64,7 +73,7 @@ def _holds(allowlist: Allowlist, person: Person) -> bool:
     return (
         person.user_id in allowlist.users
         or not allowlist.groups.isdisjoint(person.groups)
-        or (allowlist.everyone and person.is_guest is False)
+        or (allowlist.everyone and person.home is Home.WORKSPACE and person.is_guest is False)
     )
 
 

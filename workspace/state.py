@@ -228,6 +228,7 @@ class State:
         self.groups: dict[str, UserGroup] = {}
         self.channels: dict[str, Channel] = {}
         self.scopes = frozenset(ALL_SCOPES)
+        self.is_enterprise_install = False
         self._messages: dict[str, dict[str, Message]] = {}
         self._views: dict[str, View] = {}
         self._urls: dict[str, ResponseUrl] = {}

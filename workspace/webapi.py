@@ -170,7 +170,7 @@ class WebApi:
             "team_id": state.team.id,
             "user_id": state.app.user_id,
             "bot_id": state.app.bot_id,
-            "is_enterprise_install": False,
+            "is_enterprise_install": state.is_enterprise_install,
             **({"enterprise_id": state.team.enterprise_id} if state.team.enterprise_id else {}),
         }
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bot.backends import ServerId
+from bot.policy import Home
 from bot.ports import LedgerHome
 
 
@@ -30,8 +31,8 @@ class Bot:
     name: str
     workspace: str
     team_id: str
-    enterprise_id: str
     app_id: str | None
+    is_org_wide: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +45,14 @@ class Socket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """Somebody behind a user id. None in `is_admin`: Slack didn't say."""
+    """Somebody behind a user id. None: Slack didn't say."""
 
     id: str
     name: str
     handle: str
-    team_id: str
-    enterprise_id: str = ""
+    home: Home | None
     deleted: bool = False
-    is_guest: bool = False
+    is_guest: bool | None = False
     is_bot: bool = False
     is_admin: bool | None = None
 
@@ -79,14 +79,16 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channel:
-    """A channel of ALLOWED_CHANNELS."""
+    """A channel of ALLOWED_CHANNELS. None in `is_shared`: Slack didn't say."""
 
     id: str
     name: str
     is_private: bool = False
     is_member: bool = False
     is_archived: bool = False
-    is_ext_shared: bool = False
+    is_direct: bool = False
+    is_read_only: bool = False
+    is_shared: bool | None = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from bot.check.findings import (
     some,
     warning,
 )
-from bot.policy import Allowlist, Right
+from bot.policy import Allowlist, Home, Right
 
 SCOPES: Mapping[str, str] = {
     "channels:read": "the bot can't see whether another workspace shares a public channel",
@@ -26,6 +26,12 @@ SCOPES: Mapping[str, str] = {
     "users:read": "the bot can't tell guests and other workspaces' people from its own",
 }
 """The bot token's scopes that the code needs, and what fails without: those of manifest.yml."""
+
+ORG_WIDE = (
+    "the app is installed for a whole organization, which the bot can't serve: install it in one"
+    " workspace, and use that installation's token"
+)
+"""What is wrong with such a token; the bot doesn't start with it."""
 
 MOST_CONNECTIONS = 10
 """Slack lets an app hold so many sockets."""
@@ -46,6 +52,8 @@ def _of_bot(facts: SlackFacts) -> Iterator[Finding]:
         case Bot() as bot:
             where = f"{name(bot.workspace)} ({bot.team_id})"
             yield ok(f"SLACK_BOT_TOKEN: the bot is {name(bot.name)}, in the workspace {where}")
+            if bot.is_org_wide:
+                yield failure(f"SLACK_BOT_TOKEN: {ORG_WIDE}")
             yield from _of_scopes(facts.scopes)
 
 
@@ -129,12 +137,12 @@ def able(allowlist: Allowlist, facts: SlackFacts) -> frozenset[str] | None:
     for group in groups:
         if isinstance(group, Group) and not group.disabled:
             ids.update(group.members)
-    return frozenset(one for one in ids if not _is_out(facts.people.get(one), facts))
+    return frozenset(one for one in ids if not _is_out(facts.people.get(one)))
 
 
-def _is_out(person: Member | Unknown | Untold | None, facts: SlackFacts) -> bool:
+def _is_out(person: Member | Unknown | Untold | None) -> bool:
     return isinstance(person, Member) and bool(
-        person.deleted or person.is_bot or _is_foreign(person, facts)
+        person.deleted or person.is_bot or person.home is Home.ELSEWHERE
     )
 
 
@@ -158,7 +166,7 @@ def _of_people(right: Right, ids: Iterable[str], facts: SlackFacts) -> Iterator[
     for user_id in ids:
         match facts.people.get(user_id, _NOT_ASKED):
             case Member() as member:
-                wrong = _wrong_with(member, facts, right)
+                wrong = _wrong_with(member, right)
                 text = f"{user_id} is {_called(user_id, facts)}"
                 yield warning(f"{text}, {wrong}") if wrong else ok(text)
             case Unknown():
@@ -173,23 +181,19 @@ def _of_untold(untold: Mapping[str, list[str]]) -> Iterator[Finding]:
         yield warning(f"{some(ids)}: Slack didn't say what this is ({problem})")
 
 
-def _wrong_with(member: Member, facts: SlackFacts, right: Right) -> str:
+def _wrong_with(member: Member, right: Right) -> str:
     """What speaks against somebody on a list; nothing where all is well."""
     if member.deleted:
         return "deactivated"
     if member.is_bot:
         return "an app: it sends no commands"
-    if _is_foreign(member, facts):
+    if member.home is Home.ELSEWHERE:
         return "of another workspace, whose people the bot refuses"
+    if member.home is None:
+        return "whose workspace Slack doesn't name: the bot may refuse them"
     if member.is_guest:
         return f"a guest, who may {_DOING[right]} because the list says so"
     return ""
-
-
-def _is_foreign(member: Member, facts: SlackFacts) -> bool:
-    if not isinstance(facts.bot, Bot) or member.team_id == facts.bot.team_id:
-        return False
-    return not (facts.bot.enterprise_id and member.enterprise_id == facts.bot.enterprise_id)
 
 
 def _called(user_id: str, facts: SlackFacts) -> str:
@@ -229,7 +233,7 @@ def _of_group(right: Right, group: Group, facts: SlackFacts) -> Iterator[Finding
     yield ok(f"{text}, {people}: {some(_called(one, facts) for one in group.members)}")
     for user_id in group.members:
         member = facts.people.get(user_id)
-        wrong = _wrong_with(member, facts, right) if isinstance(member, Member) else ""
+        wrong = _wrong_with(member, right) if isinstance(member, Member) else ""
         if wrong:
             yield warning(f"{_handle(group)}: its member {_called(user_id, facts)} is {wrong}")
 
@@ -295,9 +299,21 @@ def _of_channel(channel: Channel) -> Finding:
     text = f"{channel.id} is #{name(channel.name)}, {kind}"
     if channel.is_archived:
         return warning(f"{text}, archived: nothing can be posted there")
-    if channel.is_ext_shared:
+    if channel.is_direct:
+        return warning(f"{channel.id} is a direct message: no session is ended there")
+    if channel.is_read_only:
         return warning(
-            f"{text}, shared with another workspace: its people see the answers, and kills are"
+            f"{text}, where the bot may not post: no kill can be confirmed there. Whoever manages"
+            " the channel can let the bot post"
+        )
+    if channel.is_shared:
+        return warning(
+            f"{text}, shared with another workspace, or about to be: its people see the answers,"
+            " and kills are allowed there because the list names it"
+        )
+    if channel.is_shared is None:
+        return warning(
+            f"{text}: Slack didn't say whether another workspace shares it; answers and kills are"
             " allowed there because the list names it"
         )
     if channel.is_private and not channel.is_member:

@@ -74,9 +74,10 @@ def _in_place(click: Click) -> Click:
     if click.view is None:
         return click
     try:
-        return replace(click, channel_id=Opened.decode(click.view.private_metadata).channel_id)
+        opened = Opened.decode(click.view.private_metadata)
     except ValueError:
         return replace(click, channel_id="")
+    return replace(click, channel_id=opened.channel_id, channel_name=opened.channel_name)
 
 
 async def _not_ours() -> None:
@@ -145,7 +146,8 @@ async def refresh_tree(desk: Desk, click: Click, admitted: Admitted) -> None:
 
 async def inspect(desk: Desk, click: Click, _: Admitted) -> None:
     """A row's menu: a modal with everything about that very backend."""
-    opened = Opened(_read(RowRef.decode, click.value), click.channel_id)
+    row = _read(RowRef.decode, click.value)
+    opened = Opened(row, click.channel_id, click.channel_name)
     await modals.show(desk, click, opened)
 
 

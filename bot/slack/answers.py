@@ -62,9 +62,7 @@ async def sessions(
 def for_them(message: Message, admitted: Admitted) -> Message:
     """The message, with a line on why it is for them alone where the place is the reason."""
     why = admitted.alone_for
-    if why is None or why == "direct message":
-        return message
-    return for_you_alone(message, why)
+    return message if why is None else for_you_alone(message, why)
 
 
 async def looked(

@@ -11,16 +11,18 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.check.slack import ORG_WIDE
 from bot.errors import LedgerError, SettingsError, SlackDown
 from bot.operations import Operations
 from bot.policy import Allowlist, Right
 from bot.ports import Clock, Meter
-from bot.slack import actions, answers, commands
-from bot.slack.access import Directory, Identity
+from bot.slack import actions, answers, commands, objects
+from bot.slack.access import Directory
 from bot.slack.delivery import Delivery
 from bot.slack.desk import Desk
-from bot.slack.failures import FAILURES, ShortRateLimits, in_words, is_refusal
+from bot.slack.failures import FAILURES, Client, ShortRateLimits, in_words, is_refusal
 from bot.slack.gate import Gate
+from bot.slack.objects import Identity
 from bot.slack.tasks import Tasks
 from bot.slack.transports import HttpMode, SocketMode, Transport
 
@@ -113,7 +115,7 @@ class SlackService:
         log.info("slack.connected", mode=type(self._transport).__name__, team=identity.team_id)
 
     def _client(self, session: aiohttp.ClientSession, token: str | None = None) -> AsyncWebClient:
-        return AsyncWebClient(
+        return Client(
             token=token,
             base_url=self._settings.api_url,
             session=session,
@@ -143,10 +145,12 @@ class SlackService:
         if (token := self._settings.app_token) is not None:
             call = client.apps_connections_open(app_token=token)
             await self._first_call("SLACK_APP_TOKEN", call)
-        return Identity(
-            team_id=str(me.get("team_id") or ""),
-            enterprise_id=str(me.get("enterprise_id") or ""),
-        )
+        if objects.is_org_wide(me):
+            raise SettingsError((f"SLACK_BOT_TOKEN: {ORG_WIDE}",))
+        identity = objects.identity(me)
+        if identity is None:
+            raise SettingsError((f"SLACK_API_URL: {objects.NOT_SLACK}",))
+        return identity
 
     async def _first_call(self, variable: str, call: object) -> Mapping[str, object]:
         try:

@@ -1,6 +1,7 @@
 """What Slack's refusals and failures are called."""
 
 import asyncio
+from typing import Any
 
 import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
@@ -8,6 +9,7 @@ from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetry
 from slack_sdk.http_retry.request import HttpRequest
 from slack_sdk.http_retry.response import HttpResponse
 from slack_sdk.http_retry.state import RetryState
+from slack_sdk.web.async_client import AsyncWebClient
 
 FAILURES = (SlackClientError, aiohttp.ClientError, OSError, asyncio.TimeoutError)
 """Every way in which a call of the Web API ends without its answer."""
@@ -24,7 +26,14 @@ _BAD_TOKEN = frozenset(
 )
 
 _SLACKS_OWN = frozenset(
-    {"internal_error", "fatal_error", "service_unavailable", "request_timeout", "ratelimited"}
+    {
+        "internal_error",
+        "fatal_error",
+        "service_unavailable",
+        "request_timeout",
+        "ratelimited",
+        "rate_limited",
+    }
 )
 
 PATIENCE = 3
@@ -35,10 +44,12 @@ def code_of(error: BaseException) -> str:
     """Slack's error code; for what has none (a proxy's page, a lost connection) a name."""
     if not isinstance(error, SlackApiError):
         return type(error).__name__
+    return _told(error) or f"http_{status_of(error)}"
+
+
+def _told(error: SlackApiError) -> str:
     data = getattr(error.response, "data", None)
-    if isinstance(data, dict):
-        return str(data.get("error") or "")
-    return f"http_{status_of(error)}"
+    return str(data.get("error") or "") if isinstance(data, dict) else ""
 
 
 def status_of(error: SlackApiError) -> int:
@@ -48,10 +59,11 @@ def status_of(error: SlackApiError) -> int:
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether Slack said no to what was asked, and would again."""
+    """Whether Slack itself said no to what was asked, and would again."""
     if not isinstance(error, SlackApiError):
         return False
-    return code_of(error) not in _SLACKS_OWN and status_of(error) < 500
+    told = _told(error)
+    return bool(told) and told not in _SLACKS_OWN and status_of(error) < 500
 
 
 def in_words(error: BaseException) -> str:
@@ -63,6 +75,19 @@ def in_words(error: BaseException) -> str:
         return f"Slack is in trouble: {code}"
     means = "Slack refuses this token" if code in _BAD_TOKEN else "Slack refuses it"
     return f"{means} ({code})"
+
+
+class Client(AsyncWebClient):
+    """The SDK's client, which takes an answer that is no JSON object for a failure.
+
+    By itself the SDK trips over one, in an error that nobody expects.
+    """
+
+    async def _request(
+        self, *, http_verb: str, api_url: str, req_args: dict[str, Any]
+    ) -> dict[str, Any]:
+        answer = await super()._request(http_verb=http_verb, api_url=api_url, req_args=req_args)
+        return answer if isinstance(answer["data"], dict) else {**answer, "data": {}}
 
 
 class ShortRateLimits(AsyncRateLimitErrorRetryHandler):

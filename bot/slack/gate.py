@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from bot.kills import Actor
 from bot.policy import Allowlist, Right, may
-from bot.slack.access import Directory
+from bot.slack.access import Directory, ask_by
 from bot.slack.payloads import Click, Command
-from bot.slack.views.errors import Place, refusal, wrong_place
+from bot.slack.views.errors import Obstacle, refusal, wrong_place
 from bot.slack.views.message import Message
 
 
@@ -15,7 +15,7 @@ from bot.slack.views.message import Message
 class Admitted:
     """They may. `alone_for` is why the answer is for them alone, where it is."""
 
-    alone_for: Place | None = None
+    alone_for: Obstacle | None = None
 
     @property
     def public(self) -> bool:
@@ -40,14 +40,14 @@ class Gate:
 
     async def admit(self, right: Right, request: Command | Click) -> Admitted | Denied:
         """Authorize at the moment of the act. The person first, then the place."""
-        directory = self._directory
-        person = await directory.person(right, request.actor)
+        directory, until = self._directory, ask_by()
+        person = await directory.person(right, request.actor, until)
         if not may(right, person, directory.lists):
             message = refusal(
                 right, directory.lists, group_names=directory.group_names, asking=person
             )
             return Denied(f"not in {right}", message)
-        return await self.place(right, request)
+        return await self._place(right, request, until)
 
     async def may(self, right: Right, actor: Actor) -> bool:
         """Whether someone holds a right, wherever they are."""
@@ -63,26 +63,26 @@ class Gate:
         """The handles of the listed groups, as far as Slack told them."""
         return self._directory.group_names
 
-    async def place(self, right: Right, request: Command | Click) -> Admitted | Denied:
+    async def _place(
+        self, right: Right, request: Command | Click, until: float
+    ) -> Admitted | Denied:
         """Whether this is a place for it.
 
-        A channel that another workspace shares, or that Slack won't tell of, sees no
-        answer and no kill, unless the settings name it.
+        A channel that another workspace shares, or of which Slack doesn't say, sees no
+        answer and no kill, unless the settings name it. Before a kill Slack is asked anew.
         """
-        if right is Right.KILL and request.direct:
-            return self._elsewhere("direct message")
+        is_kill = right is Right.KILL
+        if is_kill and request.direct:
+            return self._elsewhere(Obstacle.DIRECT)
         named = request.channel_id in self._allowed_channels
         if self._allowed_channels and not named:
-            return self._elsewhere("not in ALLOWED_CHANNELS")
+            return self._elsewhere(Obstacle.NOT_ALLOWED)
         if request.direct:
-            return Admitted(alone_for="direct message")
+            return Admitted(alone_for=Obstacle.DIRECT)
         if named:
             return Admitted()
-        channel = await self._directory.channel(request.channel_id)
-        if channel.is_ext_shared is False:
-            return Admitted()
-        why: Place = "shared channel" if channel.is_ext_shared else "unknown channel"
-        return self._elsewhere(why) if right is Right.KILL else Admitted(alone_for=why)
+        why = await self._directory.obstacle(request.channel_id, afresh=is_kill, until=until)
+        return self._elsewhere(why) if is_kill and why is not None else Admitted(alone_for=why)
 
-    def _elsewhere(self, why: Place) -> Denied:
+    def _elsewhere(self, why: Obstacle) -> Denied:
         return Denied(why, wrong_place(why, channels=sorted(self._allowed_channels)))

@@ -53,8 +53,8 @@ class Command(Request):
 
     @property
     def direct(self) -> bool:
-        """Whether it was typed in a direct message, the bot's own or another's."""
-        return self.channel_id.startswith("D") or self.channel_name == "directmessage"
+        """Whether it was typed in a direct message, the bot's own, another's or a group's."""
+        return _is_direct(self.channel_id, self.channel_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,12 @@ class Click(Request):
     @property
     def direct(self) -> bool:
         """Whether the message stands in a direct message."""
-        return self.channel_id.startswith("D") or self.channel_name == "directmessage"
+        return _is_direct(self.channel_id, self.channel_name)
+
+
+def _is_direct(channel_id: str, channel_name: str) -> bool:
+    """Slack names a group's direct message after who is in it: `mpdm-ana--ben--vera-1`."""
+    return channel_id.startswith("D") or channel_name.startswith(("directmessage", "mpdm-"))
 
 
 def received(body: object) -> dict[str, Any] | None:

@@ -5,21 +5,35 @@ soon as Slack has said hello.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
 import aiohttp
 import structlog
-from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.check.facts import Bot, Channel, Group, Member, SlackFacts, Socket, Unknown, Untold
-from bot.policy import Right
+from bot.policy import Home, Right
 from bot.slack.access import NO_GROUP
 from bot.slack.app import SlackSettings
-from bot.slack.failures import FAILURES, ShortRateLimits, code_of, in_words
+from bot.slack.failures import FAILURES, Client, ShortRateLimits, code_of, in_words
+from bot.slack.objects import (
+    NOT_SLACK,
+    Identity,
+    home,
+    identity,
+    is_direct,
+    is_enabled,
+    is_guest,
+    is_org_wide,
+    is_shared,
+    items,
+    mapping,
+    members,
+    text,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -52,7 +66,7 @@ class _Probe:
     def __init__(self, settings: SlackSettings, session: aiohttp.ClientSession) -> None:
         self._settings = settings
         self._session = session
-        self._client = AsyncWebClient(
+        self._client = Client(
             token=settings.bot_token,
             base_url=settings.api_url,
             session=session,
@@ -60,6 +74,7 @@ class _Probe:
         )
         self._free = asyncio.Semaphore(AT_ONCE)
         self._until = asyncio.get_running_loop().time() + WITHIN
+        self._identity: Identity | None = None
 
     async def run(self) -> SlackFacts:
         """Everything, each question bounded by itself."""
@@ -87,16 +102,17 @@ class _Probe:
             me = await self._ask(client.auth_test)
         except FAILURES as error:
             return Untold(in_words(error)), None
-        if not _text(me.get("team_id")):
-            return Untold("what answers at SLACK_API_URL is not Slack"), None
+        self._identity = identity(me)
+        if self._identity is None:
+            return Untold(NOT_SLACK), None
         granted = me.headers.get("x-oauth-scopes")
         scopes = None if granted is None else _split(granted)
         bot = Bot(
-            name=_text(me.get("user")),
-            workspace=_text(me.get("team")),
-            team_id=_text(me.get("team_id")),
-            enterprise_id=_text(me.get("enterprise_id")),
-            app_id=await self._app_of(_text(me.get("bot_id"))),
+            name=text(me.get("user")),
+            workspace=text(me.get("team")),
+            team_id=self._identity.team_id,
+            app_id=await self._app_of(text(me.get("bot_id"))),
+            is_org_wide=is_org_wide(me),
         )
         return bot, scopes
 
@@ -106,7 +122,7 @@ class _Probe:
             answer = await self._ask(lambda: client.bots_info(bot=bot_id))
         except FAILURES:
             return None
-        return _text(_mapping(answer.get("bot")).get("app_id")) or None
+        return text(mapping(answer.get("bot")).get("app_id")) or None
 
     async def _socket(self) -> Socket | Untold | None:
         token, client = self._settings.app_token, self._client
@@ -117,17 +133,17 @@ class _Probe:
         except FAILURES as error:
             return Untold(in_words(error))
         try:
-            hello = await self._hello(_text(answer.get("url")))
+            hello = await self._hello(text(answer.get("url")))
         except TimeoutError:
             return Untold(f"the socket does not open, or says nothing, for {CALL_WITHIN:g} s")
         except (*FAILURES, ValueError, TypeError) as error:
             return Untold(f"the socket can't be opened ({type(error).__name__})")
         if hello.get("type") != "hello":
-            return Untold(f"Slack closes the socket ({_text(hello.get('reason'))})")
+            return Untold(f"Slack closes the socket ({text(hello.get('reason'))})")
         connections = hello.get("num_connections")
         return Socket(
             connections=connections if isinstance(connections, int) else None,
-            app_id=_text(_mapping(hello.get("connection_info")).get("app_id")) or None,
+            app_id=text(mapping(hello.get("connection_info")).get("app_id")) or None,
         )
 
     async def _hello(self, url: str) -> Mapping[str, Any]:
@@ -140,7 +156,7 @@ class _Probe:
         async with AsyncExitStack() as stack:
             async with asyncio.timeout(CALL_WITHIN):
                 socket = await stack.enter_async_context(connect)
-                return _mapping(await socket.receive_json())
+                return mapping(await socket.receive_json())
 
     # --- ids -----------------------------------------------------------------------
 
@@ -157,7 +173,7 @@ class _Probe:
             return dict.fromkeys(ids, Untold(in_words(error)))
         listed = {
             group.id: group
-            for group in map(_group, map(_mapping, _items(answer.get("usergroups"))))
+            for group in map(_group, map(mapping, items(answer.get("usergroups"))))
             if group.id
         }
         return {one: listed.get(one) or await self._unlisted(one) for one in ids}
@@ -169,8 +185,10 @@ class _Probe:
             answer = await self._ask(lambda: client.usergroups_users_list(usergroup=group_id))
         except FAILURES as error:
             return Unknown() if code_of(error) in NO_GROUP else Untold(in_words(error))
-        members = tuple(map(_text, _items(answer.get("users"))))
-        return Group(id=group_id, handle="", name="", members=members)
+        told = members(answer)
+        if told is None:
+            return Untold("no users in the answer")
+        return Group(id=group_id, handle="", name="", members=told)
 
     async def _people(
         self, groups: Iterable[Group | Unknown | Untold]
@@ -193,7 +211,10 @@ class _Probe:
             answer = await self._ask(lambda: client.users_info(user=user_id))
         except FAILURES as error:
             return Unknown() if code_of(error) in _NO_PERSON else Untold(in_words(error))
-        return _member(user_id, _mapping(answer.get("user")))
+        user = mapping(answer.get("user"))
+        if not user or self._identity is None:
+            return Untold("no user in the answer")
+        return _member(user_id, user, home(user, self._identity))
 
     async def _channels(self) -> dict[str, Channel | Unknown | Untold]:
         ids = sorted(self._settings.allowed_channels)
@@ -208,30 +229,31 @@ class _Probe:
         except FAILURES as error:
             is_unknown = code_of(error) == "channel_not_found"
             return Unknown() if is_unknown else Untold(in_words(error))
-        channel = _mapping(answer.get("channel"))
+        channel = mapping(answer.get("channel"))
         return Channel(
             id=channel_id,
-            name=_text(channel.get("name")),
+            name=text(channel.get("name")),
             is_private=bool(channel.get("is_private")),
             is_member=bool(channel.get("is_member")),
             is_archived=bool(channel.get("is_archived")),
-            is_ext_shared=bool(channel.get("is_ext_shared")),
+            is_direct=is_direct(channel),
+            is_read_only=bool(channel.get("is_read_only") or channel.get("is_thread_only")),
+            is_shared=is_shared(channel),
         )
 
 
-def _member(user_id: str, user: Mapping[str, Any]) -> Member:
-    profile = _mapping(user.get("profile"))
+def _member(user_id: str, user: Mapping[str, Any], its_home: Home | None) -> Member:
+    profile = mapping(user.get("profile"))
     is_admin = None
     if "is_admin" in user:  # Slack leaves it out for some
         is_admin = bool(user.get("is_admin") or user.get("is_owner"))
     return Member(
         id=user_id,
-        name=_text(user.get("real_name") or profile.get("real_name") or user.get("name")),
-        handle=_text(profile.get("display_name") or user.get("name")),
-        team_id=_text(user.get("team_id")),
-        enterprise_id=_text(_mapping(user.get("enterprise_user")).get("enterprise_id")),
+        name=text(user.get("real_name") or profile.get("real_name") or user.get("name")),
+        handle=text(profile.get("display_name") or user.get("name")),
+        home=its_home,
         deleted=bool(user.get("deleted")),
-        is_guest=bool(user.get("is_restricted") or user.get("is_ultra_restricted")),
+        is_guest=is_guest(user),
         is_bot=bool(user.get("is_bot")),
         is_admin=is_admin,
     )
@@ -240,27 +262,15 @@ def _member(user_id: str, user: Mapping[str, Any]) -> Member:
 def _group(group: Mapping[str, Any]) -> Group:
     restricted = group.get("is_editing_restricted")
     return Group(
-        id=_text(group.get("id")),
-        handle=_text(group.get("handle")),
-        name=_text(group.get("name")),
-        members=tuple(map(_text, _items(group.get("users")))),
-        disabled=bool(group.get("date_delete")),
+        id=text(group.get("id")),
+        handle=text(group.get("handle")),
+        name=text(group.get("name")),
+        members=members(group) or (),
+        disabled=not is_enabled(group),
         is_locked=any(map(group.get, ("auto_type", "is_idp_group", "is_membership_locked"))),
         is_restricted=restricted if isinstance(restricted, bool) else None,
-        editor=_text(group.get("updated_by") or group.get("created_by")) or None,
+        editor=text(group.get("updated_by") or group.get("created_by")) or None,
     )
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _items(value: object) -> Sequence[Any]:
-    return value if isinstance(value, list) else ()
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def _split(scopes: str) -> frozenset[str]:

@@ -3,12 +3,15 @@
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from tests.e2e.conftest import Bot
 from tests.integration.conftest import Sessions
 from workspace import Person, Workspace
+
+ON_THE_SOCKET = pytest.mark.parametrize("mode", ["socket"])
 
 NOT_HERE = "You may not end sessions here"
 
@@ -96,6 +99,57 @@ async def test_a_shared_channel_sees_neither_an_answer_nor_a_kill(
     assert slack.person("olga").messages("shared") == []
 
 
+@ON_THE_SOCKET
+async def test_a_channel_that_comes_to_be_shared_ends_nothing_any_more(
+    bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
+) -> None:
+    """What Slack said a moment ago does not count: it is asked before each kill."""
+    victim = await sessions.open("batch", app="shared now")
+    incidents = slack.channel("incidents")
+    await ana.command('/pg-kill app="shared now"', channel="incidents")
+    slack.state.put_channel(replace(incidents, connected_team_ids=("T0GLOBEX",)))
+
+    await ana.click("Terminate 1 session")
+    refusal = await ana.sees("no session is ended here", "Only visible to you")
+    await ana.command('/pg-kill app="shared now"', channel="incidents")
+    await ana.sees("no session is ended here", after=refusal)
+    assert await victim.fetchval("select true")
+
+    slack.state.put_channel(incidents)
+    await ana.click("Terminate 1 session")
+    await ana.sees("Terminated 1 of 1 on main")
+
+
+@ON_THE_SOCKET
+@pytest.mark.parametrize("path", [None, "channel", "channel.is_ext_shared"])
+async def test_where_slack_does_not_say_who_reads_along_nothing_is_ended(
+    bot: Bot, slack: Workspace, ana: Person, sessions: Sessions, path: str | None
+) -> None:
+    victim = await sessions.open("batch", app="not told")
+    await ana.command('/pg-kill app="not told"', channel="incidents")
+    if path is None:
+        slack.faults.fail("conversations.info", times=2)
+    else:
+        slack.faults.leave_out("conversations.info", path)
+
+    await ana.click("Terminate 1 session")
+    await ana.sees("Slack did not say just now", "Try again", "Only visible to you")
+    assert await victim.fetchval("select true")
+
+    await ana.click("Terminate 1 session")
+    await ana.sees("Terminated 1 of 1 on main")
+
+
+@ON_THE_SOCKET
+async def test_a_look_where_slack_does_not_say_who_reads_along_is_for_one(
+    bot: Bot, slack: Workspace, ana: Person
+) -> None:
+    slack.faults.leave_out("conversations.info", "channel.is_ext_shared")
+    answer = await ana.command("/pg-sessions some_db", channel="incidents")
+    assert answer.receiver == ana.id
+    await ana.sees("for you alone: Slack did not say just now who shares this channel")
+
+
 async def test_a_private_channel_without_the_bot_gets_the_hint_to_invite_it(
     bot: Bot, ana: Person
 ) -> None:
@@ -108,6 +162,57 @@ async def test_a_private_channel_without_the_bot_gets_the_hint_to_invite_it(
 async def test_a_direct_message_is_no_place_for_a_kill(bot: Bot, ana: Person) -> None:
     await ana.command("/pg-kill user=batch", channel="ana-ben")
     await ana.sees("happens where others see it", channel="ana-ben")
+
+
+@ON_THE_SOCKET
+async def test_a_groups_direct_message_is_no_place_for_a_kill_either(
+    bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
+) -> None:
+    """Nobody can invite the bot to it, so nobody is told to."""
+    group = slack.channel("mpdm-ana--ben--vera-1").name
+    session = await sessions.open("batch", "other_db")
+    answer = await ana.command("/pg-sessions other_db", channel=group)
+    assert answer.receiver == ana.id
+    await ana.command("/pg-kill user=batch", channel=group)
+    await ana.sees("happens where others see it: ask in a channel", channel=group)
+    await ana.choose("Show a session", str(session.get_server_pid()))
+    await ana.sees_modal("other_db")
+    await ana.click("Terminate…")
+    await ana.sees_modal("happens where others see it: ask in a channel")
+    assert ana.does_not_see("nvite", channel=group)
+    assert slack.calls("conversations.info") == []
+
+
+@ON_THE_SOCKET
+async def test_on_enterprise_grid_a_sister_workspaces_person_may_if_named(
+    start: Callable, slack: Workspace, ana: Person, sessions: Sessions
+) -> None:
+    slack.form_enterprise()
+    uma = slack.person("uma")
+    victim = await sessions.open("batch", app="grid")
+    await start(PG_KILL_ALLOWLIST=f"{ana.id},{uma.id}", PG_SESSIONS_ALLOWLIST="*")
+    await ana.command("/pg-kill app=grid", channel="org")
+
+    slack.faults.refuse("users.info", "user_not_found")
+    await uma.click("Terminate 1 session", channel="org")
+    refusal = await uma.sees("Slack did not say who you are", "Try again", channel="org")
+    assert "own workspace" not in uma.text_of(refusal)
+    assert await victim.fetchval("select true")
+
+    await uma.click("Terminate 1 session", channel="org")
+    await uma.sees("Terminated 1 of 1 on main", "confirmed by @uma", channel="org")
+
+
+@ON_THE_SOCKET
+async def test_on_enterprise_grid_everyone_are_those_of_the_own_workspace(
+    start: Callable, slack: Workspace, ana: Person
+) -> None:
+    slack.form_enterprise()
+    uma = slack.person("uma")
+    await start(PG_KILL_ALLOWLIST=slack.user("ben").id, PG_SESSIONS_ALLOWLIST="*")
+    await ana.command("/pg-sessions some_db", channel="org")
+    await uma.click("Refresh", channel="org")
+    await uma.sees("You may not look at sessions here", "everyone of this workspace but guests")
 
 
 async def test_commands_are_confined_to_the_channels_that_are_allowed(

@@ -75,6 +75,25 @@ async def test_a_token_that_slack_refuses_is_said_at_the_start(
     assert "Traceback" not in bot.output
 
 
+@pytest.mark.parametrize("mode", ["socket"])
+async def test_what_names_no_workspace_is_not_slack(start: Callable, slack: Workspace) -> None:
+    slack.faults.leave_out("auth.test", "team_id")
+    bot: Bot = await start(wait=False)
+    assert await bot.ended() == REFUSED
+    assert "SLACK_API_URL: what answers there is not Slack" in bot.output
+
+
+@pytest.mark.parametrize("mode", ["socket"])
+async def test_an_installation_for_a_whole_organization_is_refused_at_the_start(
+    start: Callable, slack: Workspace
+) -> None:
+    slack.state.is_enterprise_install = True
+    bot: Bot = await start(wait=False)
+    assert await bot.ended() == REFUSED
+    assert "SLACK_BOT_TOKEN: the app is installed for a whole organization" in bot.output
+    assert "install it in one workspace" in bot.output
+
+
 async def test_a_cluster_that_is_down_does_not_keep_the_bot_from_starting(
     start: Callable, slack: Workspace
 ) -> None:

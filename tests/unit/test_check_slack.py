@@ -1,5 +1,6 @@
 """What is said of tokens, people, groups and channels by what Slack answered."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,9 +8,9 @@ import pytest
 from bot.check.facts import Bot, Channel, Group, Member, SlackFacts, Socket, Unknown, Untold
 from bot.check.findings import Finding, Level
 from bot.check.slack import SCOPES, able, of_allowlist, of_channels, of_slack
-from bot.policy import Allowlist, Right
+from bot.policy import Allowlist, Home, Right
 
-BOT = Bot("pg_sessions", "Acme", "T1", "", "A1")
+BOT = Bot("pg_sessions", "Acme", "T1", "A1")
 ALL = frozenset(SCOPES)
 
 
@@ -22,7 +23,7 @@ def member(user_id: str, name: str, **changes: Any) -> Member:
         "id": user_id,
         "name": name,
         "handle": name.split(maxsplit=1)[0].lower(),
-        "team_id": "T1",
+        "home": Home.WORKSPACE,
     }
     return Member(**{**usual, **changes})
 
@@ -57,6 +58,12 @@ def test_a_token_that_is_refused():
         (Level.FAILURE, "SLACK_BOT_TOKEN: Slack refuses this token"),
         (Level.FAILURE, "SLACK_APP_TOKEN: it is closed"),
     ]
+
+
+def test_a_token_for_a_whole_organization_is_a_failure():
+    (found,) = worst(of_slack(slack(bot=replace(BOT, is_org_wide=True))).findings)
+    assert found.level is Level.FAILURE
+    assert "install it in one workspace" in found.text
 
 
 def test_each_missing_scope_is_named_with_what_fails_without():
@@ -124,10 +131,17 @@ BEN = member("U2", "Ben Baker")
             "U1 is Gus Gray (@gus), a guest, who may end sessions because the list says so",
         ),
         (
-            member("U1", "Olga", team_id="T2"),
+            member("U1", "Olga", home=Home.ELSEWHERE),
             Level.WARNING,
             "U1 is Olga (@olga), of another workspace, whose people the bot refuses",
         ),
+        (
+            member("U1", "Olga", home=None),
+            Level.WARNING,
+            "U1 is Olga (@olga), whose workspace Slack doesn't name: the bot may refuse them",
+        ),
+        (member("U1", "Olga", home=Home.ENTERPRISE), Level.OK, "U1 is Olga (@olga)"),
+        (member("U1", "Gus", is_guest=None), Level.OK, "U1 is Gus (@gus)"),
         (member("U1", "Ed", deleted=True), Level.WARNING, "U1 is Ed (@ed), deactivated"),
         (
             member("U1", "Deploy", is_bot=True),
@@ -144,12 +158,6 @@ BEN = member("U2", "Ben Baker")
 )
 def test_who_is_behind_an_id(one, level, text):
     assert (level, text) in kept(listed(people(one)))
-
-
-def test_a_sister_workspace_belongs_to_the_enterprise():
-    sister = member("U1", "Olga", team_id="T2", enterprise_id="E1")
-    assert worst(listed(people(sister, BEN)))
-    assert not worst(listed(people(sister, BEN, bot=Bot("b", "Acme", "T1", "E1", None))))
 
 
 def test_those_who_are_not_told_share_a_line():
@@ -280,10 +288,21 @@ def test_who_is_able_is_not_known_where_slack_does_not_say():
             "archived",
         ),
         (
-            Channel(id="C1", name="x", is_member=True, is_ext_shared=True),
+            Channel(id="C1", name="x", is_member=True, is_shared=True),
             Level.WARNING,
             "shared with another workspace",
         ),
+        (
+            Channel(id="C1", name="x", is_member=True, is_shared=None),
+            Level.WARNING,
+            "Slack didn't say whether another workspace shares it",
+        ),
+        (
+            Channel(id="C1", name="x", is_member=True, is_read_only=True),
+            Level.WARNING,
+            "where the bot may not post: no kill can be confirmed there",
+        ),
+        (Channel(id="C1", name="mpdm-a--b-1", is_direct=True), Level.WARNING, "direct message"),
         (Unknown(), Level.WARNING, "C1: Slack knows no such channel, or it is private"),
         (Untold("missing_scope"), Level.WARNING, "C1: Slack didn't say what this is"),
     ],

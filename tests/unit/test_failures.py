@@ -28,7 +28,7 @@ def refusal(data: Any, status: int) -> SlackApiError:
     [
         (refusal({"ok": False, "error": "not_in_channel"}, 200), "not_in_channel"),
         (refusal("upstream connect error", 503), "http_503"),
-        (refusal({}, 200), ""),
+        (refusal({}, 200), "http_200"),
         (TimeoutError(), "TimeoutError"),
     ],
 )
@@ -55,6 +55,9 @@ def test_every_failure_has_a_name(error: Exception, code: str) -> None:
             "Slack is in trouble: internal_error",
         ),
         (refusal("upstream", 503), False, "Slack is in trouble: http_503"),
+        # A proxy's page is no word of Slack's, whatever its status.
+        (refusal("blocked", 403), False, "Slack is in trouble: http_403"),
+        (refusal({}, 200), False, "Slack is in trouble: http_200"),
         (TimeoutError(), False, "Slack can't be reached at SLACK_API_URL (TimeoutError)"),
     ],
 )

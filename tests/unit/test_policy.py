@@ -8,13 +8,13 @@ import pytest
 from bot.backends import Backend, Names, Role
 from bot.errors import UsageError
 from bot.grammar import KillRequest, parse_kill
-from bot.policy import Allowlist, Barrier, Person, Protection, Right, may, require_narrow
+from bot.policy import Allowlist, Barrier, Home, Person, Protection, Right, may, require_narrow
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def person(**changes: Any) -> Person:
-    values: dict[str, Any] = {"user_id": "U1", "is_own": True, "is_guest": False}
+    values: dict[str, Any] = {"user_id": "U1", "home": Home.WORKSPACE, "is_guest": False}
     return Person(**{**values, **changes})
 
 
@@ -64,12 +64,19 @@ class TestMay:
     def test_a_guest_who_is_named_may(self) -> None:
         assert may(Right.LOOK, person(is_guest=True), lists(look=LISTED))
 
-    @pytest.mark.parametrize("is_own", [False, None])
+    def test_of_a_sister_workspace_those_may_who_are_named_and_not_everyone(self) -> None:
+        sister = person(home=Home.ENTERPRISE, groups=frozenset({"S1"}))
+        for right in Right:
+            for each in (LISTED, GROUPED):
+                assert may(right, sister, lists(look=each, kill=each))
+        assert not may(Right.LOOK, sister, lists(look=EVERYONE))
+
+    @pytest.mark.parametrize("home", [Home.ELSEWHERE, None])
     @pytest.mark.parametrize("right", Right)
     def test_nobody_of_another_workspace_may_even_where_listed(
-        self, right: Right, is_own: bool | None
+        self, right: Right, home: Home | None
     ) -> None:
-        stranger = person(is_own=is_own, groups=frozenset({"S1"}))
+        stranger = person(home=home, groups=frozenset({"S1"}))
         for each in (LISTED, GROUPED, EVERYONE):
             assert not may(right, stranger, lists(look=each, kill=each))
 

@@ -356,7 +356,7 @@ def test_an_error_about_anything_typed_is_a_message(names):
     assert holds(errors.usage(UsageError(word, problem, tuple(names)), "/pg-kill"))
     assert holds(errors.target_error(TargetError(word, problem, tuple(names))))
     assert holds(errors.unknown(word))
-    assert holds(errors.wrong_place("not in ALLOWED_CHANNELS", channels=names))
+    assert holds(errors.wrong_place(errors.Obstacle.NOT_ALLOWED, channels=names))
     trouble = errors.cluster_trouble(
         ClusterDown(word, problem), last_seen_ago=timedelta(days=1), others=names
     )

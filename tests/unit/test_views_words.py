@@ -6,11 +6,12 @@ from bot.answers import History
 from bot.errors import ClusterRefused, ClusterTimeout, TargetError, UsageError
 from bot.grammar import HistoryRequest, Target, parse_kill, parse_sessions, read_kill
 from bot.kills import Outcome, Result, State
-from bot.policy import Allowlist, Person, Right
+from bot.policy import Allowlist, Home, Person, Right
 from bot.ports import Entry
 from bot.slack.views import errors
 from bot.slack.views import help as help_view
 from bot.slack.views.actions import OlderThan
+from bot.slack.views.errors import Obstacle
 from bot.slack.views.history import history
 from bot.slack.views.sessions import sessions
 from tests.unit.builders import (
@@ -195,15 +196,54 @@ def test_a_refusal_where_nobody_or_everybody_may():
 
 
 def test_a_refusal_of_an_outsider_names_nobody():
-    for is_own, reason in (
-        (False, "It is for people of the bot's own workspace."),
-        (None, "Slack did not say which workspace you are of."),
-    ):
-        asking = Person("U0ALICE", is_own=is_own, is_guest=False)
-        message = errors.refusal(Right.KILL, LISTS, asking=asking)
-        assert lines(message) == [
-            f"You may not end sessions here. {reason} Nothing was done; the attempt is on record."
-        ]
+    asking = Person("U0OLGA", home=Home.ELSEWHERE, is_guest=False)
+    (line,) = lines(errors.refusal(Right.KILL, LISTS, asking=asking))
+    assert line == (
+        "You may not end sessions here. It is for people of the bot's own workspace."
+        " Nothing was done; the attempt is on record."
+    )
+
+
+@pytest.mark.parametrize(
+    ("right", "asking", "reason"),
+    [
+        (
+            Right.KILL,
+            Person("U0ALICE", home=None, is_guest=None),
+            (
+                "You may not end sessions here. Slack did not say who you are,"
+                " and the bot lets in only people whom Slack names."
+            ),
+        ),
+        (
+            Right.LOOK,
+            Person("U0ALICE", home=Home.WORKSPACE, is_guest=None),
+            (
+                "You may not look at sessions here. Slack did not say whether you are a guest,"
+                " and guests have to be named."
+            ),
+        ),
+    ],
+)
+def test_whom_slack_does_not_name_is_no_stranger(right, asking, reason):
+    star = LISTS | {Right.LOOK: Allowlist(everyone=True)}
+    message = errors.refusal(right, star, asking=asking)
+    assert lines(message) == [
+        reason,
+        (
+            "Try again in a moment. If it stays so, whoever runs the bot can see why:"
+            " python -m bot check. Nothing was done; the attempt is on record."
+        ),
+    ]
+    assert problems(message) == []
+
+
+def test_a_guest_and_a_sister_workspaces_person_hear_who_may():
+    star = {Right.LOOK: Allowlist(everyone=True), Right.KILL: Allowlist()}
+    for home, is_guest in ((Home.WORKSPACE, True), (Home.ENTERPRISE, None)):
+        asking = Person("U0ALICE", home=home, is_guest=is_guest)
+        (line,) = lines(errors.refusal(Right.LOOK, star, asking=asking))
+        assert "Who may: everyone of this workspace but guests" in line
 
 
 def test_a_long_allowlist_is_cut_with_a_count():
@@ -267,19 +307,34 @@ def test_a_defect_gives_the_reference_that_the_log_has():
             ),
         ),
         (
+            "no scope to ask about the channel",
+            (
+                "The bot's token may not ask Slack whether another workspace shares this channel."
+                " Whoever runs the bot can see which scope is missing: python -m bot check."
+            ),
+        ),
+        (
+            "Slack did not say who shares the channel",
+            (
+                "Slack did not say just now whether another workspace shares this channel,"
+                " and no session is ended before it does. Try again in a moment;"
+                " in a channel that ALLOWED_CHANNELS names the bot need not ask."
+            ),
+        ),
+        (
             "not in ALLOWED_CHANNELS",
             "The bot does not answer in this channel (ALLOWED_CHANNELS).",
         ),
     ],
 )
 def test_a_wrong_place_says_where_it_would_be_right(why, said):
-    message = errors.wrong_place(why)
+    message = errors.wrong_place(Obstacle(why))
     assert lines(message) == [f"{said} Nothing was done; the attempt is on record."]
     assert problems(message) == []
 
 
 def test_the_channels_that_are_allowed_are_links():
-    message = errors.wrong_place("not in ALLOWED_CHANNELS", channels=("C0OPS", "<!here>"))
+    message = errors.wrong_place(Obstacle.NOT_ALLOWED, channels=("C0OPS", "<!here>"))
     assert "It does in <#C0OPS> or <!here>." in lines(message)[0]
     assert "<!" not in parsed(message)
     assert problems(message) == []
@@ -287,13 +342,18 @@ def test_the_channels_that_are_allowed_are_links():
 
 def test_an_answer_to_one_person_can_say_why():
     answer = sessions(sessions_answer(look=look(backend())))
-    shared = errors.for_you_alone(answer, "shared channel")
+    shared = errors.for_you_alone(answer, Obstacle.SHARED)
     assert lines(shared)[-1] == "for you alone: another workspace shares this channel"
     assert lines(shared)[:-1] == lines(answer)
-    hidden = errors.for_you_alone(answer, "unknown channel")
+    hidden = errors.for_you_alone(answer, Obstacle.NOT_SEEN)
     assert lines(hidden)[-1].endswith("invite the bot to it")
     assert problems(shared) == problems(hidden) == []
     assert ALICE.user_id in lines(hidden)[-2]
+    for why in (Obstacle.NO_SCOPE, Obstacle.NOT_TOLD):
+        told = lines(errors.for_you_alone(answer, why))[-1]
+        assert told.startswith("for you alone: ")
+        assert "invite" not in told
+    assert errors.for_you_alone(answer, Obstacle.DIRECT) == answer
 
 
 @pytest.mark.parametrize("message", [help_view.sessions(), help_view.kill()])

@@ -5,10 +5,10 @@ Pure. Each says what is going on, what it means, and what can be done.
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Literal
+from enum import StrEnum
 
 from bot.errors import ClusterDown, ClusterError, ClusterTimeout, TargetError, UsageError
-from bot.policy import Allowlist, Person, Right
+from bot.policy import Allowlist, Home, Person, Right
 from bot.slack.views import lines
 from bot.slack.views.lines import Line, Quoted, code, strong, worded
 from bot.slack.views.message import Message, message
@@ -19,8 +19,15 @@ _ON_RECORD = "Nothing was done; the attempt is on record."
 _DOING = {Right.LOOK: "look at sessions", Right.KILL: "end sessions"}
 
 
-Place = Literal["direct message", "shared channel", "unknown channel", "not in ALLOWED_CHANNELS"]
-"""What is wrong with a place. Of an unknown channel Slack doesn't say who shares it."""
+class Obstacle(StrEnum):
+    """What keeps an answer or a kill out of a place. The values stand in the record."""
+
+    DIRECT = "direct message"  # of two, or of a group
+    SHARED = "shared channel"  # another workspace reads it
+    NOT_SEEN = "unknown channel"  # Slack shows it only to its members
+    NO_SCOPE = "no scope to ask about the channel"
+    NOT_TOLD = "Slack did not say who shares the channel"
+    NOT_ALLOWED = "not in ALLOWED_CHANNELS"
 
 
 def usage(error: UsageError, command: str = "") -> Message:
@@ -55,13 +62,29 @@ def refusal(
 ) -> Message:
     """Why someone may not, and who may. Only ever ephemeral: it mentions people."""
     you = f"You may not {_DOING[right]} here."
-    if asking is not None and asking.is_own is None:
-        return message([(f"{you} Slack did not say which workspace you are of. {_ON_RECORD}",)])
-    if asking is not None and not asking.is_own:
+    if asking is not None and (unsaid := _unsaid(asking, everyone=lists[right].everyone)):
+        return message([(f"{you} {unsaid}",), (*_ASK_AGAIN, f" {_ON_RECORD}")])
+    if asking is not None and asking.home is Home.ELSEWHERE:
         return message([(f"{you} It is for people of the bot's own workspace. {_ON_RECORD}",)])
     who = holders(right, lists, group_names or {})
     named: Line = ("Who may: ", *lines.listed(who)) if who else ("Nobody may",)
     return message([(f"{you} ", *named, f" ({right}). {_ON_RECORD}")])
+
+
+_ASK_AGAIN: Line = (
+    "Try again in a moment. If it stays so, whoever runs the bot can see why: ",
+    code("python -m bot check"),
+    ".",
+)
+
+
+def _unsaid(asking: Person, *, everyone: bool) -> str:
+    """What Slack should have said of somebody who might be let in then; empty: it said all."""
+    if asking.home is None:
+        return "Slack did not say who you are, and the bot lets in only people whom Slack names."
+    if everyone and asking.home is Home.WORKSPACE and asking.is_guest is None:
+        return "Slack did not say whether you are a guest, and guests have to be named."
+    return ""
 
 
 def cluster_trouble(
@@ -111,34 +134,52 @@ def no_window(code: str) -> Message:
     return message([("Slack did not show the window (", Quoted(code, code=True), f"). {again}")])
 
 
-def for_you_alone(answer: Message, why: Place) -> Message:
-    """Add to an answer why it went to the requester alone."""
-    words = "for you alone: another workspace shares this channel"
-    if why == "unknown channel":
-        words = "for you alone: Slack does not say who shares this channel; invite the bot to it"
-    return answer.noting((words,))
+_ALONE = {
+    Obstacle.SHARED: "another workspace shares this channel",
+    Obstacle.NOT_SEEN: "Slack does not say who shares this channel; invite the bot to it",
+    Obstacle.NO_SCOPE: "the bot's token has no scope to see who shares this channel",
+    Obstacle.NOT_TOLD: "Slack did not say just now who shares this channel",
+}
 
 
-def wrong_place(why: Place, *, channels: Sequence[str] = ()) -> Message:
+def for_you_alone(answer: Message, why: Obstacle) -> Message:
+    """Add to an answer why it went only to the person who asked; a direct message needs no why."""
+    return answer.noting((f"for you alone: {_ALONE[why]}",)) if why in _ALONE else answer
+
+
+def wrong_place(why: Obstacle, *, channels: Sequence[str] = ()) -> Message:
     """Where the command would be answered instead; `channels` are the ids in ALLOWED_CHANNELS."""
     return message([(*_elsewhere(why, channels), f" {_ON_RECORD}")])
 
 
-def _elsewhere(why: Place, channels: Sequence[str]) -> Line:
+def _elsewhere(why: Obstacle, channels: Sequence[str]) -> Line:
     match why:
-        case "direct message":
+        case Obstacle.DIRECT:
             return ("A kill happens where others see it: ask in a channel.",)
-        case "shared channel":
+        case Obstacle.SHARED:
             return (
                 "Another workspace shares this channel: no session is ended here",
                 " unless ALLOWED_CHANNELS names it.",
             )
-        case "unknown channel":
+        case Obstacle.NOT_SEEN:
             return (
                 "Slack does not tell the bot whether another workspace shares this channel.",
                 " Invite the bot to it and ask again.",
             )
-        case "not in ALLOWED_CHANNELS":
+        case Obstacle.NO_SCOPE:
+            return (
+                "The bot's token may not ask Slack whether another workspace shares this channel.",
+                " Whoever runs the bot can see which scope is missing: ",
+                code("python -m bot check"),
+                ".",
+            )
+        case Obstacle.NOT_TOLD:
+            return (
+                "Slack did not say just now whether another workspace shares this channel,",
+                " and no session is ended before it does. Try again in a moment;",
+                " in a channel that ALLOWED_CHANNELS names the bot need not ask.",
+            )
+        case Obstacle.NOT_ALLOWED:
             named = "The bot does not answer in this channel (ALLOWED_CHANNELS)."
             if not channels:
                 return (named,)

@@ -37,25 +37,31 @@ _BRANCHES = 25
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What a modal carries: the session it shows, and the channel it was opened from."""
+    """What a modal carries: the session it shows, and the channel it was opened from.
+
+    The name is what tells a group's direct message from a channel.
+    """
 
     row: RowRef
     channel_id: str
+    channel_name: str = ""
 
     def encode(self) -> str:
         """As `private_metadata`."""
-        return json.dumps({"row": self.row.encode(), "channel": self.channel_id})
+        row, channel, name = self.row.encode(), self.channel_id, self.channel_name
+        return json.dumps({"row": row, "channel": channel, "name": name})
 
     @classmethod
     def decode(cls, text: str) -> "Opened":
         """The inverse. Raises `ValueError`."""
         try:
             item = json.loads(text)
-            row, channel_id = item["row"], item["channel"]
-            if not isinstance(row, str) or not _CHANNEL_ID.fullmatch(channel_id):
+            row, channel_id, name = item["row"], item["channel"], item.get("name", "")
+            texts = isinstance(row, str) and isinstance(name, str)
+            if not texts or not _CHANNEL_ID.fullmatch(channel_id):
                 raise ValueError("no session")
-            return cls(RowRef.decode(row), channel_id)
-        except (KeyError, TypeError, RecursionError) as error:
+            return cls(RowRef.decode(row), channel_id, name)
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError("no session that a modal of ours carries") from error
 
 

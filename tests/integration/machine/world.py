@@ -29,10 +29,11 @@ from bot.ports import Cluster, Guard, Ledger
 from bot.postgres.cluster import PostgresCluster
 from bot.service.clock import SystemClock
 from bot.service.metrics import Metrics
-from bot.slack.access import Directory, Identity
+from bot.slack.access import Directory
 from bot.slack.delivery import Delivery
 from bot.slack.desk import Desk
 from bot.slack.gate import Gate
+from bot.slack.objects import Identity
 from bot.slack.tasks import Tasks
 from tests.integration.machine.judge import CONFIRM_TTL, Judge, JudgedCluster, JudgedLedger
 from tests.integration.machine.processes import WORK, Fate, Life, LifeClock, Mortal, Time, Work
