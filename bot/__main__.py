@@ -21,6 +21,7 @@ from bot.check.facts import ClusterFacts, LedgerFacts
 from bot.check.findings import Section, lines, passed, summary
 from bot.check.ledger import IDENTITY_SHOWN, of_ledger
 from bot.check.postgres import needed, of_all, of_cluster
+from bot.check.protection import of_protection
 from bot.check.settings import of_settings, wrong_settings
 from bot.check.slack import of_allowlist, of_channels, of_slack
 from bot.errors import LedgerError, SettingsError, SlackDown
@@ -28,8 +29,9 @@ from bot.ledger.probe import probe as probe_ledger
 from bot.ledger.sql import SqlLedger
 from bot.legible import visible
 from bot.operations import Operations, Rules
-from bot.policy import Right
+from bot.policy import Glob, Right, roles_named
 from bot.ports import Entry, HistoryFilter, Noted, Record
+from bot.postgres.cluster import PostgresCluster
 from bot.postgres.fleet import open_fleet
 from bot.postgres.probe import probe as probe_cluster
 from bot.service import logs
@@ -120,6 +122,7 @@ async def run(settings: config.Settings) -> int:
         clusters = await open_fleet(
             {name: url.get_secret_value() for name, url in settings.clusters.items()}, stack
         )
+        _warn_of_idle_names(settings.protected_roles, clusters.values())
         metrics = Metrics(lambda: {name: one.connections for name, one in clusters.items()})
         operations = Operations(
             clusters,
@@ -156,6 +159,17 @@ async def run(settings: config.Settings) -> int:
         log.info("bot.stopping")
     log.info("bot.stopped")
     return EX_OK
+
+
+def _warn_of_idle_names(protected: tuple[Glob, ...], clusters: Iterable[PostgresCluster]) -> None:
+    """Say which of PROTECTED_ROLES no server knows, once all of them have told their roles."""
+    every = [cluster.last_names for cluster in clusters]
+    if not all(names is not None and names.known_at is not None for names in every):
+        return
+    roles = {role.rolname for names in every if names is not None for role in names.roles.values()}
+    idle = ["*".join(glob) for glob in protected if not roles_named((glob,), roles)]
+    if idle:
+        log.warning("settings.protects_nothing", variable="PROTECTED_ROLES", names=idle)
 
 
 async def _unless(stop: asyncio.Event, opening: Coroutine[None, None, None]) -> bool:
@@ -251,8 +265,12 @@ async def _looked_at(settings: config.Settings) -> AsyncIterator[Section]:
     may_kill = not settings.kill_allowlist.empty
     for cluster in clusters:
         yield of_cluster(cluster, needed=opened[cluster.name], may_kill=may_kill)
-    if (together := of_all(clusters, settings.protected_roles)).findings:
+    if (together := of_all(clusters)).findings:
         yield together
+    for section in of_protection(
+        clusters, settings.protected_roles, settings.protected_applications
+    ):
+        yield section
 
 
 async def _servers(settings: config.Settings) -> tuple[list[ClusterFacts], LedgerFacts]:

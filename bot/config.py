@@ -20,6 +20,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from bot import pg_url
 from bot.addresses import is_loopback
 from bot.errors import SettingsError
+from bot.grammar import MAX_NAME
+from bot.kept_names import of_roles
 from bot.policy import Allowlist, Glob
 
 LogFormat = Literal["json", "console"]
@@ -41,6 +43,16 @@ _OURS = ("PROTECTED_", "SECOND_PERSON")
 # missing, or does no harm.
 _ANYONES = frozenset({"PORT", "DATABASE_URL", "HEALTH_PORT", "LOG_LEVEL", "LOG_FORMAT"})
 
+# Lists whose items are looked at one by one.
+_LISTS = frozenset(
+    {
+        *("PG_KILL_ALLOWLIST", "PG_SESSIONS_ALLOWLIST", "ALLOWED_CHANNELS"),
+        *("PROTECTED_ROLES", "PROTECTED_APPLICATIONS", "SECOND_PERSON_CLUSTERS"),
+    }
+)
+
+_QUOTES = "\"'`“”„‟«»‘’‚‛"
+
 # Slack's older libraries read this one: no misspelt SLACK_APP_TOKEN.
 _OF_OTHERS = frozenset({"SLACK_API_TOKEN"})
 
@@ -56,6 +68,12 @@ def _token(prefix: str, kind: str) -> Callable[[str], str]:
         return text
 
     return check
+
+
+def _one_word(text: str) -> str:
+    if re.fullmatch("[!-~]+", text) is None:
+        raise ValueError("must be one word of ASCII")
+    return text
 
 
 def _whole_number(least: int, most: int, of: str) -> Callable[[str], int]:
@@ -111,8 +129,28 @@ def _ledger_url(text: str) -> str:
     return text
 
 
-def _items(text: str) -> list[str]:
+def _split(text: str) -> list[str]:
     return [item for item in map(str.strip, text.split(",")) if item]
+
+
+def _items(text: str) -> list[str]:
+    """The items of a list that is not empty.
+
+    What can't be meant as it stands is refused: a name in quotes matches nothing, in silence.
+    """
+    items = _split(text)
+    if not items:
+        raise ValueError("holds nothing but commas")
+    unseen = next((character for character in text if not character.isprintable()), None)
+    if unseen is not None:
+        raise ValueError(f"holds U+{ord(unseen):04X}, which can't be seen; commas separate names")
+    quoted = [item for item in items if item[0] in _QUOTES or item[-1] in _QUOTES]
+    if quoted:
+        raise ValueError(
+            f"has quotes around {_shown(item.strip(_QUOTES) for item in quoted)}, which --env-file"
+            " keeps: leave them out"
+        )
+    return items
 
 
 def _shown(items: Iterable[str]) -> str:
@@ -163,6 +201,15 @@ def _globs(text: str) -> tuple[Glob, ...]:
     return tuple(tuple(item.split("*")) for item in _items(text))
 
 
+def _roles(text: str) -> tuple[Glob, ...]:
+    globs = _globs(text)
+    if too_long := ["*".join(glob) for glob in globs if not of_roles(glob)]:
+        raise ValueError(
+            f"no role is called {_shown(too_long)}: a name has {MAX_NAME} bytes at most"
+        )
+    return globs
+
+
 def _names(text: str) -> frozenset[str]:
     return frozenset(item.lower() for item in _items(text))
 
@@ -204,7 +251,7 @@ class Settings(BaseSettings):
     slack_app_token: Annotated[
         SecretStr | None, BeforeValidator(_token("xapp-", "an app-level"))
     ] = None
-    slack_signing_secret: SecretStr | None = None
+    slack_signing_secret: Annotated[SecretStr | None, BeforeValidator(_one_word)] = None
     slack_api_url: Annotated[str, BeforeValidator(_api_url)] = "https://slack.com/api/"
     port: Annotated[int, _PORT] = 3000
     clusters: Annotated[
@@ -217,7 +264,7 @@ class Settings(BaseSettings):
         Allowlist, BeforeValidator(_sessions_allowlist), Field(alias="PG_SESSIONS_ALLOWLIST")
     ] = Allowlist()
     allowed_channels: Annotated[frozenset[str], BeforeValidator(_channels)] = frozenset()
-    protected_roles: Annotated[tuple[Glob, ...], BeforeValidator(_globs)] = ()
+    protected_roles: Annotated[tuple[Glob, ...], BeforeValidator(_roles)] = ()
     protected_applications: Annotated[tuple[Glob, ...], BeforeValidator(_globs)] = ()
     second_person_clusters: Annotated[frozenset[str], BeforeValidator(_names)] = frozenset()
     confirm_ttl: Annotated[timedelta, BeforeValidator(_seconds)] = timedelta(seconds=600)
@@ -255,7 +302,9 @@ def load(environ: Mapping[str, str | None]) -> Settings:
     A variable that is blank, or None as in a `.env` line without `=`, counts as unset.
     """
     given = {name: text.strip() for name, text in environ.items() if text and text.strip()}
+    given, kept = _without_what_env_files_keep(given)
     urls, problems = _clusters(given)
+    problems += kept
     values: dict[str, Any] = {name: given[name] for name in VARIABLES if name in given}
     values["DATABASE_URL"] = {name: given[variable] for name, variable in urls.items()}
     problems += [*_no_way_in(given), *_unknown_clusters(given, urls), *_misspelt(given)]
@@ -268,6 +317,31 @@ def load(environ: Mapping[str, str | None]) -> Settings:
         if not problems:
             return settings
     raise SettingsError(tuple(sorted(problems, key=_rank)))
+
+
+def _without_what_env_files_keep(given: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The texts as they were meant, and what stands in them that nobody takes off.
+
+    Quotes and comments are syntax in `.env` and in a shell; what `docker --env-file` and
+    `kubectl --from-env-file` read is handed on with them.
+    """
+    meant, problems = dict(given), []
+    for name in filter(is_setting, given):
+        text = given[name]
+        if not text.isascii() and text != (clean := text.encode(errors="replace").decode()):
+            problems.append(f"{name}: is not UTF-8")
+            text = clean
+        if (comment := re.search(r"\s#", text)) is not None:
+            problems.append(
+                f"{name}: holds a ` #`, which begins a comment in some files and is kept by"
+                " --env-file: leave it out (in a name, write `*` for it)"
+            )
+            text = text[: comment.start()].rstrip()
+        if text and text[0] in _QUOTES and name not in _LISTS:
+            problems.append(f"{name}: is in quotes, which --env-file keeps: leave them out")
+            text = text.strip(_QUOTES)
+        meant[name] = text
+    return {name: text for name, text in meant.items() if text}, problems
 
 
 def _clusters(given: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
@@ -298,7 +372,8 @@ def _no_way_in(given: Mapping[str, str]) -> Iterator[str]:
 
 
 def _unknown_clusters(given: Mapping[str, str], urls: Iterable[str]) -> Iterator[str]:
-    unknown = sorted(_names(given.get("SECOND_PERSON_CLUSTERS", "")).difference(urls))
+    named = _split(given.get("SECOND_PERSON_CLUSTERS", ""))
+    unknown = sorted({item.strip(_QUOTES).lower() for item in named}.difference(urls, {""}))
     if unknown:
         known = ", ".join(f"`{name}`" for name in urls) or "no cluster"
         yield f"SECOND_PERSON_CLUSTERS: knows {known}, not {_shown(unknown)}"

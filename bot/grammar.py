@@ -45,6 +45,9 @@ MAX_PID = 2**31 - 1
 MAX_LIMIT = 10_000
 """Sessions that `limit=` may ask for."""
 
+MAX_NAME = 63
+"""Bytes that PostgreSQL keeps of a name: NAMEDATALEN - 1."""
+
 MAX_SECONDS = 10 * 365 * 86_400
 """The longest age, ten years: far from where an interval or a timestamp overflows."""
 
@@ -676,7 +679,7 @@ def _match(token: Token, option: Option, of: Field) -> Match:
         case Field.CLIENT_ADDR:
             return _client_addr(token, match)
         case Field.APPLICATION_NAME:
-            return match
+            return _application_name(token, match)
         case Field.USENAME | Field.DATNAME | Field.WAIT_EVENT:
             if match.pattern.exact == "":
                 raise fault(token.typed, "the name is empty")
@@ -714,6 +717,21 @@ def _backend_type(token: Token, match: Match) -> Match:
     if near:
         problem = "no such type; an extension's worker by that name is found with a `*`"
         raise fault(token.typed, problem, _printed(match, near))
+    return match
+
+
+def _application_name(token: Token, match: Match) -> Match:
+    """Refuse what no session shows: a filter would match none, and its negation every one."""
+    parts = match.pattern.parts
+    if not all(part.isascii() and part.isprintable() for part in parts):
+        first, *rest = (piece for part in parts for piece in re.split("[^ -~]+", part))
+        ascii_only = Pattern((first, *(piece for piece in rest[:-1] if piece), *rest[-1:]))
+        problem = "PostgreSQL keeps only ASCII of an application_name; put `*` for the rest"
+        raise fault(token.typed, problem, (str(_with(match, ascii_only)),))
+    if sum(map(len, parts)) > MAX_NAME:
+        shorter = Pattern((parts[0][:MAX_NAME],))
+        near = (str(_with(match, shorter)),) if match.pattern.exact else ()
+        raise fault(token.typed, f"PostgreSQL keeps {MAX_NAME} bytes of an application_name", near)
     return match
 
 

@@ -11,10 +11,16 @@ from enum import StrEnum
 
 from bot.backends import CLIENT_BACKEND, Backend, Names, Role
 from bot.errors import UsageError
-from bot.grammar import Aged, Field, KillRequest, Match, Pattern, Term
+from bot.grammar import Aged, Field, KillRequest, Match, Term
+from bot.kept_names import names_role, of_applications
 
 Glob = tuple[str, ...]
 """Literal parts with anything between each two, as in `bot.grammar.Pattern`."""
+
+
+def roles_named(globs: tuple[Glob, ...], rolnames: Iterable[str]) -> tuple[str, ...]:
+    """Those roles that one of these names, as PostgreSQL keeps and folds names."""
+    return tuple(rolname for rolname in rolnames if names_role(rolname, globs))
 
 
 class Right(StrEnum):
@@ -103,7 +109,9 @@ class Protection:
         Where roles are protected by name, a target whose role has no name to be seen
         counts as protected.
         """
-        protected = {oid for oid, role in names.roles.items() if _named(role.rolname, self.roles)}
+        protected = {
+            oid for oid, role in names.roles.items() if names_role(role.rolname, self.roles)
+        }
         if self.roles:
             protected |= {
                 target.usesysid
@@ -127,9 +135,9 @@ class Protection:
             return "the bot's own role"
         if self.roles and backend.usename is None:
             return "its role's name can't be seen"
-        if backend.usename is not None and _named(backend.usename, self.roles):
+        if backend.usename is not None and names_role(backend.usename, self.roles):
             return "PROTECTED_ROLES"
-        if _named(backend.application_name or "", self.applications):
+        if of_applications(self.applications).match(backend.application_name or ""):
             return "PROTECTED_APPLICATIONS"
         return None
 
@@ -152,10 +160,6 @@ class Protection:
         else:
             who = "a superuser" if of_superuser else "a member of pg_signal_backend"
         return Barrier(why, who)
-
-
-def _named(name: str, globs: tuple[Glob, ...]) -> bool:
-    return any(Pattern(parts).matches(name) for parts in globs)
 
 
 def _unseen(backend: Backend) -> str:

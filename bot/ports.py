@@ -13,6 +13,7 @@ from bot.backends import About, BackendId, Cost, Limit, Look, Names, ServerId
 from bot.blocking import HeldLock, Locks
 from bot.conditions import Condition
 from bot.grammar import SortKey, Target
+from bot.kept_names import Applications
 from bot.kills import (
     Action,
     Actor,
@@ -61,7 +62,7 @@ class Guard:
     conditions: tuple[Condition, ...]
     cost: Cost | None
     protected_roles: frozenset[int]  # oids, the bot's own included
-    protected_applications: tuple[Glob, ...]
+    protected_applications: Applications
     deadline: datetime  # on the server's clock
 
 

@@ -160,7 +160,8 @@ class Answer:
         pooled: whether a pooler answered in its place.
         missing: what the bot reads or calls and its role may not: `function f(integer)`,
             `table t`, as a GRANT names them.
-        roles: the names of all roles.
+        roles: the names of all roles, and whether they may log in.
+        applications: the names that clients have given their sessions.
         is_encrypted: as the server sees its end of the connection.
 
     From `roles` on: None where the role may not ask.
@@ -171,7 +172,8 @@ class Answer:
     role: OwnRole
     pooled: bool
     missing: tuple[str, ...]
-    roles: frozenset[str] | None = None
+    roles: Mapping[str, bool] | None = None
+    applications: frozenset[str] | None = None
     is_encrypted: bool | None = None
     id: ServerId | None = None
     is_standby: bool | None = None

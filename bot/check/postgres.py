@@ -1,14 +1,12 @@
 """What the servers' answers mean: reachable, what the role may, and whether there is room."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from bot.check.facts import Answer, ClusterFacts, Holds, LedgerFacts, OwnRole, Slots, Untold
 from bot.check.findings import Finding, Section, count, failure, name, of_url, ok, some, warning
-from bot.grammar import Pattern
 from bot.legible import visible
-from bot.policy import Glob
 
 OLDEST = 14
 """The oldest version of PostgreSQL whose views have what the looks read."""
@@ -258,12 +256,10 @@ def _seat(cluster: ClusterFacts) -> object:
     return (answer.id, answer.role.oid)
 
 
-def of_all(clusters: Sequence[ClusterFacts], protected_roles: Iterable[Glob]) -> Section:
+def of_all(clusters: Sequence[ClusterFacts]) -> Section:
     """What only all clusters together show."""
     answers = [(each.name, each.answer) for each in clusters if isinstance(each.answer, Answer)]
-    findings = [*_of_twins(answers)]
-    findings += _of_protected(clusters, protected_roles)
-    return Section("all clusters", tuple(findings))
+    return Section("all clusters", tuple(_of_twins(answers)))
 
 
 def _of_twins(answers: Sequence[tuple[str, Answer]]) -> Iterator[Finding]:
@@ -291,20 +287,3 @@ def _of_twins(answers: Sequence[tuple[str, Answer]]) -> Iterator[Finding]:
 
 def _is_standby(cluster: str, answers: Sequence[tuple[str, Answer]]) -> bool:
     return bool(dict(answers)[cluster].is_standby)
-
-
-def _of_protected(
-    clusters: Sequence[ClusterFacts], protected_roles: Iterable[Glob]
-) -> Iterator[Finding]:
-    """Globs that match no role anywhere; where a server didn't tell its roles, nobody knows."""
-    roles: set[str] = set()
-    for cluster in clusters:
-        if isinstance(cluster.answer, Untold) or cluster.answer.roles is None:
-            return
-        roles |= cluster.answer.roles
-    idle = [glob for glob in protected_roles if not any(map(Pattern(glob).matches, roles))]
-    if idle:
-        yield warning(
-            f"PROTECTED_ROLES: no role is called {some(name('*'.join(glob)) for glob in idle)}"
-            f" on {some(cluster.name for cluster in clusters)}: that protects nothing"
-        )

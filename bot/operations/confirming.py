@@ -13,6 +13,7 @@ from bot.answers import Confirmed, NeedsSecondPerson, NotClaimed, conclusion_of
 from bot.backends import BackendId, Cost, Limit, LimitOf, Look
 from bot.conditions import Condition
 from bot.errors import ClusterError, ClusterRefused, LedgerError, NotSent, TargetError
+from bot.kept_names import of_applications
 from bot.kills import (
     GONE_WITHIN,
     LEASE,
@@ -163,6 +164,7 @@ class Confirming(Parts):
     async def _guards(self, cluster: Cluster, proposal: Proposal, before: Look) -> list[Guard]:
         protection = await self._protection(cluster, before)
         roles = protection.role_oids(before.names, (t.seen for t in proposal.targets))
+        applications = of_applications(protection.applications)
         return [
             Guard(
                 server=proposal.server,
@@ -176,7 +178,7 @@ class Confirming(Parts):
                 conditions=proposal.conditions,
                 cost=_most(proposal, target),
                 protected_roles=roles,
-                protected_applications=protection.applications,
+                protected_applications=applications,
                 # One deadline for all, fixed before the claim: a process that was stopped
                 # and goes on after its lease has been taken signals nothing.
                 deadline=before.server.now + SIGNAL_WINDOW,

@@ -30,12 +30,13 @@ from bot.conditions import Condition, InLock, InTree
 from bot.driver import APPLICATION_NAME, Connection
 from bot.errors import ClusterError, NotSent
 from bot.grammar import SortKey, Word
+from bot.kept_names import Applications
 from bot.kills import Action, Basis
 from bot.ports import Guard, Reply, Sighting, Verdict, Whereabouts
 from bot.postgres import queries, trouble
 from bot.postgres.bounded import BOUNDS, BoundedConnection
 from bot.postgres.connections import HeldConnections
-from bot.postgres.where import CONNECTED, COST, EVERYTHING, Parameters, like, order, where
+from bot.postgres.where import CONNECTED, COST, EVERYTHING, Parameters, likes, order, where
 from bot.waits import Request, queued
 
 log = structlog.get_logger(__name__)
@@ -411,7 +412,7 @@ async def _read_ahead(connection: Connection, until: float) -> None:
         conditions=(),
         cost=None,
         protected_roles=frozenset(),
-        protected_applications=(),
+        protected_applications=Applications(),
         deadline=long_ago,
     )
     by_pain = order((), Names({}, {}, long_ago), Parameters())
@@ -444,7 +445,7 @@ def signal_statement(guard: Guard) -> tuple[str, list[Any]]:
             guard.target.pid,
             guard.target.backend_start,
             sorted(guard.protected_roles),
-            [like(parts) for parts in guard.protected_applications],
+            likes(guard.protected_applications),
             guard.deadline,
         ]
     )

@@ -115,7 +115,8 @@ async def _ask(connection: Connection) -> Answer:
     roles = await connection.fetch(queries.get("roles"))
     return replace(
         answer,
-        roles=frozenset(_text(row["rolname"]) for row in roles),
+        roles={_text(row["rolname"]): row["rolcanlogin"] for row in roles},
+        applications=frozenset(room["applications"] or ()),
         is_encrypted=room["is_encrypted"],
         id=ServerId(room["system_identifier"], room["postmaster_start_time"]),
         is_standby=room["in_recovery"],

@@ -9,6 +9,7 @@ from typing import Any, assert_never
 from bot.backends import Names
 from bot.conditions import AddressIn, Before, Condition, InLock, InTree, OidIn, PidIn, TextLike
 from bot.grammar import AgeOf, SortKey, Word
+from bot.kept_names import MAY_BE_CUT, Applications
 
 HURTS_MOST = """
     (a.blocks > 0 and not a.is_waiting) desc,
@@ -113,6 +114,17 @@ def like(parts: tuple[str, ...]) -> str:
     """
     escaped = (part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") for part in parts)
     return "%".join(escaped)
+
+
+def likes(applications: Applications) -> list[str]:
+    """Patterns for LIKE that match the same names: `_` is any one character."""
+    return [
+        *map(like, applications.globs),
+        *(
+            like((beginning,)) + "_" * (MAY_BE_CUT - len(beginning)) + "%"
+            for beginning in applications.beginnings
+        ),
+    ]
 
 
 def where(conditions: tuple[Condition, ...], parameters: Parameters, *, strict: bool) -> str:

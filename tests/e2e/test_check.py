@@ -779,9 +779,11 @@ class Standby(PostgresServer):
 
 
 async def test_a_protected_role_that_is_nowhere(check: Check) -> None:
-    report = await check(PROTECTED_ROLES="web,replic*")
-    assert report.says("all clusters", "warning", "no role is called replic* on main")
-    assert "all clusters" not in (await check(PROTECTED_ROLES="web,bat*")).sections
+    report = await check(PROTECTED_ROLES="web,replic*", PROTECTED_APPLICATIONS="Rück*")
+    assert report.says("PROTECTED_ROLES", "warning", "no role is called replic* on main")
+    assert report.says("PROTECTED_APPLICATIONS", "ok", "is called Rück* now")
+    fine = await check(PROTECTED_ROLES="Web,bat*")
+    assert fine.says("PROTECTED_ROLES", "ok", "each of its 2 names is a role's")
 
 
 async def test_slots_that_are_reserved_and_for_whom(check: Check) -> None:

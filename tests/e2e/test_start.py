@@ -1,5 +1,6 @@
 """How the bot starts, refuses to start, and stops."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,6 +105,13 @@ async def test_a_cluster_that_is_down_does_not_keep_the_bot_from_starting(
     await ana.command("/pg-sessions prod/", channel="incidents")
     await ana.sees("prod: nothing listens", "/pg-sessions main/")
     assert await bot.stop() == 0
+
+
+async def test_a_protected_role_that_no_server_knows_is_warned_of(start: Callable) -> None:
+    bot: Bot = await start(PROTECTED_ROLES="web,replic*,Batch")
+    line = json.loads(await bot.says("settings.protects_nothing"))
+    assert (line["variable"], line["names"]) == ("PROTECTED_ROLES", ["replic*"])
+    assert line["level"] == "warning"
 
 
 async def test_no_secret_reaches_the_log(start: Callable, slack: Workspace) -> None:

@@ -26,6 +26,7 @@ from bot.conditions import (
     TextLike,
 )
 from bot.grammar import AgeOf, Word
+from bot.kept_names import Applications
 from bot.kills import Action, Basis
 from bot.ports import Guard, Verdict
 from bot.postgres import queries
@@ -53,7 +54,7 @@ def guard(**changes: Any) -> Guard:
         "conditions": (),
         "cost": None,
         "protected_roles": frozenset(),
-        "protected_applications": (),
+        "protected_applications": Applications(),
         "deadline": DEADLINE,
     }
     return Guard(**{**shown, **changes})
@@ -204,27 +205,27 @@ CASES: dict[str, tuple[Scene, Guard, Verdict]] = {
     ),
     "a protected application": (
         at(application_name="backup of the night"),
-        guard(protected_applications=(("cron",), ("backup", ""))),
+        guard(protected_applications=Applications((("cron",), ("backup", "")))),
         Verdict.PROTECTED,
     ),
     "other protected applications": (
         Scene(),
-        guard(protected_applications=(("cron",), ("backup", ""))),
+        guard(protected_applications=Applications((("cron",), ("backup", "")))),
         Verdict.SIGNALLED,
     ),
     "a protected application, in capitals": (
         at(application_name="PSQL"),
-        guard(protected_applications=(("psql",),)),
+        guard(protected_applications=Applications((("psql",),))),
         Verdict.SIGNALLED,
     ),
     "no application, where no name is protected": (
         at(application_name=None),
-        guard(protected_applications=(("",),)),
+        guard(protected_applications=Applications((("",),))),
         Verdict.PROTECTED,
     ),
     "no application, where one is protected": (
         at(application_name=None),
-        guard(protected_applications=(("psql",),)),
+        guard(protected_applications=Applications((("psql",),))),
         Verdict.SIGNALLED,
     ),
     "protected, and at other work": (

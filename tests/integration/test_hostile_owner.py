@@ -13,6 +13,7 @@ from bot.backends import Backend, Look
 from bot.check.facts import Answer, Untold
 from bot.conditions import InTree, freeze
 from bot.grammar import SessionsRequest, SortKey, parse_sessions
+from bot.kept_names import Applications
 from bot.kills import Action, Basis, Outcome
 from bot.ledger.probe import probe as probe_ledger
 from bot.ledger.sql import SqlLedger
@@ -187,7 +188,7 @@ async def guard(cluster: PostgresCluster, connection: asyncpg.Connection, text: 
         conditions=freeze(request.terms, names, names.read_at),
         cost=shown.cost if text else None,
         protected_roles=frozenset({1}),
-        protected_applications=(("backup", ""),),
+        protected_applications=Applications((("backup", ""),)),
         deadline=found.server.now + timedelta(seconds=5),
     )
 

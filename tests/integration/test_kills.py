@@ -17,6 +17,7 @@ from bot.answers import Choice, NeedsSecondPerson, NotClaimed, NothingToKill, Pr
 from bot.backends import BackendId, Cost
 from bot.errors import ClusterError, LedgerError, TargetError
 from bot.grammar import KillRequest, SessionsRequest, Target, parse_kill
+from bot.kept_names import Applications
 from bot.kills import LEASE, Action, Actor, Basis, Conclusion, Outcome, State
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
@@ -499,6 +500,33 @@ async def test_what_is_protected_is_spared_in_the_preview_and_again_at_the_click
     await other.execute("set application_name = 'backup of the night'")
     conclusion = await confirm(ops, by_pid)
 
+    assert outcomes(conclusion) == {other.get_server_pid(): Outcome.PROTECTED}
+    assert await lives(other)
+    assert await lives(kept)
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize(
+    ("glob", "name"),
+    [
+        (("Rückmeldung",), "Rückmeldung"),
+        (("x" * 71,), "x" * 71),
+        (("payments", "-nightly"), f"payments-{'x' * 60}-nightly"),
+    ],
+)
+async def test_an_application_is_protected_by_the_name_that_its_client_said(
+    bench: Bench, sessions: Sessions, glob: tuple[str, ...], name: str
+) -> None:
+    """Not by what PostgreSQL makes of it."""
+    kept, other = await sessions.open("web", app=name), await sessions.open("web", app="group")
+    pids = f"{kept.get_server_pid()} {other.get_server_pid()}"
+    ops = bench(protected_applications=(glob,))
+    shown = await preview(ops, pids)
+    assert [spared.why for spared in shown.proposal.spared] == ["PROTECTED_APPLICATIONS"]
+    assert [target.id.pid for target in shown.proposal.targets] == [other.get_server_pid()]
+
+    await other.execute(f"set client_min_messages = error; set application_name = '{name}'")
+    conclusion = await confirm(ops, shown)
     assert outcomes(conclusion) == {other.get_server_pid(): Outcome.PROTECTED}
     assert await lives(other)
     assert await lives(kept)
@@ -1088,7 +1116,7 @@ async def test_a_kill_does_not_wait_behind_looks(
             conditions=(),
             cost=None,
             protected_roles=frozenset(),
-            protected_applications=(),
+            protected_applications=Applications(),
             deadline=look.server.now + timedelta(minutes=1),
         )
         assert (await cluster.signal(guard)).verdict is Verdict.SIGNALLED

@@ -21,6 +21,7 @@ from bot.backends import Backend
 from bot.conditions import Before, Condition, OidIn, TextLike
 from bot.errors import ClusterDown, ClusterTimeout, NotSent
 from bot.grammar import AgeOf
+from bot.kept_names import Applications
 from bot.kills import Action, Basis
 from bot.ports import Guard, Verdict
 from bot.postgres import cluster as module
@@ -62,7 +63,7 @@ class Scene:
             conditions=(),
             cost=None,
             protected_roles=frozenset(),
-            protected_applications=(),
+            protected_applications=Applications(),
             deadline=look.server.now + timedelta(seconds=5),
         )
         return replace(guard, **changes)
@@ -123,7 +124,7 @@ async def a_protected_role(scene: Scene) -> tuple[Backend, Guard]:
 
 async def a_protected_application(scene: Scene) -> tuple[Backend, Guard]:
     backend = await scene.row(await scene.sessions.open(app="backup_50%"))
-    guard = await scene.guard(backend, protected_applications=(("backup_", "%"),))
+    guard = await scene.guard(backend, protected_applications=Applications((("backup_", "%"),)))
     return backend, guard
 
 

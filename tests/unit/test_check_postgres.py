@@ -45,7 +45,7 @@ def answer(*, system_identifier: int = 1, started: datetime = STARTED, **changes
         "role": role(),
         "pooled": False,
         "missing": (),
-        "roles": frozenset({"bot", "web"}),
+        "roles": {"bot": True, "web": True},
         "is_encrypted": True,
         "id": ServerId(system_identifier, started),
         "is_standby": False,
@@ -280,8 +280,8 @@ def test_other_software_on_the_bots_role():
 # --- all clusters
 
 
-def all_of(*clusters: ClusterFacts, protected: tuple = ()) -> list[Finding]:
-    return list(of_all(clusters, protected).findings)
+def all_of(*clusters: ClusterFacts) -> list[Finding]:
+    return list(of_all(clusters).findings)
 
 
 def test_two_names_for_one_server():
@@ -296,18 +296,6 @@ def test_a_standby_is_no_second_name():
     (only,) = all_of(cluster("main", answer()), cluster("replica", standby))
     assert only.level is Level.OK
     assert "main (primary) and replica (standby) are copies of one another" in only.text
-
-
-def test_a_protected_role_that_is_nowhere():
-    clusters = (cluster("main", answer()), cluster("prod", answer(system_identifier=2)))
-    web, nobody = ("we", ""), ("repl", "")
-    assert not all_of(*clusters, protected=(web,))
-    (only,) = all_of(*clusters, protected=(web, nobody))
-    assert only.level is Level.WARNING
-    assert "no role is called repl* on main and prod" in only.text
-    assert not all_of(*clusters, cluster("down", None), protected=(nobody,))
-    unread = answer(system_identifier=3, roles=None, id=None)
-    assert not all_of(*clusters, cluster("shy", unread), protected=(nobody,))
 
 
 def ledger(home: LedgerHome | None) -> LedgerFacts:

@@ -1,4 +1,5 @@
 import inspect
+import re
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
@@ -223,7 +224,7 @@ def test_without_an_app_token_and_a_signing_secret_both_are_named():
     assert "SLACK_SIGNING_SECRET" in line
 
 
-@pytest.mark.parametrize("token", ["xoxb-", "xoxp-1", "XOXB-1", "xoxb-1 2", "xoxb-…", '"xoxb-1"'])
+@pytest.mark.parametrize("token", ["xoxb-", "xoxp-1", "XOXB-1", "xoxb-1 2", "xoxb-…"])
 def test_a_bot_token_begins_with_xoxb(token):
     assert problem(SLACK_BOT_TOKEN=token) == "SLACK_BOT_TOKEN: must be a bot token, xoxb-…"
 
@@ -489,6 +490,123 @@ def test_globs_become_their_literal_parts():
     found = load(PROTECTED_ROLES="admin, repl*,*_ro , a*b*", PROTECTED_APPLICATIONS="pg_dump")
     assert found.protected_roles == (("admin",), ("repl", ""), ("", "_ro"), ("a", "b", ""))
     assert found.protected_applications == (("pg_dump",),)
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "PROTECTED_ROLES",
+        "PROTECTED_APPLICATIONS",
+        "SECOND_PERSON_CLUSTERS",
+        "PG_KILL_ALLOWLIST",
+        "PG_SESSIONS_ALLOWLIST",
+        "ALLOWED_CHANNELS",
+    ],
+)
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('"main"', "`main`"),
+        ("'main'", "`main`"),
+        ('"main,prod"', "`main`, `prod`"),
+        ('"main","prod"', "`main`, `prod`"),
+        ("main,“prod”", "`prod`"),
+        ("`main`", "`main`"),
+        ("main'", "`main`"),
+    ],
+)
+def test_quotes_that_an_env_file_keeps_are_told(variable, text, shown):
+    """`docker --env-file` takes none off, and `'pg_dump'` is nobody's name."""
+    assert problem(DATABASE_URL_PROD="postgresql://p/x", **{variable: text}) == (
+        f"{variable}: has quotes around {shown}, which --env-file keeps: leave them out"
+    )
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        "SLACK_BOT_TOKEN",
+        "SLACK_APP_TOKEN",
+        "SLACK_SIGNING_SECRET",
+        "SLACK_API_URL",
+        "PORT",
+        "DATABASE_URL",
+        "DATABASE_URL_PROD",
+        "CONFIRM_TTL",
+        "LEDGER_URL",
+        "HEALTH_PORT",
+        "LOG_LEVEL",
+        "LOG_FORMAT",
+    ],
+)
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_a_value_in_quotes_is_told_so_whatever_it_is_of(variable, quote):
+    good = {
+        **ENOUGH,
+        "SLACK_SIGNING_SECRET": "top-secret",
+        "SLACK_API_URL": "https://slack.com/api/",
+        "DATABASE_URL_PROD": "postgresql://p/x",
+        "CONFIRM_TTL": "600",
+        "LEDGER_URL": "sqlite:///ledger.db",
+        "LOG_LEVEL": "INFO",
+        "LOG_FORMAT": "json",
+        "PORT": "3000",
+        "HEALTH_PORT": "9090",
+    }
+    line = problem(**{variable: f"{quote}{good[variable]}{quote}"})
+    assert line == f"{variable}: is in quotes, which --env-file keeps: leave them out"
+
+
+@pytest.mark.parametrize("variable", ["PROTECTED_ROLES", "ALLOWED_CHANNELS", "PG_KILL_ALLOWLIST"])
+def test_a_list_of_commas_alone_is_told(variable):
+    """It would protect nothing, confine nothing, allow nobody."""
+    assert problem(**{variable: " , ,"}) == f"{variable}: holds nothing but commas"
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("PROTECTED_ROLES", "admin # the boss"),
+        ("PROTECTED_APPLICATIONS", "job #5"),
+        ("PG_KILL_ALLOWLIST", "U1\t# ana"),
+        ("LEDGER_URL", "sqlite:///ledger.db # here"),
+        ("CONFIRM_TTL", "600 # ten minutes"),
+        ("SLACK_SIGNING_SECRET", "top-secret # of the app"),
+    ],
+)
+def test_a_comment_that_an_env_file_keeps_is_told(variable, text):
+    line = problem(**{variable: text})
+    assert line.startswith(f"{variable}: holds a ` #`, which begins a comment")
+    assert "top-secret" not in line
+
+
+@pytest.mark.parametrize("text", ["admin\nbatch", "admin,ba\u200btch", "admin\u00a0x", "a\tb"])
+def test_what_cant_be_seen_in_a_list_is_named(text):
+    line = problem(PROTECTED_ROLES=text)
+    assert re.fullmatch(
+        r"PROTECTED_ROLES: holds U\+[0-9A-F]{4}, which can't be seen; commas separate names", line
+    )
+
+
+def test_an_environment_in_another_encoding_is_told():
+    """As Python hands on a byte that is no UTF-8."""
+    assert problem(PROTECTED_APPLICATIONS="R\udcfcck") == "PROTECTED_APPLICATIONS: is not UTF-8"
+    assert problem(DATABASE_URL="postgresql://h/\udcfc") == "DATABASE_URL: is not UTF-8"
+
+
+def test_what_no_role_can_be_called_is_refused():
+    line = problem(PROTECTED_ROLES=f"web*{'b' * 61},*{'r' * 64},{'x' * 71}")
+    assert line == (
+        "PROTECTED_ROLES: no role is called an item of 65 characters, an item of 65 characters:"
+        " a name has 63 bytes at most"
+    )
+    assert load(PROTECTED_APPLICATIONS=f"web*{'b' * 61}").protected_applications
+
+
+def test_a_signing_secret_is_one_word():
+    assert problem(SLACK_SIGNING_SECRET="top secret") == (
+        "SLACK_SIGNING_SECRET: must be one word of ASCII"
+    )
 
 
 def test_second_person_clusters_are_known_ones():

@@ -424,6 +424,29 @@ def test_what_is_suggested_can_be_typed() -> None:
         assert term_of(suggested)
 
 
+@pytest.mark.parametrize(
+    ("text", "nearest"),
+    [
+        ("app=Rückmeldung", ("app=R*ckmeldung",)),
+        ("app!=Rückmeldung", ("app!=R*ckmeldung",)),
+        ("app=Отчёт*", ("app=*",)),
+        ("app=a*ü*b", ("app=a*b",)),
+        (f"app={'x' * 71}", (f"app={'x' * 63}",)),
+        (f"app!={'x' * 40}*{'y' * 24}", ()),
+    ],
+)
+def test_an_application_name_that_no_session_shows_is_refused(
+    text: str, nearest: tuple[str, ...]
+) -> None:
+    """`app!=Rückmeldung` would match the very sessions that it is to leave alone."""
+    for parse in (parse_kill, parse_sessions):
+        error = refusal(parse, text)
+        assert "of an application_name" in error.problem
+        assert error.nearest == nearest
+    for each in nearest:
+        parse_kill(each)
+
+
 def test_a_forgotten_value_does_not_take_the_next_filter_for_it() -> None:
     assert refusal(parse_kill, "app!= user=x").word == "app!="
     assert refusal(parse_kill, "user= -- reason").word == "user="
@@ -1061,11 +1084,21 @@ ADDRESSES = st.one_of(
         lambda of: str(ipaddress.ip_network(of, strict=False))
     ),
 )
+ASCII_NAME = NAME.filter(lambda text: text.isascii() and text.isprintable())
 MATCHES = st.one_of(
     st.builds(
         Match,
-        st.sampled_from([Field.USENAME, Field.DATNAME, Field.APPLICATION_NAME, Field.WAIT_EVENT]),
+        st.sampled_from([Field.USENAME, Field.DATNAME, Field.WAIT_EVENT]),
         NAME.map(name) | GLOBS,
+        st.booleans(),
+    ),
+    st.builds(
+        Match,
+        st.just(Field.APPLICATION_NAME),
+        ASCII_NAME.map(name)
+        | st.builds(
+            lambda first, last: Pattern((first, last)), ASCII_NAME, st.just("") | ASCII_NAME
+        ),
         st.booleans(),
     ),
     st.builds(Match, st.just(Field.APPLICATION_NAME), st.just(name("")), st.booleans()),

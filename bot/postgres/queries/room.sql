@@ -36,6 +36,8 @@ select
         from clients
         where clients.usesysid = me.usesysid and clients.application_name = $1
     ) as own,
+    (select array_agg(distinct application_name) from clients where application_name <> '')
+        as applications,
     (select array_agg(name order by name) from others) as other_names,
     (select array_agg(sessions order by name) from others) as other_sessions
 from me

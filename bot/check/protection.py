@@ -1,0 +1,67 @@
+"""What PROTECTED_ROLES and PROTECTED_APPLICATIONS name on the servers as they are now.
+
+A name that nothing has protects nothing, and nobody would notice.
+"""
+
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+
+from bot.check.facts import Answer, ClusterFacts, Holds
+from bot.check.findings import Finding, Section, name, ok, some, warning
+from bot.kept_names import of_applications
+from bot.policy import Glob, roles_named
+
+
+def of_protection(
+    clusters: Sequence[ClusterFacts], roles: tuple[Glob, ...], applications: tuple[Glob, ...]
+) -> Iterator[Section]:
+    """A section for each of the two that is set and could be compared with all servers."""
+    answers = [each.answer for each in clusters if isinstance(each.answer, Answer)]
+    where = some(each.name for each in clusters)
+    if len(answers) < len(clusters):
+        return
+    if roles and all(answer.roles is not None for answer in answers):
+        logins: dict[str, bool] = {}
+        for answer in answers:
+            for rolname, can_log_in in (answer.roles or {}).items():
+                logins[rolname] = logins.get(rolname, False) or can_log_in
+        yield Section("PROTECTED_ROLES", tuple(_of_roles(roles, logins, where)))
+    seen = all(answer.role.sees is Holds.YES or answer.role.is_superuser for answer in answers)
+    if applications and seen and all(answer.applications is not None for answer in answers):
+        connected = [each for answer in answers for each in answer.applications or ()]
+        yield Section("PROTECTED_APPLICATIONS", (_of_applications(applications, connected, where),))
+
+
+def _of_roles(globs: tuple[Glob, ...], logins: dict[str, bool], where: str) -> Iterator[Finding]:
+    named = {glob: roles_named((glob,), logins) for glob in globs}
+    if nobody := [glob for glob in globs if not named[glob]]:
+        nearest = (get_close_matches(_typed(glob), logins, n=1) for glob in nobody)
+        hint = some(dict.fromkeys(name(near[0]) for near in nearest if near))
+        yield warning(
+            f"no role is called {some(name(_typed(glob)) for glob in nobody)} on {where}: that"
+            f" protects nothing{f'; there is {hint}' if hint else ''}"
+        )
+    groups = [glob for glob in globs if named[glob] and not any(logins[r] for r in named[glob])]
+    if groups:
+        yield warning(
+            f"{some(name(_typed(glob)) for glob in groups)} can't log in, so no session is of such"
+            " a role: name the roles that are members of it, for these are not protected"
+        )
+    if not nobody and not groups:
+        yield ok(
+            f"each of its {len(globs)} names is a role's" if len(globs) > 1 else "names a role"
+        )
+
+
+def _of_applications(globs: tuple[Glob, ...], connected: list[str], where: str) -> Finding:
+    absent = [glob for glob in globs if not any(map(of_applications((glob,)).match, connected))]
+    if not absent:
+        return ok(f"sessions of all that it names are connected now, on {where}")
+    return ok(
+        f"no session on {where} is called {some(name(_typed(glob)) for glob in absent)} now; if one"
+        " should be, compare with application_name in /pg-sessions"
+    )
+
+
+def _typed(glob: Glob) -> str:
+    return "*".join(glob)
