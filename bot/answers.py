@@ -11,7 +11,7 @@ from bot.backends import About, Backend, BackendId, Look, Names, Server
 from bot.blocking import Branch, HeldLock, Locks
 from bot.errors import ClusterError, TargetError
 from bot.grammar import HistoryRequest, KillRequest, SessionsRequest
-from bot.kills import Actor, Conclusion, Proposal, Spared, Unclaimable
+from bot.kills import Actor, Basis, Conclusion, Proposal, Spared, Unclaimable
 from bot.policy import Barrier
 from bot.ports import Entry
 
@@ -20,14 +20,16 @@ from bot.ports import Entry
 class Sessions:
     """`/pg-sessions some_db`: one page of one server's sessions.
 
-    `look.rows` are the page; `matched` is how many there are to page through (the total,
-    or the request's own limit where that is less). Queries are redacted.
+    `look.rows` are the page, `endable` the pids of those that the bot may end; `matched` is
+    how many there are to page through (the total, or the request's own limit if that is
+    less). Queries are redacted.
     """
 
     request: SessionsRequest
     cluster: str
     database: str | None
     look: Look
+    endable: frozenset[int]
     offset: int
     matched: int
     asked_by: Actor
@@ -122,13 +124,14 @@ class Choice:
 class NothingToKill:
     """A kill was asked for and nothing would die.
 
-    `spared` are the sessions that were named and are protected; `gone` the pids that no
-    backend has.
+    `spared` are the sessions that were named and that the bot never ends; `gone` the pids that
+    no backend has, or by `basis` none that still matches.
     """
 
     request: KillRequest | None
     server: Server
     wording: str
+    basis: Basis
     spared: tuple[Spared, ...] = ()
     gone: tuple[int, ...] = ()
 
@@ -146,13 +149,14 @@ class TooMany:
 class Preview:
     """A proposal in the ledger, ready to be shown and confirmed.
 
-    `second_person` is whether the cluster asks that another person confirms. `gone` are
-    pids that were asked for and that no backend has.
+    `second_person` is whether the cluster asks that another person confirms, `names` what
+    the limits were read from. `gone` are pids that were asked for and that no backend has.
     """
 
     proposal: Proposal
     server: Server
     second_person: bool
+    names: Names
     gone: tuple[int, ...] = ()
 
 

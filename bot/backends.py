@@ -134,12 +134,18 @@ def _since(then: datetime | None, now: datetime) -> timedelta | None:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """A row of `pg_roles`. `rolconnlimit` -1 is no limit; superusers are exempt from it."""
+    """A row of `pg_roles`. `rolconnlimit` -1 is no limit; superusers are exempt from it.
+
+    `may_end` is whether the bot's role may signal this role's sessions: `pg_terminate_backend`
+    asks for its privileges or those of `pg_signal_backend`, and for a superuser's session for
+    a superuser.
+    """
 
     oid: int
     rolname: str
     rolsuper: bool
     rolconnlimit: int
+    may_end: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +176,20 @@ class Names:
     def database_named(self, datname: str) -> Database | None:
         """The database of that exact name."""
         return next((d for d in self.databases.values() if d.datname == datname), None)
+
+
+class SpareReason(StrEnum):
+    """Why the bot never ends a backend. The values stand in ledgers."""
+
+    UNSEEN = "unseen"  # the bot's role may not see enough of it
+    NOT_A_CLIENT = "not a client backend"
+    ROLE_UNSEEN = "role unseen"
+    ROLE_NAME_UNSEEN = "role name unseen"  # and roles are protected by their names
+    OWN_ROLE = "own role"
+    PROTECTED_ROLES = "PROTECTED_ROLES"
+    PROTECTED_APPLICATIONS = "PROTECTED_APPLICATIONS"
+    SUPERUSER = "superuser"  # and the bot is none
+    NO_RIGHT = "no right"  # its role lacks pg_signal_backend
 
 
 class LimitOf(StrEnum):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from bot.backends import Backend, BackendId, Limit, ServerId
+from bot.backends import Backend, BackendId, Limit, ServerId, SpareReason
 from bot.conditions import Condition
 
 MAX_TARGETS = 100
@@ -155,10 +155,13 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Spared:
-    """A backend that the request named and that is never signalled, with the reason."""
+    """A backend that the request named and that is never signalled, with the reason.
+
+    A ledger that another version wrote may have the reason in words that it has no value for.
+    """
 
     seen: Backend
-    why: str
+    why: SpareReason | str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

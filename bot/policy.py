@@ -5,11 +5,11 @@ known (a group that could not be read, a session that may not be seen) is refuse
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from enum import StrEnum
 
-from bot.backends import CLIENT_BACKEND, Backend, Names, Role
+from bot.backends import CLIENT_BACKEND, Backend, Names, Role, SpareReason
 from bot.errors import UsageError
 from bot.grammar import Aged, Field, KillRequest, Match, Term
 from bot.kept_names import names_role, of_applications
@@ -83,12 +83,20 @@ def _holds(allowlist: Allowlist, person: Person) -> bool:
     )
 
 
+class Ender(StrEnum):
+    """Who can end a backend that the bot does not."""
+
+    SUPERUSER = "superuser"
+    SIGNAL_BACKEND = "pg_signal_backend"
+    SIGNAL_AUTOVACUUM_WORKER = "pg_signal_autovacuum_worker"  # from PostgreSQL 18 on
+
+
 @dataclass(frozen=True, slots=True)
 class Barrier:
     """Why the bot does not end a backend, and who can."""
 
-    why: str
-    who: str
+    why: SpareReason
+    who: Ender
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +104,13 @@ class Protection:
     """What is never killed on one cluster.
 
     `own_roles` are the oids of the roles that the bot itself (any replica of it) and its
-    ledger connect as on that server.
+    ledger connect as on that server, `known_roles` what is known of that server's roles.
     """
 
     roles: tuple[Glob, ...] = ()
     applications: tuple[Glob, ...] = ()
     own_roles: frozenset[int] = frozenset()
+    known_roles: Mapping[int, Role] = field(default_factory=dict)
 
     def role_oids(self, names: Names, targets: Iterable[Backend]) -> frozenset[int]:
         """The oids that a signalling statement must refuse, by the names as they are now.
@@ -120,52 +129,42 @@ class Protection:
             }
         return frozenset(protected | self.own_roles)
 
-    def why(self, backend: Backend) -> str | None:
-        """Why this backend is never signalled, or None where it may be.
+    def why(self, backend: Backend) -> SpareReason | None:
+        """Why this backend is never signalled, or None if it may be.
 
-        The same is asked again by the statement that signals.
+        The statement that signals asks the same again, but for what PostgreSQL itself asks:
+        whether the bot's role may.
         """
+        if backend.backend_type not in (None, CLIENT_BACKEND):
+            return SpareReason.NOT_A_CLIENT
         if backend.backend_start is None or backend.backend_type is None or backend.state is None:
-            return _unseen(backend)
-        if backend.backend_type != CLIENT_BACKEND:
-            return f"{backend.backend_type}, not a client backend"
+            return SpareReason.UNSEEN
         if backend.usesysid is None:
-            return "its role can't be seen"
+            return SpareReason.ROLE_UNSEEN
         if backend.usesysid in self.own_roles:
-            return "the bot's own role"
+            return SpareReason.OWN_ROLE
         if self.roles and backend.usename is None:
-            return "its role's name can't be seen"
+            return SpareReason.ROLE_NAME_UNSEEN
         if backend.usename is not None and names_role(backend.usename, self.roles):
-            return "PROTECTED_ROLES"
+            return SpareReason.PROTECTED_ROLES
         if of_applications(self.applications).match(backend.application_name or ""):
-            return "PROTECTED_APPLICATIONS"
-        return None
+            return SpareReason.PROTECTED_APPLICATIONS
+        role = self.known_roles.get(backend.usesysid)
+        if role is None or role.may_end:
+            return None  # of a role that isn't known here PostgreSQL decides at the click
+        return SpareReason.SUPERUSER if role.rolsuper else SpareReason.NO_RIGHT
 
-    def barrier(self, backend: Backend, roles: Mapping[int, Role]) -> Barrier | None:
-        """Why the bot does not or can't end this backend, and who can; None where it may.
-
-        Only for what is offered: whom a preview may name is `why`'s to say, and whom
-        PostgreSQL lets end is PostgreSQL's.
-        """
-        role = roles.get(backend.usesysid) if backend.usesysid is not None else None
-        of_superuser = role is None or role.rolsuper
+    def barrier(self, backend: Backend) -> Barrier | None:
+        """Why the bot does not end this backend, and who can; None if it may."""
         why = self.why(backend)
         if why is None:
-            own = [roles[oid] for oid in self.own_roles if oid in roles]
-            if role is None or not role.rolsuper or any(each.rolsuper for each in own):
-                return None
-            why = "a superuser's session"
+            return None
+        role = self.known_roles.get(backend.usesysid or 0)
         if backend.backend_type == "autovacuum worker":
-            who = "a superuser, from PostgreSQL 18 on a member of pg_signal_autovacuum_worker too"
-        else:
-            who = "a superuser" if of_superuser else "a member of pg_signal_backend"
-        return Barrier(why, who)
-
-
-def _unseen(backend: Backend) -> str:
-    if backend.backend_type is not None and backend.backend_type != CLIENT_BACKEND:
-        return f"{backend.backend_type}, not a client backend"
-    return "the bot may not see it: grant pg_read_all_stats"
+            return Barrier(why, Ender.SIGNAL_AUTOVACUUM_WORKER)
+        if role is None or role.rolsuper:
+            return Barrier(why, Ender.SUPERUSER)
+        return Barrier(why, Ender.SIGNAL_BACKEND)
 
 
 _WORDS = ("history", "help", "blocked", "blocking", "all")

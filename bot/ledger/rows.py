@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from bot.backends import Backend, BackendId, Limit, LimitOf, ServerId
+from bot.backends import Backend, BackendId, Limit, LimitOf, ServerId, SpareReason
 from bot.conditions import from_json, to_json
 from bot.instants import from_us, to_us
 from bot.kills import (
@@ -150,7 +150,7 @@ def _to_proposal(kill: Row[Any], targets: Iterable[Row[Any]]) -> Proposal:
         wording=kill.wording,
         conditions=from_json(kill.conditions),
         targets=tuple(_to_target(row) for row in targets),
-        spared=tuple(Spared(_load_backend(s["seen"]), s["why"]) for s in kill.spared),
+        spared=tuple(Spared(_load_backend(s["seen"]), _load_reason(s["why"])) for s in kill.spared),
         reason=kill.reason,
         asked_by=Actor(kill.asked_by, kill.asked_by_team),
         channel_id=kill.channel_id,
@@ -183,6 +183,10 @@ def _to_target(row: Row[Any]) -> Target:
 
 def _to_result(row: Row[Any]) -> Result:
     return Result(BackendId(row.pid, row.backend_start), Outcome(row.outcome), row.detail)
+
+
+def _load_reason(why: str) -> SpareReason | str:
+    return SpareReason(why) if why in [*SpareReason] else why
 
 
 def _dump_limit(limit: Limit) -> list[Any]:

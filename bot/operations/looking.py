@@ -82,12 +82,14 @@ class Looking(Parts):
         if not request.sort:
             look = replace(look, rows=worst_first(look.rows, look.waits))
         await self._remember(actor, channel_id, look, ALONE if alone else SEEN, reference=reference)
+        protection = await self._protection(cluster, look)
         matched = look.counts.total
         return Sessions(
             request=request,
             cluster=cluster.name,
             database=request.target.database,
             look=_redacted(look),
+            endable=frozenset(row.pid for row in look.rows if protection.why(row) is None),
             offset=offset,
             matched=matched if request.limit is None else min(matched, request.limit),
             asked_by=actor,
@@ -154,7 +156,7 @@ class Looking(Parts):
             locks = await cluster.locks(names)
         await self._remember(actor, channel_id, look, ALONE, reference=reference)
         protection = await self._protection(cluster, look)
-        barriers = {row.pid: protection.barrier(row, names.roles) for row in look.rows}
+        barriers = {row.pid: protection.barrier(row) for row in look.rows}
         branches = tree(look.waits)
         redacted = _redacted(look)
         return Tree(
@@ -205,7 +207,7 @@ class Looking(Parts):
             branches=branches,
             around=rows,
             since=look.waits.since.get(row.pid),
-            barrier=protection.barrier(row, names.roles),
+            barrier=protection.barrier(row),
         )
 
     async def _around(

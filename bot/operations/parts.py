@@ -228,6 +228,7 @@ class Parts:
             roles=self._rules.protected_roles,
             applications=self._rules.protected_applications,
             own_roles=frozenset(own),
+            known_roles=look.names.roles,
         )
 
     def _not_claimed(self, key: str, entry: Entry | None) -> NotClaimed:

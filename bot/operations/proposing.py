@@ -181,6 +181,7 @@ class Proposing(Parts):
     ) -> Proposed:
         look, cluster = gathered.look, gathered.cluster
         wording = wording or str(replace(request, reason=None))
+        basis = basis or (Basis.PID if request.pids else Basis.FILTER)
         protection = await self._protection(cluster, look)
         gone = tuple(sorted(set(request.pids) - {row.pid for row in look.rows}))
         spared, rows = [], []
@@ -198,6 +199,7 @@ class Proposing(Parts):
                 request=request,
                 server=look.server,
                 wording=wording,
+                basis=basis,
                 spared=tuple(spared),
                 gone=gone,
             )
@@ -208,7 +210,7 @@ class Proposing(Parts):
             host=cluster.host,
             server=look.server.id,
             action=Action.TERMINATE,
-            basis=basis or (Basis.PID if request.pids else Basis.FILTER),
+            basis=basis,
             wording=wording,
             conditions=gathered.conditions,
             targets=tuple(_target(row, look, last_look) for row in rows),
@@ -228,6 +230,7 @@ class Proposing(Parts):
         return Preview(
             proposal=proposal,
             server=look.server,
+            names=look.names,
             second_person=cluster.name in self._rules.second_person,
             gone=gone,
         )

@@ -530,7 +530,11 @@ def _text(raw: bytes | None) -> str | None:
 def _roles(rows: list[asyncpg.Record]) -> dict[int, Role]:
     return {
         row["oid"]: Role(
-            row["oid"], _text(row["rolname"]) or "", row["rolsuper"], row["rolconnlimit"]
+            row["oid"],
+            _text(row["rolname"]) or "",
+            row["rolsuper"],
+            row["rolconnlimit"],
+            row["may_end"],
         )
         for row in rows
     }

@@ -29,6 +29,8 @@ FUNCTIONS = (
     "pg_blocking_pids(integer)",
     "pg_cancel_backend(integer)",
     "pg_control_system()",
+    "pg_has_role(name, text)",
+    "pg_has_role(oid, text)",
     "pg_is_in_recovery()",
     "pg_lock_status()",
     "pg_postmaster_start_time()",

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import signal
 from collections.abc import Callable
 
@@ -282,14 +283,22 @@ async def backends(server: PostgresServer) -> list[int]:
 async def test_a_group_dies_and_each_that_postgresql_refuses_stands_in_its_row(
     bot: Bot, ana: Person, sessions: Sessions, server: PostgresServer
 ) -> None:
+    admin = await asyncpg.connect(server.dsn())
+    sessions.stack.callback(admin.terminate)
+    refused = f"refused_{secrets.token_hex(4)}"
+    await admin.execute(f"create role {refused} login")
     crowd = [await sessions.open("web", "other_db", app="group") for _ in range(50)]
-    await sessions.open(server.superuser, "other_db", app="group")
-    preview = await ana.command("/pg-kill other_db app=group", channel="incidents")
-    assert "Terminate 51 sessions on main?" in ana.text_of(preview)
+    await sessions.open(refused, "other_db", app="group")
+    superuser = await sessions.open(server.superuser, "other_db", app="group")
+    await ana.command("/pg-kill other_db app=group", channel="incidents")
+    left = f"pid {superuser.get_server_pid()} · postgres, a superuser's: only a superuser can end"
+    await ana.sees("Terminate 51 sessions on main?", left)
+    # What isn't known beforehand PostgreSQL decides at the click.
+    await admin.execute(f"alter role {refused} superuser")
 
     await ana.click("Terminate 51 sessions")
 
-    outcome = await ana.sees("Terminated 50 of 51 on main", "1 not permitted", "page 1 of 2")
+    outcome = await ana.sees("Terminated 50 of 51 on main", "1 not permitted", "page 1 of 2", left)
     # The one that needs someone stands first, with PostgreSQL's reason; who hears it, too.
     assert "not permitted" in outcome.text
     assert "SUPERUSER" in outcome.text.upper()  # in small letters before PostgreSQL 16

@@ -1,19 +1,25 @@
 """A real PostgreSQL, and sessions on it that do what a test says."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import asyncpg
 import pytest
 
 from bot.backends import Backend, ServerId
+from bot.ledger.sql import SqlLedger
+from bot.operations import Operations, Rules
 from bot.postgres.cluster import PostgresCluster
+from bot.service.metrics import Metrics
 from tests.integration import rehearsal
+from tests.integration.kills import QuickClock
 from tests.servers import postgres
 from workspace.postgres import PostgresServer
 
 BOT = "sessions_bot"
+Bench = Callable[..., Operations]
 
 SETUP = f"""
     create role {BOT} login;
@@ -123,3 +129,35 @@ async def server_id(stage: asyncpg.Connection) -> ServerId:
     )
     assert row is not None
     return ServerId(*row)
+
+
+@pytest.fixture
+async def ledger(tmp_path: Path) -> AsyncIterator[SqlLedger]:
+    ledger = SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    await ledger.open()
+    yield ledger
+    await ledger.close()
+
+
+@pytest.fixture
+def bench(cluster: PostgresCluster, ledger: SqlLedger) -> Bench:
+    """Operations on the real cluster and ledger, with what a test changes of them."""
+
+    def build(
+        *,
+        clusters: dict | None = None,
+        ledger: SqlLedger = ledger,
+        owner: str = "me",
+        meter: Metrics | None = None,
+        **rules,
+    ) -> Operations:
+        return Operations(
+            clusters or {"main": cluster},
+            ledger,
+            QuickClock(),
+            rules=Rules(**rules),
+            owner=owner,
+            meter=meter,
+        )
+
+    return build

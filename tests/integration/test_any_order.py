@@ -536,6 +536,7 @@ class AnyOrder(RuleBasedStateMachine):
             "all backends wake",
             "a ledger is found again",
             "Ben goes on duty",
+            "batch is an ordinary role again",
             "what was held up goes on",
             "all look for what is left",
         ):
@@ -562,6 +563,10 @@ class AnyOrder(RuleBasedStateMachine):
                 await world.duty(on=False)
             case "Ben goes on duty":
                 await world.duty(on=True)
+            case "batch is made a superuser":
+                await world.promote("batch")
+            case "batch is an ordinary role again":
+                await world.promote("batch", superuser=False)
             case "a process dies":
                 await world.die(number % REPLICAS)
             case "a ledger is found again":

@@ -3,10 +3,9 @@
 import asyncio
 import os
 import signal
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AsyncExitStack, suppress
-from datetime import UTC, datetime, timedelta
+from contextlib import AsyncExitStack
+from datetime import timedelta
 from pathlib import Path
 
 import asyncpg
@@ -14,113 +13,33 @@ import pytest
 import structlog
 
 from bot.answers import Choice, NeedsSecondPerson, NotClaimed, NothingToKill, Preview, TooMany
-from bot.backends import BackendId, Cost
-from bot.errors import ClusterError, LedgerError, TargetError
-from bot.grammar import KillRequest, SessionsRequest, Target, parse_kill
+from bot.backends import BackendId, SpareReason
+from bot.errors import LedgerError, TargetError
+from bot.grammar import KillRequest, SessionsRequest, Target
 from bot.kept_names import Applications
-from bot.kills import LEASE, Action, Actor, Basis, Conclusion, Outcome, State
+from bot.kills import LEASE, Action, Basis, Conclusion, Outcome, State
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
-from bot.ports import Entry, Guard, Record, Reply, Sighting, Verdict
+from bot.ports import Guard, Record, Reply, Sighting, Verdict
 from bot.postgres.cluster import PostgresCluster
 from bot.service.metrics import Metrics
-from tests.integration.conftest import BOT, Sessions
+from tests.integration.conftest import BOT, Bench, Sessions
+from tests.integration.kills import (
+    ANA,
+    BEN,
+    CHANNEL,
+    QuickClock,
+    ask_until_it_answers,
+    confirm,
+    later,
+    lives,
+    outcomes,
+    preview,
+    recorded,
+    typed,
+)
 from tests.servers import postgres
 from workspace.postgres import PostgresServer
-
-ANA, BEN = Actor("UANA", "T1"), Actor("UBEN", "T1")
-CHANNEL = "C1"
-SPEED = 10.0
-
-
-class QuickClock:
-    """A clock on which ten seconds take one."""
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic() * SPEED
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds / SPEED)
-
-
-@pytest.fixture
-async def ledger(tmp_path: Path) -> AsyncIterator[SqlLedger]:
-    ledger = SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
-    await ledger.open()
-    yield ledger
-    await ledger.close()
-
-
-Bench = Callable[..., Operations]
-
-
-@pytest.fixture
-def bench(cluster: PostgresCluster, ledger: SqlLedger) -> Bench:
-    """Operations on the real cluster and ledger, with what a test changes of them."""
-
-    def build(
-        *,
-        clusters: dict | None = None,
-        ledger: SqlLedger = ledger,
-        owner: str = "me",
-        meter: Metrics | None = None,
-        **rules,
-    ) -> Operations:
-        return Operations(
-            clusters or {"main": cluster},
-            ledger,
-            QuickClock(),
-            rules=Rules(**rules),
-            owner=owner,
-            meter=meter,
-        )
-
-    return build
-
-
-def typed(text: str) -> KillRequest:
-    request = parse_kill(text)
-    assert isinstance(request, KillRequest)
-    return request
-
-
-async def preview(ops: Operations, text: str, *, actor: Actor = ANA) -> Preview:
-    answer = await ops.propose(actor, CHANNEL, typed(text))
-    assert isinstance(answer, Preview), answer
-    return answer
-
-
-async def recorded(ledger: SqlLedger, shown: Preview) -> Entry:
-    entry = await ledger.get(shown.proposal.key)
-    assert entry is not None
-    return entry
-
-
-async def later(ops: Operations, conclusion: Conclusion) -> Conclusion:
-    amended = await ops.follow_up(conclusion)
-    assert amended is not None
-    return amended
-
-
-async def confirm(ops: Operations, shown: Preview, *, actor: Actor = ANA) -> Conclusion:
-    answer = await ops.confirm(actor, CHANNEL, shown.proposal.key)
-    assert isinstance(answer, Conclusion), answer
-    return answer
-
-
-def outcomes(conclusion: Conclusion) -> dict[int, Outcome]:
-    return {result.id.pid: result.outcome for result in conclusion.results}
-
-
-async def lives(connection: asyncpg.Connection) -> bool:
-    """Whether the session still answers its client."""
-    try:
-        return await connection.fetchval("select true")
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-        return False
 
 
 @pytest.mark.smoke
@@ -183,97 +102,6 @@ async def test_changed_then_previewed_again_goes_whatever_it_runs(
     await busy.execute("begin; select 1")
     conclusion = await confirm(ops, again)
     assert outcomes(conclusion) == {busy.get_server_pid(): Outcome.TERMINATED}
-
-
-GROWS = {
-    "idle, and then it reads": ("select 1", "begin; select 1"),
-    "idle, and then it writes": ("select 1", "begin; update accounts set balance = balance"),
-    "it reads, and then it writes": (
-        "begin; select 1",
-        "update accounts set balance = balance where id = 2",
-    ),
-    "it reads, and then another transaction writes": (
-        "begin; select 1",
-        "commit; begin; update accounts set balance = balance where id = 2",
-    ),
-}
-
-
-@pytest.mark.parametrize("grows", GROWS)
-async def test_session_of_a_filter_that_costs_more_by_the_click_is_left_alone(
-    bench: Bench, sessions: Sessions, grows: str
-) -> None:
-    shown_as, meanwhile = GROWS[grows]
-    grown = await sessions.open("web", app="grows")
-    same = await sessions.open("web", app="grows")
-    for session in (grown, same):
-        await session.execute(shown_as)
-    ops = bench()
-    shown = await preview(ops, "app=grows")
-    await grown.execute(meanwhile)
-
-    conclusion = await confirm(ops, shown)
-
-    assert outcomes(conclusion) == {
-        grown.get_server_pid(): Outcome.CHANGED,
-        same.get_server_pid(): Outcome.TERMINATED,
-    }
-    assert await lives(grown)
-    (changed,) = (r for r in conclusion.results if r.outcome is Outcome.CHANGED)
-    assert ("has written since the preview" in changed.detail) is ("update" in meanwhile)
-
-    # It is offered again, by the same filter and at what it costs now.
-    again = await ops.preview_again(ANA, CHANNEL, shown.proposal.key)
-    assert isinstance(again, Preview)
-    assert again.proposal.basis is Basis.FILTER
-    assert again.proposal.conditions == shown.proposal.conditions
-    (target,) = again.proposal.targets
-    assert target.seen.cost is (Cost.WRITTEN if "update" in meanwhile else Cost.OPEN)
-    await confirm(ops, again)
-    assert not await lives(grown)
-
-
-@pytest.mark.parametrize(
-    ("shown_as", "meanwhile"),
-    [
-        ("begin; update accounts set balance = balance", "commit"),
-        ("begin; update accounts set balance = balance", "commit; begin; select 1"),
-        (
-            "begin; update accounts set balance = balance",
-            "commit; begin; update accounts set balance = balance where id = 2",
-        ),
-        ("begin; select 1", "commit; begin; select 1"),
-        ("begin; select 1", "commit"),
-        ("begin; select 1/0", "rollback"),
-    ],
-)
-async def test_session_of_a_filter_that_costs_no_more_is_ended(
-    bench: Bench, sessions: Sessions, shown_as: str, meanwhile: str
-) -> None:
-    victim = await sessions.open("web", app="no more")
-    with suppress(asyncpg.DivisionByZeroError):
-        await victim.execute(shown_as)
-    ops = bench()
-    shown = await preview(ops, "app='no more'")
-    await victim.execute(meanwhile)
-
-    conclusion = await confirm(ops, shown)
-
-    assert outcomes(conclusion) == {victim.get_server_pid(): Outcome.TERMINATED}
-
-
-async def test_cost_is_compared_again_for_each_preview(bench: Bench, sessions: Sessions) -> None:
-    """What was shown as a writer in one preview is no measure for another."""
-    victim = await sessions.open("web", app="measure")
-    await victim.execute("begin; update accounts set balance = balance")
-    ops = bench()
-    writer = await preview(ops, "app=measure")
-    await victim.execute("commit")
-    idle = await preview(ops, "app=measure")
-    await victim.execute("begin; select 1")
-
-    assert outcomes(await confirm(ops, idle)) == {victim.get_server_pid(): Outcome.CHANGED}
-    assert outcomes(await confirm(ops, writer)) == {victim.get_server_pid(): Outcome.TERMINATED}
 
 
 async def test_two_clicks_at_once_are_one_kill(bench: Bench, sessions: Sessions) -> None:
@@ -422,22 +250,6 @@ async def test_an_outcome_that_can_not_be_written_is_retried_and_marked(
         await ledger.close()
 
 
-@pytest.mark.smoke
-async def test_one_that_postgresql_refuses_hides_none_of_the_others(
-    bench: Bench, sessions: Sessions
-) -> None:
-    mortals = [await sessions.open("batch", app="mixed") for _ in range(3)]
-    superuser = await sessions.open("postgres", app="mixed")
-    ops = bench()
-
-    conclusion = await confirm(ops, await preview(ops, "app=mixed"))
-
-    assert conclusion.counts == {Outcome.TERMINATED: 3, Outcome.NOT_PERMITTED: 1}
-    assert outcomes(conclusion)[superuser.get_server_pid()] is Outcome.NOT_PERMITTED
-    assert await lives(superuser)
-    assert not any([await lives(mortal) for mortal in mortals])
-
-
 async def test_terminated_is_said_only_of_what_is_seen_to_be_gone(
     bench: Bench, sessions: Sessions
 ) -> None:
@@ -537,7 +349,7 @@ async def test_the_bots_own_sessions_are_never_offered(bench: Bench, sessions: S
     answer = await bench().propose(ANA, CHANNEL, KillRequest(pids=(mine.get_server_pid(),)))
 
     assert isinstance(answer, NothingToKill)
-    assert [spared.why for spared in answer.spared] == ["the bot's own role"]
+    assert [spared.why for spared in answer.spared] == [SpareReason.OWN_ROLE]
 
 
 async def test_the_second_person_is_another_one(bench: Bench, sessions: Sessions) -> None:
@@ -639,15 +451,6 @@ async def test_a_restart_since_the_preview_signals_nothing(ledger: SqlLedger) ->
         finally:
             successor.terminate()
             await cluster.close()
-
-
-async def ask_until_it_answers(ops: Operations, shown: Preview) -> Conclusion:
-    async with asyncio.timeout(30):
-        while True:
-            try:
-                return await confirm(ops, shown)
-            except ClusterError:
-                await asyncio.sleep(0.1)
 
 
 async def test_more_than_a_hundred_ask_for_a_narrower_filter(ledger: SqlLedger) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from bot.answers import Inspection
 from bot.answers import Sessions as Shown
-from bot.backends import BackendId, LimitOf, Look
+from bot.backends import BackendId, LimitOf, Look, SpareReason
 from bot.blocking import tree
 from bot.conditions import InTree, freeze
 from bot.grammar import SessionsRequest, SortKey, parse_sessions
@@ -19,10 +19,10 @@ from bot.grammar import Target as Named
 from bot.kills import Actor
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
-from bot.policy import Barrier
+from bot.policy import Barrier, Ender
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import BOT, Sessions
-from tests.integration.test_kills import QuickClock
+from tests.integration.kills import QuickClock
 from tests.servers import postgres
 from workspace.postgres import PostgresServer
 
@@ -486,7 +486,7 @@ async def test_a_superusers_session_at_the_root_says_who_can_end_it(
         await settle(cluster, "blocked", waiter.get_server_pid())
         drawn = await looking.tree(ANA, "C1", "main")
         assert drawn.barriers == {
-            root.get_server_pid(): Barrier("a superuser's session", "a superuser")
+            root.get_server_pid(): Barrier(SpareReason.SUPERUSER, Ender.SUPERUSER)
         }
     finally:
         await root.execute("rollback")

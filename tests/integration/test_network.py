@@ -26,7 +26,7 @@ from bot.operations import Operations, Rules, confirming
 from bot.ports import Entry
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import BOT, Sessions
-from tests.integration.test_kills import QuickClock, lives
+from tests.integration.kills import QuickClock, lives
 from tests.proxy import Proxy
 from tests.servers import postgres
 from workspace.postgres import PostgresServer

@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import text
 
 from bot.answers import NothingToKill
+from bot.backends import SpareReason
 from bot.blocking import tree
 from bot.conditions import InTree
 from bot.driver import APPLICATION_NAME
@@ -29,7 +30,7 @@ from bot.ports import Verdict
 from bot.postgres.cluster import PostgresCluster
 from tests import servers
 from tests.integration.conftest import BOT, Sessions, alive
-from tests.integration.test_kills import (
+from tests.integration.kills import (
     ANA,
     BEN,
     CHANNEL,
@@ -185,7 +186,7 @@ async def test_the_bots_own_sessions_are_never_offered(
 
     assert isinstance(answer, NothingToKill)
     assert len(answer.spared) == len(own)
-    assert {spared.why for spared in answer.spared} == {"the bot's own role"}
+    assert {spared.why for spared in answer.spared} == {SpareReason.OWN_ROLE}
 
 
 async def test_where_the_pooler_lends_the_applications_role_that_role_is_the_bots_own(
@@ -198,7 +199,7 @@ async def test_where_the_pooler_lends_the_applications_role_that_role_is_the_bot
         )
 
     assert isinstance(answer, NothingToKill)
-    assert [spared.why for spared in answer.spared] == ["the bot's own role"]
+    assert [spared.why for spared in answer.spared] == [SpareReason.OWN_ROLE]
     assert await lives(web)
 
 

@@ -32,7 +32,7 @@ from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules, parts
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import BOT, Sessions
-from tests.integration.test_kills import QuickClock
+from tests.integration.kills import QuickClock
 from tests.servers import postgres
 from workspace.postgres import PostgresServer
 

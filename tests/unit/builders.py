@@ -90,6 +90,9 @@ def waiter(pid: int = 33911, **values: Any) -> Backend:
     return backend(pid, **{**story, **values})
 
 
+NAMES = Names(roles={}, databases={}, read_at=NOW)
+
+
 def server(**values: Any) -> Server:
     """The server `main`, on which `some_user` is at its limit."""
     story: dict[str, Any] = {
@@ -112,7 +115,7 @@ def look(*rows: Backend, **values: Any) -> Look:
     """One look at that server, with these rows."""
     story: dict[str, Any] = {
         "server": server(),
-        "names": Names(roles={}, databases={}, read_at=NOW),
+        "names": NAMES,
         "counts": Counts(
             total=len(rows),
             by_state={"active": 3, "idle": 30, "idle in transaction": 9},
@@ -133,6 +136,7 @@ def sessions(*rows: Backend, **values: Any) -> Sessions:
         "cluster": "main",
         "database": "some_db",
         "look": seen,
+        "endable": frozenset(row.pid for row in seen.rows),
         "offset": 0,
         "matched": seen.counts.total,
         "asked_by": ALICE,
@@ -176,9 +180,11 @@ def proposal(*targets: Target, **values: Any) -> Proposal:
 def preview(*targets: Target, **values: Any) -> Preview:
     """That proposal, ready to be shown; what isn't the answer's own goes to the proposal."""
     own: dict[str, Any] = {
-        name: values.pop(name) for name in ("server", "second_person", "gone") if name in values
+        name: values.pop(name)
+        for name in ("server", "second_person", "names", "gone")
+        if name in values
     }
-    story: dict[str, Any] = {"server": server(), "second_person": False, **own}
+    story: dict[str, Any] = {"server": server(), "names": NAMES, "second_person": False, **own}
     return Preview(proposal=proposal(*targets, **values), **story)
 
 

@@ -1,14 +1,25 @@
 """Who may, and what is never killed."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from bot.backends import Backend, Names, Role
+from bot.backends import Backend, Names, Role, SpareReason
 from bot.errors import UsageError
 from bot.grammar import KillRequest, parse_kill
-from bot.policy import Allowlist, Barrier, Home, Person, Protection, Right, may, require_narrow
+from bot.policy import (
+    Allowlist,
+    Barrier,
+    Ender,
+    Home,
+    Person,
+    Protection,
+    Right,
+    may,
+    require_narrow,
+)
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -100,32 +111,40 @@ class TestProtection:
         applications=(("backup", ""),),
         own_roles=frozenset({99}),
     )
+    knowing = replace(
+        protection,
+        known_roles={
+            10: Role(10, "postgres", True, -1, may_end=False),
+            20: Role(20, "web", False, -1, may_end=True),
+            30: Role(30, "other", False, -1, may_end=False),
+        },
+    )
 
     @pytest.mark.parametrize(
         ("changes", "why"),
         [
             ({}, None),
-            ({"usename": "replicator"}, "PROTECTED_ROLES"),
-            ({"usename": "admin"}, "PROTECTED_ROLES"),
+            ({"usename": "replicator"}, SpareReason.PROTECTED_ROLES),
+            ({"usename": "admin"}, SpareReason.PROTECTED_ROLES),
             ({"usename": "xadmin"}, None),
-            ({"application_name": "backup of the night"}, "PROTECTED_APPLICATIONS"),
+            ({"application_name": "backup of the night"}, SpareReason.PROTECTED_APPLICATIONS),
             ({"application_name": None}, None),
-            ({"usesysid": 99}, "the bot's own role"),
-            ({"usesysid": None}, "its role can't be seen"),
-            ({"usename": None}, "its role's name can't be seen"),
-            ({"backend_type": "walsender"}, "walsender, not a client backend"),
-            ({"backend_type": "checkpointer", "state": None}, "checkpointer, not a client backend"),
-            ({"backend_start": None}, "the bot may not see it: grant pg_read_all_stats"),
-            ({"backend_type": None}, "the bot may not see it: grant pg_read_all_stats"),
-            ({"state": None}, "the bot may not see it: grant pg_read_all_stats"),
+            ({"usesysid": 99}, SpareReason.OWN_ROLE),
+            ({"usesysid": None}, SpareReason.ROLE_UNSEEN),
+            ({"usename": None}, SpareReason.ROLE_NAME_UNSEEN),
+            ({"backend_type": "walsender"}, SpareReason.NOT_A_CLIENT),
+            ({"backend_type": "checkpointer", "state": None}, SpareReason.NOT_A_CLIENT),
+            ({"backend_start": None}, SpareReason.UNSEEN),
+            ({"backend_type": None}, SpareReason.UNSEEN),
+            ({"state": None}, SpareReason.UNSEEN),
         ],
     )
-    def test_why(self, changes: dict, why: str | None) -> None:
+    def test_why(self, changes: dict, why: SpareReason | None) -> None:
         assert self.protection.why(backend(**changes)) == why
 
     def test_no_application_name_is_the_empty_one(self) -> None:
         unnamed = Protection(applications=(("",),))
-        assert unnamed.why(backend(application_name=None)) == "PROTECTED_APPLICATIONS"
+        assert unnamed.why(backend(application_name=None)) == SpareReason.PROTECTED_APPLICATIONS
         assert unnamed.why(backend()) is None
 
     def test_a_role_without_a_name_matters_only_where_roles_are_protected_by_name(self) -> None:
@@ -135,39 +154,49 @@ class TestProtection:
         ("changes", "barrier"),
         [
             ({}, None),
-            ({"usesysid": 10}, Barrier("a superuser's session", "a superuser")),
-            ({"usename": "admin", "usesysid": 21}, Barrier("PROTECTED_ROLES", "a superuser")),
+            ({"usesysid": 10}, Barrier(SpareReason.SUPERUSER, Ender.SUPERUSER)),
+            (
+                {"usename": "admin", "usesysid": 21},
+                Barrier(SpareReason.PROTECTED_ROLES, Ender.SUPERUSER),
+            ),
+            (
+                {"usename": "other", "usesysid": 30},
+                Barrier(SpareReason.NO_RIGHT, Ender.SIGNAL_BACKEND),
+            ),
+            # Of a role that isn't known PostgreSQL decides.
+            ({"usename": "new", "usesysid": 31}, None),
             (
                 {"application_name": "backup-3"},
-                Barrier("PROTECTED_APPLICATIONS", "a member of pg_signal_backend"),
+                Barrier(SpareReason.PROTECTED_APPLICATIONS, Ender.SIGNAL_BACKEND),
             ),
             (
                 {"backend_type": "walsender"},
-                Barrier("walsender, not a client backend", "a member of pg_signal_backend"),
+                Barrier(SpareReason.NOT_A_CLIENT, Ender.SIGNAL_BACKEND),
             ),
             (
                 {"backend_type": "walsender", "usesysid": 10},
-                Barrier("walsender, not a client backend", "a superuser"),
+                Barrier(SpareReason.NOT_A_CLIENT, Ender.SUPERUSER),
             ),
             (
                 {"backend_type": "autovacuum worker", "usesysid": None, "usename": None},
-                Barrier(
-                    "autovacuum worker, not a client backend",
-                    "a superuser, from PostgreSQL 18 on a member of "
-                    "pg_signal_autovacuum_worker too",
-                ),
+                Barrier(SpareReason.NOT_A_CLIENT, Ender.SIGNAL_AUTOVACUUM_WORKER),
             ),
         ],
     )
     def test_who_can_end_what_the_bot_does_not(
         self, changes: dict, barrier: Barrier | None
     ) -> None:
-        roles = {20: Role(20, "web", False, -1), 10: Role(10, "postgres", True, -1)}
-        assert self.protection.barrier(backend(**changes), roles) == barrier
+        assert self.knowing.barrier(backend(**changes)) == barrier
+
+    def test_session_that_the_bot_may_not_end_is_spared_but_for_a_better_reason(self) -> None:
+        assert self.knowing.why(backend(usesysid=10)) is SpareReason.SUPERUSER
+        assert self.knowing.why(backend(usesysid=30)) is SpareReason.NO_RIGHT
+        backup = backend(usesysid=10, application_name="backup-3")
+        assert self.knowing.why(backup) is SpareReason.PROTECTED_APPLICATIONS
 
     def test_a_bot_that_is_a_superuser_ends_superusers_sessions(self) -> None:
-        roles = {10: Role(10, "postgres", True, -1), 99: Role(99, "bot", True, -1)}
-        assert self.protection.barrier(backend(usesysid=10), roles) is None
+        roles = {10: Role(10, "postgres", True, -1, may_end=True)}
+        assert replace(self.protection, known_roles=roles).why(backend(usesysid=10)) is None
 
     def test_the_statement_is_given_the_oids_as_the_names_are_now(self) -> None:
         names = Names({20: Role(20, "web", False, -1), 21: Role(21, "admin", False, -1)}, {}, NOW)

@@ -274,6 +274,7 @@ def test_every_other_message_of_a_kill_holds_any_name(names, number):
         request=None,
         server=server_of(names),
         wording=names[0],
+        basis=Basis.FILTER,
         spared=tuple(Spared(each.seen, names[-1]) for each in targets),
         gone=tuple(range(number)),
     )

@@ -4,7 +4,7 @@ from datetime import timedelta
 import pytest
 
 from bot.answers import NeedsSecondPerson, NotClaimed, NothingToKill, TooMany
-from bot.backends import Limit
+from bot.backends import Limit, SpareReason
 from bot.kills import Action, Basis, Outcome, Result, Spared, State, Unclaimable
 from bot.policy import Allowlist, Right
 from bot.ports import Entry
@@ -13,6 +13,7 @@ from bot.slack.views.actions import ActionId, OutcomePage
 from tests.unit.builders import (
     CAROL,
     KEY,
+    NAMES,
     NOW,
     ago,
     backend,
@@ -41,6 +42,12 @@ def drawn(answer, **options):
 def spoken(message):
     return message.text.replace("\u2060", "").split("\n")
 
+
+IDLE = {"state": "idle", "xact_start": None, "backend_xid": None}
+ABORTED = {**IDLE, "state": "idle in transaction (aborted)"}
+WAITS_FOR_STANDBY = {"state": "active", "wait_event_type": "IPC", "wait_event": "SyncRep"}
+UNTOLD = {**IDLE, "state": "disabled", "query_start": None, "state_change": None}
+READS = {"backend_xid": None}
 
 STILL_MATCHES = (
     "At the click: it is ended only if it still matches and its end costs no more than shown."
@@ -139,8 +146,7 @@ def test_a_preview_of_several_is_a_table_with_what_each_does():
     ]
     assert waits[6] == "new since the last look"
     assert (
-        "Cost: 2 open transactions roll back, the oldest after 32 min;"
-        " 1 of the sessions has written."
+        "Cost: 2 open transactions roll back, the oldest after 32 min; 1 has written."
     ) in lines(message)
     assert any("connections 62 → 60 of 97." in line for line in lines(message))
 
@@ -164,7 +170,7 @@ def test_the_button_asks_once_more_with_the_cluster_and_the_count():
 
 
 def test_the_dialog_of_several_names_their_roles():
-    answer = preview(target(), target(waiter()), target(backend(3, state="idle", xact_start=None)))
+    answer = preview(target(), target(waiter()), target(backend(3, **IDLE)))
     dialog = pressable(drawn(answer))["Terminate 3 sessions"]["confirm"]
     assert dialog["title"]["text"] == "Terminate 3 sessions on main?"
     assert dialog["text"]["text"] == (
@@ -229,12 +235,167 @@ def test_a_preview_to_cancel_says_so_throughout():
 
 
 def test_what_is_left_alone_is_named_with_the_reason():
-    spared = (Spared(backend(812, usename="postgres"), "PROTECTED_ROLES"),)
-    message = drawn(preview(spared=spared, gone=(4711, 4712)))
-    assert "Left alone: pid 812 · postgres, PROTECTED_ROLES" in lines(message)
+    spared = (Spared(backend(812, usename="postgres"), SpareReason.SUPERUSER),)
+    message = drawn(preview(spared=spared, basis=Basis.PID, gone=(4711, 4712)))
+    left = "Left alone: pid 812 · postgres, a superuser's: only a superuser can end it"
+    assert left in lines(message)
     assert "Already gone, or never there: pid 4711 and 4712." in lines(message)
+    by_filter = drawn(preview(basis=Basis.FILTER, gone=(4711,)))
+    assert "Already gone, or no longer matching: pid 4711." in lines(by_filter)
     many = drawn(preview(spared=spared * 30))
-    assert "Left alone: 20 more that are protected" in lines(many)
+    assert "Left alone: 20 more" in lines(many)
+    ended = conclusion()
+    after = kill.outcome(replace(ended, proposal=replace(ended.proposal, spared=spared)))
+    assert left in lines(after)
+
+
+@pytest.mark.parametrize(
+    ("why", "words"),
+    [
+        (SpareReason.UNSEEN, "the bot may not see it: grant pg_read_all_stats"),
+        (SpareReason.NOT_A_CLIENT, "walsender, not a client backend"),
+        (SpareReason.ROLE_UNSEEN, "its role can't be seen"),
+        (
+            SpareReason.ROLE_NAME_UNSEEN,
+            "its role's name can't be seen, and PROTECTED_ROLES may name it",
+        ),
+        (SpareReason.OWN_ROLE, "the bot's own role"),
+        (SpareReason.PROTECTED_ROLES, "protected by PROTECTED_ROLES"),
+        (SpareReason.PROTECTED_APPLICATIONS, "protected by PROTECTED_APPLICATIONS"),
+        (SpareReason.SUPERUSER, "a superuser's: only a superuser can end it"),
+        (SpareReason.NO_RIGHT, "of a role that the bot's may not end: grant pg_signal_backend"),
+        ("words of another version", "words of another version"),
+    ],
+)
+def test_every_reason_to_leave_a_session_alone_has_its_words(why, words):
+    one = Spared(backend(812, usename="postgres", backend_type="walsender"), why)
+    assert f"Left alone: pid 812 · postgres, {words}" in lines(drawn(preview(spared=(one,))))
+
+
+def test_stale_names_are_told_where_limits_are_promised():
+    stale = replace(NAMES, stale=True, known_at=NOW)
+    assert "⚠ Names of roles and databases are of 12:00:01 UTC: a catalog is locked." in lines(
+        drawn(preview(names=stale))
+    )
+
+
+@pytest.mark.parametrize(
+    ("does", "cost", "dialog"),
+    [
+        (IDLE, "no open transaction.", "It has no open transaction."),
+        (
+            READS,
+            "its open transaction rolls back after 32 min.",
+            "Its transaction rolls back.",
+        ),
+        (
+            {},
+            "its open transaction rolls back after 32 min; it has written.",
+            "Its transaction rolls back.",
+        ),
+        # It is told though its beginning is not.
+        (
+            {"state": "disabled", "xact_start": None},
+            "its open transaction rolls back; it has written.",
+            "Its transaction rolls back.",
+        ),
+        (
+            ABORTED,
+            "its transaction has failed already: nothing more is lost.",
+            "Its transaction has failed already.",
+        ),
+        (
+            WAITS_FOR_STANDBY,
+            (
+                "its transaction is committed already and does not roll back; it waits for a"
+                " synchronous standby, which may not have it yet (SyncRep)."
+            ),
+            "Its transaction is committed already.",
+        ),
+        (
+            UNTOLD,
+            "unknown: its transaction can't be seen, since track_activities is off for it.",
+            "Its transaction can't be seen.",
+        ),
+    ],
+)
+def test_cost_of_one_is_what_can_be_known_of_it(does, cost, dialog):
+    message = drawn(preview(target(backend(**does))))
+    assert f"Cost: {cost}" in lines(message)
+    confirm = pressable(message)["Terminate 1 session"]["confirm"]["text"]["text"]
+    assert confirm == f"pid 33507, some_user. {dialog} This can't be undone."
+    assert problems(message) == []
+
+
+@pytest.mark.parametrize(
+    ("does", "cost", "dialog"),
+    [
+        ((IDLE, IDLE), "no open transaction.", "They have no open transaction that rolls back."),
+        (
+            (IDLE, READS),
+            "1 open transaction rolls back after 32 min.",
+            "1 transaction rolls back.",
+        ),
+        (
+            ({}, READS, {}),
+            "3 open transactions roll back, the oldest after 32 min; 2 have written.",
+            "3 transactions roll back.",
+        ),
+        (
+            ({}, READS, WAITS_FOR_STANDBY, ABORTED, UNTOLD, UNTOLD, IDLE),
+            (
+                "2 open transactions roll back, the oldest after 32 min; 1 has written;"
+                " of 1 failed already; of 1 committed already, waiting for a synchronous standby"
+                " (SyncRep); of 2 unknown, since track_activities is off."
+            ),
+            "2 transactions roll back. 2 transactions can't be seen.",
+        ),
+    ],
+)
+def test_cost_of_several_counts_each_kind(does, cost, dialog):
+    several = [target(backend(33507 + at, **each)) for at, each in enumerate(does)]
+    message = drawn(preview(*several))
+    assert f"Cost: {cost}" in lines(message)
+    button = pressable(message)[f"Terminate {len(does)} sessions"]
+    confirm = button["confirm"]["text"]["text"]
+    assert confirm == f"{len(does)} sessions of some_user. {dialog} This can't be undone."
+
+
+@pytest.mark.parametrize(
+    ("does", "says"),
+    [
+        (({},), "What it ran fails, and its transaction with it. The session stays."),
+        (
+            ({}, {}),
+            "What they ran fails, and their transactions with it. The sessions stay.",
+        ),
+        (
+            (WAITS_FOR_STANDBY,),
+            (
+                "Its transaction is committed already: it only stops waiting for a standby."
+                " The session stays."
+            ),
+        ),
+        (
+            (WAITS_FOR_STANDBY, WAITS_FOR_STANDBY),
+            (
+                "Their transactions are committed already: they only stop waiting for a standby."
+                " The sessions stay."
+            ),
+        ),
+        (
+            ({}, WAITS_FOR_STANDBY),
+            (
+                "What they ran fails, and their transactions with it."
+                " 1 transaction is committed already. The sessions stay."
+            ),
+        ),
+    ],
+)
+def test_dialog_of_a_cancel_says_what_becomes_of_the_transactions(does, says):
+    running = [target(waiter(33507 + at, **each)) for at, each in enumerate(does)]
+    label = "Cancel query" if len(does) == 1 else f"Cancel {len(does)} queries"
+    assert pressable(drawn(preview(*running)))[label]["confirm"]["text"]["text"] == says
 
 
 def test_a_hundred_targets_are_all_shown():
@@ -489,18 +650,23 @@ def test_the_asker_is_told_that_another_has_to_confirm():
 
 
 def test_nothing_to_kill_says_who_is_protected_and_who_is_gone():
-    spared = (Spared(backend(812, usename="postgres"), "PROTECTED_ROLES"),)
+    spared = (Spared(backend(812, usename="postgres"), SpareReason.PROTECTED_ROLES),)
     named = NothingToKill(
-        request=None, server=server(), wording="812 4711", spared=spared, gone=(4711,)
+        request=None,
+        server=server(),
+        wording="812 4711",
+        basis=Basis.PID,
+        spared=spared,
+        gone=(4711,),
     )
     message = kill.nothing_to_kill(named)
     assert lines(message) == [
         "Nothing to terminate on main · /pg-kill 812 4711",
-        "Left alone: pid 812 · postgres, PROTECTED_ROLES",
+        "Left alone: pid 812 · postgres, protected by PROTECTED_ROLES",
         "Already gone, or never there: pid 4711.",
     ]
     assert problems(message) == []
-    none = NothingToKill(request=None, server=server(), wording="user=web")
+    none = NothingToKill(request=None, server=server(), wording="user=web", basis=Basis.FILTER)
     assert lines(kill.nothing_to_kill(none))[1] == "No session matches."
 
 

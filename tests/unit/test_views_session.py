@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from bot.answers import Gone, Inspection
-from bot.backends import Backend, Database, Names
+from bot.backends import Backend, Database, Names, SpareReason
 from bot.blocking import HeldLock, tree
 from bot.errors import ClusterDown
-from bot.policy import Barrier
+from bot.policy import Barrier, Ender
 from bot.slack.views.actions import ActionId, RowRef
 from bot.slack.views.errors import cluster_trouble
 from bot.slack.views.message import Message
@@ -117,8 +117,8 @@ def test_the_button_begins_a_kill_of_that_very_session():
 
 
 def test_what_the_bot_can_not_end_says_who_can_and_has_no_button():
-    message = shown(barrier=Barrier("a superuser's session", "a superuser"))
-    assert "The bot does not end it: a superuser's session. Who can: a superuser." in lines(message)
+    message = shown(barrier=Barrier(SpareReason.SUPERUSER, Ender.SUPERUSER))
+    assert "The bot does not end it: a superuser's. Who can: a superuser." in lines(message)
     assert list(pressable(message)) == ["Refresh"]
 
 

@@ -235,7 +235,8 @@ def test_a_request_too_long_for_a_button_says_so():
 def test_the_menu_carries_the_identity_of_each_session_that_may_be_ended():
     unseen = backend(3, backend_start=None, state=None, backend_type=None)
     walsender = backend(4, backend_type="walsender", state="active")
-    message = sessions(answer(backend(), waiter(), unseen, walsender))
+    rows = (backend(), waiter(), unseen, walsender)
+    message = sessions(answer(*rows, endable=frozenset({33507, 33911})))
     menu = pressable(message)["Terminate a session…"]
     assert menu["action_id"] == ActionId.SESSIONS_KILL_ROW
     assert [each["text"]["text"] for each in menu["options"]] == [
@@ -249,7 +250,7 @@ def test_the_menu_carries_the_identity_of_each_session_that_may_be_ended():
 
 
 def test_no_menu_stands_where_no_session_may_be_ended():
-    message = sessions(answer(backend(backend_type="walsender")))
+    message = sessions(answer(backend(), endable=frozenset()))
     assert "Terminate a session…" not in pressable(message)
 
 

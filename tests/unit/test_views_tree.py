@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from bot.answers import Tree
-from bot.backends import Backend
+from bot.backends import Backend, SpareReason
 from bot.blocking import Locks, LockWait, Prepared, tree
-from bot.policy import Barrier
+from bot.policy import Barrier, Ender
 from bot.slack.views.actions import ActionId, RowRef
 from bot.slack.views.tree import tree as view
 from bot.waits import Waits
@@ -98,14 +98,14 @@ def test_a_prepared_transaction_gets_the_statement_that_ends_it():
     assert problems(message) == []
 
 
-BARRIER = Barrier("a superuser's session", "a superuser")
+BARRIER = Barrier(SpareReason.SUPERUSER, Ender.SUPERUSER)
 
 
 def test_a_root_that_the_bot_can_not_end_says_who_can_and_with_what():
     message = view(answer(backend(), waiter(), barriers={33507: BARRIER}))
     said = lines(message)
     at = said.index(
-        "pid 33507 holds up 2, and the bot does not end it: a superuser's session. Who can: "
+        "pid 33507 holds up 2, and the bot does not end it: a superuser's. Who can: "
         "a superuser. This spares any other backend under that pid:"
     )
     start = backend().backend_start

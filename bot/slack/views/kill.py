@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from bot.answers import NeedsSecondPerson, NotClaimed, NothingToKill, Preview, TooMany
-from bot.backends import Limit, Server
+from bot.backends import Backend, Limit, Server
 from bot.grammar import KILL, SESSIONS, SessionsRequest
 from bot.grammar import Target as Named
 from bot.kills import (
@@ -28,7 +28,7 @@ from bot.kills import (
     Unclaimable,
 )
 from bot.policy import Allowlist, Right
-from bot.slack.views import blocks, cluster, lines, tables, targets
+from bot.slack.views import blocks, cluster, costs, lines, tables, targets
 from bot.slack.views.actions import ActionId, OutcomePage
 from bot.slack.views.blocks import Block
 from bot.slack.views.lines import Line, Quoted, person, strong
@@ -109,15 +109,17 @@ def _command(wording: str) -> Line:
 
 def _consequences(answer: Preview) -> Iterable[Line]:
     proposal = answer.proposal
-    yield (*strong("Cost: "), targets.cost(proposal))
+    yield (*strong("Cost: "), costs.cost(proposal))
     if gain := tuple(_gain(answer)):
         yield (*strong("Gain: "), *_parted(gain, "; "), ".")
     yield (*strong("At the click: "), _by_then(proposal))
     yield from (("⚠ ", *line) for line in cluster.unseen(answer.server))
+    if answer.names.stale:
+        yield (f"⚠ {cluster.stale(answer.names)}",)
     if proposal.reason:
         yield (*strong("Reason: "), Quoted(proposal.reason, _REASON))
     yield from _spared(proposal.spared)
-    yield from _gone(answer.gone)
+    yield from _gone(answer.gone, proposal.basis)
 
 
 def _by_then(proposal: Proposal) -> str:
@@ -174,32 +176,31 @@ def _change(before: Limit, after: Limit) -> Line:
 
 def _spared(spared: Sequence[Spared]) -> Iterable[Line]:
     for each in spared[:_LISTED]:
-        yield ("Left alone: ", *targets.who(each.seen), ", ", Quoted(each.why, 200))
+        yield ("Left alone: ", *targets.who(each.seen), ", ", *targets.spared_for(each))
     if len(spared) > _LISTED:
-        yield (f"Left alone: {len(spared) - _LISTED} more that are protected",)
+        yield (f"Left alone: {len(spared) - _LISTED} more",)
 
 
-def _gone(pids: Sequence[int]) -> Iterable[Line]:
+def _gone(pids: Sequence[int], basis: Basis) -> Iterable[Line]:
     if pids:
         # Another backend may have the pid by now: it is not the one that was meant.
-        yield (f"Already gone, or never there: pid {some([str(pid) for pid in pids], _LISTED)}.",)
+        what = "no longer matching" if basis is Basis.FILTER else "never there"
+        yield (f"Already gone, or {what}: pid {some([str(pid) for pid in pids], _LISTED)}.",)
 
 
-def _cancel(answer: Preview, running: int) -> Block:
+def _cancel(answer: Preview, running: Sequence[Backend]) -> Block:
     """Offered where a query runs: to a session that waits for its client it does nothing."""
-    proposal = answer.proposal
-    queries = count(running, "query", "queries")
+    proposal, one = answer.proposal, len(running) == 1
+    queries = count(len(running), "query", "queries")
     return blocks.button(
-        _by_another("Cancel query" if running == 1 else f"Cancel {queries}", answer),
+        _by_another("Cancel query" if one else f"Cancel {queries}", answer),
         ActionId.KILL_CANCEL,
         proposal.key,
         confirm=blocks.confirm(
             f"Cancel {queries} on {plain(proposal.cluster, 50)}?",
-            "What it ran fails, and its transaction with it. The session stays."
-            if running == 1
-            else "What they ran fails, and their transactions with it. The sessions stay.",
-            yes="Cancel query" if running == 1 else "Cancel queries",
-            no="Keep it" if running == 1 else "Keep them",
+            costs.of_a_cancel(running),
+            yes="Cancel query" if one else "Cancel queries",
+            no="Keep it" if one else "Keep them",
             style="primary",
         ),
     )
@@ -215,13 +216,13 @@ def _choices(answer: Preview) -> Iterable[Block]:
         style="danger",
         confirm=blocks.confirm(
             f"{_verb(proposal)} {_objects(proposal)} on {plain(proposal.cluster, 50)}?",
-            targets.warning(proposal),
+            costs.warning(proposal),
             yes=_verb(proposal),
             no="Keep it" if len(proposal.targets) == 1 else "Keep them",
             style="danger",
         ),
     )
-    running = sum(target.seen.state == "active" for target in proposal.targets)
+    running = [t.seen for t in proposal.targets if t.seen.state == "active"]
     if running and proposal.action is Action.TERMINATE:
         yield _cancel(answer, running)
     yield blocks.button("Dismiss", ActionId.KILL_DISMISS, value)
@@ -359,6 +360,7 @@ def _aftermath(conclusion: Conclusion) -> Iterable[Line]:
     if conclusion.arrivals:
         matching = count(conclusion.arrivals, "session that matches", "sessions that match")
         yield (f"{matching} came after the preview: left alone",)
+    yield from _spared(conclusion.proposal.spared)
     if not conclusion.recorded:
         yield ("⚠ The outcome is not in the ledger yet; the confirmation is. It is tried again.",)
     for note in conclusion.notes[:_LISTED]:
@@ -521,7 +523,7 @@ def needs_second_person(
 def nothing_to_kill(answer: NothingToKill) -> Message:
     """Nothing would end: who was named and is protected, and which pids nobody has."""
     head = strong("Nothing to terminate on ", Quoted(answer.server.cluster))
-    lines_below = [*_spared(answer.spared), *_gone(answer.gone)]
+    lines_below = [*_spared(answer.spared), *_gone(answer.gone, answer.basis)]
     if not lines_below:
         lines_below = [("No session matches.",)]
     lines_below += (("⚠ ", *line) for line in cluster.unseen(answer.server))

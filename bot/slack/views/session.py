@@ -14,7 +14,7 @@ from bot.answers import Gone, Inspection
 from bot.blocking import Branch, HeldLock
 from bot.grammar import ACTIVITY_COLUMNS
 from bot.legible import visible
-from bot.slack.views import blocks, cluster
+from bot.slack.views import blocks, cluster, targets
 from bot.slack.views.actions import ActionId, RowRef
 from bot.slack.views.blocks import Block
 from bot.slack.views.lines import Line, Quoted, strong
@@ -148,8 +148,7 @@ def _standing(answer: Inspection) -> Iterable[Line]:
     if answer.barrier is not None:
         yield (
             "The bot does not end it: ",
-            Quoted(answer.barrier.why),
-            f". Who can: {answer.barrier.who}.",
+            *targets.barred(answer.barrier, answer.backend),
         )
 
 

@@ -201,12 +201,9 @@ def _controls(answer: Sessions, shown: Sequence[Backend]) -> Iterable[Block]:
         yield blocks.button("Blocking tree", ActionId.SESSIONS_TREE, answer.cluster)
     if options := list(_options(answer.cluster, shown)):
         yield blocks.menu("Show a session…", ActionId.SESSIONS_INSPECT, options)
-    if options := list(_options(answer.cluster, filter(_may_end, shown))):
+    endable = [backend for backend in shown if backend.pid in answer.endable]
+    if options := list(_options(answer.cluster, endable)):
         yield blocks.menu("Terminate a session…", ActionId.SESSIONS_KILL_ROW, options)
-
-
-def _may_end(backend: Backend) -> bool:
-    return backend.state is not None and backend.backend_type == CLIENT_BACKEND
 
 
 def _options(cluster_name: str, shown: Iterable[Backend]) -> Iterable[Block]:

@@ -1,22 +1,23 @@
-"""What a message says of the sessions that a kill is about: who they are, what their end costs.
+"""What a message says of the sessions that a kill is about: who they are, and why some are spared.
 
 Pure.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import timedelta
 
-from bot.backends import Backend
-from bot.kills import Action, Proposal, Target
+from bot.backends import Backend, SpareReason
+from bot.kills import Proposal, Spared, Target
+from bot.policy import Barrier, Ender
 from bot.slack.views import blocks, tables
 from bot.slack.views.blocks import Block
 from bot.slack.views.lines import Line, Quoted
 from bot.slack.views.tables import Column
-from bot.slack.views.text import age, count, dotted, plain, some
+from bot.slack.views.text import age, dotted
 
 _QUERY = 300
 _SPOKEN = 3
-_NO_ROLE = "without a role"
+NO_ROLE = "without a role"
 
 _COLUMNS = (
     Column("pid", (10,)),
@@ -35,7 +36,47 @@ _COLUMNS = (
 
 def who(backend: Backend) -> Line:
     """`pid 33507 · some_user`."""
-    return (f"pid {backend.pid} · ", Quoted(backend.usename or _NO_ROLE))
+    return (f"pid {backend.pid} · ", Quoted(backend.usename or NO_ROLE))
+
+
+_SPARED_FOR = {
+    SpareReason.UNSEEN: "the bot may not see it: grant pg_read_all_stats",
+    SpareReason.ROLE_UNSEEN: "its role can't be seen",
+    SpareReason.ROLE_NAME_UNSEEN: "its role's name can't be seen, and PROTECTED_ROLES may name it",
+    SpareReason.OWN_ROLE: "the bot's own role",
+    SpareReason.PROTECTED_ROLES: "protected by PROTECTED_ROLES",
+    SpareReason.PROTECTED_APPLICATIONS: "protected by PROTECTED_APPLICATIONS",
+    SpareReason.SUPERUSER: "a superuser's",
+    SpareReason.NO_RIGHT: "of a role that the bot's may not end: grant pg_signal_backend",
+}
+
+
+def spared_for(spared: Spared) -> Line:
+    """Why a session is left alone."""
+    if spared.why is SpareReason.SUPERUSER:
+        return ("a superuser's: only a superuser can end it",)
+    return _reason(spared.why, spared.seen)
+
+
+def _reason(why: SpareReason | str, seen: Backend) -> Line:
+    """Why the bot never ends a backend."""
+    if why is SpareReason.NOT_A_CLIENT:
+        return (Quoted(f"{seen.backend_type}"), ", not a client backend")
+    return (_SPARED_FOR[why],) if isinstance(why, SpareReason) else (Quoted(why, 200),)
+
+
+_ENDERS = {
+    Ender.SUPERUSER: "a superuser",
+    Ender.SIGNAL_BACKEND: "a member of pg_signal_backend",
+    Ender.SIGNAL_AUTOVACUUM_WORKER: (
+        "a superuser, from PostgreSQL 18 on a member of pg_signal_autovacuum_worker too"
+    ),
+}
+
+
+def barred(barrier: Barrier, seen: Backend) -> Line:
+    """Why the bot does not end a backend, and who can."""
+    return (*_reason(barrier.why, seen), f". Who can: {_ENDERS[barrier.who]}.")
 
 
 def _address(backend: Backend) -> str:
@@ -140,46 +181,3 @@ def _row(target: Target, proposal: Proposal) -> list[str | None]:
 
 def _short(length: timedelta | None) -> str | None:
     return None if length is None else age(length, short=True)
-
-
-def cost(proposal: Proposal) -> str:
-    """What their end undoes: open transactions, how old, and whether they have written."""
-    if proposal.action is Action.CANCEL:
-        return "what runs stops with an error; the session stays."
-    ages = [t.seen.xact_age(proposal.seen_at) for t in proposal.targets]
-    open_ones = [length for length in ages if length is not None]
-    if not open_ones:
-        return "no open transaction."
-    oldest = age(max(open_ones))
-    wrote = sum(t.seen.backend_xid is not None for t in proposal.targets)
-    if len(proposal.targets) == 1:
-        written = "; it has written" if wrote else ""
-        return f"its open transaction rolls back after {oldest}{written}."
-    rolled = count(len(open_ones), "open transaction rolls", "open transactions roll")
-    written = (
-        f"; {wrote} of the sessions {'has' if wrote == 1 else 'have'} written" if wrote else ""
-    )
-    return f"{rolled} back, the oldest after {oldest}{written}."
-
-
-def warning(proposal: Proposal) -> str:
-    """Who ends and what that costs, for a dialog of 300 characters."""
-    return f"{_named(proposal.targets)} {_short_cost(proposal)} This can't be undone."
-
-
-def _named(ending: Sequence[Target]) -> str:
-    names = dict.fromkeys(plain(target.seen.usename or _NO_ROLE, 40) for target in ending)
-    if len(ending) == 1:
-        return f"pid {ending[0].id.pid}, {next(iter(names))}."
-    return f"{count(len(ending), 'session')} of {some(list(names), 3)}."
-
-
-def _short_cost(proposal: Proposal) -> str:
-    if proposal.action is Action.CANCEL:
-        return "What runs stops with an error."
-    number = sum(target.seen.xact_start is not None for target in proposal.targets)
-    if len(proposal.targets) == 1:
-        return "Its transaction rolls back." if number else "It has no open transaction."
-    if not number:
-        return "They have no open transaction."
-    return f"{count(number, 'transaction rolls', 'transactions roll')} back."

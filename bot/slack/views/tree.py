@@ -9,7 +9,7 @@ from itertools import islice
 from bot.answers import Tree
 from bot.backends import CLIENT_BACKEND, Backend
 from bot.blocking import Branch, Prepared
-from bot.slack.views import blocks, cluster, tables
+from bot.slack.views import blocks, cluster, tables, targets
 from bot.slack.views.actions import ActionId, RowRef
 from bot.slack.views.blocks import Block
 from bot.slack.views.lines import Line, Quoted, person, strong
@@ -213,8 +213,8 @@ def _remedies(answer: Tree) -> Iterable[Block]:
         yield blocks.paragraph(
             (
                 f"pid {branch.pid} holds up {branch.behind}, and the bot does not end it: ",
-                Quoted(barrier.why),
-                f". Who can: {barrier.who}. This spares any other backend under that pid:",
+                *targets.barred(barrier, backend),
+                " This spares any other backend under that pid:",
             )
         )
         yield blocks.preformatted(

@@ -80,6 +80,7 @@ class Judge:
     def _forget(self) -> None:
         self.second_person = False
         self.on_duty = True
+        self.superusers = {SUPERUSER}
         self.victims: list[Victim] = []
         self.previews: list[Shown] = []
         self.works: list[Doing] = []
@@ -120,6 +121,10 @@ class Judge:
             or (victim.usename == KEEPER and self._kind == "postgresql")
             or victim.app.startswith("backup")
         )
+
+    def offered(self, victim: Victim) -> bool:
+        """Whether a preview may have it among its targets: not what only a superuser can end."""
+        return not self.spared(victim) and victim.usename not in self.superusers
 
     async def there(self, victims: Iterable[Victim]) -> list[Victim]:
         """Which of these are there, as a superuser sees it."""
@@ -224,7 +229,7 @@ class Judge:
             matches = shown.holds(victim, shown.cutoff, now)
             same = True if cancels else _costs_no_more(victim, frozen, still=now.still)
         late = self._time.now() > shown.claimed_at + SIGNAL_WINDOW.total_seconds()
-        never = late or shown.claimed_by is not doing or victim.usename == SUPERUSER
+        never = late or shown.claimed_by is not doing or victim.usename in self.superusers
         becomes = set()
         if matches is not True:
             becomes.add(Outcome.NO_LONGER_MATCHES)
@@ -399,9 +404,9 @@ class Judge:
 
     def _judge_targets(self, doing: Doing, targets: set[Victim | None]) -> None:
         for victim, (_, asked) in doing.seen.items():
-            if victim in targets and (asked is False or self.spared(victim)):
+            if victim in targets and (asked is False or not self.offered(victim)):
                 self.wrong(f"{doing.name} shows {victim}")
-            if victim not in targets and asked and not self.spared(victim):
+            if victim not in targets and asked and self.offered(victim):
                 self.wrong(f"{doing.name} leaves out {victim}")
 
     async def _judge_conclusion(self, doing: Doing, shown: Shown, conclusion: Conclusion) -> None:
@@ -429,7 +434,7 @@ class Judge:
         expected = set(shot.becomes)
         if shot.right is None:
             expected |= set(HIT)
-        elif shot.victim is not None and shot.victim.usename == SUPERUSER:
+        elif shot.victim is not None and shot.victim.usename in self.superusers:
             expected.add(Outcome.NOT_PERMITTED)
         elif shot.right and any(victim.stopped for victim in self.victims):
             expected.add(Outcome.STILL_RUNNING)

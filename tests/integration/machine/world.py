@@ -298,6 +298,8 @@ class World:
             if not replica.life.runs or replica.life.works or not replica.life.has_ledger:
                 await self.die(number)
         await self.holder.execute("select pg_advisory_unlock_all()")
+        for role in sorted(self.judge.superusers - {SUPERUSER}):
+            await self.promote(role, superuser=False)
         for victim in victims:
             if victim.connection is not self.holder:
                 await self.leave(victim)
@@ -381,6 +383,11 @@ class World:
         hurry = any(victim.stopped for victim in self.judge.victims)
         for replica in self.replicas:
             replica.clock.hurry = hurry
+
+    async def promote(self, role: str, *, superuser: bool = True) -> None:
+        """Make a role a superuser, or an ordinary one again."""
+        await self.eyes.fetch(f"alter role {role} {'' if superuser else 'no'}superuser")
+        (self.judge.superusers.add if superuser else self.judge.superusers.discard)(role)
 
     # --- processes ------------------------------------------------------------------------
 

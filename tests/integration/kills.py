@@ -1,0 +1,83 @@
+"""What the tests of kills share: people, a quick clock, and a kill step by step."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+import asyncpg
+
+from bot.answers import Preview
+from bot.errors import ClusterError
+from bot.grammar import KillRequest, parse_kill
+from bot.kills import Actor, Conclusion, Outcome
+from bot.ledger.sql import SqlLedger
+from bot.operations import Operations
+from bot.ports import Entry
+
+ANA, BEN = Actor("UANA", "T1"), Actor("UBEN", "T1")
+CHANNEL = "C1"
+SPEED = 10.0
+
+
+class QuickClock:
+    """A clock on which ten seconds take one."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic() * SPEED
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / SPEED)
+
+
+def typed(text: str) -> KillRequest:
+    request = parse_kill(text)
+    assert isinstance(request, KillRequest)
+    return request
+
+
+async def preview(ops: Operations, text: str, *, actor: Actor = ANA) -> Preview:
+    answer = await ops.propose(actor, CHANNEL, typed(text))
+    assert isinstance(answer, Preview), answer
+    return answer
+
+
+async def recorded(ledger: SqlLedger, shown: Preview) -> Entry:
+    entry = await ledger.get(shown.proposal.key)
+    assert entry is not None
+    return entry
+
+
+async def later(ops: Operations, conclusion: Conclusion) -> Conclusion:
+    amended = await ops.follow_up(conclusion)
+    assert amended is not None
+    return amended
+
+
+async def confirm(ops: Operations, shown: Preview, *, actor: Actor = ANA) -> Conclusion:
+    answer = await ops.confirm(actor, CHANNEL, shown.proposal.key)
+    assert isinstance(answer, Conclusion), answer
+    return answer
+
+
+def outcomes(conclusion: Conclusion) -> dict[int, Outcome]:
+    return {result.id.pid: result.outcome for result in conclusion.results}
+
+
+async def lives(connection: asyncpg.Connection) -> bool:
+    """Whether the session still answers its client."""
+    try:
+        return await connection.fetchval("select true")
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        return False
+
+
+async def ask_until_it_answers(ops: Operations, shown: Preview) -> Conclusion:
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                return await confirm(ops, shown)
+            except ClusterError:
+                await asyncio.sleep(0.1)
