@@ -82,7 +82,6 @@ _SORT = {
         "wait_event",
         "state",
         "query_id",
-        "query",
         "backend_type",
     )
 } | {
@@ -94,6 +93,7 @@ _SORT = {
     "backend_xid": "age(a.backend_xid)",  # xid has no order; age() counts from now
     "backend_xmin": "age(a.backend_xmin)",
     "blocked_by": "a.waits_behind",
+    "query": "(select seen.query from pg_stat_get_activity(a.pid) as seen)",
 }
 
 

@@ -155,7 +155,12 @@ select
     vxids.virtualtransaction,
     page.backend_xmin,
     page.query_id,
-    textsend(page.query) as query,
+    -- Of the same snapshot: within a statement PostgreSQL takes one.
+    case
+        when page.pid is not null then (
+            select textsend(seen.query) from pg_stat_get_activity(page.pid) as seen
+        )
+    end as query,
     page.backend_type
 from counts
 left join page on true
