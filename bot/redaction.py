@@ -18,7 +18,7 @@ Its rules are those of "Lexical Structure" in PostgreSQL's documentation
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Final
 
 MASK: Final = "?"
@@ -27,21 +27,21 @@ _START = r"[a-zA-Z_\x80-\U0010ffff]"
 _CONTINUATION = r"[a-zA-Z0-9_\x80-\U0010ffff]"
 _DELIMITER = rf"\$ (?: {_START} {_CONTINUATION}* )? \$"
 _PREFIX = r"(?: [bBnNxX] | [uU]& )?"  # E'…' has rules of its own
-_NUMBER = rf"[.$]? [0-9] (?: [eE][+-](?=[0-9]) | \.(?!\.) | {_CONTINUATION} )*"
+_NUMBER = rf"[.$]? [0-9] (?: [eE][+-](?=[0-9]) | \.(?!\.) | {_CONTINUATION} )*+"
 
-# What an alternative repeats, it can give back in one way only: the time is linear in the text.
+# What an alternative repeats, it never gives back: the time is linear in the text.
 _LEXEME: Final = re.compile(
     rf"""
       (?P<space>     [\x00-\x20\x7f]+ | --[^\r\n]* )
     | (?P<comment>   /\* )
-    | (?P<literal>   [eE] ' (?: [^'\\] | '' | \\. )* ' (?!')
-                   | {_PREFIX} ' (?: [^'\\] | '' | \\[^'] )* ' (?!')
-                   | (?P<delimiter> {_DELIMITER} ) .*? (?P=delimiter) )
-    | (?P<quoted>    " (?: [^"] | "" )* " (?!") )
-    | (?P<rest>      (?: [eE] | {_PREFIX} ) ' | " | {_DELIMITER} | {_NUMBER} \$ )
-    | (?P<parameter> \$ [0-9]+ (?! {_CONTINUATION} ) )
+    | (?P<literal>   [eE] ' (?: [^'\\]++ | '' | \\. )*+ ' (?!')
+                   | {_PREFIX} ' (?: [^'\\]++ | '' | \\[^'] )*+ ' (?!') )
+    | (?P<delimiter> {_DELIMITER} )
+    | (?P<quoted>    " (?: [^"]++ | "" )*+ " (?!") )
+    | (?P<rest>      (?: [eE] | {_PREFIX} ) ' | " | {_NUMBER} \$ )
+    | (?P<parameter> \$ [0-9]++ (?! {_CONTINUATION} ) )
     | (?P<number>    {_NUMBER} )
-    | (?P<word>      {_START} (?: {_CONTINUATION} | \$ )* )
+    | (?P<word>      {_START} [a-zA-Z0-9_$\x80-\U0010ffff]*+ )
     | (?P<symbol>    [-+*/<>=~!@\#%^&|`?,()\[\].:;] )
     | (?P<other>     . )
     """,
@@ -60,7 +60,11 @@ _SETS_NO_VALUE: Final = frozenset(
 )
 
 
-def redact(query: str | None) -> str | None:
+_EFFORT = 8
+"""How many lexemes are read for each character that is shown: comments show nothing."""
+
+
+def redact(query: str | None, most: int | None = None) -> str | None:
     """The query with `?` for each literal and one space for comments and whitespace.
 
     No text of a literal is left under any setting of the server, wherever the query was cut. Names
@@ -68,21 +72,34 @@ def redact(query: str | None) -> str | None:
     follows a role's PASSWORD, to the end of the statement. What can't be printed (control
     characters, the marks that change a line's direction) is a space, or takes the name that it
     stands in with it. `redact(redact(query))` is `redact(query)`.
+
+    The time is linear in the query. With `most`, no more characters come back, the last being
+    `…` if there would be more, and no more of the query is read than these need: a query may
+    have a million characters, and the table of sessions shows eighty.
     """
     if query is None:
         return None
     shown: list[str] = []
+    length, is_whole = 0, True
     statement = _Statement()
-    for lexeme in _without_literals(query):
+    for at, lexeme in enumerate(_without_literals(query)):
+        if most is not None and (length > most or at > _EFFORT * most):
+            is_whole = False
+            break
         if lexeme == ";":
             statement = _Statement()
         elif statement.is_hiding or (lexeme == " " and shown[-1:] in ([], [" "])):
             continue
         elif lexeme != " " and statement.hides_from(lexeme):
             shown.append(MASK)
+            length += len(MASK)
             continue
         shown.append(lexeme)
-    return "".join(shown).rstrip(" ")
+        length += len(lexeme)
+    text = "".join(shown).rstrip(" ")
+    if most is None or (is_whole and len(text) <= most):
+        return text
+    return text[: most - 1].rstrip(" ") + "…"
 
 
 def _without_literals(query: str) -> Iterator[str]:
@@ -94,8 +111,12 @@ def _without_literals(query: str) -> Iterator[str]:
             case "space":
                 yield " "
             case "comment":
-                yield " "
-                position = _end_of_comment(query, position)
+                position = yield from _comment(query, position)
+            case "delimiter":
+                yield MASK
+                if (end := query.find(lexeme, position)) < 0:
+                    return
+                position = end + len(lexeme)
             case "parameter" | "symbol":
                 yield lexeme
             case "quoted" if lexeme.isprintable():
@@ -109,22 +130,31 @@ def _without_literals(query: str) -> Iterator[str]:
                 yield MASK
 
 
-def _end_of_comment(query: str, position: int) -> int:
-    """Comments nest, and one that is not closed goes on to the end."""
+def _comment(query: str, position: int) -> Generator[str, None, int]:
+    """A space for each comment in it: they nest. One that is not closed goes on to the end."""
     depth = 1
     for mark in _COMMENT_MARK.finditer(query, position):
+        yield " "
         depth += 1 if mark.group() == "/*" else -1
         if depth == 0:
             return mark.end()
+    yield " "
     return len(query)
 
 
 class _Statement:
-    """One statement so far, as much as tells where values begin that need no quotes."""
+    """One statement so far, as much as tells where values begin that need no quotes.
+
+    Of its words, and symbols among them, the first four and the last three are kept, and
+    whether `update` was before these three.
+    """
 
     def __init__(self) -> None:
         self.is_hiding = False
-        self._words: list[str] = []  # and symbols
+        self._first: list[str] = []
+        self._last: list[str] = []
+        self._has_updated = False
+        self._number = 0
         self._in_dotted_name = False
 
     def hides_from(self, lexeme: str) -> bool:
@@ -135,17 +165,17 @@ class _Statement:
         return self.is_hiding
 
     def _is_value(self, word: str) -> bool:
-        match self._words:
-            case [first, *before, "set", _, "to" | "="]:
-                return first not in _SETS_COLUMNS or "update" not in (first, *before)
-            case ["alter", "system", "set", _] if not self._in_dotted_name:
+        match self._number, self._first, self._last:
+            case number, [first, *_], ["set", _, "to" | "="] if number > 3:
+                return first not in _SETS_COLUMNS or not self._has_updated
+            case 4, ["alter", "system", "set", _], _ if not self._in_dotted_name:
                 # Without its `=` or TO it is no statement; its value may be one all the same.
                 return word not in {"to", "=", "."}
-            case ["set", _, "to" | "="]:
+            case 3, ["set", _, "to" | "="], _:
                 return True
-            case ["set", setting] if word != "." and not self._in_dotted_name:
+            case 2, ["set", setting], _ if word != "." and not self._in_dotted_name:
                 return word not in {"to", "="} and setting not in _SETS_NO_VALUE
-            case ["alter" | "create", "group" | "role" | "user", *_, "password"]:
+            case _, ["alter" | "create", "group" | "role" | "user", _, *_], [*_, "password"]:
                 return True
             case _:
                 return False
@@ -153,7 +183,12 @@ class _Statement:
     def _remember(self, word: str) -> None:
         """All but brackets before the first word, a scope of SET, and a name from its dot on."""
         is_dot = word == "."
-        is_scope = word in {"local", "session"} and self._words[-1:] == ["set"]
-        if not (is_dot or self._in_dotted_name or is_scope) and (self._words or word[0].isalpha()):
-            self._words.append(word)
+        is_scope = word in {"local", "session"} and self._last[-1:] == ["set"]
+        if not (is_dot or self._in_dotted_name or is_scope) and (self._first or word[0].isalpha()):
+            self._number += 1
+            if len(self._first) < 4:
+                self._first.append(word)
+            self._last.append(word)
+            if len(self._last) > 3:
+                self._has_updated |= self._last.pop(0) == "update"
         self._in_dotted_name = is_dot

@@ -26,6 +26,12 @@ TREE_ROWS = 200
 INSPECTED_LOCKS = 50
 """Locks that are shown of one backend."""
 
+ROW_QUERY = 100
+"""Characters of a redacted query that a row of a table takes; it shows fewer."""
+
+INSPECTED_QUERY = 3001
+"""Characters of the redacted query of one backend: one more than are shown."""
+
 
 class Looking(Parts):
     """What anyone who may look can ask for. Every query text is redacted, but one."""
@@ -200,7 +206,7 @@ class Looking(Parts):
             cluster=cluster_name,
             server=look.server,
             names=names,
-            backend=row if full else replace(row, query=redact(row.query)),
+            backend=row if full else replace(row, query=redact(row.query, INSPECTED_QUERY)),
             full=full,
             locks=locks,
             all_locks=all_locks,
@@ -222,4 +228,5 @@ class Looking(Parts):
 
 
 def _redacted(look: Look) -> Look:
-    return replace(look, rows=tuple(replace(row, query=redact(row.query)) for row in look.rows))
+    rows = (replace(row, query=redact(row.query, ROW_QUERY)) for row in look.rows)
+    return replace(look, rows=tuple(rows))

@@ -32,6 +32,9 @@ from bot.redaction import redact
 
 log = structlog.get_logger(__name__)
 
+KEPT_QUERY = 1000
+"""Characters of a target's redacted query that the ledger keeps; a preview shows fewer."""
+
 
 class Proposing(Parts):
     """From a request, a row or an earlier preview to a proposal in the ledger."""
@@ -187,7 +190,7 @@ class Proposing(Parts):
         spared, rows = [], []
         for row in look.rows:
             why = protection.why(row)
-            shown = replace(row, query=redact(row.query))
+            shown = replace(row, query=redact(row.query, KEPT_QUERY))
             if why is None:
                 rows.append(shown)
             else:
