@@ -15,6 +15,11 @@ Its rules are those of "Lexical Structure" in PostgreSQL's documentation
   here: from the start of such a literal all is masked.
 - `1a` is an error since PostgreSQL 15 and was two tokens before. It is masked as one; where a `$`
   follows, which opens a literal in one reading only, all is masked from there.
+
+What is no SQL is held there as well, a connection string that somebody pasted for one. So what
+looks like an address with a scheme, or like the value of a name such as `password`, is masked
+whatever it is made of, and so is what stands in double quotes and holds either. A secret that
+looks like any other name (`mysql -phunter2`, a key on a line of its own) can't be told from one.
 """
 
 import re
@@ -41,13 +46,20 @@ _LEXEME: Final = re.compile(
     | (?P<rest>      (?: [eE] | {_PREFIX} ) ' | " | {_NUMBER} \$ )
     | (?P<parameter> \$ [0-9]++ (?! {_CONTINUATION} ) )
     | (?P<number>    {_NUMBER} )
+    | (?P<address>   (?: [a-zA-Z] [a-zA-Z0-9+.-]{{0,30}}+ )?+ :// [^\x00-\x20\x7f]*+ )
     | (?P<word>      {_START} [a-zA-Z0-9_$\x80-\U0010ffff]*+ )
     | (?P<symbol>    [-+*/<>=~!@\#%^&|`?,()\[\].:;] )
     | (?P<other>     . )
     """,
     re.VERBOSE | re.DOTALL,
 )
+_NAMES: Final = r"(?:pass(?:word|wd|phrase)?|pwd|secret|token|(?:access|api|private|secret)_?key)"
+_NAME_OF_SECRET: Final = re.compile(rf"{_NAMES}\"?\Z", re.IGNORECASE)
+_HOLDS_SECRET: Final = re.compile(rf"=|://|:[^@]*@|{_NAMES}\W*:", re.IGNORECASE)
 _COMMENT_MARK: Final = re.compile(r"/\*|\*/")
+
+_OPENS: Final = frozenset("'\"$;")
+"""What an address may hold that would open a literal, or a statement, if it were none."""
 
 # Statements whose SET is followed by columns, behind an UPDATE. In all others it is followed by a
 # setting, as in ALTER ROLE and CREATE FUNCTION.
@@ -60,7 +72,10 @@ _SETS_NO_VALUE: Final = frozenset(
 )
 
 
-_EFFORT = 8
+NAME: Final = 63
+"""Bytes of the longest name that PostgreSQL keeps: what is longer is shown as no name."""
+
+_EFFORT: Final = 8
 """How many lexemes are read for each character that is shown: comments show nothing."""
 
 
@@ -81,21 +96,23 @@ def redact(query: str | None, most: int | None = None) -> str | None:
         return None
     shown: list[str] = []
     length, is_whole = 0, True
-    statement = _Statement()
+    statement, secret = _Statement(), _Secret()
     for at, lexeme in enumerate(_without_literals(query)):
         if most is not None and (length > most or at > _EFFORT * most):
             is_whole = False
             break
+        was_hiding = statement.is_hiding or secret.is_hiding
         if lexeme == ";":
             statement = _Statement()
-        elif statement.is_hiding or (lexeme == " " and shown[-1:] in ([], [" "])):
+        elif lexeme != " " and not statement.is_hiding:
+            statement.take(lexeme)
+        if not statement.is_hiding:
+            secret.take(lexeme)
+        is_hiding = statement.is_hiding or secret.is_hiding
+        if (is_hiding and was_hiding) or (lexeme == " " and shown[-1:] in ([], [" "])):
             continue
-        elif lexeme != " " and statement.hides_from(lexeme):
-            shown.append(MASK)
-            length += len(MASK)
-            continue
-        shown.append(lexeme)
-        length += len(lexeme)
+        shown.append(MASK if is_hiding else lexeme)
+        length += len(shown[-1])
     text = "".join(shown).rstrip(" ")
     if most is None or (is_whole and len(text) <= most):
         return text
@@ -119,15 +136,27 @@ def _without_literals(query: str) -> Iterator[str]:
                 position = end + len(lexeme)
             case "parameter" | "symbol":
                 yield lexeme
-            case "quoted" if lexeme.isprintable():
+            case "quoted" | "word" if _is_name(lexeme):
                 yield lexeme
-            case "word" if lexeme.replace("$", "_").isidentifier():
-                yield lexeme
-            case "rest":
+            case "address" if _OPENS.isdisjoint(lexeme):
+                yield MASK
+            case "address" | "rest":
                 yield MASK
                 return
             case _:
                 yield MASK
+
+
+def _is_name(lexeme: str) -> bool:
+    if len(lexeme) > NAME + 2:
+        return False
+    if lexeme[0] == '"':
+        name = lexeme[1:-1]
+        can_be = name.isprintable() and not _HOLDS_SECRET.search(name)
+    else:
+        name = lexeme
+        can_be = name.replace("$", "_").isidentifier()
+    return can_be and len(name.encode()) <= NAME
 
 
 def _comment(query: str, position: int) -> Generator[str, None, int]:
@@ -157,12 +186,11 @@ class _Statement:
         self._number = 0
         self._in_dotted_name = False
 
-    def hides_from(self, lexeme: str) -> bool:
-        """Whether a lexeme (no space), and so the rest of its statement, is such a value."""
+    def take(self, lexeme: str) -> None:
+        """Take in the next lexeme (no space): it may begin a value that goes on to the end."""
         word = lexeme.lower()
         self.is_hiding = self._is_value(word)
         self._remember(word)
-        return self.is_hiding
 
     def _is_value(self, word: str) -> bool:
         match self._number, self._first, self._last:
@@ -177,6 +205,8 @@ class _Statement:
                 return word not in {"to", "="} and setting not in _SETS_NO_VALUE
             case _, ["alter" | "create", "group" | "role" | "user", _, *_], [*_, "password"]:
                 return True
+            case _, _, [*_, "identified", "by"]:
+                return True  # of other dialects
             case _:
                 return False
 
@@ -192,3 +222,36 @@ class _Statement:
             if len(self._last) > 3:
                 self._has_updated |= self._last.pop(0) == "update"
         self._in_dotted_name = is_dot
+
+
+_GIVES: Final = frozenset("=:>")
+_GIVES_NOTHING: Final = frozenset("),;")
+
+
+class _Secret:
+    """What is given to a name like `password`, as in `host=h password=hunter2`, to the next space.
+
+    `is_hiding` while it is read. A parameter is none.
+    """
+
+    def __init__(self) -> None:
+        self.is_hiding = False
+        self._is_named = False
+        self._is_given = False
+
+    def take(self, lexeme: str) -> None:
+        """Take in the next lexeme."""
+        if lexeme == " ":
+            self.is_hiding = False
+        elif self.is_hiding:
+            return
+        elif self._is_given and lexeme not in _GIVES:
+            self.is_hiding = lexeme not in _GIVES_NOTHING and lexeme[0] != "$"
+            self._is_given = self._is_named = False
+        elif self._is_named and lexeme in _GIVES:
+            # Two colons are a cast.
+            self._is_given = not (self._is_given and lexeme == ":")
+            self._is_named = self._is_given
+        else:
+            self._is_given = False
+            self._is_named = _NAME_OF_SECRET.search(lexeme) is not None

@@ -85,6 +85,27 @@ from bot.redaction import redact
         ("create user bob encrypted password hunter; a", "create user bob encrypted password ?; a"),
         ("create group staff password hunter", "create group staff password ?"),
         ("alter role b set local a = c", "alter role b set local a = ?"),
+        # what is no SQL, with a password in it
+        ('psql "postgresql://u:p@h/db" -c x', "psql ? -c x"),
+        ('psql "host=h password=p q" x', "psql ? x"),
+        (
+            'select dblink("u:p@h", "PGPASSWORD: p", "a b", "a@b")',
+            'select dblink(?, ?, "a b", "a@b")',
+        ),
+        ("psql postgresql://u:p-w!o@h/db?a=b -c x", "psql ? -c x"),
+        ("jdbc:postgresql://u:p@h x, ://y z", "jdbc:? x, ? z"),
+        ("psql postgres://u:p'w@h/db' x", "psql ?"),
+        ("psql postgres://u:p$w$ x $w$ y", "psql ?"),
+        ("psql postgres://u:p;set a to b", "psql ?"),
+        ("host=h password=p@w-x!y user=u", "host=h password=? user=u"),
+        ("PGPASSWORD = p.w q; export db_pwd=a;b c", "PGPASSWORD = ? q; export db_pwd=? c"),
+        ("password=;set a to b", "password=;set a to ?"),
+        ("password=a;set b to c d;e", "password=? b to ?;e"),
+        ("user: u, api_key: a/b, secretKey : c d", "user: u, api_key: ? secretKey : ? d"),
+        ('where "passWord" = b and c', 'where "passWord" = ? and c'),
+        ("f(password := a, token => b.c) d", "f(password := ? token => ? d"),
+        ("create user bob identified by hunter, x; y", "create user bob identified by ?; y"),
+        (f'select {"a" * 64}, "{"b" * 64}", {"é" * 32}, {"c" * 63}', f"select ?, ?, ?, {'c' * 63}"),
     ],
 )
 def test_this_is_shown_as_that(query: str, shown: str) -> None:
@@ -119,6 +140,12 @@ def test_this_is_shown_as_that(query: str, shown: str) -> None:
         "create table t (password text, b text)",
         "",
         'select U&"d\\0061"',
+        "select password from t where password = $1 and token=$2::text",
+        "select password, password::text, token:: text, f(password) from t",
+        "select passwords = a, password_hash = b, a -> password, password is null from t",
+        'select "password", "a:b" from t',
+        f'select {"a" * 63}, "{"é" * 31}"',
+        "identified, by",
     ],
 )
 def test_names_parameters_and_keywords_stay(query: str) -> None:
@@ -241,6 +268,13 @@ def literals(plain: Callable[[str], str]) -> st.SearchStrategy[str]:
                 ";Set Local x={};",
                 ";alter role r set x.y to {};",
                 ";create role r password {};",
+                ";create user u identified by {};",
+                'psql "postgresql://u:{}@h/db?a={}"',
+                "psql postgresql://u:{}@h/db?a={};{}",
+                "a://{}'{}",
+                "host=h PGPASSWORD={}-{}/{}",
+                '"api_key" : {}@{}',
+                '"host=h password={}"',
             ]
         ).map(lambda form: form.replace("{}", SECRET)),
     )
