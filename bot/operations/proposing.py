@@ -28,7 +28,7 @@ from bot.kills import (
 )
 from bot.operations.parts import Parts, answer_by, follow, names_type
 from bot.ports import Cluster
-from bot.redaction import redact
+from bot.shown import as_shown
 
 log = structlog.get_logger(__name__)
 
@@ -190,7 +190,7 @@ class Proposing(Parts):
         spared, rows = [], []
         for row in look.rows:
             why = protection.why(row)
-            shown = replace(row, query=redact(row.query, KEPT_QUERY))
+            shown = as_shown(row, KEPT_QUERY)
             if why is None:
                 rows.append(shown)
             else:

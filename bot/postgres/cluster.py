@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,7 +28,7 @@ from bot.backends import (
 from bot.blocking import HeldLock, Locks, LockWait, Prepared
 from bot.conditions import Condition, InLock, InTree
 from bot.driver import APPLICATION_NAME, Connection
-from bot.errors import ClusterError, NotSent
+from bot.errors import ClusterError, NotSent, TargetError
 from bot.grammar import SortKey, Word
 from bot.kept_names import Applications
 from bot.kills import Action, Basis
@@ -37,6 +37,7 @@ from bot.postgres import queries, trouble
 from bot.postgres.bounded import BOUNDS, BoundedConnection
 from bot.postgres.connections import HeldConnections
 from bot.postgres.where import CONNECTED, COST, EVERYTHING, Parameters, likes, order, where
+from bot.shown import HIDES, ranks
 from bot.waits import Request, queued
 
 log = structlog.get_logger(__name__)
@@ -56,6 +57,9 @@ needs the connection more than what it would have in its caches."""
 
 SIGNAL_TIMEOUT = 3.0
 """Seconds for a signal's reply. The statement's own deadline, on the server, lies later."""
+
+SORTED_TEXT = 8_000_000
+"""Bytes of queries, of all sessions together, that are put in order by what is shown of them."""
 
 _BROKEN = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
@@ -220,6 +224,7 @@ class PostgresCluster:
         waits = waits or InTree() in conditions or InLock(Word.BLOCKING) in conditions
         limited = [r for r in names.roles.values() if r.rolconnlimit >= 0 and not r.rolsuper]
         databases = [d for d in names.databases.values() if d.datconnlimit >= 0]
+        places = await self._places(sort, urgent=urgent)
         parameters = Parameters(
             [
                 [role.oid for role in limited],
@@ -247,11 +252,30 @@ class PostgresCluster:
             .replace("{hidden}", hidden)
             .replace("{strict}", _literal(strict))
             .replace("{locks}", _literal(waits))
-            .replace("{order}", order(sort, names, parameters))
+            .replace("{order}", order(sort, names, parameters, places))
         )
         async with self._reading(urgent=urgent) as connection:
             rows = await connection.fetch(statement, *parameters)
         return _look(self._name, self._host, names, rows)
+
+    async def _places(
+        self, sort: tuple[SortKey, ...], *, urgent: bool
+    ) -> Mapping[str, Mapping[int, int]]:
+        """Where each backend stands by what is shown of its query, if that is asked for."""
+        column = next((key.column for key in sort if key.column in HIDES), None)
+        if column is None:
+            return {}
+        async with self._reading(urgent=urgent) as connection:
+            rows = await connection.fetch(queries.get("texts"), SORTED_TEXT)
+        if rows[0]["is_too_much"]:
+            problem = f"there are more than {SORTED_TEXT // 1_000_000} MB of queries to compare"
+            raise TargetError(f"sort={column}", problem)
+        backends = [
+            Backend(pid=row["pid"], query=_text(row["query"]), query_id=row["query_id"])
+            for row in rows
+        ]
+        # Off the loop: somebody else may wait for an answer.
+        return await asyncio.to_thread(ranks, backends)
 
     async def signal(self, guard: Guard) -> Reply:
         """Verdict and signal in one statement; see `queries/signal.sql`."""
