@@ -102,7 +102,7 @@ class Parameters(list[Any]):
 
     def add(self, value: object, cast: str) -> str:
         """Take a value and return the placeholder that stands for it."""
-        self.append(value)
+        self.append(kept(value) if isinstance(value, str) else value)
         return f"${len(self)}::{cast}"
 
 
@@ -113,7 +113,18 @@ def like(parts: tuple[str, ...]) -> str:
     '50\\%%'
     """
     escaped = (part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") for part in parts)
-    return "%".join(escaped)
+    return kept("%".join(escaped))
+
+
+def kept(text: str) -> str:
+    r"""A text to compare with what PostgreSQL keeps as printable ASCII, as `application_name`.
+
+    Anything else never occurs there, and is not in every encoding: a DEL stands for it.
+
+    >>> kept("a Ω")
+    'a \x7f'
+    """
+    return "".join(char if " " <= char <= "~" else "\x7f" for char in text)
 
 
 def likes(applications: Applications) -> list[str]:
