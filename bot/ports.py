@@ -3,7 +3,7 @@
 The adapters (`bot.postgres`, `bot.ledger`) fulfil these and never meet each other.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -246,6 +246,38 @@ class Record(StrEnum):
     LOOKS = "looks"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusalNote:
+    """An attempt that was refused, to be recorded; `reference` is what the log has of it."""
+
+    actor: Actor
+    channel_id: str
+    what: str
+    why: str
+    reference: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookNote:
+    """A look, to be recorded. `cluster_at` is the cluster's clock, `what` what was looked at."""
+
+    actor: Actor
+    channel_id: str
+    cluster: str
+    cluster_at: datetime
+    what: str
+    reference: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureNote:
+    """The signature of a request that was taken, to be remembered for some minutes."""
+
+    signature: str
+
+
+Note = RefusalNote | LookNote | SignatureNote
+
 SEEN = "sessions, in the channel"
 """A look at sessions that the channel saw: who starts after it is new to the channel."""
 
@@ -326,29 +358,11 @@ class Ledger(Protocol):
     async def dismiss(self, key: str, actor: Actor) -> bool:
         """Close an open proposal; False where it was not open."""
 
-    async def refused(
-        self, actor: Actor, channel_id: str, what: str, why: str, *, reference: str = ""
-    ) -> None:
-        """Record an attempt that was refused; `reference` is what the log has of it."""
+    async def note(self, notes: Sequence[tuple[float, Note]]) -> None:
+        """Record all of these, in order; with each, how many seconds ago it was."""
 
     async def first_time(self, signature: str) -> bool:
         """Remember a request's signature; False where it was seen in the last minutes."""
-
-    async def looked(  # noqa: PLR0913  a record's columns
-        self,
-        actor: Actor,
-        channel_id: str,
-        cluster: str,
-        at: datetime,
-        what: str,
-        *,
-        reference: str = "",
-    ) -> None:
-        """Record a look.
-
-        `at` is the cluster's clock, `what` what was looked at, `reference` what the log has
-        of it.
-        """
 
     async def last_look(self, channel_id: str, cluster: str) -> datetime | None:
         """The cluster's clock at this channel's last look at it."""

@@ -10,7 +10,7 @@ Expiry and leases go by the database's clock alone, in the statement that checks
 import asyncio
 import secrets
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -72,7 +72,18 @@ from bot.ledger.schema import (
 )
 from bot.ledger.stores import TROUBLE, store_of
 from bot.policy import Glob
-from bot.ports import SEEN, Entry, HistoryFilter, LedgerHome, Noted, Record
+from bot.ports import (
+    SEEN,
+    Entry,
+    HistoryFilter,
+    LedgerHome,
+    LookNote,
+    Note,
+    Noted,
+    Record,
+    RefusalNote,
+    SignatureNote,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -131,16 +142,15 @@ class SqlLedger:
                     clock=self._store.clock,
                 )
                 self._identity = await connection.scalar(select(ledger_identity.c.identity)) or ""
-            async with AsyncExitStack() as all_at_once:
-                for _ in range(self._store.size):
-                    connection = await all_at_once.enter_async_context(
-                        self._transaction(self._reader)
-                    )
                 self._home = await self._store.home(connection)
+            async with self._in_time(self._time_limit) as all_at_once:
+                for _ in range(self._store.size):
+                    await self._connect(self._reader, all_at_once)
         except BaseException:
-            await self._writer.dispose()
+            await self._dispose()
             raise
-        self._keeper = asyncio.create_task(self._keep(), name="ledger")
+        if self._store.is_server:
+            self._keeper = asyncio.create_task(self._keep(), name="ledger")
 
     async def close(self) -> None:
         """Close the connections; harmless where none is open."""
@@ -148,7 +158,11 @@ class SqlLedger:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
             self._keeper = None
-        await self._writer.dispose()
+        await self._dispose()
+
+    async def _dispose(self) -> None:
+        for engine in (self._writer, self._reader):
+            await engine.dispose()
 
     @property
     def identity(self) -> str:
@@ -360,22 +374,12 @@ class SqlLedger:
         async with self._transaction(self._writer) as connection:
             return await _changed(connection, dismissal)
 
-    async def refused(
-        self, actor: Actor, channel_id: str, what: str, why: str, *, reference: str = ""
-    ) -> None:
-        """Record an attempt that was refused; `reference` is what the log has of it."""
+    async def note(self, notes: Sequence[tuple[float, Note]]) -> None:
+        """Record all of these, in order; with each, how many seconds ago it was."""
         async with self._transaction(self._writer) as connection:
-            await connection.execute(
-                insert(refusals).values(
-                    user_id=actor.user_id,
-                    team_id=actor.team_id,
-                    channel_id=channel_id,
-                    what=what,
-                    why=why,
-                    reference=reference,
-                    at=self._store.clock,
-                )
-            )
+            for seconds, note in notes:
+                at = self._store.after(-timedelta(seconds=seconds))
+                await connection.execute(_noting(note, at))
 
     async def first_time(self, signature: str) -> bool:
         """Remember a request's signature; False where it was seen in the last ten minutes.
@@ -383,12 +387,7 @@ class SqlLedger:
         Slack's signatures are good for five. This is no record: old ones are dropped.
         """
         old = delete(signatures).where(signatures.c.at < self._store.after(-SIGNATURES_KEPT))
-        seen = insert(signatures).from_select(
-            ["signature", "at"],
-            select(literal(signature), self._store.clock).where(
-                ~exists().where(signatures.c.signature == signature)
-            ),
-        )
+        seen = _noting(SignatureNote(signature), self._store.clock)
         try:
             async with self._transaction(self._writer) as connection:
                 await connection.execute(old)
@@ -398,35 +397,6 @@ class SqlLedger:
             if isinstance(error.__cause__, IntegrityError):
                 return False
             raise
-
-    async def looked(  # noqa: PLR0913  a record's columns
-        self,
-        actor: Actor,
-        channel_id: str,
-        cluster: str,
-        at: datetime,
-        what: str,
-        *,
-        reference: str = "",
-    ) -> None:
-        """Record a look.
-
-        `at` is the cluster's clock, `what` what was looked at, `reference` what the log has
-        of it.
-        """
-        async with self._transaction(self._writer) as connection:
-            await connection.execute(
-                insert(looks).values(
-                    user_id=actor.user_id,
-                    team_id=actor.team_id,
-                    channel_id=channel_id,
-                    cluster=cluster,
-                    cluster_at=at,
-                    what=what,
-                    reference=reference,
-                    at=self._store.clock,
-                )
-            )
 
     async def last_look(self, channel_id: str, cluster: str) -> datetime | None:
         """The cluster's clock at the last look at it that this channel saw.
@@ -503,18 +473,19 @@ class SqlLedger:
         self, engine: AsyncEngine, within: float | None = None
     ) -> AsyncIterator[AsyncConnection]:
         """A transaction, committed at the end; drivers' errors come out as `LedgerError`."""
-        within = self._time_limit if within is None else within
+        async with self._in_time(self._time_limit if within is None else within) as stack:
+            connection = await self._connect(engine, stack)
+            await stack.enter_async_context(connection.begin())
+            yield connection
+
+    @asynccontextmanager
+    async def _in_time(self, within: float) -> AsyncIterator[AsyncExitStack]:
+        """What is opened on the stack has so many seconds until its end."""
         try:
             async with AsyncExitStack() as stack:
                 await stack.enter_async_context(asyncio.timeout(within))
-                connection = await self._connect(engine, stack)
-                await stack.enter_async_context(connection.begin())
-                yield connection
-        except asyncio.CancelledError:
-            self._store.broken_off()
-            raise
+                yield stack
         except TimeoutError as error:
-            self._store.broken_off()
             raise LedgerError(f"the ledger did not answer within {within:g} s") from error
         except TROUBLE as error:
             raise LedgerError(self._store.problem(error)) from error
@@ -616,6 +587,36 @@ class SqlLedger:
     def _like(self, column: Column[Any], parts: Glob, negated: bool) -> ColumnElement[bool]:
         like = self._store.like(column, parts)
         return not_(like) if negated else like
+
+
+def _noting(note: Note, at: ColumnElement[datetime]) -> Insert:
+    match note:
+        case RefusalNote(actor=actor):
+            return insert(refusals).values(
+                user_id=actor.user_id,
+                team_id=actor.team_id,
+                channel_id=note.channel_id,
+                what=note.what,
+                why=note.why,
+                reference=note.reference,
+                at=at,
+            )
+        case LookNote(actor=actor):
+            return insert(looks).values(
+                user_id=actor.user_id,
+                team_id=actor.team_id,
+                channel_id=note.channel_id,
+                cluster=note.cluster,
+                cluster_at=note.cluster_at,
+                what=note.what,
+                reference=note.reference,
+                at=at,
+            )
+        case SignatureNote(signature):
+            is_known = exists().where(signatures.c.signature == signature)
+            return insert(signatures).from_select(
+                ["signature", "at"], select(literal(signature), at).where(~is_known)
+            )
 
 
 def _ids(*conditions: ColumnElement[bool]) -> Select[int]:

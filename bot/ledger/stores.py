@@ -1,7 +1,5 @@
 """What differs between a ledger in SQLite and one in PostgreSQL."""
 
-import asyncio
-import gc
 import os
 import re
 import sqlite3
@@ -11,7 +9,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import aiosqlite
 import asyncpg
 import structlog
 from asyncpg.transaction import Transaction
@@ -38,17 +35,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from bot import driver, pg_url, tls
 from bot.errors import LedgerError
+from bot.ledger import sqlite
 from bot.ledger.schema import Instant, microseconds
 from bot.policy import Glob
 from bot.ports import LedgerHome
 
 log = structlog.get_logger(__name__)
-
-_COLLECT_AFTER = (0.1, 1.0, 5.0)
-"""Seconds from a statement that was given up: its error may be in use for a while."""
-
-BUSY_TIMEOUT = 3.5
-"""Seconds that SQLite waits for another process's lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +61,8 @@ class Store(ABC):
 
     Attributes:
         kind: what to call it.
-        size: how many connections are held.
+        size: how many connections are held for reading.
+        is_server: whether these may be lost.
         clock: the database's own clock, read anew by each statement.
         identity: the type of an id that is given by the database and never used again.
         random: an expression for at least 122 random bits, as 32 hexadecimal digits or more.
@@ -77,6 +70,7 @@ class Store(ABC):
 
     kind: str
     size: int
+    is_server: bool
     clock: ColumnElement[datetime]
     identity: str
     random: str
@@ -110,7 +104,10 @@ class Store(ABC):
 
     @abstractmethod
     def reader(self, engine: AsyncEngine) -> AsyncEngine:
-        """The same connections, for transactions that read one snapshot and don't write."""
+        """An engine for transactions that read one snapshot and don't write.
+
+        It may have the writing one's connections.
+        """
 
     @abstractmethod
     async def lock(self, connection: AsyncConnection) -> None:
@@ -119,9 +116,6 @@ class Store(ABC):
     @abstractmethod
     def like(self, column: Column[Any], parts: Glob) -> ColumnElement[bool]:
         """Whether a column matches, as `bot.grammar.Pattern` does; NULL where it is NULL."""
-
-    def broken_off(self) -> None:  # noqa: B027  most stores have nothing to do
-        """A transaction was given up in the middle of a statement."""
 
     @abstractmethod
     async def home(self, connection: AsyncConnection) -> LedgerHome | None:
@@ -152,10 +146,21 @@ def store_of(url: str) -> Store:
 
 
 class SqliteStore(Store):
-    """A ledger in a file. One connection: SQLite has one writer, and here nobody polls for it."""
+    """A ledger in a file.
+
+    One connection writes: SQLite has one writer, and here those who want to be it queue. Two
+    read, so that a reader waits for no writer.
+
+    The journal is SQLite's usual one, not a write-ahead log. A log would let readers go on
+    during a commit as well; but before SQLite 3.51.3 it may corrupt the file when two
+    connections write and checkpoint at the same instant
+    (https://sqlite.org/wal.html#the_wal_reset_bug), and most systems have an older one. So the
+    ledger is one file.
+    """
 
     kind = "SQLite"
-    size = 1
+    size = 2
+    is_server = False
     # To the millisecond, which is what SQLite has; exact, though it is computed in days.
     clock = type_coerce(
         literal_column(
@@ -203,48 +208,50 @@ class SqliteStore(Store):
             raise LedgerError(f"the ledger's folder does not exist: {Path(self._file).parent}")
 
     def engine(self) -> AsyncEngine:
-        """An engine whose transactions begin where they say so."""
+        """An engine for the one writer."""
+        return self._engine(1)
+
+    def reader(self, engine: AsyncEngine) -> AsyncEngine:
+        """An engine of its own: its transactions share the file's lock with other readers."""
+        del engine
+        return self._engine(self.size).execution_options(reads=True)
+
+    def _engine(self, size: int) -> AsyncEngine:
+        """An engine whose transactions begin where they say so, with the lock that they need."""
         engine = create_async_engine(
             self._url,
-            pool_size=self.size,
+            pool_size=size,
             max_overflow=0,
             hide_parameters=True,
             connect_args={
-                "timeout": BUSY_TIMEOUT,
+                "timeout": 0,  # `patiently` waits
                 # None: sqlite3 begins no transaction of its own accord; `_begin` does.
                 "isolation_level": None,
-                "async_creator_fn": _opened,
+                "async_creator_fn": sqlite.opened,
             },
         )
         event.listen(engine.sync_engine, "connect", self._prepare)
         event.listen(engine.sync_engine, "begin", self._begin)
+        event.listen(engine.sync_engine, "commit", self._commit)
         return engine
 
     @staticmethod
     def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401  a DBAPI's
-        for pragma in ("synchronous = FULL", "foreign_keys = ON"):
+        # EXTRA: after FULL a power cut may bring the journal back, and undo the last commit.
+        for pragma in ("synchronous = EXTRA", "foreign_keys = ON"):
             connection.execute(f"PRAGMA {pragma}").close()
 
     @staticmethod
     def _begin(connection: Connection) -> None:
-        # IMMEDIATE: a transaction that reads first and then finds another writer's lock
-        # would fail at once, without waiting.
-        reads = connection.get_execution_options().get("reads", False)
-        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+        if connection.get_execution_options().get("reads", False):
+            sqlite.patiently(connection, "BEGIN", "SELECT 1 FROM sqlite_master LIMIT 1")
+        else:
+            sqlite.patiently(connection, "BEGIN IMMEDIATE")
 
-    def reader(self, engine: AsyncEngine) -> AsyncEngine:
-        """Deferred transactions, which a reader of another process does not hold up."""
-        return engine.execution_options(reads=True)
-
-    def broken_off(self) -> None:
-        """Have the statement finished that was given up: until then its lock stands.
-
-        SQLite lets go of a file when the statement is finalized, even of a connection that
-        is closed; and the cursor that holds it lives in the traceback of the error by which
-        it was given up, until the garbage collector comes. Nobody can write until then.
-        """
-        for delay in _COLLECT_AFTER:
-            asyncio.get_running_loop().call_later(delay, gc.collect)
+    @staticmethod
+    def _commit(connection: Connection) -> None:
+        # What the driver does next commits nothing more. Readers may stand in the way.
+        sqlite.patiently(connection, "COMMIT")
 
     async def lock(self, connection: AsyncConnection) -> None:
         """Nothing to do: BEGIN IMMEDIATE has the lock already."""
@@ -268,26 +275,6 @@ class SqliteStore(Store):
         return f"the ledger's file can't be used: {type(error).__name__}"
 
 
-async def _opened(*arguments: Any, **options: Any) -> aiosqlite.Connection:  # noqa: ANN401  a DBAPI's
-    """A connection to the file, closed where nobody waits for it any more.
-
-    The driver leaves one open whose opening is cancelled.
-    """
-    connection = aiosqlite.connect(*arguments, **options)
-    connection._thread.daemon = True  # noqa: SLF001  as SQLAlchemy has it: it must hold up no end
-    opening = asyncio.ensure_future(connection)
-    try:
-        return await asyncio.shield(opening)
-    except asyncio.CancelledError:
-        opening.add_done_callback(_close)
-        raise
-
-
-def _close(opening: asyncio.Future[aiosqlite.Connection]) -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().stop()
-
-
 class PostgresStore(Store):
     """A ledger on a PostgreSQL server. Two connections, held from the start.
 
@@ -297,6 +284,7 @@ class PostgresStore(Store):
 
     kind = "PostgreSQL"
     size = 2
+    is_server = True
     clock = type_coerce(
         literal_column("CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"), Instant
     )
@@ -456,9 +444,6 @@ _PINNED = {
 _SESSION = {**_PINNED, **driver.PATH, "idle_session_timeout": "0"}
 """A held connection is idle."""
 
-_HOLD_ALL = frozenset({"UTF8", "SQL_ASCII"})
-"""The encodings that take any text of UTF-8: the second one looks at none."""
-
 _FIRST = """
     SELECT
         pg_catalog.pg_backend_pid() AS pid,
@@ -491,14 +476,8 @@ class _LedgerConnection(driver.PinnedConnection):
     async def settle(self) -> str:
         """Pin what the session inherits; the schema of the ledger's tables.
 
-        Raises `LedgerError` if there is none, or if the database can't hold every text.
+        Raises `LedgerError` where there is none.
         """
-        encoding = driver.encoding_of(self)
-        if encoding not in _HOLD_ALL:
-            raise LedgerError(
-                f"the ledger's database is in {encoding}, which has no room for every name:"
-                " give the ledger a database in UTF8"
-            )
         await self.begin(_PINNED)
         found = await self.fetchrow(_FIRST)
         assert found is not None  # noqa: S101  it is one row

@@ -299,8 +299,11 @@ class Confirming(Parts):
 
         Raises `LedgerError`.
         """
-        await self._write_unwritten()
-        await self._ledger.leave(self._owner)
+        try:
+            await self._write_unwritten()
+            await self._ledger.leave(self._owner)
+        finally:
+            await self._notes.settle()
 
     async def _write_unwritten(self) -> list[Conclusion]:
         """Try again to write the outcomes that the ledger has not taken; those it took."""

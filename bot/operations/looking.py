@@ -16,7 +16,7 @@ from bot.grammar import Target as Named
 from bot.kills import Actor
 from bot.operations.parts import Parts, answer_by, names_type
 from bot.ports import ALONE, SEEN, Cluster
-from bot.shown import ROW_QUERY, as_shown
+from bot.redaction import redact
 
 log = structlog.get_logger(__name__)
 
@@ -25,9 +25,6 @@ TREE_ROWS = 200
 
 INSPECTED_LOCKS = 50
 """Locks that are shown of one backend."""
-
-INSPECTED_QUERY = 3001
-"""Characters of the redacted query of one backend: one more than are shown."""
 
 
 class Looking(Parts):
@@ -84,7 +81,7 @@ class Looking(Parts):
             )
         if not request.sort:
             look = replace(look, rows=worst_first(look.rows, look.waits))
-        await self._remember(actor, channel_id, look, ALONE if alone else SEEN, reference=reference)
+        self._remember(actor, channel_id, look, ALONE if alone else SEEN, reference=reference)
         protection = await self._protection(cluster, look)
         matched = look.counts.total
         return Sessions(
@@ -132,7 +129,7 @@ class Looking(Parts):
             return found
         for answer in cards:
             if answer.look is not None:
-                await self._remember(actor, channel_id, answer.look, ALONE, reference=reference)
+                self._remember(actor, channel_id, answer.look, ALONE, reference=reference)
         return Overview(request=request, cards=tuple(cards), asked_by=actor, now=self._clock.now())
 
     def _that_have(
@@ -157,7 +154,7 @@ class Looking(Parts):
             names = await cluster.names()
             look = await cluster.look((InTree(),), names=names, everything=True, limit=TREE_ROWS)
             locks = await cluster.locks(names)
-        await self._remember(actor, channel_id, look, ALONE, reference=reference)
+        self._remember(actor, channel_id, look, ALONE, reference=reference)
         protection = await self._protection(cluster, look)
         barriers = {row.pid: protection.barrier(row) for row in look.rows}
         branches = tree(look.waits)
@@ -196,14 +193,16 @@ class Looking(Parts):
             locks, all_locks = await cluster.locks_of(row.pid, limit=INSPECTED_LOCKS)
             branches, rows = await self._around(cluster, look, row.pid)
         what = f"pid {row.pid}, {'with its full query' if full else 'redacted'}"
-        recorded = await self._remember(actor, channel_id, look, what, reference=reference)
-        full = full and recorded
+        if full:
+            full = await self._is_recorded(actor, channel_id, look, what, reference=reference)
+        else:
+            self._remember(actor, channel_id, look, what, reference=reference)
         protection = await self._protection(cluster, look)
         return Inspection(
             cluster=cluster_name,
             server=look.server,
             names=names,
-            backend=row if full else as_shown(row, INSPECTED_QUERY),
+            backend=row if full else replace(row, query=redact(row.query)),
             full=full,
             locks=locks,
             all_locks=all_locks,
@@ -225,4 +224,4 @@ class Looking(Parts):
 
 
 def _redacted(look: Look) -> Look:
-    return replace(look, rows=tuple(as_shown(row, ROW_QUERY) for row in look.rows))
+    return replace(look, rows=tuple(replace(row, query=redact(row.query)) for row in look.rows))

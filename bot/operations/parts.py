@@ -15,8 +15,10 @@ from bot.errors import ClusterError, ClusterRefused, ClusterTimeout, LedgerError
 from bot.grammar import AgeOf, Field, KillRequest, Match, SessionsRequest, state_filter
 from bot.grammar import Target as Named
 from bot.kills import Actor, Conclusion, Proposal, Result, State, Unclaimable
+from bot.operations.notes import Notes
+from bot.operations.signatures import Signatures
 from bot.policy import Glob, Protection
-from bot.ports import Clock, Cluster, Entry, Ledger, Meter
+from bot.ports import Clock, Cluster, Entry, Ledger, LookNote, Meter
 
 log = structlog.get_logger(__name__)
 
@@ -28,7 +30,7 @@ ANSWER_WITHIN = 4.5
 With the way to Slack the answer stands within 5 s."""
 
 NOTE_WITHIN = 2.0
-"""Seconds that an answer waits for the ledger to note a look, or a refusal: it is no part of it."""
+"""Seconds that an answer waits for the ledger to take notes that it depends on."""
 
 RESOLVE_WITHIN = 2.0
 """Seconds that a cluster has to say whether it has a database that was named without one."""
@@ -79,6 +81,8 @@ class Parts:
         self._rules = rules
         self._owner = owner
         self._meter = meter
+        self._notes = Notes(ledger, clock)
+        self._signatures = Signatures(ledger, clock, self._notes)
         self._asking: set[asyncio.Task[Names]] = set()  # clusters slow to say their names
         self._working: set[int] = set()  # claims that this process is at work on
         self._unwritten: dict[int, Conclusion] = {}  # outcomes that the ledger has not taken
@@ -239,20 +243,35 @@ class Parts:
         why = Unclaimable.MISSING if made_here else Unclaimable.ANOTHER_LEDGER
         return NotClaimed(why=why, entry=None)
 
-    async def _remember(
+    def _remember(
+        self, actor: Actor, channel_id: str, look: Look, what: str, *, reference: str
+    ) -> None:
+        """Note the look; a ledger in trouble must not keep anyone from looking."""
+        self._notes.add(_look_note(actor, channel_id, look, what, reference))
+
+    async def _is_recorded(
         self, actor: Actor, channel_id: str, look: Look, what: str, *, reference: str
     ) -> bool:
-        """Note the look; a ledger in trouble must not keep anyone from looking."""
-        server = look.server
+        """Record the look at once, before what was seen is shown; whether it is on record."""
+        note = _look_note(actor, channel_id, look, what, reference)
         try:
             async with asyncio.timeout(NOTE_WITHIN):
-                await self._ledger.looked(
-                    actor, channel_id, server.cluster, server.now, what, reference=reference
-                )
+                await self._ledger.note([(0.0, note)])
         except (LedgerError, TimeoutError):
             log.warning("ledger.look_not_recorded", cluster=look.server.cluster, exc_info=True)
             return False
         return True
+
+
+def _look_note(actor: Actor, channel_id: str, look: Look, what: str, reference: str) -> LookNote:
+    return LookNote(
+        actor=actor,
+        channel_id=channel_id,
+        cluster=look.server.cluster,
+        cluster_at=look.server.now,
+        what=what,
+        reference=reference,
+    )
 
 
 def named(proposal: Proposal) -> dict[str, int | str]:

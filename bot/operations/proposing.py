@@ -26,14 +26,11 @@ from bot.kills import (
     Target,
     Unclaimable,
 )
-from bot.operations.parts import Parts, answer_by, follow, names_type
+from bot.operations.parts import NOTE_WITHIN, Parts, answer_by, follow, names_type
 from bot.ports import Cluster
-from bot.shown import as_shown
+from bot.redaction import redact
 
 log = structlog.get_logger(__name__)
-
-KEPT_QUERY = 1000
-"""Characters of a target's redacted query that the ledger keeps; a preview shows fewer."""
 
 
 class Proposing(Parts):
@@ -190,7 +187,7 @@ class Proposing(Parts):
         spared, rows = [], []
         for row in look.rows:
             why = protection.why(row)
-            shown = as_shown(row, KEPT_QUERY)
+            shown = replace(row, query=redact(row.query))
             if why is None:
                 rows.append(shown)
             else:
@@ -206,6 +203,7 @@ class Proposing(Parts):
                 spared=tuple(spared),
                 gone=gone,
             )
+        await self._notes.written(within=NOTE_WITHIN)  # the last look may be among them
         last_look = await self._ledger.last_look(channel_id, cluster.name)
         pids = [row.pid for row in rows]
         draft = Draft(

@@ -1,25 +1,15 @@
 """The record: dismissals, history, refusals."""
 
-import asyncio
-
-import structlog
-
 from bot.answers import History, NotClaimed
-from bot.errors import LedgerError
 from bot.grammar import Field, HistoryRequest, Match
 from bot.kills import Actor, Proposal, Unclaimable
-from bot.operations.parts import NOTE_WITHIN, Parts
+from bot.operations.parts import Parts
 from bot.policy import Glob
-from bot.ports import Entry, HistoryFilter
-
-log = structlog.get_logger(__name__)
+from bot.ports import Entry, HistoryFilter, RefusalNote
 
 HISTORY_PAGE = 20
 REFUSED_MOST = 300
 """Characters that are kept of what was refused."""
-
-SIGNATURE_WITHIN = 1.0
-"""Seconds: an acknowledgement is due in three."""
 
 
 class Recording(Parts):
@@ -52,36 +42,27 @@ class Recording(Parts):
             before_id=before_id,
         )
 
-    async def refused(
+    def refused(
         self, actor: Actor, channel_id: str, what: str, why: str, *, reference: str = ""
-    ) -> bool:
-        """Record an attempt that was refused; False where the ledger can't be written.
+    ) -> None:
+        """Have an attempt that was refused recorded. Whoever was refused waits for nothing.
 
         `what` comes from outside: of a long one the head is kept. `reference` is what the
         log has of it.
         """
-        try:
-            async with asyncio.timeout(NOTE_WITHIN):
-                await self._ledger.refused(
-                    actor, channel_id, what[:REFUSED_MOST], why, reference=reference
-                )
-        except (LedgerError, TimeoutError):
-            log.warning("refusal.not_recorded", user=actor.user_id, exc_info=True)
-            return False
-        return True
+        self._notes.add(
+            RefusalNote(
+                actor=actor,
+                channel_id=channel_id,
+                what=what[:REFUSED_MOST],
+                why=why,
+                reference=reference,
+            )
+        )
 
     async def first_time(self, signature: str) -> bool:
-        """Whether no replica has seen this request before.
-
-        A ledger in trouble must not keep anyone from looking: then it counts as new, and
-        a kill, which needs the ledger, is claimed once in any case.
-        """
-        try:
-            async with asyncio.timeout(SIGNATURE_WITHIN):
-                return await self._ledger.first_time(signature)
-        except (LedgerError, TimeoutError):
-            log.warning("ledger.signature_not_kept")
-            return True
+        """Whether neither this process nor another replica has seen this request before."""
+        return await self._signatures.first_time(signature)
 
 
 def _history_filter(request: HistoryRequest) -> HistoryFilter:

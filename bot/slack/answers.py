@@ -201,7 +201,7 @@ async def _answered(desk: Desk, click: Click, answer: Confirmed) -> None:
         case NeedsSecondPerson():
             follow(answer.proposal)
             what = f"{click.action_id} {click.value}"
-            await desk.refused(click, what, "SECOND_PERSON_CLUSTERS")
+            desk.refused(click, what, "SECOND_PERSON_CLUSTERS")
             await desk.whisper(
                 click,
                 kill_view.needs_second_person(

@@ -83,7 +83,7 @@ async def _kill(desk: Desk, ack: AsyncAck, command: Command) -> bool:
 
 async def _denied(desk: Desk, ack: AsyncAck, command: Command, denied: Denied) -> bool:
     await desk.ack_alone(ack, denied.message)
-    desk.start(command, desk.record(command, denied, _asked(command)), answers=False)
+    desk.record(command, denied, _asked(command))
     return True
 
 

@@ -42,7 +42,6 @@ class Desk:
         work: Coroutine[Any, Any, None],
         *,
         public: bool = False,
-        answers: bool = True,
     ) -> None:
         """Go on with a request after its acknowledgement.
 
@@ -50,7 +49,7 @@ class Desk:
         `public`, all else to the one who asked.
         """
         self.tasks.start(
-            self._finished(request, work, public=public, answers=answers),
+            self._finished(request, work, public=public),
             name=f"request-{request.reference}",
         )
 
@@ -68,15 +67,13 @@ class Desk:
         work: Coroutine[Any, Any, None],
         *,
         public: bool,
-        answers: bool,
     ) -> None:
         with structlog.contextvars.bound_contextvars(**_of(request)):
             log.info("request.started")
             await self._safely(request, work, public=public)
             seconds = time.monotonic() - request.since
             log.info("request.finished", seconds=round(seconds, 3))
-            if answers:
-                self.meter.answered(_what(request), seconds)
+            self.meter.answered(_what(request), seconds)
 
     async def _safely(
         self, request: Command | Click, work: Coroutine[Any, Any, None], *, public: bool
@@ -146,18 +143,18 @@ class Desk:
 
     async def deny(self, request: Command | Click, denied: Denied, what: str) -> None:
         """Record a refused attempt and say so, to the one who tried."""
-        await self.record(request, denied, what)
+        self.record(request, denied, what)
         await self.say(request, denied.message)
 
-    async def record(self, request: Command | Click, denied: Denied, what: str) -> None:
+    def record(self, request: Command | Click, denied: Denied, what: str) -> None:
         """Record a refused attempt."""
         log.info("request.denied", why=denied.why)
         self.meter.refused(_what(request))
-        await self.refused(request, what, denied.why)
+        self.refused(request, what, denied.why)
 
-    async def refused(self, request: Command | Click, what: str, why: str) -> None:
+    def refused(self, request: Command | Click, what: str, why: str) -> None:
         """Record a refused attempt under the reference that the log's lines carry now."""
-        await self.operations.refused(
+        self.operations.refused(
             request.actor, request.channel_id, what, why, reference=_reference(request)
         )
 

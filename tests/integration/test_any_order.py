@@ -296,7 +296,7 @@ class AnyOrder(RuleBasedStateMachine):
             )
             admitted = await replica.desk.gate.admit(Right.KILL, command)
             if isinstance(admitted, Denied):
-                await replica.desk.record(command, admitted, command.command)
+                replica.desk.record(command, admitted, command.command)
                 return "denied"
             return await ask(replica.operations, actor)
 

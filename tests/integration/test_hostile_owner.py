@@ -23,7 +23,16 @@ from bot.postgres.probe import probe
 from bot.postgres.where import _SORT
 from tests.integration import hostile
 from tests.integration.conftest import BOT, SCHEMA, SETUP, Sessions
-from tests.integration.test_ledger import ANA, BEN, LONG, THEN, conclusion, draft
+from tests.integration.test_ledger import (
+    ANA,
+    BEN,
+    LONG,
+    THEN,
+    conclusion,
+    draft,
+    look_note,
+    refusal_note,
+)
 from tests.integration.test_looks import settle
 from tests.pgbouncer import PgBouncer
 from tests.servers import postgres
@@ -264,9 +273,8 @@ async def test_nothing_of_an_owner_runs_in_the_ledger(land: Land, way: str) -> N
             await ledger.unfollowed("two", clusters=("main",), working=(7,))
             await ledger.leave("one")
             await ledger.dismiss((await ledger.propose(draft(), LONG)).key, ANA)
-            await ledger.refused(ANA, "C1", "text", "why")
             assert await ledger.first_time(f"signature {way}")
-            await ledger.looked(ANA, "C1", "main", THEN, ALONE)
+            await ledger.note([(0.0, refusal_note("text")), (0.0, look_note(ALONE))])
             await ledger.last_look("C1", "main")
             some = HistoryFilter(roles=((("some_", ""), False),), since=THEN)
             entries = await ledger.history(some, limit=9, before_id=claim.id + 1)

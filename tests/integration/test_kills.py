@@ -425,7 +425,9 @@ async def test_a_kill_and_its_dead_processes_keep_the_reference_that_asked(
 
 
 async def test_whoever_is_refused_can_not_fill_the_ledger(bench: Bench, ledger: SqlLedger) -> None:
-    assert await bench().refused(ANA, CHANNEL, "kill.terminate " + "9" * 60_000, "not in it")
+    ops = bench()
+    ops.refused(ANA, CHANNEL, "kill.terminate " + "9" * 60_000, "not in it")
+    await ops.settle()
     (noted,) = await ledger.noted(Record.REFUSALS, since=None, limit=2)
     assert noted.what.startswith("kill.terminate 999")
     assert len(noted.what) == 300

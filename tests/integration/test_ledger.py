@@ -1,6 +1,7 @@
 """The ledger on SQLite and on PostgreSQL: the same tests for both, and some for each."""
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -10,7 +11,7 @@ import tempfile
 import textwrap
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -52,10 +53,19 @@ from bot.kills import (
     Target,
 )
 from bot.ledger import rows as rows_of
-from bot.ledger import schema, sql, stores
+from bot.ledger import schema, sql, sqlite
 from bot.ledger.probe import probe
 from bot.ledger.sql import SqlLedger
-from bot.ports import ALONE, SEEN, HistoryFilter, LedgerHome, Record
+from bot.ports import (
+    ALONE,
+    SEEN,
+    HistoryFilter,
+    LedgerHome,
+    LookNote,
+    Record,
+    RefusalNote,
+    SignatureNote,
+)
 from tests.servers import postgres
 from workspace.postgres import PostgresServer
 
@@ -207,6 +217,16 @@ def conclusion(
     results = tuple(Result(target.id, outcome, "") for target in proposal.targets)
     usual: dict[str, Any] = {"proposal": proposal, "results": results, "took": LONG}
     return Conclusion(**usual | other)
+
+
+def refusal_note(what: str, **other: str) -> RefusalNote:
+    usual: dict[str, Any] = {"actor": ANA, "channel_id": "C1", "why": "PG_KILL_ALLOWLIST"}
+    return RefusalNote(what=what, **usual | other)
+
+
+def look_note(what: str, **other: Any) -> LookNote:
+    usual: dict[str, Any] = {"actor": ANA, "channel_id": "C1", "cluster": "main"}
+    return LookNote(what=what, **{"cluster_at": THEN} | usual | other)
 
 
 async def claimed(ledger: SqlLedger, owner: str, lease: timedelta = LONG) -> Proposal:
@@ -378,6 +398,12 @@ class TestTheRecord:
             await ledger.posted(10**30, "1.1")
         await ledger.ready()
 
+    async def test_readers_wait_for_no_writer(self, ledger: SqlLedger):
+        proposal = await ledger.propose(draft(), LONG)
+        async with ledger._transaction(ledger._writer) as connection:
+            await connection.execute(sqlalchemy.update(schema.ledger_version).values(at=THEN))
+            assert await ledger.get(proposal.key) is not None
+
     async def test_there_is_nothing_under_an_unknown_key(self, ledger: SqlLedger):
         kept = await ledger.propose(draft(), LONG)
         for key in ("", "-", str(kept.id), kept.key[:-1], kept.key.upper(), "0" * 65):
@@ -434,9 +460,7 @@ class TestTheRecord:
         assert (entry.amendments, entry.notes) == ((), ())
 
     async def test_a_refused_attempt_is_recorded(self, ledger: SqlLedger):
-        await ledger.refused(
-            ANA, "C1", "/pg-kill user=some_user", "PG_KILL_ALLOWLIST", reference="9b676bb2"
-        )
+        await ledger.note([(0.0, refusal_note("/pg-kill user=some_user", reference="9b676bb2"))])
         (row,) = await rows(ledger, schema.refusals)
         assert row.pop("at").tzinfo is UTC
         assert row == {
@@ -449,14 +473,30 @@ class TestTheRecord:
             "reference": "9b676bb2",
         }
 
+    async def test_notes_are_of_when_they_were_taken_and_stand_in_order(self, ledger: SqlLedger):
+        """They may have waited for the ledger, and one of them may have come there before."""
+        assert await ledger.first_time("v0=one")
+        before = datetime.now(UTC)
+        await ledger.note(
+            [
+                (3600.0, refusal_note("first")),
+                (1800.0, look_note("between")),
+                (0.0, refusal_note("last")),
+                (0.0, SignatureNote("v0=one")),
+                (0.0, SignatureNote("v0=two")),
+            ]
+        )
+        last, first = await ledger.noted(Record.REFUSALS, since=None, limit=9)
+        assert (first.what, last.what) == ("first", "last")
+        (between,) = await ledger.noted(Record.LOOKS, since=None, limit=9)
+        ages = [(before - one.at) / timedelta(minutes=1) for one in (first, between, last)]
+        assert [round(age) for age in ages] == [60, 30, 0]
+        assert not await ledger.first_time("v0=two")
+
     async def test_refusals_and_looks_are_read_newest_first_page_by_page(self, ledger: SqlLedger):
         for number in range(3):
-            await ledger.refused(
-                ANA, "C1", f"/pg-kill {number}", "PG_KILL_ALLOWLIST", reference=f"ref{number}"
-            )
-        await ledger.looked(
-            ANA, "C1", "main", THEN, "pid 7, with its full query", reference="fb06c0da"
-        )
+            await ledger.note([(0.0, refusal_note(f"/pg-kill {number}", reference=f"ref{number}"))])
+        await ledger.note([(0.0, look_note("pid 7, with its full query", reference="fb06c0da"))])
 
         async def refused(**where: Any) -> list[str]:
             found = await ledger.noted(Record.REFUSALS, **{"since": None, "limit": 10, **where})
@@ -467,19 +507,21 @@ class TestTheRecord:
         (last,) = await ledger.noted(Record.REFUSALS, since=None, limit=1)
         assert last.reference == "ref2"
         assert await refused(since=datetime.now(UTC) + timedelta(days=1)) == []
-        (look,) = await ledger.noted(Record.LOOKS, since=THEN, limit=10)
-        assert (look.actor, look.channel_id, look.cluster) == (ANA, "C1", "main")
-        assert (look.what, look.why) == ("pid 7, with its full query", None)
-        assert look.reference == "fb06c0da"
+        (seen,) = await ledger.noted(Record.LOOKS, since=THEN, limit=10)
+        assert (seen.actor, seen.channel_id, seen.cluster) == (ANA, "C1", "main")
+        assert (seen.what, seen.why) == ("pid 7, with its full query", None)
+        assert seen.reference == "fb06c0da"
 
     async def test_the_last_look_is_the_channels_own_and_the_last_recorded(self, ledger: SqlLedger):
         assert await ledger.last_look("C1", "main") is None
-        await ledger.looked(ANA, "C1", "main", THEN + LONG, SEEN)
-        # After a failover its clock went back.
-        await ledger.looked(BEN, "C1", "main", THEN, SEEN)
-        await ledger.looked(BEN, "C1", "main", THEN + LONG, ALONE)
-        await ledger.looked(BEN, "C2", "main", THEN + LONG, SEEN)
-        await ledger.looked(BEN, "C1", "prod", THEN + LONG, SEEN)
+        seen = [
+            look_note(SEEN, cluster_at=THEN + LONG),
+            look_note(SEEN, cluster_at=THEN),  # after a failover its clock went back
+            look_note(ALONE, cluster_at=THEN + LONG),
+            look_note(SEEN, cluster_at=THEN + LONG, channel_id="C2"),
+            look_note(SEEN, cluster_at=THEN + LONG, cluster="prod"),
+        ]
+        await ledger.note([(0.0, one) for one in seen])
         assert await ledger.last_look("C1", "main") == THEN
         assert len(await rows(ledger, schema.looks)) == 5
 
@@ -1016,8 +1058,11 @@ class TestSchema:
                 row = {**who, "what": "before", "at": THEN, **values}
                 await connection.execute(sqlalchemy.insert(table).values(row))
         now = await opened(url)
-        await now.refused(ANA, "C1", "after", "PG_KILL_ALLOWLIST", reference="9b676bb2")
-        await now.looked(ANA, "C1", "main", THEN, "after", reference="9b676bb2")
+        after = (
+            refusal_note("after", reference="9b676bb2"),
+            look_note("after", reference="9b676bb2"),
+        )
+        await now.note([(0.0, one) for one in after])
         for record in Record:
             noted = await now.noted(record, since=None, limit=10)
             told = [(one.what, one.reference) for one in noted]
@@ -1098,7 +1143,7 @@ class TestTrouble:
     async def test_a_file_that_another_process_holds_is_waited_for_and_then_an_error(
         self, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: Opened
     ):
-        monkeypatch.setattr(stores, "BUSY_TIMEOUT", 0.05)
+        monkeypatch.setattr(sqlite, "BUSY_TIMEOUT", 0.05)
         ledger = await opened(sqlite_url)
         other = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
@@ -1107,6 +1152,61 @@ class TestTrouble:
         assert await ledger.get("") is None  # readers go on
         other.close()
         await ledger.ready()
+
+    @pytest.mark.parametrize("holder", ["nobody", "another process"])
+    async def test_a_call_that_is_given_up_lets_go_of_the_file(
+        self, sqlite_url: str, tmp_path: Path, opened: Opened, holder: str
+    ):
+        """Its error lives on here, with the cursor of the statement in its traceback."""
+        ledger = await opened(sqlite_url, time_limit=0.3)
+        forever = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
+        gc.disable()
+        with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+            if holder == "another process":
+                other.execute("BEGIN IMMEDIATE")
+            try:
+                async with asyncio.timeout(15):
+                    with pytest.raises(LedgerError, match="did not answer") as kept:
+                        async with ledger._transaction(ledger._writer) as connection:
+                            await connection.exec_driver_sql(
+                                f"{forever} SELECT count(*) FROM n WHERE i < 0"
+                            )
+                    if holder == "another process":
+                        other.execute("ROLLBACK")
+                    other.execute("BEGIN IMMEDIATE")
+                    other.execute("ROLLBACK")
+            finally:
+                gc.enable()
+            await ledger.ready()
+            del kept
+
+    async def test_a_reader_that_had_to_wait_reads_one_snapshot(
+        self, sqlite_url: str, tmp_path: Path, opened: Opened
+    ):
+        ledger = await opened(sqlite_url)
+        with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            asyncio.get_running_loop().call_later(0.1, other.execute, "ROLLBACK")
+            async with ledger._transaction(ledger._reader) as connection:
+                driver = (await connection.get_raw_connection()).driver_connection
+                assert driver is not None
+                assert driver.in_transaction
+
+    async def test_a_reader_of_another_process_is_waited_for_and_then_an_error(
+        self, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: Opened
+    ):
+        monkeypatch.setattr(sqlite, "BUSY_TIMEOUT", 0.05)
+        ledger = await opened(sqlite_url)
+        with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+            other.execute("BEGIN")
+            assert other.execute("SELECT count(*) FROM kills").fetchone() == (0,)
+            with pytest.raises(LedgerError, match="locked"):
+                await ledger.propose(draft(), LONG)
+            other.execute("COMMIT")
+            other.execute("BEGIN IMMEDIATE")  # it holds no lock
+            other.execute("ROLLBACK")
+        await ledger.propose(draft(), LONG)
+        assert len(await rows(ledger, schema.kills)) == 1
 
     async def test_a_file_whose_opening_is_given_up_is_closed(
         self, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
@@ -1151,7 +1251,8 @@ class TestTrouble:
     ):
         ledger = await opened(sqlite_url)
         async with ledger._writer.connect() as connection:
-            assert await connection.scalar(sqlalchemy.text("PRAGMA synchronous")) == 2
+            assert await connection.scalar(sqlalchemy.text("PRAGMA synchronous")) == 3
+            assert await connection.scalar(sqlalchemy.text("PRAGMA journal_mode")) == "delete"
             assert await connection.scalar(sqlalchemy.text("PRAGMA foreign_keys")) == 1
         assert ledger.home is None
 

@@ -128,6 +128,7 @@ async def scene(
         ops = Operations(clusters, ledger, QuickClock(), rules=Rules(), owner="me")
         victim = await Scene.session(shaky)
         yield Scene(shaky, proxy, main, ops, victim)
+        await ops.settle()
         victim.terminate()
         await main.close()
 
@@ -471,6 +472,8 @@ async def far(shaky: PostgresServer, cluster: PostgresCluster, sessions: Session
         await ledger.open()
         ops = Operations({"main": cluster}, ledger, QuickClock(), rules=Rules(), owner="me")
         yield Far(proxy, ledger, ops, await sessions.open("batch"))
+        await proxy.heal()
+        await ops.settle()
         await ledger.close()
 
 

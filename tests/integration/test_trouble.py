@@ -156,7 +156,9 @@ async def both(
     ledger = SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
     await ledger.open()
     clusters = {"main": own, "prod": silent}
-    yield Operations(clusters, ledger, QuickClock(), rules=Rules(), owner="me")
+    operations = Operations(clusters, ledger, QuickClock(), rules=Rules(), owner="me")
+    yield operations
+    await operations.settle()
     await ledger.close()
 
 

@@ -268,7 +268,7 @@ class Mortal:
     ) -> T:
         life = self._life
         await life.breathe()
-        work = WORK.get()
+        work = WORK.get(None) or Work(life)  # or what is noted in nobody's time
         fate = _due(work, name)
         if fate is not None and not fate.after:
             await self._befall(name, arguments, work, fate)
