@@ -28,6 +28,7 @@ from bot.errors import LedgerError, SettingsError, SlackDown
 from bot.ledger.probe import probe as probe_ledger
 from bot.ledger.sql import SqlLedger
 from bot.legible import visible
+from bot.listening import in_the_way
 from bot.operations import Operations, Rules
 from bot.policy import Glob, Right, roles_named
 from bot.ports import Entry, HistoryFilter, Noted, Record
@@ -37,7 +38,6 @@ from bot.postgres.probe import probe as probe_cluster
 from bot.service import logs
 from bot.service.clock import SystemClock
 from bot.service.health import HealthServer
-from bot.service.listening import in_the_way
 from bot.service.metrics import Metrics
 from bot.slack.app import SlackService, SlackSettings
 from bot.slack.probe import probe as probe_slack

@@ -5,17 +5,32 @@ be written. A cluster that is down is a number, not unreadiness: the others are 
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
+from bot.listening import BoundedServer
+
 CHECK_TIMEOUT = 3.0
+
+KEPT_FOR = 1.0
+"""Seconds for which the checks' answer is given to whoever asks next."""
+
+MOST_CONNECTIONS = 64
+"""An orchestrator and a few scrapers have one each."""
+
+IDLE_WITHIN = 5.0
+"""Seconds after which a connection without a request is closed."""
 
 Check = Callable[[], Awaitable[bool]]
 
 
 class HealthServer:
-    """Serves until closed. Each check answers, or counts as failed after 3 s."""
+    """Serves until closed. Each check answers, or counts as failed after 3 s.
+
+    However many ask, the checks are made once at a time, and at most once a second.
+    """
 
     def __init__(
         self, port: int, checks: Mapping[str, Check], metrics: Callable[[], bytes]
@@ -23,15 +38,19 @@ class HealthServer:
         self._port = port
         self._checks = checks
         self._metrics = metrics
-        self._runner: web.AppRunner | None = None
+        self._paths = {
+            "/healthz": self._healthz,
+            "/readyz": self._readyz,
+            "/metrics": self._exposed,
+        }
+        self._runner: web.ServerRunner | None = None
+        self._checking: asyncio.Task[dict[str, bool]] | None = None
+        self._checked_at = 0.0
 
     async def open(self) -> None:
         """Listen. Raises `OSError` where the port is taken."""
-        app = web.Application()
-        app.router.add_get("/healthz", self._healthz)
-        app.router.add_get("/readyz", self._readyz)
-        app.router.add_get("/metrics", self._exposed)
-        self._runner = web.AppRunner(app, access_log=None)
+        server = BoundedServer(self._answer, most=MOST_CONNECTIONS, idle_within=IDLE_WITHIN)
+        self._runner = web.ServerRunner(server)
         await self._runner.setup()
         await web.TCPSite(self._runner, port=self._port).start()
 
@@ -39,17 +58,40 @@ class HealthServer:
         """Listen no more."""
         if self._runner is not None:
             await self._runner.cleanup()
+        if self._checking is not None:
+            self._checking.cancel()
+            await asyncio.gather(self._checking, return_exceptions=True)
 
-    async def _healthz(self, _: web.Request) -> web.Response:
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        answer = self._paths.get(request.path)
+        if answer is None:
+            return web.Response(status=404)
+        if request.method not in ("GET", "HEAD"):
+            return web.Response(status=405, headers={"Allow": "GET, HEAD"})
+        return await answer()
+
+    async def _healthz(self) -> web.Response:
         """The process answers: its loop turns."""
         return web.json_response({"status": "ok"})
 
-    async def _readyz(self, _: web.Request) -> web.Response:
-        results = await asyncio.gather(*(_passes(check) for check in self._checks.values()))
-        found = dict(zip(self._checks, results, strict=True))
-        return web.json_response(found, status=200 if all(results) else 503)
+    async def _readyz(self) -> web.Response:
+        found = await self._found()
+        return web.json_response(found, status=200 if all(found.values()) else 503)
 
-    async def _exposed(self, _: web.Request) -> web.Response:
+    async def _found(self) -> dict[str, bool]:
+        """What the checks say, or said within the last second. Whoever waits shares one round."""
+        now = time.monotonic()
+        checking = self._checking
+        if checking is None or (checking.done() and now - self._checked_at >= KEPT_FOR):
+            checking = self._checking = asyncio.create_task(self._check(), name="readiness")
+        return await asyncio.shield(checking)
+
+    async def _check(self) -> dict[str, bool]:
+        results = await asyncio.gather(*(_passes(check) for check in self._checks.values()))
+        self._checked_at = time.monotonic()
+        return dict(zip(self._checks, results, strict=True))
+
+    async def _exposed(self) -> web.Response:
         return web.Response(
             body=self._metrics(),
             headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import aiohttp
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
@@ -298,12 +299,12 @@ async def test_the_health_port_serves_the_probes_paths(unused_tcp_port):
     server = health.HealthServer(unused_tcp_port, {"it": yes}, lambda: b"")
     await server.open()
     try:
-        assert server._runner is not None
-        assert server._runner.app is not None
-        served = {each.canonical for each in server._runner.app.router.resources()}
+        async with aiohttp.ClientSession() as session:
+            for path in {probe["httpGet"]["path"] for probe in probes().values()}:
+                async with session.get(f"http://127.0.0.1:{unused_tcp_port}{path}") as answer:
+                    assert answer.status == 200
     finally:
         await server.close()
-    assert {probe["httpGet"]["path"] for probe in probes().values()} <= served
 
 
 def test_a_probe_waits_longer_than_the_answer_may_take():

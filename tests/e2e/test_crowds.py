@@ -1,0 +1,96 @@
+"""Many at once, and a ledger that another process holds: whoever may is answered all the same."""
+
+import asyncio
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from bot.service.health import MOST_CONNECTIONS
+from tests.e2e.conftest import Bot, free_port
+from tests.e2e.test_health import get, ready
+from tests.integration.conftest import Sessions
+from workspace import Person, Workspace
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Another process has the ledger's file to itself."""
+    with closing(sqlite3.connect(folder / "ledger.db", isolation_level=None)) as other:
+        other.execute("begin exclusive")
+        yield
+        other.execute("rollback")
+
+
+async def test_strangers_hold_up_nobody_while_the_ledger_is_held(
+    bot: Bot, slack: Workspace, ana: Person, sessions: Sessions, tmp_path: Path
+) -> None:
+    sam = slack.person("sam")
+    previews = []
+    for number in range(10):
+        await sessions.open("batch", app=f"held {number}")
+        previews.append(await ana.command(f'/pg-kill app="held {number}"', channel="incidents"))
+    with held(tmp_path):
+        refused = [
+            sam.command(f"/pg-kill user=batch query>{number}s", channel="incidents", wait=False)
+            for number in range(200)
+        ]
+        clicks = [ana.click("Terminate 1 session", in_message=preview) for preview in previews]
+        await asyncio.gather(*refused, *clicks)
+        await ana.command("/pg-sessions some_db", channel="incidents")
+        await ana.sees("some_db on main")
+
+        def told() -> int:
+            return sum("record of kills can't be reached" in m.text for m in ana.messages())
+
+        assert await slack.state.log.until(lambda: told() == 10, 15.0), told()
+    await ana.click("Terminate 1 session", in_message=previews[0])
+    await ana.sees("Terminated 1 of 1 on main")
+    assert await bot.stop() == 0
+    printed = await bot.run("history", "--of", "refusals")
+    asked = [json.loads(line)["what"] for line in printed.splitlines()]
+    assert len(asked) == len(set(asked)) == 200
+
+
+@pytest.mark.parametrize("mode", ["socket"])
+async def test_asking_for_readiness_holds_up_nobody_while_the_ledger_is_held(
+    start: Callable, slack: Workspace, ana: Person, tmp_path: Path
+) -> None:
+    port = free_port()
+    await start(HEALTH_PORT=str(port))
+    with held(tmp_path):
+        async with asyncio.timeout(30):
+            for _ in range(24):
+                asked = await asyncio.gather(*(get(port, "/readyz") for _ in range(50)))
+                assert set(asked) == {(503, '{"slack": true, "ledger": false}')}
+        await ana.command("/pg-sessions some_db", channel="incidents")
+        await ana.sees("some_db on main")
+    while not (await ready(port))["ledger"]:
+        await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("mode", ["socket"])
+async def test_connections_to_the_health_port_do_not_use_up_the_bot(
+    start: Callable, slack: Workspace, ana: Person
+) -> None:
+    port = free_port()
+    bot = await start(HEALTH_PORT=str(port))
+    crowd = [await asyncio.open_connection("127.0.0.1", port) for _ in range(1100)]
+    assert await get(port, "/healthz") == (200, '{"status": "ok"}')
+    assert bot.process is not None
+    assert len(os.listdir(f"/proc/{bot.process.pid}/fd")) < MOST_CONNECTIONS + 100  # noqa: PTH208
+    await ana.command("/pg-sessions some_db", channel="incidents")
+    await ana.sees("some_db on main")
+    async with aiohttp.ClientSession() as session:
+        idle = await session.get(f"http://127.0.0.1:{port}/healthz")
+        assert idle.status == 200
+        async with asyncio.timeout(30):
+            while any(not reader.at_eof() for reader, _ in crowd):
+                await asyncio.sleep(0.05)
+    for _, writer in crowd:
+        writer.close()

@@ -1,0 +1,85 @@
+"""The health port, and many who ask at once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+
+from bot.service import health
+from bot.service.health import HealthServer
+from tests.e2e.conftest import free_port
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture
+def rounds() -> list[str]:
+    return []
+
+
+@pytest.fixture(autouse=True)
+async def server(port: int, rounds: list[str]) -> AsyncIterator[HealthServer]:
+    async def check() -> bool:
+        rounds.append("began")
+        await asyncio.sleep(0.1)
+        return True
+
+    server = HealthServer(port, {"it": check}, lambda: b"numbers 1\n")
+    await server.open()
+    yield server
+    await server.close()
+
+
+async def status(session: aiohttp.ClientSession, port: int, path: str, method: str = "GET") -> int:
+    async with session.request(method, f"http://127.0.0.1:{port}{path}") as answer:
+        return answer.status
+
+
+async def test_however_many_ask_the_checks_are_made_once(
+    port: int, rounds: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "KEPT_FOR", 60.0)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=50)) as session:
+        asked = [status(session, port, "/readyz") for _ in range(200)]
+        assert set(await asyncio.gather(*asked)) == {200}
+        assert len(rounds) == 1
+        monkeypatch.setattr(health, "KEPT_FOR", 0.0)
+        assert await status(session, port, "/readyz") == 200
+    assert len(rounds) == 2
+
+
+async def test_one_who_goes_away_does_not_take_the_answer_from_the_others(
+    port: int, rounds: list[str]
+) -> None:
+    async with aiohttp.ClientSession() as session:
+        gone = asyncio.create_task(status(session, port, "/readyz"))
+        while not rounds:
+            await asyncio.sleep(0.01)
+        gone.cancel()
+        assert await status(session, port, "/readyz") == 200
+    assert len(rounds) == 1
+
+
+async def test_what_is_not_served_gets_a_status(port: int) -> None:
+    async with aiohttp.ClientSession() as session:
+        assert await status(session, port, "/") == 404
+        assert await status(session, port, "/healthz", "POST") == 405
+        assert await status(session, port, "/healthz", "HEAD") == 200
+        assert await status(session, port, "/metrics") == 200
+
+
+async def test_an_idle_connection_is_closed(
+    server: HealthServer, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await server.close()
+    monkeypatch.setattr(health, "IDLE_WITHIN", 0.2)
+    await server.open()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    async with asyncio.timeout(15):
+        assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+    writer.close()
