@@ -150,16 +150,12 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """A row of `pg_database`. `datconnlimit` -1 is no limit, -2 an invalid database.
-
-    `encoding` is PostgreSQL's name for it: `UTF8`, `WIN1251`.
-    """
+    """A row of `pg_database`. `datconnlimit` -1 is no limit, -2 an invalid database."""
 
     oid: int
     datname: str
     datconnlimit: int
     datistemplate: bool = False
-    encoding: str = "UTF8"
 
 
 @dataclass(frozen=True, slots=True)

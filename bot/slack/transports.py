@@ -6,8 +6,11 @@ Socket Mode has them: parsed, and from Slack.
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+import re
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
 import structlog
@@ -19,6 +22,7 @@ from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
+from bot.listening import BoundedServer
 from bot.slack import payloads
 
 log = structlog.get_logger(__name__)
@@ -34,14 +38,31 @@ ACK_WITHIN = 2.5
 BODY_MOST = 2**20
 """Bytes of a request. A click brings its message along, whose blocks come to a tenth of it."""
 
-BODY_WITHIN = 5.0
-"""Seconds for a request's body to come. Slack gives up on an answer after 3."""
+BODY_USUAL = 2**17
+"""Bytes up to which a body is read at once. Of larger ones, and those that don't say how large
+they are, only a few are read at a time."""
+
+LARGE_AT_ONCE = 4
+
+SSL_CHECK_MOST = 256
+"""Bytes of Slack's look at the certificate: a form of two fields."""
+
+BODY_WITHIN = 3.0
+"""Seconds for a request's body to come. Slack gives up on an answer after as many."""
 
 LINGER = 2.0
-"""Seconds for which the rest of a refused body is read, so that the refusal is."""
+"""Seconds for which the rest of a refused body is thrown away, so that the refusal is read."""
 
 IDLE_WITHIN = 75.0
 """Seconds that a connection may be without a whole request: more than balancers keep theirs."""
+
+MOST_CONNECTIONS = 256
+
+SIGNED_WITHIN = 300
+"""Seconds that a signature's timestamp may be off: Slack's own rule."""
+
+_TIMESTAMP = re.compile("[0-9]{1,12}")
+_SIGNATURE = re.compile("v0=[0-9a-f]{64}")
 
 FirstTime = Callable[[str], Awaitable[bool]]
 
@@ -136,9 +157,11 @@ class SocketMode:
 class HttpMode:
     """Slack posts to `/slack/events`.
 
-    Before anything reads a request its signature is checked (HMAC-SHA256 of
-    `v0:timestamp:body`), and that its timestamp is at most 300 s off. A signature that was
-    seen before, by whichever replica, is a replay.
+    Whoever reaches the port may post there, so a stranger must cost little. By the headers a
+    request is refused unread unless it may be Slack's: a signature of their form, a timestamp
+    at most 300 s off. What is read is bounded, in all as well. Before anything is parsed the
+    signature is checked (HMAC-SHA256 of `v0:timestamp:body`). One that was seen before, by
+    whichever replica, is a replay.
     """
 
     def __init__(
@@ -151,40 +174,56 @@ class HttpMode:
         self._host, self._port = host, port
         self._verifier = SignatureVerifier(signing_secret)
         self._first_time = first_time
-        self._runner: web.AppRunner | None = None
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
+        self._runner: web.ServerRunner | None = None
 
     async def open(self, app: AsyncApp) -> None:
         """Listen. Raises `OSError` where the port is taken."""
 
-        async def receive(request: web.Request) -> web.Response:
+        async def receive(request: web.BaseRequest) -> web.Response:
+            if (refusal := _refused_by_its_head(request)) is not None:
+                return refusal
             try:
                 async with asyncio.timeout(BODY_WITHIN):
-                    body = await request.read()
+                    body = await self._read(request)
             except TimeoutError:
                 return web.Response(status=408)
             except (web.RequestPayloadError, ConnectionError):
                 return web.Response(status=400)
-            return await self._receive(app, body, request.headers)
+            if body is None:
+                return web.Response(status=413)
+            if b"ssl_check=1" in body.split(b"&"):
+                # Slack looks at the certificate now and then, and signs nothing.
+                return web.Response()
+            seal = _seal(request)
+            if seal is None or not self._is_slacks(body, seal):
+                return _not_signed()
+            with server.keeping(request):
+                return await self._receive(app, body, seal)
 
-        server = web.Application(client_max_size=BODY_MOST)
-        server.router.add_post(PATH, receive)
-        self._runner = web.AppRunner(
-            server, access_log=None, keepalive_timeout=IDLE_WITHIN, lingering_time=LINGER
+        server = BoundedServer(
+            receive, most=MOST_CONNECTIONS, idle_within=IDLE_WITHIN, linger=LINGER
         )
+        self._runner = web.ServerRunner(server)
         await self._runner.setup()
         await web.TCPSite(self._runner, self._host, self._port).start()
         log.info("http.listening", port=self._port, path=PATH)
 
-    async def _receive(
-        self, app: AsyncApp, body: bytes, headers: Mapping[str, str]
-    ) -> web.Response:
-        if b"ssl_check=1" in body.split(b"&"):
-            # Slack looks at the certificate now and then, and signs nothing.
-            return web.Response()
-        if not self._is_signed(body, headers):
-            log.info("http.not_signed")
-            return web.Response(status=401)
-        if not await self._first_time(headers["x-slack-signature"]):
+    async def _read(self, request: web.BaseRequest) -> bytes | None:
+        """The body; None if it is too long."""
+        length = request.content_length
+        is_large = length is None or length > BODY_USUAL
+        async with self._large if is_large else nullcontext():
+            body = bytearray()
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > BODY_MOST:
+                    return None
+            return bytes(body)
+
+    async def _receive(self, app: AsyncApp, body: bytes, seal: "_Seal") -> web.Response:
+        """Take a request that Slack has signed."""
+        if not await self._first_time(seal.signature):
             log.warning("http.replayed")
             return web.Response(status=401)
         try:
@@ -198,12 +237,11 @@ class HttpMode:
             return web.Response(status=404)
         return await _dispatch(app, received)
 
-    def _is_signed(self, body: bytes, headers: Mapping[str, str]) -> bool:
+    def _is_slacks(self, body: bytes, seal: "_Seal") -> bool:
         try:
-            return self._verifier.is_valid_request(body, headers)
-        except (ValueError, TypeError):
-            # No number, no ASCII, no UTF-8: nothing that Slack has signed.
-            return False
+            return self._verifier.is_valid(body, seal.timestamp, seal.signature)
+        except ValueError:
+            return False  # no UTF-8: nothing that Slack has signed
 
     async def connected(self) -> bool:
         """Whether it listens."""
@@ -214,6 +252,49 @@ class HttpMode:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+
+
+class _Seal(NamedTuple):
+    """What may be Slack's signature, and the timestamp that it signs."""
+
+    timestamp: str
+    signature: str
+
+
+def _seal(request: web.BaseRequest) -> _Seal | None:
+    """The two headers, once each and of Slack's form; None for anything else."""
+    timestamps = request.headers.getall("x-slack-request-timestamp", ())
+    signatures = request.headers.getall("x-slack-signature", ())
+    if len(timestamps) != 1 or len(signatures) != 1:
+        return None
+    (timestamp,), (signature,) = timestamps, signatures
+    if not _TIMESTAMP.fullmatch(timestamp) or not _SIGNATURE.fullmatch(signature):
+        return None
+    if abs(time.time() - int(timestamp)) > SIGNED_WITHIN:
+        return None
+    return _Seal(timestamp, signature)
+
+
+def _refused_by_its_head(request: web.BaseRequest) -> web.Response | None:
+    """The answer to what can't be Slack's; None if the body is worth reading."""
+    if request.path != PATH:
+        return web.Response(status=404)
+    if request.method != "POST":
+        return web.Response(status=405, headers={"Allow": "POST"})
+    length = request.content_length
+    if length is not None and length > BODY_MOST:
+        return web.Response(status=413)
+    may_be_ssl_check = (
+        length is not None
+        and length <= SSL_CHECK_MOST
+        and "x-slack-signature" not in request.headers
+    )
+    return None if may_be_ssl_check or _seal(request) else _not_signed()
+
+
+def _not_signed() -> web.Response:
+    log.info("http.not_signed")
+    return web.Response(status=401)
 
 
 def _payload(body: bytes) -> object:

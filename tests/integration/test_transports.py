@@ -2,7 +2,9 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
+import tracemalloc
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from time import time
 
 import aiohttp
@@ -20,8 +22,13 @@ HEAD = b"POST /slack/events HTTP/1.1\r\nHost: x\r\n"
 
 
 @pytest.fixture
-async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
-    """A port whose patience is short."""
+def port() -> int:
+    return free_port()
+
+
+@pytest.fixture(autouse=True)
+async def http(port: int, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[HttpMode]:
+    """The bot's port, whose patience is short."""
     monkeypatch.setattr(transports, "BODY_WITHIN", 0.2)
     monkeypatch.setattr(transports, "LINGER", 0.2)
     monkeypatch.setattr(transports, "IDLE_WITHIN", 0.4)
@@ -29,11 +36,10 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     async def first_time(signature: str) -> bool:
         return True
 
-    number = free_port()
-    http = HttpMode(number, SECRET, first_time, host="127.0.0.1")
+    http = HttpMode(port, SECRET, first_time, host="127.0.0.1")
     client = AsyncWebClient(token="xoxb-1", base_url="http://127.0.0.1:1/")
     await http.open(AsyncApp(client=client, request_verification_enabled=False))
-    yield number
+    yield http
     await http.close()
 
 
@@ -47,21 +53,96 @@ async def answer(port: int, data: bytes) -> bytes:
         writer.close()
 
 
+def sealed(*, age: int = 0, signature: str = "v0=" + "0" * 64) -> bytes:
+    """Headers as Slack's, with a signature that nobody made."""
+    stamp = int(time()) - age
+    return f"X-Slack-Request-Timestamp: {stamp}\r\nX-Slack-Signature: {signature}\r\n".encode()
+
+
 @pytest.mark.parametrize("sent", [b"", b"POST /sla", HEAD, HEAD + b"X-Slack-Sig"])
 async def test_a_connection_without_a_whole_request_is_closed(port: int, sent: bytes) -> None:
     assert await answer(port, sent) == b""
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(port: int) -> None:
-    waiting = [answer(port, HEAD + b"Content-Length: 9\r\n\r\nabc") for _ in range(20)]
-    for one in await asyncio.gather(*waiting):
+    head = HEAD + sealed() + b"Content-Length: 9\r\n\r\nabc"
+    for one in await asyncio.gather(*(answer(port, head) for _ in range(20))):
         assert one.startswith(b"HTTP/1.1 408 ")
+
+
+NOT_SLACKS: dict[str, Callable[[], bytes]] = {
+    "no signature": lambda: b"",
+    "stale": lambda: sealed(age=301),
+    "of the future": lambda: sealed(age=-310),
+    "a timestamp of 400 digits": lambda: sealed().replace(b": 1", b": 1" + b"9" * 400, 1),
+    "a short signature": lambda: sealed(signature="v0=0"),
+    "of another version": lambda: sealed(signature="v1=" + "0" * 64),
+    "two signatures": lambda: sealed() + b"X-Slack-Signature: v0=" + b"1" * 64 + b"\r\n",
+    "everything twice": lambda: sealed() * 2,
+}
+
+
+@pytest.mark.parametrize("forged", NOT_SLACKS)
+@pytest.mark.parametrize("length", [b"Content-Length: 1000000", b"Transfer-Encoding: chunked"])
+async def test_what_can_not_be_slacks_is_refused_by_its_head(
+    port: int, forged: str, length: bytes
+) -> None:
+    """Nothing of its body has come."""
+    head = HEAD + NOT_SLACKS[forged]() + length + b"\r\n\r\n"
+    assert (await answer(port, head)).startswith(b"HTTP/1.1 401 ")
+
+
+async def test_a_body_that_is_too_long_by_its_own_word_is_not_waited_for(port: int) -> None:
+    head = HEAD + sealed() + b"Content-Length: 1048577\r\n\r\n"
+    assert (await answer(port, head)).startswith(b"HTTP/1.1 413 ")
+
+
+async def test_a_look_at_the_certificate_is_answered_without_a_signature(port: int) -> None:
+    async with aiohttp.ClientSession() as session:
+        url = f"http://127.0.0.1:{port}/slack/events"
+        for body, status in {b"ssl_check=1&token=x": 200, b"token=x&ssl_check=10": 401}.items():
+            async with session.post(url, data=io.BytesIO(body)) as given:
+                assert given.status == status
+
+
+async def test_strangers_bodies_take_little_memory(port: int, http: HttpMode) -> None:
+    """Two hundred of a mebibyte each: a few are read at a time."""
+    size = 2**20
+    head = HEAD + sealed() + f"Content-Length: {size}\r\n\r\n".encode()
+    tracemalloc.start()
+
+    async def send() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**10)
+        with suppress(ConnectionError):
+            writer.write(head)
+            for _ in range(size // 2**12):
+                writer.write(b"x" * 2**12)
+                await writer.drain()
+            await reader.read()
+        writer.close()
+
+    await asyncio.gather(*(send() for _ in range(200)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 200 * size / 3
+
+
+async def test_a_crowd_of_connections_keeps_nobody_out(port: int) -> None:
+    """Those whose last request is longest ago are closed."""
+    most = transports.MOST_CONNECTIONS
+    crowd = [await asyncio.open_connection("127.0.0.1", port) for _ in range(most + 20)]
+    for reader, _ in crowd[:20]:
+        assert await reader.read() == b""
+    async with aiohttp.ClientSession() as session:
+        assert await status(session, port, b"text=1") == 404
+    for _, writer in crowd:
+        writer.close()
 
 
 async def test_whoever_is_slow_holds_up_nobody_else(port: int) -> None:
     slow = [await asyncio.open_connection("127.0.0.1", port) for _ in range(50)]
     for _, writer in slow:
-        writer.write(HEAD + b"Content-Length: 1000000\r\n\r\n" + b"x" * 1000)
+        writer.write(HEAD + sealed() + b"Content-Length: 1000000\r\n\r\n" + b"x" * 1000)
     async with aiohttp.ClientSession() as session:
         assert await status(session, port, b"text=1") == 404
     for _, writer in slow:
@@ -73,12 +154,9 @@ async def test_a_body_has_its_limit(port: int) -> None:
         assert await status(session, port, b"a=" + b"x" * (2**20 - 2)) == 404
         assert await status(session, port, b"a=" + b"x" * (2**20 - 1)) == 413
 
-        async def chunks() -> AsyncIterator[bytes]:
-            for _ in range(40):
-                yield b"x" * 2**16
-
-        async with session.post(f"http://127.0.0.1:{port}/slack/events", data=chunks()) as refused:
-            assert refused.status == 413
+    chunk = b"%x\r\n%s\r\n" % (2**16, b"x" * 2**16)
+    head = HEAD + sealed() + b"Transfer-Encoding: chunked\r\n\r\n"
+    assert (await answer(port, head + chunk * 17)).startswith(b"HTTP/1.1 413 ")
 
 
 async def status(session: aiohttp.ClientSession, port: int, body: bytes) -> int:
