@@ -150,12 +150,16 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """A row of `pg_database`. `datconnlimit` -1 is no limit, -2 an invalid database."""
+    """A row of `pg_database`. `datconnlimit` -1 is no limit, -2 an invalid database.
+
+    `encoding` is PostgreSQL's name for it: `UTF8`, `WIN1251`.
+    """
 
     oid: int
     datname: str
     datconnlimit: int
     datistemplate: bool = False
+    encoding: str = "UTF8"
 
 
 @dataclass(frozen=True, slots=True)

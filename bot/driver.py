@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import asyncpg
 
+from bot import wire
+
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
 else:
@@ -74,6 +76,11 @@ class PinnedConnection(Connection):
         return "".join(f"set {scope} {name} = {_value(name, of)};" for name, of in every.items())
 
 
+def encoding_of(connection: Connection) -> str:
+    """Tell the encoding of the database that it is to, by PostgreSQL's name."""
+    return str(connection.get_settings().server_encoding)
+
+
 def _value(name: str, value: str) -> str:
     return value if name in PATH else f"'{value}'"  # of a list each item would be quoted
 
@@ -100,6 +107,7 @@ async def connect(  # noqa: PLR0913  keyword-only, each with its own meaning
     `where` are asyncpg's arguments that say where and as whom, `timeout` is in seconds. Raises
     what asyncpg raises.
     """
+    wire.prepare()
     always = {"application_name": APPLICATION_NAME, **(required or {})}
 
     async def opened(server_settings: dict[str, str]) -> ConnectionT:

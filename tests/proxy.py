@@ -79,10 +79,12 @@ class Proxy:
 
     Attributes:
         delay: seconds that each answer of the server's takes longer, from now on.
+        words: some of the server's, and as many bytes that it says instead.
     """
 
     def __init__(self, server: PostgresServer) -> None:
         self.delay = 0.0
+        self.words = (b"", b"")
         self._server: PostgresServer | None = server
         self._named = server
         self._swallows = False
@@ -239,7 +241,7 @@ class Proxy:
         with suppress(ConnectionError):
             while chunk := await reader.read(CHUNK):
                 await self._held(chunk, answer=True)
-                due.put_nowait((loop.time() + self.delay, chunk))
+                due.put_nowait((loop.time() + self.delay, chunk.replace(*self.words)))
         due.put_nowait((loop.time() + self.delay, b""))
         await delivery
 

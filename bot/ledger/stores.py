@@ -444,6 +444,9 @@ _PINNED = {
 _SESSION = {**_PINNED, **driver.PATH, "idle_session_timeout": "0"}
 """A held connection is idle."""
 
+_HOLD_ALL = frozenset({"UTF8", "SQL_ASCII"})
+"""The encodings that take any text of UTF-8: the second one looks at none."""
+
 _FIRST = """
     SELECT
         pg_catalog.pg_backend_pid() AS pid,
@@ -476,8 +479,14 @@ class _LedgerConnection(driver.PinnedConnection):
     async def settle(self) -> str:
         """Pin what the session inherits; the schema of the ledger's tables.
 
-        Raises `LedgerError` where there is none.
+        Raises `LedgerError` if there is none, or if the database can't hold every text.
         """
+        encoding = driver.encoding_of(self)
+        if encoding not in _HOLD_ALL:
+            raise LedgerError(
+                f"the ledger's database is in {encoding}, which has no room for every name:"
+                " give the ledger a database in UTF8"
+            )
         await self.begin(_PINNED)
         found = await self.fetchrow(_FIRST)
         assert found is not None  # noqa: S101  it is one row

@@ -16,7 +16,7 @@ from bot.grammar import Target as Named
 from bot.kills import Actor
 from bot.operations.parts import Parts, answer_by, names_type
 from bot.ports import ALONE, SEEN, Cluster
-from bot.redaction import redact
+from bot.shown import ROW_QUERY, as_shown
 
 log = structlog.get_logger(__name__)
 
@@ -25,6 +25,9 @@ TREE_ROWS = 200
 
 INSPECTED_LOCKS = 50
 """Locks that are shown of one backend."""
+
+INSPECTED_QUERY = 3001
+"""Characters of the redacted query of one backend: one more than are shown."""
 
 
 class Looking(Parts):
@@ -202,7 +205,7 @@ class Looking(Parts):
             cluster=cluster_name,
             server=look.server,
             names=names,
-            backend=row if full else replace(row, query=redact(row.query)),
+            backend=row if full else as_shown(row, INSPECTED_QUERY),
             full=full,
             locks=locks,
             all_locks=all_locks,
@@ -224,4 +227,4 @@ class Looking(Parts):
 
 
 def _redacted(look: Look) -> Look:
-    return replace(look, rows=tuple(replace(row, query=redact(row.query)) for row in look.rows))
+    return replace(look, rows=tuple(as_shown(row, ROW_QUERY) for row in look.rows))

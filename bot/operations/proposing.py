@@ -28,9 +28,12 @@ from bot.kills import (
 )
 from bot.operations.parts import NOTE_WITHIN, Parts, answer_by, follow, names_type
 from bot.ports import Cluster
-from bot.redaction import redact
+from bot.shown import as_shown
 
 log = structlog.get_logger(__name__)
+
+KEPT_QUERY = 1000
+"""Characters of a target's redacted query that the ledger keeps; a preview shows fewer."""
 
 
 class Proposing(Parts):
@@ -187,7 +190,7 @@ class Proposing(Parts):
         spared, rows = [], []
         for row in look.rows:
             why = protection.why(row)
-            shown = replace(row, query=redact(row.query))
+            shown = as_shown(row, KEPT_QUERY)
             if why is None:
                 rows.append(shown)
             else:

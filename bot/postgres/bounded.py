@@ -13,8 +13,16 @@ import asyncpg
 from bot.driver import PATH, PINNED, PinnedConnection
 from bot.postgres import queries
 
-PINS = {**PATH, **PINNED, "default_transaction_read_only": "on"}
-"""What every statement to a cluster runs under. None writes, so none may."""
+PINS = {
+    **PATH,
+    **PINNED,
+    # None of our statements writes.
+    "default_transaction_read_only": "on",
+    # No text is converted on its way here (see `bot.decoding`), and an error keeps its
+    # SQLSTATE: one that can't be converted is replaced by that of the conversion.
+    "client_encoding": "SQL_ASCII",
+}
+"""What every statement to a cluster runs under. Parameters that are texts must be ASCII."""
 
 # A server that is slow ends a statement before the bot would give up the connection, whose
 # slot others would take.

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import structlog
 
-from bot import driver, pg_url
+from bot import decoding, driver, pg_url
 from bot.backends import (
     About,
     Backend,
@@ -28,7 +28,7 @@ from bot.backends import (
 from bot.blocking import HeldLock, Locks, LockWait, Prepared
 from bot.conditions import Condition, InLock, InTree
 from bot.driver import APPLICATION_NAME, Connection
-from bot.errors import ClusterError, NotSent
+from bot.errors import ClusterError, NotSent, TargetError
 from bot.grammar import SortKey, Word
 from bot.kept_names import Applications
 from bot.kills import Action, Basis
@@ -37,6 +37,7 @@ from bot.postgres import queries, trouble
 from bot.postgres.bounded import BOUNDS, BoundedConnection
 from bot.postgres.connections import HeldConnections
 from bot.postgres.where import CONNECTED, COST, EVERYTHING, Parameters, likes, order, where
+from bot.shown import HIDES, ranks
 from bot.waits import Request, queued
 
 log = structlog.get_logger(__name__)
@@ -56,6 +57,9 @@ needs the connection more than what it would have in its caches."""
 
 SIGNAL_TIMEOUT = 3.0
 """Seconds for a signal's reply. The statement's own deadline, on the server, lies later."""
+
+SORTED_TEXT = 8_000_000
+"""Bytes of queries, of all sessions together, that are put in order by what is shown of them."""
 
 _BROKEN = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
@@ -220,6 +224,7 @@ class PostgresCluster:
         waits = waits or InTree() in conditions or InLock(Word.BLOCKING) in conditions
         limited = [r for r in names.roles.values() if r.rolconnlimit >= 0 and not r.rolsuper]
         databases = [d for d in names.databases.values() if d.datconnlimit >= 0]
+        places = await self._places(sort, names, urgent=urgent)
         parameters = Parameters(
             [
                 [role.oid for role in limited],
@@ -247,11 +252,34 @@ class PostgresCluster:
             .replace("{hidden}", hidden)
             .replace("{strict}", _literal(strict))
             .replace("{locks}", _literal(waits))
-            .replace("{order}", order(sort, names, parameters))
+            .replace("{order}", order(sort, names, parameters, places))
         )
         async with self._reading(urgent=urgent) as connection:
             rows = await connection.fetch(statement, *parameters)
         return _look(self._name, self._host, names, rows)
+
+    async def _places(
+        self, sort: tuple[SortKey, ...], names: Names, *, urgent: bool
+    ) -> Mapping[str, Mapping[int, int]]:
+        """Where each backend stands by what is shown of its query, if that is asked for."""
+        column = next((key.column for key in sort if key.column in HIDES), None)
+        if column is None:
+            return {}
+        async with self._reading(urgent=urgent) as connection:
+            rows = await connection.fetch(queries.get("texts"), SORTED_TEXT)
+        if rows[0]["is_too_much"]:
+            problem = f"there are more than {SORTED_TEXT // 1_000_000} MB of queries to compare"
+            raise TargetError(f"sort={column}", problem)
+        backends = [
+            Backend(
+                pid=row["pid"],
+                query=_text(row["query"], _encoding(names, row["datid"])),
+                query_id=row["query_id"],
+            )
+            for row in rows
+        ]
+        # Off the loop: somebody else may wait for an answer.
+        return await asyncio.to_thread(ranks, backends)
 
     async def signal(self, guard: Guard) -> Reply:
         """Verdict and signal in one statement; see `queries/signal.sql`."""
@@ -351,7 +379,8 @@ class PostgresCluster:
 
         oids = sorted({lock["relation"] for lock in locks if is_here(lock)})
         rows = await self._catalog(connection, "relations", oids) if oids else None
-        names = {row["oid"]: _text(row["name"]) for row in rows or ()}
+        encoding = driver.encoding_of(connection)
+        names = {row["oid"]: decoding.read(row["name"], encoding) for row in rows or ()}
         return lambda lock: names.get(lock["relation"]) if is_here(lock) else None
 
     def _give_up(self, connection: Connection) -> None:
@@ -396,9 +425,18 @@ async def _read_ahead(connection: Connection, until: float) -> None:
     No further statement begins after `until`, an instant of the monotonic clock.
 
     What it has in its caches it need not read again when somebody holds ACCESS EXCLUSIVE on
-    a catalog (VACUUM FULL, REINDEX SYSTEM). The guard's deadline is long past: it signals
-    nothing.
+    a catalog (VACUUM FULL, REINDEX SYSTEM).
     """
+    for statement, parameters in every_statement():
+        if time.monotonic() > until:
+            return
+        # What is locked just now is for later to find out.
+        with suppress(asyncpg.PostgresError):
+            await connection.fetch(statement, *parameters)
+
+
+def every_statement() -> tuple[tuple[str, list[Any]], ...]:
+    """The statements of looks and kills, with parameters by which they find and end nobody."""
     long_ago = datetime.fromtimestamp(0, UTC)
     nobody = Guard(
         server=ServerId(0, long_ago),
@@ -418,22 +456,17 @@ async def _read_ahead(connection: Connection, until: float) -> None:
     by_pain = order((), Names({}, {}, long_ago), Parameters())
     look = queries.get("look").replace("{where}", EVERYTHING).replace("{hidden}", "false")
     look = look.replace("{strict}", "true").replace("{locks}", "true")
-    statements: tuple[tuple[str, list[Any]], ...] = (
+    return (
         (queries.get("roles"), []),
         (queries.get("databases"), []),
-        (look.replace("{order}", by_pain), [[], [], 0, 0, [], []]),
+        (look.replace("{order}", by_pain), [[], [], 1, 0, [], []]),
+        (queries.get("texts"), [0]),
         (queries.get("locks"), []),
         (queries.get("prepared"), []),
         (queries.get("locks_of"), [0, 1]),
         (queries.get("sight"), [[], []]),
         signal_statement(nobody),
     )
-    for statement, parameters in statements:
-        if time.monotonic() > until:
-            return
-        # What is locked just now is for later to find out.
-        with suppress(asyncpg.PostgresError):
-            await connection.fetch(statement, *parameters)
 
 
 def signal_statement(guard: Guard) -> tuple[str, list[Any]]:
@@ -522,16 +555,26 @@ def _literal(value: bool) -> str:
     return "true" if value else "false"
 
 
-def _text(raw: bytes | None) -> str | None:
-    # Written under another database's encoding it may be no UTF-8 at all.
-    return None if raw is None else raw.decode("utf-8", errors="backslashreplace")
+def _name(raw: bytes) -> str:
+    """Of what all databases share, nobody knows in which one it was named."""
+    return decoding.read(raw, "UTF8")
+
+
+def _encoding(names: Names, datid: int | None) -> str:
+    """Of the queries that are sent to a database."""
+    database = names.databases.get(datid) if datid is not None else None
+    return database.encoding if database is not None else "UTF8"
+
+
+def _text(raw: bytes | None, encoding: str) -> str | None:
+    return None if raw is None else decoding.read(raw, encoding)
 
 
 def _roles(rows: list[asyncpg.Record]) -> dict[int, Role]:
     return {
         row["oid"]: Role(
             row["oid"],
-            _text(row["rolname"]) or "",
+            _name(row["rolname"]),
             row["rolsuper"],
             row["rolconnlimit"],
             row["may_end"],
@@ -543,7 +586,11 @@ def _roles(rows: list[asyncpg.Record]) -> dict[int, Role]:
 def _databases(rows: list[asyncpg.Record]) -> dict[int, Database]:
     return {
         row["oid"]: Database(
-            row["oid"], _text(row["datname"]) or "", row["datconnlimit"], row["datistemplate"]
+            row["oid"],
+            _name(row["datname"]),
+            row["datconnlimit"],
+            row["datistemplate"],
+            row["encoding"],
         )
         for row in rows
     }
@@ -552,7 +599,7 @@ def _databases(rows: list[asyncpg.Record]) -> dict[int, Database]:
 def _prepared(row: asyncpg.Record, names: Names) -> Prepared:
     owner, database = names.roles.get(row["ownerid"]), names.databases.get(row["dbid"])
     return Prepared(
-        _text(row["gid"]) or "",
+        decoding.read(row["gid"], _encoding(names, row["dbid"])),
         row["prepared"],
         owner.rolname if owner else None,
         database.datname if database else None,
@@ -637,9 +684,9 @@ def _backend(row: asyncpg.Record, names: Names) -> Backend:
         leader_pid=row["leader_pid"],
         usesysid=row["usesysid"],
         usename=role.rolname if role else None,
-        application_name=row["application_name"],
+        application_name=_text(row["application_name"], "UTF8"),
         client_addr=row["client_addr"],
-        client_hostname=row["client_hostname"],
+        client_hostname=_text(row["client_hostname"], "UTF8"),
         client_port=row["client_port"],
         backend_start=row["backend_start"],
         xact_start=row["xact_start"],
@@ -651,7 +698,7 @@ def _backend(row: asyncpg.Record, names: Names) -> Backend:
         backend_xid=row["backend_xid"],
         backend_xmin=row["backend_xmin"],
         query_id=row["query_id"],
-        query=_text(row["query"]),
+        query=_text(row["query"], _encoding(names, row["datid"])),
         backend_type=row["backend_type"],
         virtualtransaction=row["virtualtransaction"],
     )

@@ -7,18 +7,19 @@ from dataclasses import replace
 import asyncpg
 import structlog
 
-from bot import driver, pg_url
+from bot import decoding, driver, pg_url
 from bot.backends import ServerId
 from bot.check.facts import Answer, ClusterFacts, Holds, OwnRole, Slots, Untold
 from bot.driver import APPLICATION_NAME, Connection, PinnedConnection
 from bot.postgres import queries, trouble
 from bot.postgres.bounded import PINS
-from bot.postgres.cluster import KEPT_CONNECTIONS, WORK_CONNECTIONS
+from bot.postgres.cluster import KEPT_CONNECTIONS, WORK_CONNECTIONS, every_statement
 
 log = structlog.get_logger(__name__)
 
-WITHIN = 5.0
-"""Seconds for everything that is asked of one server."""
+CONNECT_WITHIN = 5.0
+WITHIN = 10.0
+"""Seconds for a connection to one server, and for everything with it."""
 
 CLOSE_WITHIN = 0.5
 
@@ -29,6 +30,7 @@ FUNCTIONS = (
     "pg_blocking_pids(integer)",
     "pg_cancel_backend(integer)",
     "pg_control_system()",
+    "pg_encoding_to_char(integer)",
     "pg_has_role(name, text)",
     "pg_has_role(oid, text)",
     "pg_is_in_recovery()",
@@ -47,7 +49,7 @@ _BOUNDS = {**PINS, "statement_timeout": "4500ms", "lock_timeout": "400ms"}
 
 
 async def probe(name: str, dsn: str) -> ClusterFacts:
-    """Ask one server, for at most 5 s. Raises nothing: what goes wrong is an answer, too."""
+    """Ask one server, for at most 10 s. Raises nothing: what goes wrong is an answer, too."""
     url = pg_url.read(dsn)
     return ClusterFacts(
         name=name,
@@ -64,7 +66,7 @@ async def _answer(name: str, url: pg_url.ServerUrl) -> Answer | Untold:
     try:
         async with asyncio.timeout(WITHIN):
             connection = await driver.connect(
-                url.arguments(), _BOUNDS, connection_class=PinnedConnection, timeout=WITHIN
+                url.arguments(), _BOUNDS, connection_class=PinnedConnection, timeout=CONNECT_WITHIN
             )
             # One transaction: behind a pooler all of it is then said to one server.
             await connection.begin(_BOUNDS)
@@ -96,7 +98,7 @@ async def _ask(connection: Connection) -> Answer:
     sees, signals, reserves = map(Holds, rights["holds"])
     role = OwnRole(
         oid=rights["login"],
-        name=_text(rights["rolname"]),
+        name=_name(rights["rolname"]),
         is_superuser=rights["is_superuser"],
         sees=sees,
         signals=signals,
@@ -104,7 +106,7 @@ async def _ask(connection: Connection) -> Answer:
     )
     answer = Answer(
         version_num=rights["server_version_num"],
-        database=_text(rights["database"]),
+        database=_name(rights["database"]),
         role=role,
         # A pooler hands out another backend key than the backend has.
         pooled=rights["pid"] != connection.get_server_pid(),
@@ -115,15 +117,21 @@ async def _ask(connection: Connection) -> Answer:
     room = await connection.fetchrow(queries.get("room"), APPLICATION_NAME)
     assert room is not None  # noqa: S101  a backend always sees itself
     roles = await connection.fetch(queries.get("roles"))
+    for statement, parameters in every_statement():
+        await connection.fetch(statement, *parameters)
     return replace(
         answer,
-        roles={_text(row["rolname"]): row["rolcanlogin"] for row in roles},
+        roles={_name(row["rolname"]): row["rolcanlogin"] for row in roles},
         applications=frozenset(room["applications"] or ()),
         is_encrypted=room["is_encrypted"],
         id=ServerId(room["system_identifier"], room["postmaster_start_time"]),
         is_standby=room["in_recovery"],
         slots=_slots(room),
     )
+
+
+def _name(raw: bytes) -> str:
+    return decoding.read(raw, "UTF8")
 
 
 def _slots(room: asyncpg.Record) -> Slots:
@@ -139,8 +147,3 @@ def _slots(room: asyncpg.Record) -> Slots:
         own=room["own"],
         others=dict(zip(names, sessions, strict=True)),
     )
-
-
-def _text(raw: bytes) -> str:
-    # Written under another database's encoding it may be no UTF-8 at all.
-    return raw.decode("utf-8", errors="backslashreplace")

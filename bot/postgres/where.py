@@ -4,12 +4,14 @@ The SQL is put together from the constants of this module alone; whatever was ty
 every name, is a parameter.
 """
 
+from collections.abc import Mapping
 from typing import Any, assert_never
 
 from bot.backends import Names
 from bot.conditions import AddressIn, Before, Condition, InLock, InTree, OidIn, PidIn, TextLike
 from bot.grammar import AgeOf, SortKey, Word
 from bot.kept_names import MAY_BE_CUT, Applications
+from bot.shown import HIDES
 
 HURTS_MOST = """
     (a.blocks > 0 and not a.is_waiting) desc,
@@ -81,8 +83,6 @@ _SORT = {
         "wait_event_type",
         "wait_event",
         "state",
-        "query_id",
-        "query",
         "backend_type",
     )
 } | {
@@ -102,7 +102,7 @@ class Parameters(list[Any]):
 
     def add(self, value: object, cast: str) -> str:
         """Take a value and return the placeholder that stands for it."""
-        self.append(value)
+        self.append(kept(value) if isinstance(value, str) else value)
         return f"${len(self)}::{cast}"
 
 
@@ -113,7 +113,18 @@ def like(parts: tuple[str, ...]) -> str:
     '50\\%%'
     """
     escaped = (part.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") for part in parts)
-    return "%".join(escaped)
+    return kept("%".join(escaped))
+
+
+def kept(text: str) -> str:
+    r"""A text to compare with what PostgreSQL keeps as printable ASCII, as `application_name`.
+
+    Anything else never occurs there, and is not in every encoding: a DEL stands for it.
+
+    >>> kept("a Ω")
+    'a \x7f'
+    """
+    return "".join(char if " " <= char <= "~" else "\x7f" for char in text)
 
 
 def likes(applications: Applications) -> list[str]:
@@ -180,19 +191,34 @@ def _text(column: str, parts: tuple[str, ...], parameters: Parameters) -> str:
     return " or ".join(sides)
 
 
-def order(sort: tuple[SortKey, ...], names: Names, parameters: Parameters) -> str:
-    """The ORDER BY of a look; unknown values come last either way."""
+def order(
+    sort: tuple[SortKey, ...],
+    names: Names,
+    parameters: Parameters,
+    ranks: Mapping[str, Mapping[int, int]] | None = None,
+) -> str:
+    """The ORDER BY of a look; unknown values come last either way.
+
+    `ranks` say where each pid stands by a column that hides something (`bot.shown.ranks`).
+    """
     if not sort:
         return HURTS_MOST
     keys = [
-        f"{_sort_key(key.column, names, parameters)} {'desc' if key.descending else 'asc'}"
+        f"{_sort_key(key.column, names, parameters, ranks or {})}"
+        f" {'desc' if key.descending else 'asc'}"
         " nulls last"
         for key in sort
     ]
     return ", ".join([*keys, "a.pid"])
 
 
-def _sort_key(column: str, names: Names, parameters: Parameters) -> str:
+def _sort_key(
+    column: str, names: Names, parameters: Parameters, ranks: Mapping[str, Mapping[int, int]]
+) -> str:
+    if column in HIDES:
+        pids = parameters.add(list(ranks[column]), "int[]")
+        places = parameters.add(list(ranks[column].values()), "int[]")
+        return f"({places})[array_position({pids}, a.pid)]"
     if column == "usename":
         roles = sorted(names.roles.values(), key=lambda role: role.rolname)
         oids = parameters.add([role.oid for role in roles], "oid[]")

@@ -112,3 +112,25 @@ async def test_crowd_is_seen_and_its_root_ended(
         assert [result.outcome for result in done.results] == [Outcome.TERMINATED]
         assert done.waiting is not None
         assert done.waiting[0] == WAITERS
+
+
+async def test_look_copies_no_queries_but_those_of_its_page() -> None:
+    """PostgreSQL copies the queries of all once, of 1 MB each; not once for each step of ours."""
+    settings: dict[str, str | int] = {"track_activity_query_size": "1MB", "max_connections": 40}
+    async with postgres(settings=settings) as server, AsyncExitStack() as stack:
+        for at in range(20):
+            one = await asyncpg.connect(server.dsn(), statement_cache_size=0)
+            stack.callback(one.terminate)
+            if not at:
+                await one.execute(
+                    f"create role {BOT} login; grant pg_read_all_stats, pg_signal_backend to {BOT};"
+                    f"alter role {BOT} set temp_file_limit = '30MB'"
+                )
+            await one.execute(f"select 1 /* {'x' * 1_000_000} */")
+        cluster = PostgresCluster("main", server.dsn(user=BOT), "db-1")
+        await cluster.open()
+        stack.push_async_callback(cluster.close)
+        found = await cluster.look((), names=await cluster.names(), limit=2)
+        assert [len(row.query or "") for row in found.rows] == [
+            1_000_000 + len("select 1 /*  */")
+        ] * 2

@@ -1,6 +1,8 @@
 """What may be shown of a query's text."""
 
+import timeit
 from collections.abc import Callable
+from time import thread_time
 
 import pytest
 from hypothesis import example, given
@@ -83,6 +85,27 @@ from bot.redaction import redact
         ("create user bob encrypted password hunter; a", "create user bob encrypted password ?; a"),
         ("create group staff password hunter", "create group staff password ?"),
         ("alter role b set local a = c", "alter role b set local a = ?"),
+        # what is no SQL, with a password in it
+        ('psql "postgresql://u:p@h/db" -c x', "psql ? -c x"),
+        ('psql "host=h password=p q" x', "psql ? x"),
+        (
+            'select dblink("u:p@h", "PGPASSWORD: p", "a b", "a@b")',
+            'select dblink(?, ?, "a b", "a@b")',
+        ),
+        ("psql postgresql://u:p-w!o@h/db?a=b -c x", "psql ? -c x"),
+        ("jdbc:postgresql://u:p@h x, ://y z", "jdbc:? x, ? z"),
+        ("psql postgres://u:p'w@h/db' x", "psql ?"),
+        ("psql postgres://u:p$w$ x $w$ y", "psql ?"),
+        ("psql postgres://u:p;set a to b", "psql ?"),
+        ("host=h password=p@w-x!y user=u", "host=h password=? user=u"),
+        ("PGPASSWORD = p.w q; export db_pwd=a;b c", "PGPASSWORD = ? q; export db_pwd=? c"),
+        ("password=;set a to b", "password=;set a to ?"),
+        ("password=a;set b to c d;e", "password=? b to ?;e"),
+        ("user: u, api_key: a/b, secretKey : c d", "user: u, api_key: ? secretKey : ? d"),
+        ('where "passWord" = b and c', 'where "passWord" = ? and c'),
+        ("f(password := a, token => b.c) d", "f(password := ? token => ? d"),
+        ("create user bob identified by hunter, x; y", "create user bob identified by ?; y"),
+        (f'select {"a" * 64}, "{"b" * 64}", {"é" * 32}, {"c" * 63}', f"select ?, ?, ?, {'c' * 63}"),
     ],
 )
 def test_this_is_shown_as_that(query: str, shown: str) -> None:
@@ -117,6 +140,12 @@ def test_this_is_shown_as_that(query: str, shown: str) -> None:
         "create table t (password text, b text)",
         "",
         'select U&"d\\0061"',
+        "select password from t where password = $1 and token=$2::text",
+        "select password, password::text, token:: text, f(password) from t",
+        "select passwords = a, password_hash = b, a -> password, password is null from t",
+        'select "password", "a:b" from t',
+        f'select {"a" * 63}, "{"é" * 31}"',
+        "identified, by",
     ],
 )
 def test_names_parameters_and_keywords_stay(query: str) -> None:
@@ -125,6 +154,73 @@ def test_names_parameters_and_keywords_stay(query: str) -> None:
 
 def test_what_may_not_be_seen_stays_none() -> None:
     assert redact(None) is None
+
+
+# Long ones
+
+
+LONG = {
+    "inserts": "insert into t values (1, 'abc', now(), $1), ",
+    "words": "ab set ",
+    "settings": "alter role a set ",
+    "symbols": "(=",
+    "comments": "/* /* */ */ -- x\n",
+    "literals": "'' E'\\'' $a$ $$ $a$ ",
+    "names": 'a$."b""c"',
+    "numbers": "1e+1.5 0x1F ",
+    "delimiters": "$a$ $b$ ",
+}
+
+
+@pytest.mark.parametrize("piece", LONG.values(), ids=LONG)
+@pytest.mark.parametrize("opened", ["", "'", "E'", "$x$", '"', "/*", "set x to "])
+def test_time_is_linear_in_query(piece: str, opened: str) -> None:
+    """Of 16 times as long a query 16 times the time is expected, and 256 if it is squared."""
+
+    def seconds(length: int) -> float:
+        query = opened + piece * (length // len(piece))
+        return min(timeit.repeat(lambda: redact(query), number=1, repeat=3, timer=thread_time))
+
+    short = max(seconds(4_000), 1e-4)
+    assert seconds(64_000) < short * 100
+
+
+@pytest.mark.parametrize("piece", LONG.values(), ids=LONG)
+def test_no_more_is_read_than_is_shown(piece: str) -> None:
+    """A million characters take what a hundred times fewer do, but for one that is one literal."""
+    query = piece * (1_000_000 // len(piece))
+    start = thread_time()
+    redact(query[:100_000], 100)
+    short = max(thread_time() - start, 1e-3)
+    start = thread_time()
+    shown = redact(query, 100)
+    assert thread_time() - start < short * 50
+    assert shown is not None
+    assert len(shown) <= 100
+
+
+@pytest.mark.parametrize(
+    ("query", "most", "shown"),
+    [
+        ("select a", 8, "select a"),
+        ("select a ", 8, "select a"),
+        ("select ab", 8, "select…"),
+        ("select 'a' from t", 13, "select ? fro…"),
+        ("select 'cut", 8, "select ?"),
+        ("set a to b c d e f", 20, "set a to ?"),
+    ],
+)
+def test_query_is_cut_after_it_is_redacted(query: str, most: int, shown: str) -> None:
+    assert redact(query, most) == shown
+
+
+@given(st.text("abc'$\"; \n-/*1", max_size=60), st.integers(1, 30))
+def test_what_is_cut_is_beginning_of_whole(query: str, most: int) -> None:
+    cut, whole = redact(query, most), redact(query)
+    assert cut is not None
+    assert whole is not None
+    assert len(cut) <= most
+    assert cut == whole or (cut[-1] == "…" and whole.startswith(cut[:-1]))
 
 
 # Properties
@@ -172,6 +268,13 @@ def literals(plain: Callable[[str], str]) -> st.SearchStrategy[str]:
                 ";Set Local x={};",
                 ";alter role r set x.y to {};",
                 ";create role r password {};",
+                ";create user u identified by {};",
+                'psql "postgresql://u:{}@h/db?a={}"',
+                "psql postgresql://u:{}@h/db?a={};{}",
+                "a://{}'{}",
+                "host=h PGPASSWORD={}-{}/{}",
+                '"api_key" : {}@{}',
+                '"host=h password={}"',
             ]
         ).map(lambda form: form.replace("{}", SECRET)),
     )

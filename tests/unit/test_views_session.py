@@ -106,8 +106,9 @@ def test_locks_and_queries_that_are_cut_say_so():
     locks = (HeldLock("relation", "AccessShareLock", True, 99, 7, None),)
     said = lines(shown(locks=locks, all_locks=258))
     assert "1 of 258 locks, those it waits for and the strongest first" in said
-    long = lines(shown(seen=backend(query="q" * 5000)))
-    assert "cut here at 3000 of 5000 characters" in long
+    long = backend(query="q" * 5000)
+    assert "cut here at 3000 of 5000 characters" in lines(shown(seen=long, full=True))
+    assert "cut here at 3000 characters" in lines(shown(seen=long))
 
 
 def test_the_button_begins_a_kill_of_that_very_session():

@@ -97,8 +97,8 @@ page as (
     limit $3 offset $4
 ),
 vxids as materialized (
-    -- A transaction's own number, for what `xact_start` can't tell apart: `begin; …; commit;
-    -- begin; …` in one message, that is, while it runs. It takes the whole lock table.
+    -- A transaction's own number, for what `xact_start` can't tell apart: `begin; ...; commit;
+    -- begin; ...` in one message, that is, while it runs. It takes the whole lock table.
     select pid, min(virtualtransaction) as virtualtransaction
     from pg_lock_status()
     where {strict}
@@ -139,9 +139,9 @@ select
     page.datid,
     page.leader_pid,
     page.usesysid,
-    page.application_name,
+    textsend(page.application_name) as application_name,
     page.client_addr,
-    page.client_hostname,
+    textsend(page.client_hostname) as client_hostname,
     page.client_port,
     page.backend_start,
     page.xact_start,
@@ -155,7 +155,12 @@ select
     vxids.virtualtransaction,
     page.backend_xmin,
     page.query_id,
-    textsend(page.query) as query,
+    -- Of the same snapshot: within a statement PostgreSQL takes one.
+    case
+        when page.pid is not null then (
+            select textsend(seen.query) from pg_stat_get_activity(page.pid) as seen
+        )
+    end as query,
     page.backend_type
 from counts
 left join page on true

@@ -13,6 +13,7 @@ select
     a.query_start
 from (select) as one
 left join unnest($1::int[], $2::timestamptz[]) as wanted (pid, backend_start) on true
-left join pg_stat_get_activity(null) as a
+-- One by one: the queries of all would be copied, and these are looked at every few ms.
+left join lateral pg_stat_get_activity(wanted.pid) as a
     on a.pid = wanted.pid
     and (a.backend_start is null or a.backend_start = wanted.backend_start)

@@ -8,7 +8,12 @@
 -- enough to know everyone's mode and place. A parallel worker is its leader: they don't
 -- block each other, and only the leader can be ended.
 everyone as materialized (
-    select * from pg_stat_get_activity(null)
+    -- All but the query: at track_activity_query_size = '1MB' nobody must copy them all.
+    select
+        datid, pid, usesysid, application_name, state, wait_event_type, wait_event, xact_start,
+        query_start, backend_start, state_change, client_addr, client_hostname, client_port,
+        backend_xid, backend_xmin, backend_type, leader_pid, query_id
+    from pg_stat_get_activity(null)
 ),
 workers as materialized (
     select pid, leader_pid from everyone where leader_pid is not null

@@ -126,7 +126,8 @@ def _contents(opened: Opened, answer: Inspection) -> Iterable[Block | None]:
     query = _lines(answer.backend.query or "")
     yield blocks.preformatted(_cut(query, _QUERY) if query.strip() else " ")
     if len(query) > _QUERY:
-        yield blocks.foot((f"cut here at {_QUERY} of {len(query)} characters",))
+        of = f" of {len(query)}" if answer.full else ""  # a redacted one comes cut already
+        yield blocks.foot((f"cut here at {_QUERY}{of} characters",))
     yield from _around(answer)
     yield blocks.actions([*_buttons(opened, answer)])
     pairs = list(_pairs(answer))

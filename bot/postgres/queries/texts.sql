@@ -1,0 +1,8 @@
+-- What all backends run, if all of it together is at most so many bytes; else no text at all.
+select
+    pid,
+    datid,
+    query_id,
+    sum(octet_length(query)) over () > $1 as is_too_much,
+    case when sum(octet_length(query)) over () <= $1 then textsend(query) end as query
+from pg_stat_get_activity(null)

@@ -1,0 +1,46 @@
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.decoding import read
+
+# https://www.postgresql.org/docs/current/multibyte.html: those that a server may have
+ENCODINGS = (
+    *("EUC_CN", "EUC_JIS_2004", "EUC_JP", "EUC_KR", "EUC_TW", "JOHAB", "MULE_INTERNAL"),
+    *("KOI8R", "KOI8U", "SQL_ASCII", "UTF8", "WIN866", "WIN874"),
+    *(f"ISO_8859_{n}" for n in range(5, 9)),
+    *(f"LATIN{n}" for n in range(1, 11)),
+    *(f"WIN{n}" for n in range(1250, 1259)),
+)
+
+
+@pytest.mark.parametrize(
+    ("raw", "encoding", "text"),
+    [
+        (b"caf\xe9", "LATIN1", "café"),
+        (b"caf\xe9", "WIN1251", "cafй"),
+        (b"caf\xe9", "UTF8", r"caf\xe9"),
+        (b"caf\xe9", "SQL_ASCII", r"caf\xe9"),
+        (b"caf\xc3\xa9", "SQL_ASCII", "café"),
+        ("日本語".encode("euc_jp"), "EUC_JP", "日本語"),
+        ("日本語".encode("euc_jp")[:-1], "EUC_JP", r"日本\xb8"),
+        ("Привет".encode("koi8_r"), "KOI8R", "Привет"),
+        (b"\x98", "WIN1251", r"\x98"),
+        (b"", "UTF8", ""),
+    ],
+)
+def test_bytes_are_read_in_the_encoding_that_they_are_in(
+    raw: bytes, encoding: str, text: str
+) -> None:
+    assert read(raw, encoding) == text
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@given(raw=st.lists(st.sampled_from([b"'", b"\\", b"$a$", b"\xa4", b"\xd4", b"\x8f", b"\xe9"])))
+def test_no_quote_is_lost_to_a_character_before_it(encoding: str, raw: list[bytes]) -> None:
+    r"""Redaction goes by them. (What isn't valid has become `\xe9` in the text.)"""
+    text = read(b"".join(raw), encoding)
+    kept = re.sub(r"\\x[0-9a-f]{2}", "", text)
+    assert [c for c in kept if c.isascii()] == [chr(n) for n in b"".join(raw) if n < 0x80]

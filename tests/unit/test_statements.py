@@ -1,0 +1,52 @@
+"""What holds for all SQL of the bot, and for the connections that it takes."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import bot
+from bot.ledger import schema, stores
+from bot.postgres import bounded, cluster, queries, where
+
+BOT = Path(bot.__file__).parent
+FILES = sorted((BOT / "postgres/queries").glob("*.sql"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_sql_is_ascii(path: Path) -> None:
+    """Anything else is not in every encoding that a server's database may have."""
+    assert path.read_bytes().isascii()
+    assert queries.get(path.stem).isascii()
+
+
+@pytest.mark.parametrize("module", [bounded, cluster, where, schema, stores])
+def test_sql_in_code_is_ascii(module: object) -> None:
+    """All strings that the modules with SQL hold, but for what they say to people."""
+    path = Path(str(getattr(module, "__file__", "")))
+    texts = [
+        node.value
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    assert texts
+    statements = [text for text in texts if "select" in text.lower() or "a." in text]
+    docstrings = {
+        ast.get_docstring(node, clean=False)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert [text for text in statements if not text.isascii() and text not in docstrings] == []
+
+
+def test_every_connection_is_opened_by_the_driver_module() -> None:
+    """It alone sets what a session inherits, from the first packet on."""
+    opening = [
+        path.relative_to(BOT).as_posix()
+        for path in BOT.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and (node.value.id, node.attr) in {("asyncpg", "connect"), ("asyncpg", "create_pool")}
+    ]
+    assert opening == ["driver.py"]
