@@ -142,10 +142,10 @@ async def test_on_a_second_person_cluster_the_asker_can_not_confirm(
     victim = await sessions.open("batch", app="two people")
     await start(SECOND_PERSON_CLUSTERS="main")
     await ana.command('/pg-kill app="two people"', channel="incidents")
-    await ana.click("Terminate 1 session")
+    await ana.click("Terminate 1 (2nd person)")
     await ana.sees("second person", "Only visible to you")
     assert not await dead(victim)
-    await ben.click("Terminate 1 session", channel="incidents")
+    await ben.click("Terminate 1 (2nd person)", channel="incidents")
     await ana.sees("Terminated 1 of 1 on main", "asked by @ana", "confirmed by @ben")
 
 

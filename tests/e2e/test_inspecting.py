@@ -40,7 +40,7 @@ async def test_the_tree_shows_the_root_and_ends_it(
     shown = await ana.sees("Who waits for whom on main", f"└ {first}", channel="incidents")
     assert "2 sessions wait behind 1 root" in ana.text_of(shown)
 
-    await ana.choose("Terminate a root", str(root), channel="incidents")
+    await ana.choose("Terminate a blocker", str(root), channel="incidents")
     await ana.sees("Terminate 1 session on main?", "2 waiting sessions go on")
     await ana.click("Terminate 1 session")
     await ana.sees("Terminated 1 of 1 on main", "waiting 2 → 0")

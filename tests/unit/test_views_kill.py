@@ -80,16 +80,8 @@ def test_a_preview_of_one_shows_all_about_it_its_cost_and_its_gain():
     assert lines(message) == [
         "Terminate 1 session on main?",
         "/pg-kill user=some_user · PostgreSQL 18.6, primary, db-1.internal",
-        "pid 33507",
-        "usename some_user",
-        "datname some_db",
-        "application_name psql",
-        "client_addr 127.0.0.1 port 43512",
-        "state idle in transaction for 32 min",
-        "xact_age 32 min",
-        "connected for 2 h",
-        "wait_event Client · ClientRead",
-        "note blocks 2 · has written",
+        "pid 33507 · some_user · some_db · psql from 127.0.0.1 port 43512",
+        "idle in transaction for 32 min; blocks 2; connected for 2 h",
         "last statement  update accounts set balance = balance - ? where id = ?",
         "Cost: its open transaction rolls back after 32 min; it has written.",
         ("Gain: 2 waiting sessions go on; some_user 1 of 1 → 0 of 1; connections 62 → 61 of 97."),
@@ -123,28 +115,20 @@ def test_a_preview_of_several_is_a_table_with_what_each_does():
     new = target(waiter(), is_new=True)
     message = drawn(preview(target(waiting_behind=2), new))
     header, holder, waits = table(message)
+    # What tells one from another comes before what is the same of each.
     assert header == [
-        "pid",
-        "usename",
-        "datname",
-        "state",
-        "state_age",
-        "xact_age",
-        "note",
-        "application_name",
-        "client_addr",
-        "query",
+        *("pid", "usename", "application_name", "state", "state_age", "note", "query", "xact_age"),
+        *("client_addr", "datname"),
     ]
-    assert holder[:7] == [
+    assert holder[:6] == [
         "33507",
         "some_user",
-        "some_db",
+        "psql",
         "idle in transaction",
-        "32 min",
         "32 min",
         "blocks 2 · has written",
     ]
-    assert waits[6] == "new since the last look"
+    assert waits[5] == "new since the last look"
     assert (
         "Cost: 2 open transactions roll back, the oldest after 32 min; 1 has written."
     ) in lines(message)
@@ -204,17 +188,37 @@ def test_the_basis_of_identity_is_on_the_button():
     one = pressable(drawn(preview(basis=Basis.IDENTITY)))
     assert next(iter(one)) == "Terminate, whatever it runs"
     two = pressable(drawn(preview(target(), target(waiter()), basis=Basis.IDENTITY)))
-    assert next(iter(two)) == "Terminate 2, whatever they run"
+    assert next(iter(two)) == "Terminate 2, whatever runs"
 
 
 def test_a_second_person_is_asked_for_by_name_and_only_then_notified():
     message = drawn(preview(second_person=True), group_names={"S0ONCALL": "oncall"})
-    assert next(iter(pressable(message))) == "Terminate 1 session (second person)"
+    assert next(iter(pressable(message))) == "Terminate 1 (2nd person)"
     assert lines(message)[-1] == (
         "asked by <@U0ALICE> · good until 12:10 UTC"
         " · another person has to confirm: <@U0CAROL> or @oncall"
     )
     assert "<@U0CAROL>" not in lines(drawn(preview()))[-1]
+
+
+@pytest.mark.parametrize("second", [True, False])
+@pytest.mark.parametrize("basis", Basis)
+@pytest.mark.parametrize("number", [1, 2, 100])
+def test_label_of_a_button_fits_a_phone_and_says_all_to_who_hears_it(number, basis, second):
+    several = [target(waiter(33507 + at)) for at in range(number)]
+    buttons = pressable(drawn(preview(*several, basis=basis, second_person=second)))
+    assert max(map(len, buttons)) <= 30
+    for what, button in zip(("session", "quer"), buttons.values(), strict=False):
+        heard = button.get("accessibility_label") or button["text"]["text"]
+        assert f"{number} {what}" in heard
+        assert ("a second person confirms" in heard) is second
+        assert ("whatever" in heard) is (basis is Basis.IDENTITY)
+
+
+def test_empty_columns_of_a_preview_are_left_out():
+    bare = {"application_name": None, "client_addr": None, "query": None, "datname": None}
+    header, *_ = table(drawn(preview(*(target(backend(at, **bare)) for at in (1, 2)))))
+    assert header == ["pid", "usename", "state", "state_age", "note", "xact_age"]
 
 
 def test_cancel_is_offered_only_where_a_target_is_active():
@@ -345,8 +349,8 @@ def test_cost_of_one_is_what_can_be_known_of_it(does, cost, dialog):
             ({}, READS, WAITS_FOR_STANDBY, ABORTED, UNTOLD, UNTOLD, IDLE),
             (
                 "2 open transactions roll back, the oldest after 32 min; 1 has written;"
-                " of 1 failed already; of 1 committed already, waiting for a synchronous standby"
-                " (SyncRep); of 2 unknown, since track_activities is off."
+                " 1 has failed already; 1 is committed already and waits for a synchronous standby"
+                " (SyncRep); 2 can't be seen, since track_activities is off."
             ),
             "2 transactions roll back. 2 transactions can't be seen.",
         ),
@@ -412,9 +416,13 @@ def test_a_hundred_targets_are_all_shown():
 
 def test_a_session_on_a_unix_socket_says_so():
     message = drawn(preview(target(backend(client_addr=None, client_port=-1))))
-    assert "client_addr a Unix socket" in lines(message)
+    who = "pid 33507 · some_user · some_db · psql"
+    assert f"{who} from a Unix socket" in lines(message)
     unseen = drawn(preview(target(backend(client_addr=None, client_port=None, query=None))))
-    assert not [line for line in lines(unseen) if line.startswith(("client_addr", "last"))]
+    assert who in lines(unseen)
+    assert not [line for line in lines(unseen) if line.startswith("last")]
+    nameless = drawn(preview(target(backend(application_name=""))))
+    assert "pid 33507 · some_user · some_db · from 127.0.0.1 port 43512" in lines(nameless)
 
 
 def test_an_outcome_of_one_is_a_line_and_has_nothing_to_press():
@@ -683,7 +691,9 @@ def test_too_many_asks_for_a_narrower_filter():
 def test_an_age_in_a_preview_is_of_its_snapshot():
     later = proposal(target(backend(xact_start=ago(minutes=-1))), seen_at=NOW)
     message = drawn(replace(preview(), proposal=later))
-    assert "xact_age 0 s" in lines(message)
+    assert "idle in transaction for 32 min; in a transaction for 0 s; connected for 2 h" in lines(
+        message
+    )
 
 
 def test_a_result_keeps_its_target_apart_from_another_of_the_same_pid():

@@ -71,7 +71,7 @@ def test_the_tree_around_it_marks_where_it_stands():
     assert said[at + 1 : at + 4] == [
         "33507 · some_user · idle in transaction 32 min",
         "└ 33911 · web · active 4 min · ◂ this one",
-        "└─ 33912 · batch · active 4 min",
+        "\u00a0\u00a0└ 33912 · batch · active 4 min",
     ]
 
 

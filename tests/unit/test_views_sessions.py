@@ -1,10 +1,11 @@
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from bot.answers import Choice, ClusterCard, Overview
-from bot.backends import About, Counts, Limit, Names
+from bot.backends import About, Backend, Counts, Limit, Names
 from bot.errors import ClusterDown, ClusterTimeout, TargetError
 from bot.grammar import (
     COLUMNS,
@@ -12,11 +13,13 @@ from bot.grammar import (
     SessionsRequest,
     SortKey,
     Target,
+    parse_sessions,
     read_kill,
     read_sessions,
 )
 from bot.slack.views.actions import ActionId, PageOf, RowRef, unseal
 from bot.slack.views.choice import choice
+from bot.slack.views.message import Message
 from bot.slack.views.sessions import CELLS, overview, page_size, sessions
 from bot.waits import Waits
 from tests.unit.builders import ALICE, NOW, ago, backend, identity, look, server, waiter
@@ -51,40 +54,85 @@ def test_the_summary_comes_first_and_is_said_to_those_who_do_not_see_blocks():
             " · oldest transaction 32 min"
         ),
         "⚠ some_user 1 of 1: at its limit, new logins fail",
-        "connections ▓▓▓▓▓▓░░░░ 62 of 97 · batch 14 of 20 · kept apart: 3 for superusers",
+        "connections ■■■■■■□□□□ 62 of 97 · batch 14 of 20 · kept apart: 3 for superusers",
     ]
     assert lines(message)[:4] == summary
     spoken = message.text.replace("\u2060", "").split("\n")
     # A bar means nothing to who hears it.
-    assert spoken[:4] == [*summary[:3], summary[3].replace("▓▓▓▓▓▓░░░░ ", "")]
+    assert spoken[:4] == [*summary[:3], summary[3].replace("■■■■■■□□□□ ", "")]
     assert spoken[4] == ("pid 33507 · some_user · idle in transaction · at its limit · blocks 2")
     assert problems(message) == []
 
 
 def test_the_first_columns_say_who_and_why():
     header, holder, waits = table(sessions(answer(backend(), waiter())))
+    # Not what another column says: whom it waits for, and on what.
     assert header == [
-        "pid",
-        "usename",
-        "state",
-        "state_age",
-        "why",
-        "application_name",
-        "client_addr",
-        "xact_age",
-        "wait_event",
-        "blocked_by",
+        *("pid", "usename", "why", "state", "state_age", "application_name", "client_addr"),
         "query",
     ]
     assert holder[:5] == [
         "33507",
         "some_user",
+        "at its limit · blocks 2",
         "idle in transaction",
         "32 min",
-        "at its limit · blocks 2",
     ]
-    assert waits[:5] == ["33911", "web", "active", "4 min", "blocks 1 · waits for 33507"]
-    assert waits[9] == "33507"
+    assert waits[:5] == ["33911", "web", "blocks 1 · waits for 33507", "active", "4 min"]
+
+
+@pytest.mark.parametrize(
+    ("row", "columns"),
+    [
+        (waiter(wait_event_type="IPC", wait_event="SyncRep"), {"wait_event"}),
+        (waiter(xact_start=ago(minutes=9)), {"xact_age"}),
+        (backend(datname="other_db"), {"datname"}),
+        (backend(backend_type="walsender"), {"backend_type"}),
+    ],
+)
+def test_column_is_shown_if_it_says_what_no_other_does(row, columns):
+    plain, *_ = table(sessions(answer(backend(1), backend(2))))
+    told, *_ = table(sessions(answer(backend(1), row)))
+    assert set(told) - set(plain) == columns
+
+
+IDLE = {"state": "idle", "xact_start": None, "backend_xid": None, "usename": "web"}
+
+
+def crowd(loud: int, idle: int) -> list[Backend]:
+    return [backend(1 + at) for at in range(loud)] + [
+        backend(100 + at, **IDLE) for at in range(idle)
+    ]
+
+
+def of_many(*rows: Backend, total: int, **values: Any) -> Message:
+    seen = look(*rows, waits=Waits())
+    seen = replace(seen, counts=replace(seen.counts, total=total))
+    return sessions(answer(look=seen, matched=total, **values))
+
+
+@pytest.mark.parametrize(("loud", "listed"), [(0, 5), (1, 5), (7, 7), (19, 19)])
+def test_sessions_with_nothing_to_say_are_counted_and_one_press_away(loud, listed):
+    message = of_many(*crowd(loud, 20 - loud), total=42)
+    assert len(column(message, "pid")) == listed
+    assert any(
+        f"{listed} of 42 shown, what hurts most first · + {42 - listed} idle" in line
+        for line in lines(message)
+    )
+    more = pressable(message)[f"Show {42 - listed} idle"]
+    assert PageOf.decode(more["value"]).offset == listed
+    assert problems(message) == []
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ["some_db state=idle", "some_db idle>1s", "some_db sort=pid", "some_db limit=40", "1 2"],
+)
+def test_idle_sessions_that_are_asked_for_are_listed(asked):
+    message = of_many(*crowd(1, 19), total=42, request=parse_sessions(asked))
+    assert len(column(message, "pid")) == 20
+    further = of_many(*crowd(0, 20), total=42, offset=20)
+    assert len(column(further, "pid")) == 20
 
 
 @pytest.mark.parametrize(
@@ -280,7 +328,7 @@ def test_limits_that_are_near_are_told_with_what_they_are_of():
         databases=(Limit("some_db", 9, 10), Limit("quiet", 1, 10)),
     )
     assert lines(sessions(answer(look=look(backend(), server=seen))))[2:7] == [
-        "⚠ connections ▓▓▓▓▓▓▓▓▓▓ 97 of 97: full, new logins fail",
+        "⚠ connections ■■■■■■■■■■ 97 of 97: full, new logins fail",
         "⚠ a 5 of 5: at its limit, new logins fail",
         "⚠ b 8 of 10: near its limit",
         "⚠ database some_db 9 of 10: near its limit",
@@ -291,11 +339,11 @@ def test_limits_that_are_near_are_told_with_what_they_are_of():
 def test_slots_that_are_kept_apart_are_told_with_whose_they_are():
     seen = server(client_backends=4, reserved_connections=5, roles=())
     assert lines(sessions(answer(look=look(backend(), server=seen))))[2] == (
-        "connections ▓░░░░░░░░░ 4 of 92 · kept apart: 5 reserved, 3 for superusers"
+        "connections ■□□□□□□□□□ 4 of 92 · kept apart: 5 reserved, 3 for superusers"
     )
     nothing_kept = server(client_backends=90, superuser_reserved_connections=0, roles=())
     assert lines(sessions(answer(look=look(backend(), server=nothing_kept))))[2:4] == [
-        "⚠ connections ▓▓▓▓▓▓▓▓▓░ 90 of 100: near its limit",
+        "⚠ connections ■■■■■■■■■□ 90 of 100: near its limit",
         "1 of 1 shown, what hurts most first",
     ]
 
@@ -429,7 +477,7 @@ def test_clusters_that_hurt_stand_before_those_that_do_not():
     assert column(message, "cluster") == ["prod", "waits", "full", "main", "none"]
     assert column(message, "state")[-1] == "no such role: nobody"
     assert lines(message)[0] == "5 clusters · 1 in trouble: prod"
-    assert "⚠ full: connections ▓▓▓▓▓▓▓▓▓▓ 97 of 97: full, new logins fail" in lines(message)
+    assert "⚠ full: connections ■■■■■■■■■■ 97 of 97: full, new logins fail" in lines(message)
 
 
 def test_each_cluster_that_answers_has_a_button_with_the_same_filters():

@@ -60,7 +60,7 @@ def test_a_duration_is_told_as_finely_as_it_matters(seconds, told):
     [(0, 97, 0), (1, 97, 1), (62, 97, 6), (96, 97, 9), (97, 97, 10), (98, 97, 10), (0, 0, 10)],
 )
 def test_a_bar_is_full_only_at_the_limit_and_empty_only_at_nothing(used, limit, filled):
-    assert bar(Limit("connections", used, limit)) == "▓" * filled + "░" * (10 - filled)
+    assert bar(Limit("connections", used, limit)) == "■" * filled + "□" * (10 - filled)
 
 
 def test_counts_and_lists_read_as_a_sentence():

@@ -36,7 +36,7 @@ def answer(*rows: Backend, waits: Waits = CHAIN, **values: Any) -> Tree:
 def test_the_roots_stand_first_with_how_many_wait_behind_each():
     message = view(answer(backend(), waiter(), waiter(33912, usename="batch")))
     assert lines(message)[1] == "2 sessions wait behind 1 root"
-    assert column(message, "pid") == ["33507", "└ 33911", "└─ 33912"]
+    assert column(message, "pid") == ["33507", "└ 33911", "\u00a0\u00a0└ 33912"]
     assert column(message, "holds up") == ["2", "1", " "]
     assert column(message, "waits") == [" ", "4 min · transactionid 768, ShareLock", " "]
     assert "pid 33507 · some_user holds up 2" in message.text.replace("\u2060", "")
@@ -115,12 +115,12 @@ def test_a_root_that_the_bot_can_not_end_says_who_can_and_with_what():
         f"where backend_start = '{start.isoformat()}'",
         f"and pg_postmaster_start_time() = '{SERVER_ID.postmaster_start_time.isoformat()}';",
     ]
-    assert "Terminate a root…" not in pressable(message)
+    assert "Terminate a blocker…" not in pressable(message)
 
 
 def test_a_root_that_may_be_ended_is_in_the_menu_with_its_identity():
     message = view(answer(backend(), waiter()))
-    menu = pressable(message)["Terminate a root…"]
+    menu = pressable(message)["Terminate a blocker…"]
     assert menu["action_id"] == ActionId.SESSIONS_KILL_ROW
     (option,) = options_of(menu)
     identity = backend().id
@@ -159,7 +159,7 @@ def test_roots_that_the_menu_has_no_room_for_are_counted():
     assert any(
         line.endswith("5 roots not in the menu: /pg-kill takes the pid") for line in lines(message)
     )
-    assert len(options_of(pressable(message)["Terminate a root…"])) == 100
+    assert len(options_of(pressable(message)["Terminate a blocker…"])) == 100
 
 
 def test_a_type_that_is_no_client_is_told_with_its_state():

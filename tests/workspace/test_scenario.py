@@ -430,7 +430,9 @@ async def test_the_guide_s_steps_are_ticked_off_by_what_really_happens(
         assert done(scenario) == [step["id"] for step in scenario.view()["guide"]]
 
         await ana.command("/pg-kill main/some_db all", channel="incidents")
-        await ana.sees("Left alone", "replicator, PROTECTED_ROLES", "replicator, walsender")
+        await ana.sees(
+            "Left alone", "replicator, protected by PROTECTED_ROLES", "replicator, walsender"
+        )
 
         assert not is_cut(scenario)
         await scenario.fault("cut")

@@ -25,6 +25,9 @@ TABLE_CELLS = 20
 TABLE_CHARACTERS = 10_000
 """Characters over all cells of a message's tables. A message has one table."""
 
+LABEL = 30
+"""Characters of a button's label that Slack shows; it takes 75."""
+
 OPTIONS = 100
 """Options of a menu."""
 
@@ -73,23 +76,30 @@ def actions(elements: Iterable[Block]) -> Block | None:
     return {"type": "actions", "elements": present[:BUTTONS]} if present else None
 
 
-def button(
+def button(  # noqa: PLR0913  a button's fields
     label: str,
     action_id: str,
     value: str,
     *,
+    spoken: str = "",
     style: Style | None = None,
     confirm: Block | None = None,
 ) -> Block:
-    """Make a button. Raises `ValueError` for a value that Slack would not take."""
+    """Make a button; `spoken` is its label for who hears it, if that says more.
+
+    Slack shows some 30 characters of a label, and a phone fewer. Raises `ValueError` for a
+    value that Slack would not take.
+    """
     if not fits_button(value):
         raise ValueError(f"a button's value of {cost(value)} characters")
     made: Block = {
         "type": "button",
-        "text": _plain(label, 75),
+        "text": _plain(label, LABEL),
         "action_id": action_id,
         "value": value,
     }
+    if spoken and spoken != label:
+        made["accessibility_label"] = plain(spoken, 75)
     if style is not None:
         made["style"] = style
     if confirm is not None:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from bot.answers import Choice
 from bot.errors import ClusterError
 from bot.grammar import KillRequest, SessionsRequest
-from bot.legible import cut
 from bot.slack.views import blocks
 from bot.slack.views.actions import ActionId, PageOf, seal
 from bot.slack.views.blocks import Block
@@ -64,4 +63,5 @@ def _choose(at: int, request: SessionsRequest | KillRequest) -> Block | None:
         action, value = ActionId.SESSIONS_CHOOSE, PageOf(str(request)).encode()
     if not blocks.fits_button(value):
         return None
-    return blocks.button(cut(_label(request), 75), action.numbered(at), value)
+    label = _label(request)
+    return blocks.button(label, action.numbered(at), value, spoken=label)

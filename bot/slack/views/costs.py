@@ -48,9 +48,12 @@ _ONE = {
     _End.UNSEEN: "unknown: its transaction can't be seen, since track_activities is off for it.",
 }
 _OF_SEVERAL = {
-    _End.FAILED: "failed already",
-    _End.COMMITTED: "committed already, waiting for a synchronous standby (SyncRep)",
-    _End.UNSEEN: "unknown, since track_activities is off",
+    _End.FAILED: ("has failed already", "have failed already"),
+    _End.COMMITTED: (
+        "is committed already and waits for a synchronous standby (SyncRep)",
+        "are committed already and wait for a synchronous standby (SyncRep)",
+    ),
+    _End.UNSEEN: 2 * ("can't be seen, since track_activities is off",),
 }
 
 
@@ -63,7 +66,7 @@ def cost(proposal: Proposal) -> str:
     lost = _lost(rolled_back, proposal.seen_at)
     if len(proposal.targets) == 1:
         return f"its open transaction rolls back{lost}." if rolled_back else _ONE[next(iter(ends))]
-    told = [f"of {ends[each]} {words}" for each, words in _OF_SEVERAL.items() if ends[each]]
+    told = [count(ends[each], *words) for each, words in _OF_SEVERAL.items() if ends[each]]
     if rolled_back:
         number = count(len(rolled_back), "open transaction rolls", "open transactions roll")
         told.insert(0, f"{number} back{lost}")

@@ -193,9 +193,12 @@ def _cancel(answer: Preview, running: Sequence[Backend]) -> Block:
     proposal, one = answer.proposal, len(running) == 1
     queries = count(len(running), "query", "queries")
     return blocks.button(
-        _by_another("Cancel query" if one else f"Cancel {queries}", answer),
+        _by_another(
+            "Cancel query" if one else f"Cancel {queries}", f"Cancel {len(running)}", answer
+        ),
         ActionId.KILL_CANCEL,
         proposal.key,
+        spoken=_spoken(f"Cancel {queries}", answer),
         confirm=blocks.confirm(
             f"Cancel {queries} on {plain(proposal.cluster, 50)}?",
             costs.of_a_cancel(running),
@@ -213,6 +216,7 @@ def _choices(answer: Preview) -> Iterable[Block]:
         _label(answer),
         ActionId.KILL_TERMINATE,
         value,
+        spoken=_spoken(f"{_verb(proposal)} {_objects(proposal)}", answer),
         style="danger",
         confirm=blocks.confirm(
             f"{_verb(proposal)} {_objects(proposal)} on {plain(proposal.cluster, 50)}?",
@@ -229,17 +233,25 @@ def _choices(answer: Preview) -> Iterable[Block]:
 
 
 def _label(answer: Preview) -> str:
-    proposal = answer.proposal
+    """What tells the button from others, in the 30 characters that a phone shows of it."""
+    proposal, number = answer.proposal, len(answer.proposal.targets)
     label = f"{_verb(proposal)} {_objects(proposal)}"
     if proposal.basis is Basis.IDENTITY:
-        number = len(proposal.targets)
-        runs = "it runs" if number == 1 else "they run"
-        label = f"{_verb(proposal)}{f' {number}' if number > 1 else ''}, whatever {runs}"
-    return _by_another(label, answer)
+        one = f"{_verb(proposal)}, whatever it runs"
+        label = one if number == 1 else f"{_verb(proposal)} {number}, whatever runs"
+    return _by_another(label, f"{_verb(proposal)} {number}", answer)
 
 
-def _by_another(label: str, answer: Preview) -> str:
-    return f"{label} (second person)" if answer.second_person else label
+def _by_another(label: str, short: str, answer: Preview) -> str:
+    return f"{short} (2nd person)" if answer.second_person else label
+
+
+def _spoken(label: str, answer: Preview) -> str:
+    """The whole of it, for who hears the button."""
+    if answer.proposal.basis is Basis.IDENTITY:
+        runs = "it runs" if len(answer.proposal.targets) == 1 else "they run"
+        label += f", whatever {runs}"
+    return f"{label}; a second person confirms" if answer.second_person else label
 
 
 def _preview_foot(

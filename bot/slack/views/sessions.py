@@ -6,6 +6,7 @@ Pure.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import takewhile
 
 from bot.answers import ClusterCard, Overview, Sessions
 from bot.backends import (
@@ -15,7 +16,16 @@ from bot.backends import (
     Look,
 )
 from bot.errors import ClusterError, TargetError
-from bot.grammar import ACTIVITY_COLUMNS, SessionsRequest, Target
+from bot.grammar import (
+    ACTIVITY_COLUMNS,
+    Aged,
+    AgeOf,
+    Field,
+    Match,
+    SessionsRequest,
+    Target,
+    Term,
+)
 from bot.slack.views import blocks, cluster, lines, tables
 from bot.slack.views.actions import ActionId, PageOf, RowRef
 from bot.slack.views.blocks import Block
@@ -33,19 +43,25 @@ TURNED_PAGE = blocks.TABLE_CELLS - 1
 DEFAULT_COLUMNS = (
     "pid",
     "usename",
-    "datname",
+    "why",
     "state",
     "state_age",
-    "why",
     "application_name",
     "client_addr",
+    "datname",
     "backend_type",
     "xact_age",
     "wait_event",
     "blocked_by",
     "query",
 )
-"""What is shown unless columns are asked for, and where it says something."""
+"""What is shown unless columns are asked for, if it says what no other column does."""
+
+_FEW = 5
+"""Rows that are listed though they say nothing: on a quiet server people still see who is there."""
+
+_BLOCKERS = 3
+"""Blockers that `why` names."""
 
 _SPOKEN = 3
 """Rows that the top-level text tells of."""
@@ -73,7 +89,8 @@ def _is_turned(request: SessionsRequest) -> bool:
 
 def sessions(answer: Sessions) -> Message:
     """One page of one server's sessions: how it stands, who is there, what can be done."""
-    look = answer.look
+    listed = _listed(answer)
+    look = replace(answer.look, rows=answer.look.rows[:listed])
     names = answer.request.columns or _default_columns(look)
     columns = [Column(name, _WIDTHS.get(name, tables.WIDTHS)) for name in names]
     rows = [[CELLS[name](look, backend) for name in names] for backend in look.rows]
@@ -83,13 +100,37 @@ def sessions(answer: Sessions) -> Message:
     return message(
         _summary(answer),
         blocks.table(cells) if shown else None,
-        blocks.foot(_below(answer, len(shown))),
-        blocks.actions(_controls(answer, shown)),
+        blocks.foot(_below(answer, len(shown), folded=listed < len(answer.look.rows))),
+        blocks.actions(_controls(answer, shown, folded=listed < len(answer.look.rows))),
         blocks.foot(
             (f"as of {clock(look.server.now)} · asked by ", person(answer.asked_by.user_id))
         ),
         also=[_spoken(look, backend) for backend in shown[:_SPOKEN]],
     )
+
+
+def _listed(answer: Sessions) -> int:
+    """How many rows of the page are listed: those at its end with nothing to say are counted.
+
+    Who asks for idle sessions, or for an order, sees them.
+    """
+    rows, request = answer.look.rows, answer.request
+    asked_for = request.sort or request.limit or request.pids or answer.offset
+    asked_for = asked_for or any(map(_speaks_of_idle, request.terms))
+    if asked_for or _is_turned(request):
+        return len(rows)
+    quiet = takewhile(lambda row: why(answer.look, row) == "idle", reversed(rows))
+    return min(max(len(rows) - sum(1 for _ in quiet), _FEW), len(rows))
+
+
+def _speaks_of_idle(term: Term) -> bool:
+    match term:
+        case Match(Field.STATE):
+            return True
+        case Aged(AgeOf.IDLE):
+            return True
+        case _:
+            return False
 
 
 def _spoken(look: Look, backend: Backend) -> Line:
@@ -146,16 +187,30 @@ def _default_columns(look: Look) -> tuple[str, ...]:
 def _tells(name: str, look: Look) -> bool:
     """Whether a column says something that isn't said by leaving it out."""
     said = {CELLS[name](look, backend) for backend in look.rows}
-    if name == "datname":
-        return len(said) > 1
-    return not said <= {None, "", CLIENT_BACKEND if name == "backend_type" else ""}
+    match name:
+        case "datname":
+            return len(said) > 1
+        case "backend_type":
+            return not said <= {None, "", CLIENT_BACKEND}
+        case "xact_age":  # it may be the state's own age, as told
+            ages = ((CELLS[name](look, row), CELLS["state_age"](look, row)) for row in look.rows)
+            return any(open_for not in (None, lasting) for open_for, lasting in ages)
+        case "wait_event":  # a client is what `state` says, a lock what `why` says
+            types = {row.wait_event_type for row in look.rows}
+            return not types <= {None, "Client", "Lock"}
+        case "blocked_by":
+            return any(_blockers(look, row)[1] > _BLOCKERS for row in look.rows)
+        case _:
+            return not said <= {None, ""}
 
 
-def _below(answer: Sessions, shown: int) -> Line:
+def _below(answer: Sessions, shown: int, *, folded: bool) -> Line:
     total, offset = answer.look.counts.total, answer.offset
-    if shown:
+    if folded:
+        line: Line = (f"{shown} of {total} shown, what hurts most first · + {total - shown} idle",)
+    elif shown:
         page = f"{offset + 1} to {offset + shown}" if offset else f"{shown}"
-        line: Line = (f"{page} of {total} shown, ", *_order(answer.request))
+        line = (f"{page} of {total} shown, ", *_order(answer.request))
     elif total:
         line = (f"no session on this page; {count(total, 'session')} in all",)
     else:
@@ -185,14 +240,15 @@ def _order(request: SessionsRequest) -> Line:
     return ("sorted by ", Quoted(", ".join(map(str, request.sort)), 200))
 
 
-def _controls(answer: Sessions, shown: Sequence[Backend]) -> Iterable[Block]:
+def _controls(answer: Sessions, shown: Sequence[Backend], *, folded: bool) -> Iterable[Block]:
     text, offset = str(answer.request), answer.offset
     pages = [("Refresh", ActionId.SESSIONS_REFRESH, offset)]
     if offset:
         before = max(0, offset - page_size(answer.request))
         pages.append(("Previous", ActionId.SESSIONS_PREVIOUS, before))
     if shown and offset + len(shown) < answer.matched:
-        pages.append(("Next", ActionId.SESSIONS_NEXT, offset + len(shown)))
+        more = f"Show {answer.matched - len(shown)} idle" if folded else "Next"
+        pages.append((more, ActionId.SESSIONS_NEXT, offset + len(shown)))
     for label, action_id, start in pages:
         value = PageOf(text, start).encode()
         if blocks.fits_button(value):
@@ -238,7 +294,7 @@ def _waits(look: Look, backend: Backend) -> str | None:
         return None
     since = look.waits.since.get(backend.pid)
     lasting = f" {age(_since(since, look), short=True)}" if since is not None else ""
-    return f"waits{lasting} for {some(blockers, 3, of=number)}"
+    return f"waits{lasting} for {some(blockers, _BLOCKERS, of=number)}"
 
 
 def _doing(look: Look, backend: Backend) -> str:
@@ -420,4 +476,4 @@ def _overview_controls(answer: Overview) -> Iterable[Block]:
         value = PageOf(str(request)).encode()
         if card.look is not None and blocks.fits_button(value):
             label = f"{card.cluster}/"
-            yield blocks.button(label, ActionId.SESSIONS_CHOOSE.numbered(at), value)
+            yield blocks.button(label, ActionId.SESSIONS_CHOOSE.numbered(at), value, spoken=label)

@@ -22,11 +22,13 @@ WIDTHS = (63, 40, 30, 20)
 class Column:
     """A column's name, and how wide its cells may be: as they would like, then ever less.
 
-    A last width of 0 means that the column may be left out.
+    A last width of 0 means that the column may be left out. The cells of one that is `drawn`
+    are our own throughout, and keep their spaces.
     """
 
     name: str
     widths: tuple[int, ...] = WIDTHS
+    drawn: bool = False
 
     def width(self, step: int) -> int:
         """The width at a step of cutting."""
@@ -56,7 +58,13 @@ def fit(
 
     At most `most` rows are in. None is a NULL, which shows as nothing.
     """
-    clean = [[visible(cell or "") for cell in row] for row in rows[:most]]
+    clean = [
+        [
+            (cell or "") if column.drawn else visible(cell or "")
+            for column, cell in zip(columns, row, strict=True)
+        ]
+        for row in rows[:most]
+    ]
     cells, costs = _cut(columns, clean, 0)
     for step in range(1, max(len(column.widths) for column in columns)):
         if sum(costs) <= _BUDGET:

@@ -3,7 +3,7 @@
 Pure.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from bot.backends import Backend, SpareReason
@@ -11,7 +11,7 @@ from bot.kills import Proposal, Spared, Target
 from bot.policy import Barrier, Ender
 from bot.slack.views import blocks, tables
 from bot.slack.views.blocks import Block
-from bot.slack.views.lines import Line, Quoted
+from bot.slack.views.lines import Line, Quoted, strong
 from bot.slack.views.tables import Column
 from bot.slack.views.text import age, dotted
 
@@ -22,14 +22,14 @@ NO_ROLE = "without a role"
 _COLUMNS = (
     Column("pid", (10,)),
     Column("usename", (63, 40, 30, 20)),
-    Column("datname", (63, 40, 30, 20, 16, 0)),
+    Column("application_name", (63, 40, 30, 20, 16, 0)),
     Column("state", (30, 30, 30, 20)),
     Column("state_age", (8,)),
-    Column("xact_age", (8,)),
     Column("note", (60, 40, 40, 30, 24)),
-    Column("application_name", (63, 40, 30, 20, 16, 0)),
-    Column("client_addr", (40, 40, 30, 20, 16, 0)),
     Column("query", (80, 50, 30, 0)),
+    Column("xact_age", (8,)),
+    Column("datname", (63, 40, 30, 20, 16, 0)),
+    Column("client_addr", (40, 40, 30, 20, 16, 0)),
 )
 """A preview's table. At its least, it takes as many targets as a table has rows."""
 
@@ -94,30 +94,48 @@ def spoken(proposal: Proposal) -> Iterable[Line]:
         yield (f"and {len(proposal.targets) - _SPOKEN} more",)
 
 
-def details(proposal: Proposal) -> Iterable[Block | None]:
-    """One target as fields, several as a table: each is shown whole, none left out."""
+def details(proposal: Proposal) -> Iterable[Block]:
+    """One target in three lines, several as a table: each is shown whole, none left out."""
     if len(proposal.targets) == 1:
-        target = proposal.targets[0]
-        return blocks.fields(_fields(target, proposal)), _statement(target.seen)
+        return (blocks.paragraph(*_lines(proposal.targets[0], proposal)),)
     return _all(proposal)
 
 
-def _fields(target: Target, proposal: Proposal) -> Iterable[tuple[str, str]]:
-    """Up to 10 facts about one target, as of the snapshot."""
-    seen, now = target.seen, proposal.seen_at
-    everything = (
-        ("pid", str(seen.pid)),
-        ("usename", seen.usename),
-        ("datname", seen.datname),
-        ("application_name", seen.application_name),
-        ("client_addr", _address(seen)),
-        ("state", _lasting(seen.state, seen.state_age(now))),
-        ("xact_age", _lasting(None, seen.xact_age(now))),
-        ("connected for", _lasting(None, seen.age(now))),
-        ("wait_event", dotted((seen.wait_event_type, seen.wait_event))),
-        ("note", _note(target)),
+def _lines(target: Target, proposal: Proposal) -> Iterable[Line]:
+    """Who it is, what it does and since when, what it runs."""
+    seen = target.seen
+    yield (
+        *strong(*who(seen)),
+        *((" · ", Quoted(seen.datname)) if seen.datname else ()),
+        *_client(seen),
     )
-    return ((name, value) for name, value in everything if value)
+    if doing := "; ".join(part for part in _doing(target, proposal) if part):
+        yield (Quoted(doing, 300),)
+    if seen.query:
+        label = "last statement  " if seen.is_idle else "statement  "
+        yield (label, Quoted(seen.query, _QUERY, code=True))
+
+
+def _client(seen: Backend) -> Line:
+    """` · psql from 127.0.0.1 port 43512`."""
+    address = _address(seen)
+    app: Line = (" · ", Quoted(seen.application_name)) if seen.application_name else ()
+    if not address:
+        return app
+    return (*app, f" from {address}") if app else (f" · from {address}",)
+
+
+def _doing(target: Target, proposal: Proposal) -> Iterable[str]:
+    seen, now = target.seen, proposal.seen_at
+    lasting, xact_age = seen.state_age(now), seen.xact_age(now)
+    yield _lasting(seen.state, lasting)
+    if xact_age is not None and (lasting is None or age(xact_age) != age(lasting)):
+        yield _lasting("in a transaction", xact_age)
+    if not seen.is_idle and seen.wait_event:
+        yield f"waits on {seen.wait_event_type}/{seen.wait_event}"
+    yield f"blocks {target.waiting_behind}" if target.waiting_behind else ""
+    yield _lasting("connected", seen.age(now))
+    yield "new since the last look" if target.is_new else ""
 
 
 def _lasting(what: str | None, length: timedelta | None) -> str:
@@ -134,20 +152,21 @@ def _note(target: Target) -> str:
     )
 
 
-def _statement(backend: Backend) -> Block | None:
-    """What it runs, or ran last, redacted as it is."""
-    if not backend.query:
-        return None
-    label = "last statement  " if backend.is_idle else "statement  "
-    return blocks.paragraph((label, Quoted(backend.query, _QUERY, code=True)))
-
-
 def _all(proposal: Proposal) -> Iterable[Block]:
     """A table, and below it those that it has no room for."""
-    fitted = tables.fit(_COLUMNS, [_row(target, proposal) for target in proposal.targets])
+    rows = [_row(target, proposal) for target in proposal.targets]
+    order = _order(rows)
+    fitted = tables.fit([_COLUMNS[at] for at in order], [[row[at] for at in order] for row in rows])
     yield blocks.table(fitted.cells)
     if rest := proposal.targets[fitted.shown :]:
         yield blocks.paragraph(*(("and ", *_whole(target, proposal)) for target in rest))
+
+
+def _order(rows: Sequence[Sequence[str | None]]) -> Sequence[int]:
+    """The columns that say something: first those that tell one target from another."""
+    said = [set(column) for column in zip(*rows, strict=True)]
+    telling = [at for at, cells in enumerate(said) if not cells <= {None, ""}]
+    return sorted(telling, key=lambda at: at != 0 and len(said[at]) == 1)
 
 
 def _whole(target: Target, proposal: Proposal) -> Line:
@@ -168,14 +187,14 @@ def _row(target: Target, proposal: Proposal) -> list[str | None]:
     return [
         str(seen.pid),
         seen.usename,
-        seen.datname,
+        seen.application_name,
         seen.state,
         _short(seen.state_age(now)),
-        _short(seen.xact_age(now)),
         _note(target),
-        seen.application_name,
-        None if seen.client_addr is None else str(seen.client_addr),
         seen.query,
+        _short(seen.xact_age(now)),
+        seen.datname,
+        None if seen.client_addr is None else str(seen.client_addr),
     ]
 
 

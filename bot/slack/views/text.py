@@ -112,7 +112,7 @@ def bar(limit: Limit) -> str:
         filled = _BAR
     else:
         filled = min(max(round(_BAR * limit.used / limit.limit), min(limit.used, 1)), _BAR - 1)
-    return "▓" * filled + "░" * (_BAR - filled)
+    return "■" * filled + "□" * (_BAR - filled)
 
 
 def used(limit: Limit) -> str:

@@ -18,7 +18,7 @@ from bot.slack.views.tables import Column, Fitted
 from bot.slack.views.text import age, clock, count, dotted, plain
 
 _COLUMNS = (
-    Column("pid", (40,)),
+    Column("pid", (40,), drawn=True),
     Column("usename", (63, 40, 30, 20)),
     Column("holds up", (20,)),
     Column("state", (60, 40, 30)),
@@ -27,6 +27,8 @@ _COLUMNS = (
     Column("application_name", (63, 40, 30, 20)),
     Column("query", (80, 50, 30, 20)),
 )
+
+_NO_BREAK_SPACE = "\u00a0"
 
 _DEEPEST = 12
 """Levels that are indented; a queue on one lock can be hundreds deep."""
@@ -152,10 +154,11 @@ def _prepared_row(answer: Tree, branch: Branch) -> Iterable[str]:
 
 
 def indented(branch: Branch) -> str:
-    """`└ 33911`: the longer the way to its root, the longer the line."""
+    """`└ 33911`, indented by its depth. No other space is sure to stay at a cell's edge."""
     name = _named(branch.pid)
-    # No space would be sure to stay at a cell's edge.
-    return f"└{'─' * (min(branch.depth, _DEEPEST) - 1)} {name}" if branch.depth else name
+    if not branch.depth:
+        return name
+    return f"{_NO_BREAK_SPACE * 2 * (min(branch.depth, _DEEPEST) - 1)}└ {name}"
 
 
 def _named(pid: int) -> str:
@@ -250,7 +253,7 @@ def _controls(answer: Tree, endable: Sequence[Block]) -> Iterable[Block]:
     name = answer.look.server.cluster
     yield blocks.button("Refresh", ActionId.TREE_REFRESH, name)
     if endable:
-        yield blocks.menu("Terminate a root…", ActionId.SESSIONS_KILL_ROW, endable)
+        yield blocks.menu("Terminate a blocker…", ActionId.SESSIONS_KILL_ROW, endable)
 
 
 def _root_to_end(answer: Tree, branch: Branch) -> Block | None:
