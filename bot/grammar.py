@@ -246,13 +246,14 @@ class KillRequest:
 
 @dataclass(frozen=True, slots=True)
 class HistoryRequest:
-    """`/pg-kill history [target] [filters]`."""
+    """`/pg-kill history [target] [filters] [number]`; `limit` is how many kills a page has."""
 
     target: Target = field(default_factory=Target)
     terms: tuple[Term, ...] = ()
+    limit: int | None = None
 
     def __str__(self) -> str:
-        return _spaced("history", self.target, *self.terms)
+        return _spaced("history", self.target, *self.terms, self.limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,6 +393,13 @@ _UNITS = {
 }
 
 
+_HELP = re.compile(r"(?:--?|[–—−])(?:help|h)|\?")
+"""What other programs take for a wish for help, phones' dashes included."""
+
+_MINUS = "-–—−"
+"""What a keyboard makes of a minus."""
+
+
 def parse_sessions(text: str) -> SessionsRequest | HelpRequest:
     """Read the text of `/pg-sessions`, as Slack sent it. Raises `UsageError`."""
     return read_sessions(unescape(text))
@@ -404,6 +412,8 @@ def parse_kill(text: str) -> KillRequest | HistoryRequest | HelpRequest:
 
 def read_sessions(text: str) -> SessionsRequest | HelpRequest:
     """Read the text of `/pg-sessions` without Slack's escapes. Raises `UsageError`."""
+    if _HELP.fullmatch(text.strip().lower()):
+        return HelpRequest(SESSIONS)
     tokens, reason = _tokens(text)
     if reason is not None:
         raise fault("--", f"a reason belongs to {KILL}")
@@ -427,6 +437,8 @@ def read_sessions(text: str) -> SessionsRequest | HelpRequest:
 
 def read_kill(text: str) -> KillRequest | HistoryRequest | HelpRequest:
     """Read the text of `/pg-kill` without Slack's escapes. Raises `UsageError`."""
+    if _HELP.fullmatch(text.strip().lower()):
+        return HelpRequest(KILL)
     tokens, reason = _tokens(text)
     if reason is None and len(tokens) == 1 and _starts(tokens, "help"):
         return HelpRequest(KILL)
@@ -460,7 +472,9 @@ def _read_history(tokens: Iterable[Token], reason: str | None) -> HistoryRequest
     for term, token in parts.terms.items():
         if not (isinstance(term, Match) and term.field in {Field.USENAME, Field.DATNAME}):
             raise fault(token, f"{HISTORY} is filtered by user= and db= alone")
-    request = HistoryRequest(target=parts.target or Target(), terms=tuple(parts.terms))
+    request = HistoryRequest(
+        target=parts.target or Target(), terms=tuple(parts.terms), limit=parts.limit
+    )
     _refuse_long(request)
     return request
 
@@ -568,7 +582,10 @@ class _Parts:
 
     def _take_pids(self, bare: str) -> None:
         if self.command == HISTORY:
-            raise fault(bare, f"{HISTORY} takes a target and filters, no pids")
+            if not bare.isdecimal() or self.limit is not None or int(bare) > MAX_LIMIT:
+                raise fault(bare, f"{HISTORY} takes one number, of kills; no pids")
+            self.limit = _number(bare, bare)
+            return
         for word in re.findall("[0-9]+", bare):
             if not 1 <= int(word) <= MAX_PID:
                 raise fault(word, f"a pid is a number from 1 to {MAX_PID}")
@@ -577,9 +594,13 @@ class _Parts:
                 raise fault(word, f"one pid too many: {MAX_PIDS} is the most")
 
     def _take_target(self, token: Token) -> None:
+        if token.typed in _MINUS and self.command == KILL:
+            raise fault(token.typed, "a reason goes behind two of them", ("--",))
         if self.target is not None:
             near = self._meant_for(token)
             problem = "a second target; there can be one, and names with spaces need quotes"
+            if self.command == KILL:
+                problem += "; a reason goes behind `--`"
             raise fault(token.typed, problem, near)
         self.target = _target(token)
 
@@ -812,7 +833,7 @@ def _columns(token: Token, value: Span) -> tuple[str, ...]:
 
 def _sort(token: Token, value: Span) -> tuple[SortKey, ...]:
     keys = tuple(
-        SortKey(_column(name.removeprefix("-")), name.startswith("-"))
+        SortKey(_column(name[name[0] in _MINUS :]), name[0] in _MINUS)
         for name in _names(token, value)
     )
     _refuse_repeats(tuple(key.column for key in keys))
@@ -826,6 +847,10 @@ def _refuse_repeats(columns: tuple[str, ...]) -> None:
 
 
 def _limit(token: Token, value: Span) -> int:
-    if not re.fullmatch("[0-9]+", value.value) or not 1 <= int(value.value) <= MAX_LIMIT:
-        raise fault(token.typed, f"use a number from 1 to {MAX_LIMIT}")
-    return int(value.value)
+    return _number(value.value, token.typed)
+
+
+def _number(digits: str, typed: str) -> int:
+    if not re.fullmatch("[0-9]+", digits) or not 1 <= int(digits) <= MAX_LIMIT:
+        raise fault(typed, f"use a number from 1 to {MAX_LIMIT}")
+    return int(digits)

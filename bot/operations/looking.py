@@ -63,7 +63,7 @@ class Looking(Parts):
         if request.target.cluster is None and request.target.database in self._clusters:
             # A cluster has the database's name, and may be meant.
             targets.append(Named(request.target.database))
-        if len(targets) > 1 or found.troubles:
+        if len(targets) > 1 or found.troubles or not found.clusters:
             return self._choice(
                 request.target.database or "",
                 tuple(replace(request, target=target) for target in targets),

@@ -113,7 +113,10 @@ class Parts:
             ) from None
 
     async def _resolve(self, target: Named) -> Found:
-        """The clusters that a target may mean. Raises `TargetError` where none does."""
+        """The clusters that a target may mean. Raises `TargetError` if none does.
+
+        None if only a cluster has the name that was typed for a database's.
+        """
         if target.cluster is not None:
             cluster = self._cluster(target.cluster)
             return Found((cluster,))
@@ -122,7 +125,7 @@ class Parts:
 
         known, troubles = await self._names_of(self._clusters.values(), target.database)
         having = tuple(c for c, a in known if a.database_named(target.database) is not None)
-        if having:
+        if having or target.database in self._clusters:
             return Found(having, troubles)
         if not known:
             raise troubles[0]

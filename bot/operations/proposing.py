@@ -27,6 +27,7 @@ from bot.kills import (
     Unclaimable,
 )
 from bot.operations.parts import NOTE_WITHIN, Parts, answer_by, follow, names_type
+from bot.policy import require_narrow
 from bot.ports import Cluster
 from bot.shown import as_shown
 
@@ -51,6 +52,10 @@ class Proposing(Parts):
         """
         until = answer_by()
         found = await self._resolve(request.target)
+        if not found.clusters:
+            meant = replace(request, target=Named(request.target.database))
+            require_narrow(meant)  # `all` is of a database, never of a cluster
+            return self._choice(request.target.database or "", (meant,), found.troubles)
 
         async def gather(cluster: Cluster) -> _Gathered | ClusterError | TargetError:
             try:

@@ -32,13 +32,14 @@ class Recording(Parts):
 
     async def history(self, request: HistoryRequest, *, before_id: int | None = None) -> History:
         """The last kills. Raises `LedgerError`."""
+        page = min(request.limit or HISTORY_PAGE, HISTORY_PAGE)
         entries = await self._ledger.history(
-            _history_filter(request), limit=HISTORY_PAGE + 1, before_id=before_id
+            _history_filter(request), limit=page + 1, before_id=before_id
         )
         return History(
             request=request,
-            entries=entries[:HISTORY_PAGE],
-            more=len(entries) > HISTORY_PAGE,
+            entries=entries[:page],
+            more=len(entries) > page,
             before_id=before_id,
         )
 

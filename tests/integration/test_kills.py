@@ -14,7 +14,7 @@ import structlog
 
 from bot.answers import Choice, NeedsSecondPerson, NotClaimed, NothingToKill, Preview, TooMany
 from bot.backends import BackendId, SpareReason
-from bot.errors import LedgerError, TargetError
+from bot.errors import LedgerError, TargetError, UsageError
 from bot.grammar import KillRequest, SessionsRequest, Target
 from bot.kept_names import Applications
 from bot.kills import LEASE, Action, Basis, Conclusion, Outcome, State
@@ -23,6 +23,7 @@ from bot.operations import Operations, Rules
 from bot.ports import Guard, Record, Reply, Sighting, Verdict
 from bot.postgres.cluster import PostgresCluster
 from bot.service.metrics import Metrics
+from bot.slack.views.choice import choice
 from tests.integration.conftest import BOT, Bench, Sessions
 from tests.integration.kills import (
     ANA,
@@ -39,6 +40,7 @@ from tests.integration.kills import (
     typed,
 )
 from tests.servers import postgres
+from tests.unit.reading import walk
 from workspace.postgres import PostgresServer
 
 
@@ -513,6 +515,25 @@ async def test_a_database_on_two_clusters_is_a_choice(
     kill = await ops.propose(ANA, CHANNEL, typed("app=both"))
     assert isinstance(kill, Choice)
     assert len(kill.requests) == 2
+
+
+async def test_name_that_only_a_cluster_has_is_offered_as_the_cluster(
+    bench: Bench, cluster: PostgresCluster
+) -> None:
+    ops = bench(clusters={"main": cluster, "prod": cluster})
+
+    look = await ops.look(ANA, CHANNEL, SessionsRequest(target=Target(database="prod")))
+    assert isinstance(look, Choice)
+    assert [request.target for request in look.requests] == [Target("prod")]
+    message = choice(look)
+    assert message.text.startswith("prod is a cluster; no database of that name was found")
+    assert len([each for each in walk(message.blocks) if each.get("type") == "button"]) == 1
+
+    kill = await ops.propose(ANA, CHANNEL, typed("prod user=web -- why"))
+    assert isinstance(kill, Choice)
+    assert [str(request) for request in kill.requests] == ["prod/ user=web -- why"]
+    with pytest.raises(UsageError, match="ends every session of one database"):
+        await ops.propose(ANA, CHANNEL, typed("prod all"))
 
 
 async def test_an_unknown_name_brings_the_nearest(bench: Bench) -> None:

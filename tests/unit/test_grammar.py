@@ -697,6 +697,11 @@ def test_the_nearest_words_are_suggested(
             "sort=-xact_age, PID",
             SessionsRequest(sort=(SortKey("xact_age", descending=True), SortKey("pid"))),
         ),
+        *(
+            (f"sort={minus}xact_age", SessionsRequest(sort=(SortKey("xact_age", True),)))
+            for minus in "-–—−"
+        ),
+        ("limit=500", SessionsRequest(limit=500)),
         ("columns=" + ",".join(ACTIVITY_COLUMNS), SessionsRequest(columns=ACTIVITY_COLUMNS)),
     ],
 )
@@ -787,6 +792,8 @@ def test_a_view_that_cant_be_understood_is_named(
         ("history", HistoryRequest()),
         ("History prod/some_db", HistoryRequest(Target("prod", "some_db"))),
         ("history user=a", HistoryRequest(terms=(user("a"),))),
+        ("history 3", HistoryRequest(limit=3)),
+        ("history prod/ 12 user=a", HistoryRequest(Target("prod"), (user("a"),), limit=12)),
         ('"history"', KillRequest(Target(None, "history"))),
     ],
 )
@@ -888,6 +895,11 @@ def test_a_backtick_inside_a_word_closes_in_it(text: str) -> None:
         ("history history", "history", "comes right behind /pg-kill"),
         ("history 33507", "33507", "no pids"),
         ("history pid=33507", "33507", "no pids"),
+        ("history #3", "#3", "no pids"),
+        ("history 3 4", "4", "takes one number"),
+        ("history 0", "0", "use a number from 1 to 10000"),
+        ("user=a - it hangs", "-", "a reason goes behind two of them"),
+        ("some_db because", "because", "a reason goes behind `--`"),
         ("`33507` user=a", "user=a", "pids and filters don't go together"),
         ("pid=33507 user=a", "user=a", "pids and filters don't go together"),
         ("history all", "all", "all kills of its target anyway"),
@@ -921,7 +933,9 @@ def test_one_kill_takes_so_many_pids_and_no_more() -> None:
     assert str(MAX_PIDS) in error.problem
 
 
-@pytest.mark.parametrize("text", ["help", " HELP "])
+@pytest.mark.parametrize(
+    "text", ["help", " HELP ", "--help", "-h", "--Help ", "—help", "–h", "—h", "?"]
+)
 def test_help_is_of_its_command(text: str) -> None:
     assert parse_sessions(text) == HelpRequest(SESSIONS)
     assert parse_kill(text) == HelpRequest(KILL)
@@ -1003,7 +1017,7 @@ def test_what_is_refused_for_a_look_is_told_in_these_words(text: str, problem: s
         (" ".join(map(str, range(1, MAX_PIDS + 2))), "one pid too many: 100 is the most"),
         (f"1 -- {'x' * (MAX_REASON + 1)}", "the reason has 501 characters; 500 is the most"),
         ("history -- x", "/pg-kill history takes no reason"),
-        ("history 33507", "/pg-kill history takes a target and filters, no pids"),
+        ("history 33507", "/pg-kill history takes one number, of kills; no pids"),
         ("history all", "/pg-kill history shows all kills of its target anyway"),
         ("history app=psql", "/pg-kill history is filtered by user= and db= alone"),
     ],
@@ -1054,6 +1068,7 @@ def test_a_kill_and_the_history_print_too() -> None:
     assert str(parse_kill("some_db  user=a — it’s “late”")) == "some_db user=a -- it’s “late”"
     assert str(parse_kill("some_db ALL")) == "some_db all"
     assert str(parse_kill("History  prod/ user=a")) == "history prod/ user=a"
+    assert str(parse_kill("history 03 user=a prod/")) == "history prod/ user=a 3"
     assert str(parse_kill("Help")) == "help"
 
 

@@ -389,6 +389,16 @@ def test_what_is_left_out_and_which_pids_nobody_has_is_said():
     ) in lines(sessions(seen))
 
 
+def test_look_at_the_bots_own_role_says_that_it_is_the_bot():
+    counts = Counts(total=0, by_state={}, waiting=0, oldest_xact=None, hidden=4)
+    message = sessions(answer(look=look(counts=counts)))
+    assert any(
+        "no session matches: that is the bot itself (the bot's own 4 left out; `all` shows them)"
+        in line
+        for line in lines(message)
+    )
+
+
 def test_a_standby_says_that_it_is_one():
     message = sessions(answer(look=look(backend(), server=server(in_recovery=True))))
     assert lines(message)[0].endswith("PostgreSQL 18.6, standby, db-1.internal")

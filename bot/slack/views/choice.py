@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from bot.answers import Choice
 from bot.errors import ClusterError
-from bot.grammar import KillRequest, SessionsRequest
+from bot.grammar import KillRequest, SessionsRequest, Target
 from bot.slack.views import blocks
 from bot.slack.views.actions import ActionId, PageOf, seal
 from bot.slack.views.blocks import Block
@@ -27,10 +27,9 @@ def choice(answer: Choice) -> Message:
     made = (_choose(at, request) for at, request in enumerate(requests[: blocks.BUTTONS]))
     buttons = [button for button in made if button is not None]
     left_out = len(requests) - len(buttons)
-    clusters = len({request.target.cluster for request in requests})
     return message(
         [
-            strong(Quoted(answer.what), f": found on {count(clusters, 'cluster')}"),
+            strong(Quoted(answer.what), _found(answer.what, requests)),
             *(_described(answer, request) for request in requests[:_DESCRIBED]),
             *map(_no_answer, answer.troubles[:5]),
             (f"{which} Nothing ends before it is confirmed." if is_kill else which,),
@@ -40,6 +39,12 @@ def choice(answer: Choice) -> Message:
         if left_out
         else None,
     )
+
+
+def _found(what: str, requests: Sequence[SessionsRequest | KillRequest]) -> str:
+    if [each.target for each in requests] == [Target(what)]:
+        return " is a cluster; no database of that name was found"
+    return f": found on {count(len({each.target.cluster for each in requests}), 'cluster')}"
 
 
 def _described(answer: Choice, request: SessionsRequest | KillRequest) -> Line:

@@ -218,7 +218,8 @@ def _below(answer: Sessions, shown: int, *, folded: bool) -> Line:
     if answer.matched < total:
         line += (f" · {total - answer.matched} beyond the limit of {answer.matched}",)
     if hidden := answer.look.counts.hidden:
-        line += (f" · the bot's own {hidden} left out",)
+        own = f"the bot's own {hidden} left out"
+        line += (f" · {own}" if total else f": that is the bot itself ({own}; `all` shows them)",)
     if missing := _missing(answer):
         line += (f" · no session has pid {some(missing, 5, 'or')}",)
     if not blocks.fits_button(PageOf(str(answer.request), total).encode()):
