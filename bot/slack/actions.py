@@ -18,6 +18,7 @@ from bot.grammar import HistoryRequest, KillRequest, SessionsRequest, read_kill,
 from bot.kills import Action
 from bot.policy import Right, require_narrow
 from bot.slack import answers, modals, payloads
+from bot.slack.answers import Posted
 from bot.slack.desk import Desk
 from bot.slack.gate import Admitted, Denied
 from bot.slack.payloads import Click
@@ -130,7 +131,7 @@ async def show_tree(desk: Desk, click: Click, admitted: Admitted) -> None:
     """The tree of blockers, as a message of its own."""
     message = await answers.drawn_tree(desk, click)
     if admitted.public and not click.ephemeral:
-        await desk.delivery.post(click.channel_id, message, response_url=click.response_url)
+        await desk.post(click, message)
     else:
         await desk.whisper(click, answers.for_them(message, admitted))
 
@@ -158,10 +159,14 @@ async def refresh_modal(desk: Desk, click: Click, _: Admitted) -> None:
 
 async def kill_from_modal(desk: Desk, click: Click, _: Admitted) -> None:
     """The modal's button: a preview, in the channel that the modal was opened from."""
-    row = _opened(click).row
-    stands = await answers.proposal_of(desk, click, row.cluster, row.id)
-    words = "Its preview stands in the channel." if stands else "There is nothing to end any more."
-    await modals.says(desk, click, _opened(click), words)
+    opened = _opened(click)
+    match await answers.proposal_of(desk, click, opened.row.cluster, opened.row.id):
+        case Posted.PREVIEW:
+            await modals.says(desk, click, opened, "Its preview stands in the channel.")
+        case Posted.NO_PREVIEW:
+            await modals.says(desk, click, opened, "Nothing would end: the channel has why.")
+        case Posted.NOTHING:
+            pass  # and so the modal says already
 
 
 def _opened(click: Click) -> Opened:

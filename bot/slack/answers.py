@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from enum import Enum, auto
 
 import structlog
 
@@ -21,8 +22,9 @@ from bot.answers import (
 from bot.backends import BackendId
 from bot.errors import BotError, LedgerError
 from bot.grammar import HistoryRequest, KillRequest, SessionsRequest
-from bot.kills import LIVING, SUCCEEDED, Action, Conclusion, Place, Proposal, State, Unclaimable
+from bot.kills import LIVING, SUCCEEDED, Action, Conclusion, Proposal, State, Unclaimable
 from bot.operations import follow, named
+from bot.slack.delivery import Undelivered
 from bot.slack.desk import Desk
 from bot.slack.gate import Admitted
 from bot.slack.payloads import Click, Command
@@ -32,7 +34,7 @@ from bot.slack.views import kill as kill_view
 from bot.slack.views import sessions as sessions_view
 from bot.slack.views import tree as tree_view
 from bot.slack.views.choice import choice
-from bot.slack.views.errors import for_you_alone
+from bot.slack.views.errors import for_you_alone, no_preview
 from bot.slack.views.message import Message
 
 log = structlog.get_logger(__name__)
@@ -54,7 +56,7 @@ async def sessions(
     public = admitted.public and not request.private
     message = await looked(desk, command, request, alone=not public)
     if public:
-        await desk.delivery.post(command.channel_id, message, response_url=command.response_url)
+        await desk.post(command, message)
     else:
         await desk.whisper(command, for_them(message, admitted))
 
@@ -108,7 +110,15 @@ async def proposal(desk: Desk, command: Command, request: KillRequest) -> None:
     await post_proposed(desk, command, answer)
 
 
-async def proposal_of(desk: Desk, click: Click, cluster: str, backend: BackendId) -> bool:
+class Posted(Enum):
+    """What stands in the channel of a proposal."""
+
+    PREVIEW = auto()
+    NO_PREVIEW = auto()  # why there is nothing to confirm
+    NOTHING = auto()  # the channel took none of it, as the one who asked has been told
+
+
+async def proposal_of(desk: Desk, click: Click, cluster: str, backend: BackendId) -> Posted:
     """Answer a row's menu with a preview of that very backend."""
     answer = await desk.operations.propose_backends(
         click.actor,
@@ -120,18 +130,26 @@ async def proposal_of(desk: Desk, click: Click, cluster: str, backend: BackendId
     return await post_proposed(desk, click, answer)
 
 
-async def post_proposed(desk: Desk, request: Command | Click, answer: Proposed) -> bool:
-    """Put what came of a proposal into the channel; whether a preview stands there."""
-    place = await desk.delivery.post(
-        request.channel_id, drawn(desk, answer), response_url=request.response_url
+async def post_proposed(desk: Desk, request: Command | Click, answer: Proposed) -> Posted:
+    """Put what came of a proposal into the channel."""
+    is_preview = isinstance(answer, Preview)
+    place = await desk.post(
+        request, drawn(desk, answer), otherwise=_without_preview if is_preview else None
     )
-    if isinstance(answer, Preview) and place is not None and place.message_ts:
+    if place is None:
+        log.info("kill.preview_not_posted")
+        return Posted.NOTHING
+    if isinstance(answer, Preview) and place.message_ts:
         try:
             await desk.operations.posted(answer.proposal, place.message_ts)
         except LedgerError:
             # The preview stands; where is kept with the click that confirms it.
             log.warning("kill.place_not_recorded", exc_info=True)
-    return isinstance(answer, Preview) and place is not None
+    return Posted.PREVIEW if is_preview else Posted.NO_PREVIEW
+
+
+def _without_preview(given: Undelivered) -> Message:
+    return no_preview(given.code, is_restricted=given.is_restricted, surely=given.surely)
 
 
 def drawn(desk: Desk, answer: Proposed) -> Message:
@@ -218,8 +236,7 @@ async def _show_conclusion(desk: Desk, click: Click, key: str) -> None:
         entry = await desk.operations.entry(key)
         if entry is not None and entry.results:
             follow(entry.proposal)
-            message = kill_view.outcome(conclusion_of(entry))
-            await desk.delivery.update(_place(click), message, response_url=click.response_url)
+            await desk.conclude(entry.proposal, kill_view.outcome(conclusion_of(entry)), click)
 
 
 async def _show_progress(desk: Desk, click: Click, key: str) -> bool:
@@ -240,7 +257,7 @@ async def _show_progress(desk: Desk, click: Click, key: str) -> bool:
         working = kill_view.working(entry.proposal)
         # Not given up once it is on its way: it must not come after the outcome.
         await desk.delivery.update(
-            _place(click), working, response_url=click.response_url, at_any_cost=False
+            click.place, working, response_url=click.response_url, at_any_cost=False
         )
     except (LedgerError, TimeoutError):
         log.warning("kill.progress_not_shown", exc_info=True)
@@ -253,12 +270,11 @@ async def concluded(desk: Desk, click: Click, conclusion: Conclusion) -> None:
     """Show an outcome, and later what was learned after it."""
     follow(conclusion.proposal)
     _measure(desk, click, conclusion)
-    place = _place(click)
     shown = asyncio.Event()
 
     async def show(later: Conclusion) -> None:
         await shown.wait()
-        await desk.delivery.update(place, kill_view.outcome(later), response_url=click.response_url)
+        await desk.conclude(later.proposal, kill_view.outcome(later), click)
 
     async def follow_up() -> None:
         later = await desk.operations.follow_up(conclusion)
@@ -269,9 +285,7 @@ async def concluded(desk: Desk, click: Click, conclusion: Conclusion) -> None:
     # Beside the delivery, which may take long: the look is due ten seconds after the outcome.
     desk.start_later(click, follow_up())
     try:
-        await desk.delivery.update(
-            place, kill_view.outcome(conclusion), response_url=click.response_url
-        )
+        await desk.conclude(conclusion.proposal, kill_view.outcome(conclusion), click)
     finally:
         shown.set()
 
@@ -286,7 +300,7 @@ def _measure(desk: Desk, click: Click, conclusion: Conclusion) -> None:
 async def recovered(desk: Desk, conclusion: Conclusion) -> None:
     """Show what became of a kill, in its message, without a click."""
     with structlog.contextvars.bound_contextvars(**named(conclusion.proposal)):
-        await desk.delivery.update(conclusion.proposal.place, kill_view.outcome(conclusion))
+        await desk.conclude(conclusion.proposal, kill_view.outcome(conclusion))
 
 
 async def caught_up(desk: Desk, conclusion: Conclusion) -> None:
@@ -305,13 +319,9 @@ async def not_claimed(desk: Desk, click: Click, answer: NotClaimed) -> None:
     if answer.why is Unclaimable.DONE and answer.entry is not None and answer.entry.results:
         # Whatever was shown meanwhile, the outcome is the last word.
         message = kill_view.outcome(conclusion_of(answer.entry))
-        await desk.delivery.update(_place(click), message, response_url=click.response_url)
+        await desk.conclude(answer.entry.proposal, message, click)
     if answer.why is Unclaimable.EXPIRED and answer.entry is not None:
-        await desk.delivery.update(
-            _place(click),
-            kill_view.expired(answer.entry.proposal),
-            response_url=click.response_url,
-        )
+        await desk.replace(click, kill_view.expired(answer.entry.proposal))
     else:
         await desk.whisper(click, kill_view.not_claimed(answer))
 
@@ -323,8 +333,7 @@ async def dismissed(desk: Desk, click: Click, key: str) -> None:
         case Proposal():
             follow(answer)
             log.info("kill.dismissed")
-            closed = kill_view.dismissed(answer)
-            await desk.delivery.update(_place(click), closed, response_url=click.response_url)
+            await desk.replace(click, kill_view.dismissed(answer))
         case NotClaimed():
             await not_claimed(desk, click, answer)
 
@@ -332,10 +341,6 @@ async def dismissed(desk: Desk, click: Click, key: str) -> None:
 async def replace_message(desk: Desk, click: Click, message: Message) -> None:
     """Draw the clicked message anew; one person's message never becomes the channel's."""
     if not click.ephemeral:
-        await desk.delivery.update(_place(click), message, response_url=click.response_url)
+        await desk.replace(click, message)
     elif not await desk.delivery.respond(click.response_url, message, replace_original=True):
         await desk.whisper(click, message)
-
-
-def _place(click: Click) -> Place:
-    return Place(click.channel_id, click.message_ts)

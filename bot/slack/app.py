@@ -89,7 +89,6 @@ class SlackService:
             operations=self._operations,
             gate=Gate(directory, self._settings.allowed_channels),
             delivery=Delivery(client, session),
-            client=client,
             tasks=self._tasks,
             meter=self._meter,
         )

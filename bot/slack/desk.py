@@ -1,18 +1,18 @@
 """What the listeners share: acknowledge, then work; and every way that work can end."""
 
 import time
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 from slack_bolt.async_app import AsyncAck
-from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.errors import BotError, ClusterError, LedgerError, TargetError, UsageError
+from bot.kills import Place, Proposal
 from bot.operations import Operations
 from bot.ports import Meter
-from bot.slack.delivery import Delivery
+from bot.slack.delivery import Delivery, Undelivered
 from bot.slack.failures import FAILURES, code_of
 from bot.slack.gate import Denied, Gate
 from bot.slack.payloads import Click, Command
@@ -32,7 +32,6 @@ class Desk:
     operations: Operations
     gate: Gate
     delivery: Delivery
-    client: AsyncWebClient
     tasks: Tasks
     meter: Meter
 
@@ -84,9 +83,7 @@ class Desk:
             log.warning("request.cluster_trouble", cluster=error.cluster, why=error.problem)
             message = self.explain(request, error)
             if public:
-                await self.delivery.post(
-                    request.channel_id, message, response_url=request.response_url
-                )
+                await self.post(request, message)
             else:
                 await self.say(request, message)
         except BotError as error:
@@ -158,16 +155,62 @@ class Desk:
             request.actor, request.channel_id, what, why, reference=_reference(request)
         )
 
+    async def post(
+        self,
+        request: Command | Click,
+        message: Message,
+        *,
+        otherwise: Callable[[Undelivered], Message] | None = None,
+    ) -> Place | None:
+        """Answer in the channel. Where it takes nothing, the one who asked hears so: None.
+
+        They are told `otherwise`, or the message itself and why it is for them alone.
+        """
+        given = await self.delivery.post(
+            request.channel_id, message, response_url=request.response_url
+        )
+        if isinstance(given, Place):
+            return given
+        await self.say(request, otherwise(given) if otherwise else _not_posted(message, given))
+        return None
+
+    async def replace(self, click: Click, message: Message) -> None:
+        """Draw the clicked message anew. Where that can't be shown, who clicked hears it."""
+        given = await self.delivery.update(click.place, message, response_url=click.response_url)
+        if isinstance(given, Undelivered):
+            await self.whisper(click, _not_posted(message, given))
+
+    async def conclude(
+        self, proposal: Proposal, message: Message, click: Click | None = None
+    ) -> None:
+        """Show what became of a kill, in its message or, without a click, where that stands.
+
+        Where the channel takes nothing, those who asked for it and confirmed it hear so.
+        """
+        place, url = proposal.place, ""
+        if click is not None:
+            place, url = click.place, click.response_url
+        given = await self.delivery.update(place, message, response_url=url)
+        if isinstance(given, Place):
+            return
+        alone = _not_posted(message, given)
+        if click is not None:
+            await self.whisper(click, alone)
+        told = {click.actor.user_id} if click is not None else set()
+        both = (proposal.confirmed_by, proposal.asked_by)
+        for user_id in dict.fromkeys(actor.user_id for actor in both if actor is not None):
+            if user_id not in told:
+                # The click's url is good only for who clicked.
+                await self.delivery.whisper(place.channel_id, user_id, alone, response_url="")
+
     async def say(self, request: Command | Click, message: Message) -> None:
         """Answer the one who asked, alone: in the modal that they pressed, if it was one."""
         if not (isinstance(request, Click) and request.view is not None):
             await self.whisper(request, message)
             return
-        view = request.view
+        view = session_view.told(message, request.view.private_metadata)
         try:
-            await self.client.views_update(
-                view_id=view.id, view=session_view.told(message, view.private_metadata)
-            )
+            await self.delivery.update_view(request.view.id, view)
         except FAILURES as error:
             log.info("modal.not_updated", error=code_of(error))
             await self.whisper(request, message)
@@ -180,6 +223,10 @@ class Desk:
             message,
             response_url=request.response_url,
         )
+
+
+def _not_posted(message: Message, given: Undelivered) -> Message:
+    return errors.not_posted(message, given.code, is_restricted=given.is_restricted)
 
 
 def _what(request: Command | Click) -> str:

@@ -36,6 +36,33 @@ _SLACKS_OWN = frozenset(
     }
 )
 
+_RESTRICTED = frozenset({"action_prohibited", "posting_to_general_channel_denied"})
+"""Besides `restricted_action…`, where only some may post: what the URLs of webhooks say."""
+
+_NOT_THE_LAYOUT = (
+    _BAD_TOKEN
+    | _RESTRICTED
+    # what the token may
+    | {"access_denied", "accesslimited", "app_access_restricted", "ekm_access_denied"}
+    | {"enterprise_is_restricted", "missing_scope", "no_permission", "not_allowed"}
+    | {"org_login_required", "team_access_not_granted", "team_added_to_org", "team_not_found"}
+    | {"two_factor_setup_required"}
+    # the place
+    | {"cannot_dm_bot", "channel_is_archived", "channel_not_found", "is_archived", "is_inactive"}
+    | {"messages_tab_disabled", "not_in_channel", "user_not_found", "user_not_in_channel"}
+    # the message or modal to be changed
+    | {"cant_update_message", "edit_window_closed", "hash_conflict", "message_not_found"}
+    | {"not_found"}
+    # the ticket
+    | {"exchanged_trigger_id", "expired_trigger_id", "expired_url", "invalid_trigger_id"}
+    | {"push_limit_reached", "used_url"}
+    # how often, and how
+    | {"message_limit_exceeded", "rate_limited", "ratelimited", "request_timeout"}
+    | {"deprecated_endpoint", "method_deprecated", "service_unavailable", "unknown_method"}
+)
+"""Codes, in Slack's reference of its methods, that no other layout would mend. Slack refuses
+layouts with more codes than it lists, so that one which isn't here may always be about that."""
+
 PATIENCE = 3
 """Seconds that a call waits out a rate limit. What takes longer goes another way."""
 
@@ -64,6 +91,21 @@ def is_refusal(error: BaseException) -> bool:
         return False
     told = _told(error)
     return bool(told) and told not in _SLACKS_OWN and status_of(error) < 500
+
+
+def is_restricted(code: str) -> bool:
+    """Whether this says that only some may post in a channel."""
+    return code.startswith("restricted_action") or code in _RESTRICTED
+
+
+def may_be_the_layout(code: str, status: int) -> bool:
+    """Whether the same content might be taken in a simpler layout.
+
+    Without a code of Slack's it goes by the HTTP status: 4xx is about what was sent.
+    """
+    if code and not code.startswith("http_"):
+        return code not in _NOT_THE_LAYOUT and not is_restricted(code)
+    return status in {400, 413, 422}
 
 
 def in_words(error: BaseException) -> str:

@@ -24,9 +24,7 @@ log = structlog.get_logger(__name__)
 async def show(desk: Desk, click: Click, opened: Opened) -> None:
     """Open the modal and fill it."""
     try:
-        answer = await desk.client.views_open(
-            trigger_id=click.trigger_id, view=session_view.placeholder(opened)
-        )
+        answer = await desk.delivery.open_view(click.trigger_id, session_view.placeholder(opened))
     except FAILURES as error:
         await _not_shown(desk, click, error)
         return
@@ -75,7 +73,7 @@ async def _update(
     desk: Desk, click: Click, view: dict[str, Any], view_id: str, view_hash: str | None
 ) -> None:
     try:
-        await desk.client.views_update(view_id=view_id, hash=view_hash, view=view)
+        await desk.delivery.update_view(view_id, view, view_hash)
     except FAILURES as error:
         if code_of(error) in {"hash_conflict", "not_found"}:
             # Somebody closed it, or a newer refresh was faster: nothing is owed any more.

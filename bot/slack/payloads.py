@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bot.grammar import KILL, SESSIONS
-from bot.kills import Actor
+from bot.kills import Actor, Place
 
 _COMMAND = (
     *("command", "text", "user_id", "team_id", "channel_id", "channel_name"),
@@ -84,6 +84,11 @@ class Click(Request):
     response_url: str
     trigger_id: str
     view: View | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where the message stands. Its `message_ts` is empty for one that one person sees."""
+        return Place(self.channel_id, self.message_ts)
 
     @property
     def command(self) -> str:

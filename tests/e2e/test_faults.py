@@ -6,15 +6,17 @@ import signal
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from tests.e2e.conftest import Bot
+from tests.e2e.conftest import Bot, becomes
 from tests.e2e.test_clicks import dead
 from tests.integration.conftest import Sessions
 from workspace import Person, Workspace
+from workspace.faults import TABLE_ERRORS
 from workspace.state import Message
 
 LONG = 40.0
@@ -236,7 +238,7 @@ async def test_where_a_response_url_has_expired_the_answer_comes_by_the_other_wa
     slack.faults.fail("response_url", status=404, times=1000)
     answer = await ana.command("/pg-sessions some_db private", channel="incidents")
     assert answer.receiver == ana.id
-    assert len(slack.calls("response_url")) == 1  # no second shape: it is closed
+    assert len(slack.calls("response_url")) == 2  # once more, in no other layout
 
     preview = await ana.command("/pg-kill app=expired", channel="incidents")
     slack.faults.fail("chat.update", times=1000)
@@ -251,7 +253,7 @@ async def test_an_outcome_that_can_not_be_delivered_is_in_the_log_and_in_the_led
 ) -> None:
     victim = await sessions.open("batch", app="unheard")
     await ana.command("/pg-kill app=unheard", channel="incidents")
-    for way in ("chat.update", "chat.postMessage", "response_url"):
+    for way in ("chat.update", "chat.postMessage", "chat.postEphemeral", "response_url"):
         slack.faults.fail(way, times=1000)
     await ana.click("Terminate 1 session")
 
@@ -279,3 +281,153 @@ async def test_a_ledger_that_another_process_has_locked_ends_nobody_and_the_prev
     await ana.click("Terminate 1 session")
     await ana.sees("Terminated 1 of 1 on main")
     assert await dead(victim)
+
+
+@ON_THE_SOCKET
+@pytest.mark.parametrize("error", TABLE_ERRORS[1::3])
+async def test_no_answer_and_no_outcome_is_lost_to_its_table(
+    bot: Bot, slack: Workspace, ana: Person, vera: Person, sessions: Sessions, error: str
+) -> None:
+    """Whatever code Slack refuses it with, it comes without the table, and once."""
+    victims = [await sessions.open("batch", app="two of them") for _ in range(2)]
+    pids = [str(victim.get_server_pid()) for victim in victims]
+    slack.faults.refuse_tables(error=error)
+    private = await ana.command("/pg-sessions some_db private", channel="incidents")
+    public = await ana.command("/pg-sessions some_db", channel="incidents")
+    preview = await ana.command('/pg-kill app="two of them"', channel="incidents")
+    for message in (private, public, preview):
+        assert all(pid in ana.text_of(message) for pid in pids)
+    await ana.click("Terminate 2 sessions")
+    outcome = await vera.sees("Terminated 2 of 2 on main", *pids, channel="incidents")
+    assert outcome.ts == preview.ts
+    assert len(answers(slack, "Terminated 2 of 2 on main")) == 1
+    assert len(answers(slack, "some_db on main")) == 2
+
+
+@ON_THE_SOCKET
+@pytest.mark.parametrize("error", ["invalid_attachments", "internal_error"])
+async def test_an_outcome_without_a_click_is_not_lost_to_its_table_either(
+    start: Callable,
+    slack: Workspace,
+    ana: Person,
+    sessions: Sessions,
+    ledger_url: str,
+    error: str,
+) -> None:
+    victims = [await sessions.open("batch", app="left behind") for _ in range(2)]
+    first: Bot = await start(LEDGER_URL=ledger_url)
+    preview = await ana.command('/pg-kill app="left behind"', channel="incidents")
+    with stopped(victims[0]), stopped(victims[1]):
+        await ana.click("Terminate 2 sessions")
+        await first.says("kill.signal", times=2)
+        await first.stop(signal.SIGKILL)
+    connection = await asyncpg.connect(ledger_url)
+    await connection.execute("update kills set lease_until = lease_until - 90000000")
+    await connection.close()
+    slack.faults.refuse_tables(error=error)
+    heir: Bot = await start(LEDGER_URL=ledger_url)
+    await becomes(slack, ana, preview, "2 interrupted", str(victims[1].get_server_pid()))
+    assert len(answers(slack, "2 interrupted")) == 1
+    assert heir.errors == []
+
+
+@ON_THE_SOCKET
+async def test_trouble_of_slacks_own_leaves_a_preview_its_buttons(
+    bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
+) -> None:
+    await sessions.open("batch", app="pressed")
+    slack.faults.refuse("chat.postMessage", "internal_error", times=2)
+    slack.faults.refuse("response_url", "internal_error", times=2, status=500)
+    await ana.command("/pg-kill app=pressed", channel="incidents")
+    await ana.click("Terminate 1 session")
+    await ana.sees("Terminated 1 of 1 on main")
+
+
+@ON_THE_SOCKET
+async def test_where_only_some_may_post_the_one_who_asked_hears_so(
+    bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
+) -> None:
+    """Neither the Web API nor the response_url takes anything there."""
+    victim = await sessions.open("batch", "other_db", app="unpostable")
+    await ana.command("/pg-sessions other_db", channel="announcements", wait=False)
+    look = await ana.sees("other_db on main", "only some may post in this channel", channel="bot")
+    assert "about #announcements" in ana.text_of(look)
+
+    await ana.command("/pg-kill app=unpostable", channel="announcements", wait=False)
+    said = await ana.sees("nothing can be confirmed here", "only some may post", channel="bot")
+    assert "Whoever manages the channel can let it post" in ana.text_of(said)
+    assert "actions" not in {block["type"] for block in said.blocks}
+    assert not await dead(victim)
+
+    assert {m.kind for m in slack.messages("announcements")} == {"command"}
+    assert bot.errors == []
+
+
+@ON_THE_SOCKET
+async def test_an_outcome_that_its_channel_does_not_take_is_told_to_both(
+    bot: Bot, slack: Workspace, ana: Person, ben: Person, sessions: Sessions
+) -> None:
+    """Only some may post there since the preview, and its message can't be edited any more."""
+    victim = await sessions.open("batch", app="told to both")
+    await ana.command('/pg-kill app="told to both"', channel="incidents")
+    incidents = slack.channel("incidents")
+    slack.state.put_channel(replace(incidents, posters=frozenset({ana.id})))
+    slack.faults.refuse("chat.update", "edit_window_closed", times=1000)
+    await ben.click("Terminate 1 session", channel="incidents")
+    for person in (ben, ana):
+        told = await person.sees("Terminated 1 of 1 on main", "only some may post", channel="bot")
+        assert "about #incidents" in person.text_of(told)
+    assert await dead(victim)
+
+
+@ON_THE_SOCKET
+async def test_a_modal_says_what_became_of_the_preview_that_it_asked_for(
+    bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
+) -> None:
+    session = await sessions.open("batch", "other_db")
+    pid = str(session.get_server_pid())
+    await ana.command("/pg-sessions other_db", channel="incidents")
+    await ana.choose("Show a session", pid)
+    await ana.sees_modal("as of")
+    slack.faults.refuse("chat.postMessage", "restricted_action")
+    await ana.click("Terminate…")  # a modal's click has no response_url
+    await ana.sees_modal("The preview could not be posted", "only some may post")
+    await ana.click("Refresh")
+    await ana.sees_modal("as of")
+    await session.close()
+    await ana.click("Terminate…")
+    await ana.sees_modal("Nothing would end: the channel has why")
+    await ana.close_modal()
+    await ana.sees("Nothing to terminate on main", pid)
+
+
+@ON_THE_SOCKET
+async def test_a_modal_that_slack_does_not_know_yet_is_filled(
+    bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
+) -> None:
+    session = await sessions.open("batch", "other_db")
+    pid = str(session.get_server_pid())
+    await ana.command("/pg-sessions other_db", channel="incidents")
+    slack.faults.refuse("views.update", "not_found")
+    await ana.choose("Show a session", pid)
+    await ana.sees_modal("as of")
+    await ana.close_modal()
+    await ana.click("Refresh")
+    await slack.called("chat.update")
+    slack.faults.refuse("views.update", "not_found", times=2)
+    await ana.choose("Show a session", pid)
+    await ana.sees_modal("Looking at pid")
+    await slack.called("views.update", times=4)
+    await ana.click("Refresh")  # the placeholder has a way to ask again
+    await ana.sees_modal("as of")
+
+
+@ON_THE_SOCKET
+async def test_a_modal_whose_layout_slack_refuses_is_shown_as_plain_text(
+    bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
+) -> None:
+    session = await sessions.open("batch", "other_db", app="in plain text")
+    await ana.command("/pg-sessions other_db", channel="incidents")
+    slack.faults.refuse_blocks("rich_text", error="internal_error")
+    await ana.choose("Show a session", str(session.get_server_pid()))
+    await ana.sees_modal("in plain text", "as of", "[Terminate…]")

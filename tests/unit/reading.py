@@ -11,9 +11,11 @@ Json = dict[str, Any]
 
 
 def problems(message: Message) -> list[str]:
-    """What Slack would refuse about a message, and about the same without tables."""
-    found = [] if 0 < len(message.text) <= 4000 else [f"a text of {len(message.text)} characters"]
-    for shape in (message, message.without_tables()):
+    """What Slack would refuse about a message, and about the same in simpler layouts."""
+    found = []
+    for shape in message.shapes:
+        if not 0 < len(shape.text) <= 4000:
+            found.append(f"a text of {len(shape.text)} characters")
         blocks = list(shape.blocks)
         found += problems_of_message(json.loads(json.dumps(blocks)))
         json.dumps([shape.text, *blocks], ensure_ascii=False).encode()

@@ -7,7 +7,8 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.slack.failures import code_of, in_words, is_refusal
+from bot.slack.failures import code_of, in_words, is_refusal, is_restricted, may_be_the_layout
+from workspace.faults import TABLE_ERRORS
 
 
 def refusal(data: Any, status: int) -> SlackApiError:
@@ -63,3 +64,29 @@ def test_every_failure_has_a_name(error: Exception, code: str) -> None:
 )
 def test_a_refusal_is_told_from_trouble(error: Exception, refused: bool, words: str) -> None:
     assert (is_refusal(error), in_words(error)) == (refused, words)
+
+
+@pytest.mark.parametrize("code", [*TABLE_ERRORS, "no_text", "msg_blocks_too_long", "http_413"])
+def test_any_code_may_be_about_the_layout(code: str) -> None:
+    assert may_be_the_layout(code, 413 if code == "http_413" else 200)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("channel_not_found", "not_in_channel", "is_archived", "message_not_found", "not_found"),
+        *("invalid_auth", "token_revoked", "missing_scope", "ratelimited", "rate_limited"),
+        *("restricted_action", "restricted_action_read_only_channel", "action_prohibited"),
+        *("expired_trigger_id", "hash_conflict", "used_url", "http_200", "http_503"),
+    ],
+)
+def test_what_is_surely_about_something_else_is_not(code: str) -> None:
+    status = int(code.removeprefix("http_")) if code.startswith("http_") else 200
+    assert not may_be_the_layout(code, status)
+
+
+def test_where_only_some_may_post() -> None:
+    for code in ("restricted_action", "restricted_action_thread_only_channel", "action_prohibited"):
+        assert is_restricted(code)
+    for code in ("channel_not_found", "http_403", "not_in_channel"):
+        assert not is_restricted(code)

@@ -170,6 +170,13 @@ def test_the_app_runs_in_socket_mode_and_takes_clicks():
     }
 
 
+def test_what_a_channel_does_not_take_can_come_as_a_direct_message():
+    """Without its messages tab an app can write to nobody, and to a read-only one nobody types."""
+    home = MANIFEST["features"]["app_home"]
+    assert home["messages_tab_enabled"] is True
+    assert home["messages_tab_read_only_enabled"] is False
+
+
 def test_the_manifest_keeps_to_slacks_lengths():
     shown = MANIFEST["display_information"]
     assert len(shown["name"]) <= 35

@@ -1,5 +1,6 @@
 """One session whole, as a modal."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from bot.errors import ClusterDown
 from bot.policy import Barrier, Ender
 from bot.slack.views.actions import ActionId, RowRef
 from bot.slack.views.errors import cluster_trouble
-from bot.slack.views.message import Message
+from bot.slack.views.message import Message, plainly
 from bot.slack.views.session import Opened, gone, last_word, placeholder, session, trouble
 from bot.waits import Waits
 from tests.unit.builders import NOW, ago, backend, identity, server, waiter
@@ -43,6 +44,7 @@ def inspection(seen: Backend | None = None, **values: Any) -> Inspection:
 def shown(**values: Any) -> Message:
     view = session(OPENED, inspection(**values))
     assert problems_of_view(view) == []
+    assert problems_of_view({**view, "blocks": plainly(view["blocks"])}) == []
     return Message("modal", tuple(view["blocks"]))
 
 
@@ -152,7 +154,12 @@ def test_what_stands_in_its_place_is_a_view_that_carries_the_same(view):
 
 
 def test_a_value_from_outside_is_refused():
-    for text in ("", "{}", "[]", '{"row": "main", "channel": "C1"}', "null"):
+    nameless = json.loads(OPENED.encode())
+    assert Opened.decode(json.dumps({**nameless, "name": "incidents"})).channel_name == "incidents"
+    del nameless["name"]  # as a bot before this one has opened it
+    assert Opened.decode(json.dumps(nameless)) == OPENED
+    wrong = json.dumps({**nameless, "name": 7})
+    for text in ("", "{}", "[]", '{"row": "main", "channel": "C1"}', "null", "7", wrong):
         with pytest.raises(ValueError):
             Opened.decode(text)
     assert replace(OPENED, channel_id="C2").encode() != OPENED.encode()

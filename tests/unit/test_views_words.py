@@ -356,6 +356,43 @@ def test_an_answer_to_one_person_can_say_why():
     assert errors.for_you_alone(answer, Obstacle.DIRECT) == answer
 
 
+@pytest.mark.parametrize(
+    ("code", "restricted", "said"),
+    [
+        (
+            "restricted_action",
+            True,
+            (
+                "only some may post in this channel, and the bot may not (restricted_action)."
+                " Whoever manages the channel can let it post."
+            ),
+        ),
+        ("is_archived", False, "Slack did not take it for the channel (is_archived)."),
+    ],
+)
+def test_what_a_channel_does_not_take_is_told_to_one_with_the_reason(code, restricted, said):
+    answer = sessions(sessions_answer(look=look(backend())))
+    alone = errors.not_posted(answer, code, is_restricted=restricted)
+    assert spoken(lines(alone)[-1]) == spoken(f"for you alone: {said}")
+    assert said.split(" (")[0] in alone.text
+    assert pressable(alone) == pressable(answer)
+    surely = errors.no_preview(code, is_restricted=restricted, surely=True)
+    assert said in lines(surely)
+    assert "nothing can be confirmed here" in lines(surely)[0]
+    assert "Ask again in another channel." in lines(surely)[-1]
+    unsure = errors.no_preview(code, is_restricted=restricted, surely=False)
+    assert "Should the preview stand there all the same, it is good" in lines(unsure)[-1]
+    directly = errors.from_elsewhere(surely, "C0OPS")
+    assert "about <#C0OPS>, where it could not be shown" in lines(directly)[-1]
+    for message in (alone, surely, unsure, directly):
+        assert problems(message) == []
+
+
+def spoken(line: str) -> str:
+    """A line of small print without the gaps between its parts."""
+    return "".join(line.split())
+
+
 @pytest.mark.parametrize("message", [help_view.sessions(), help_view.kill()])
 def test_help_is_a_page_of_examples(message):
     assert problems(message) == []

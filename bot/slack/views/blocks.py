@@ -5,10 +5,10 @@ updated, which is what it asks of apps that name their own. The numbers are thos
 Slack's block reference.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
-from bot.legible import cost
+from bot.legible import cost, cut
 from bot.slack.views import lines
 from bot.slack.views.lines import Line
 from bot.slack.views.text import plain
@@ -34,6 +34,7 @@ OPTIONS = 100
 BUTTONS = 25
 """Elements of an actions block."""
 
+_SECTION = 3000
 _BUTTON_VALUE = 2000
 _OPTION_VALUE = 150
 
@@ -141,6 +142,35 @@ def confirm(title: str, text: str, *, yes: str, no: str, style: Style) -> Block:
         "deny": _plain(no, 30),
         "style": style,
     }
+
+
+def plainly(block: Block) -> Block:
+    """One of our blocks as a section of plain text, which every surface of Slack's takes."""
+    text = cut("\n".join(_words(block)), _SECTION) or " "
+    return {"type": "section", "text": {"type": "plain_text", "text": text, "emoji": False}}
+
+
+def _words(block: Block) -> Iterator[str]:
+    match block["type"]:
+        case "rich_text":
+            for element in block["elements"]:
+                yield "".join(map(_word, element["elements"]))
+        case "section":
+            yield from (field["text"].replace("\n", ": ") for field in block["fields"])
+        case "table":
+            yield from (" | ".join(cell["text"] for cell in row) for row in block["rows"])
+        case _:  # a context
+            yield " ".join(element["text"] for element in block["elements"])
+
+
+def _word(part: Block) -> str:
+    match part["type"]:
+        case "user":
+            return f"@{part['user_id']}"
+        case "channel":
+            return f"#{part['channel_id']}"
+        case _:
+            return str(part["text"])
 
 
 def _plain(text: str, most: int) -> Block:

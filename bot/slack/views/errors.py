@@ -134,6 +134,40 @@ def no_window(code: str) -> Message:
     return message([("Slack did not show the window (", Quoted(code, code=True), f"). {again}")])
 
 
+def not_posted(answer: Message, code: str, *, is_restricted: bool) -> Message:
+    """An answer that the channel did not take, for one person, with the reason and a way on."""
+    return answer.noting(
+        ("for you alone: ", *_not_taken(code, is_restricted=is_restricted)),
+    )
+
+
+def no_preview(code: str, *, is_restricted: bool, surely: bool) -> Message:
+    """Nothing can be confirmed, since the channel did not take the preview."""
+    head = strong("The preview could not be posted to this channel: nothing can be confirmed here.")
+    way_on = (
+        "Nothing was done. Ask again in another channel."
+        if surely
+        else "Nothing was done. Should the preview stand there all the same, it is good; else ask"
+        " again in a moment."
+    )
+    return message([head, _not_taken(code, is_restricted=is_restricted), (way_on,)])
+
+
+def _not_taken(code: str, *, is_restricted: bool) -> Line:
+    if is_restricted:
+        return (
+            "only some may post in this channel, and the bot may not (",
+            Quoted(code, code=True),
+            "). Whoever manages the channel can let it post.",
+        )
+    return ("Slack did not take it for the channel (", Quoted(code, code=True), ").")
+
+
+def from_elsewhere(answer: Message, channel_id: str) -> Message:
+    """An answer that comes as a direct message, since it could be given nowhere nearer."""
+    return answer.noting(("about ", lines.channel(channel_id), ", where it could not be shown"))
+
+
 _ALONE = {
     Obstacle.SHARED: "another workspace shares this channel",
     Obstacle.NOT_SEEN: "Slack does not say who shares this channel; invite the bot to it",

@@ -16,6 +16,8 @@ from bot.slack.views.lines import Line
 _TEXT = 3900
 """`chat.update` refuses a text over 4,000 characters."""
 
+_TEXT_ONLY = "\n(Slack took only the text of this message, without its table and buttons.)"
+
 _CHUNK = 3000
 """Characters of preformatted text in one block, as of a section's text."""
 
@@ -32,11 +34,23 @@ class Message:
 
     def noting(self, line: Line) -> "Message":
         """The same with a further line at its foot."""
-        return Message(self.text, (*self.blocks, blocks.foot(line)))
+        text = _cut_markup(self.text, f"\n{lines.spoken(line)}")
+        return Message(text, (*self.blocks, blocks.foot(line)))
 
     def without_tables(self) -> "Message":
         """The same content with tables as preformatted text, for a Slack that takes none."""
         return Message(self.text, tuple(each for block in self.blocks for each in _as_text(block)))
+
+    def text_only(self) -> "Message":
+        """The essence, for a Slack that takes no blocks; it says so where they held more."""
+        more = any(block["type"] in {"table", "actions"} for block in self.blocks)
+        return Message(_cut_markup(self.text, _TEXT_ONLY) if more else self.text, ())
+
+    @property
+    def shapes(self) -> "tuple[Message, ...]":
+        """The same in ever simpler layouts, each for a Slack that refuses the one before."""
+        drawn = self.without_tables()
+        return (self, *((drawn,) if drawn != self else ()), self.text_only())
 
 
 def message(essence: Sequence[Line], *parts: Block | None, also: Sequence[Line] = ()) -> Message:
@@ -50,11 +64,17 @@ def message(essence: Sequence[Line], *parts: Block | None, also: Sequence[Line] 
     return Message(text, present)
 
 
-def _cut_markup(text: str) -> str:
-    """Cut at a space, so that no escape and no mention is left in halves."""
-    if cost(text) <= _TEXT:
-        return text
-    return cut(text, _TEXT).rpartition(" ")[0] + " …"
+def _cut_markup(text: str, end: str = "") -> str:
+    """Cut at a space, so that no escape and no mention is left in halves; add an end."""
+    room = _TEXT - len(end)
+    if cost(text) > room:
+        text = cut(text, room).rpartition(" ")[0] + " …"
+    return text + end
+
+
+def plainly(content: Iterable[Block]) -> list[Block]:
+    """Blocks as sections of plain text, buttons and menus as they are: what any modal takes."""
+    return [block if block["type"] == "actions" else blocks.plainly(block) for block in content]
 
 
 def _as_text(block: Block) -> Iterable[Block]:

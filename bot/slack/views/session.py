@@ -67,7 +67,9 @@ class Opened:
 
 def placeholder(opened: Opened) -> View:
     """Shown at once: a modal must be opened within 3 s of the click."""
-    return _modal(opened, [blocks.paragraph((f"Looking at pid {opened.row.id.pid}…",))])
+    looking = blocks.paragraph((f"Looking at pid {opened.row.id.pid}…",))
+    # Should Slack not take what comes in its place, there is a way to ask again.
+    return _modal(opened, [looking, *_refresh(opened)])
 
 
 def trouble(opened: Opened, why: Iterable[Block]) -> View:

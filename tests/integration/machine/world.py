@@ -229,7 +229,6 @@ class World:
             operations=operations,
             gate=Gate(directory, frozenset({HERE, ELSEWHERE})),
             delivery=Delivery(client, self._http),
-            client=client,
             tasks=Tasks(),
             meter=Metrics(dict),
         )
