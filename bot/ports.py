@@ -169,7 +169,9 @@ class Cluster(Protocol):
     async def locks(self, names: Names) -> Locks:
         """Who waits for which lock since when, and the prepared transactions in the way."""
 
-    async def locks_of(self, pid: int, *, limit: int) -> tuple[tuple[HeldLock, ...], int]:
+    async def locks_of(
+        self, pid: int, names: Names, *, limit: int
+    ) -> tuple[tuple[HeldLock, ...], int]:
         """The locks that one backend holds and waits for, and how many there are of them.
 
         Those it waits for come first, then the strongest on relations.

@@ -193,7 +193,7 @@ class Looking(Parts):
             row = next((row for row in look.rows if row.id == backend_id), None)
             if row is None:
                 return Gone(cluster=cluster_name, id=backend_id)
-            locks, all_locks = await cluster.locks_of(row.pid, limit=INSPECTED_LOCKS)
+            locks, all_locks = await cluster.locks_of(row.pid, names, limit=INSPECTED_LOCKS)
             branches, rows = await self._around(cluster, look, row.pid)
         what = f"pid {row.pid}, {'with its full query' if full else 'redacted'}"
         if full:

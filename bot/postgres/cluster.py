@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -36,6 +37,7 @@ from bot.ports import Guard, Reply, Sighting, Verdict, Whereabouts
 from bot.postgres import queries, trouble
 from bot.postgres.bounded import BOUNDS, BoundedConnection
 from bot.postgres.connections import HeldConnections
+from bot.postgres.relations import Elsewhere
 from bot.postgres.where import CONNECTED, COST, EVERYTHING, Parameters, likes, order, where
 from bot.shown import HIDES, ranks
 from bot.waits import Request, queued
@@ -86,6 +88,7 @@ class PostgresCluster:
         self._about: About | None = None
         self._own_roles: set[int] = set()
         self._datid: int | None = None  # the database that the bot is connected to
+        self._elsewhere = Elsewhere(name, self._briefly)
         self._pooled = False
         self._last_seen: datetime | None = None
 
@@ -160,6 +163,22 @@ class PostgresCluster:
         if us["usesysid"] is not None:
             self._own_roles.add(us["usesysid"])
         self._datid = us["datid"]
+        return connection
+
+    async def _briefly(self, datname: str) -> Connection:
+        """Open a connection to another database, to be closed by the caller."""
+        connection = await driver.connect(
+            {**self._url.arguments(), "database": datname},
+            BOUNDS,
+            connection_class=BoundedConnection,
+            timeout=CONNECT_TIMEOUT,
+            at_startup=not self._pooled,
+        )
+        try:
+            await connection.bound()
+        except BaseException:
+            connection.terminate()
+            raise
         return connection
 
     async def own_roles(self) -> frozenset[int]:
@@ -336,7 +355,8 @@ class PostgresCluster:
         async with self._reading() as connection:
             rows = await connection.fetch(queries.get("locks"))
             prepared = await connection.fetch(queries.get("prepared"))
-            relname = await self._relname(connection, rows)
+            here = await self._relations(connection, rows)
+        relname = await self._relname(rows, here, names)
         waits = {
             row["pid"]: LockWait(
                 row["locktype"],
@@ -350,11 +370,14 @@ class PostgresCluster:
         }
         return Locks(waits, {row["pid"]: _prepared(row, names) for row in prepared})
 
-    async def locks_of(self, pid: int, *, limit: int) -> tuple[tuple[HeldLock, ...], int]:
+    async def locks_of(
+        self, pid: int, names: Names, *, limit: int
+    ) -> tuple[tuple[HeldLock, ...], int]:
         """The locks that one backend holds and waits for, and how many there are of them."""
         async with self._reading() as connection:
             rows = await connection.fetch(queries.get("locks_of"), pid, limit)
-            relname = await self._relname(connection, rows)
+            here = await self._relations(connection, rows)
+        relname = await self._relname(rows, here, names)
         locks = tuple(
             HeldLock(
                 row["locktype"],
@@ -369,19 +392,38 @@ class PostgresCluster:
         )
         return locks, rows[0]["total"] if rows else 0
 
-    async def _relname(
+    def _is_here(self, lock: asyncpg.Record) -> bool:
+        """Whether it is on a relation of the database that the bot is connected to, or of all."""
+        return lock["relation"] is not None and lock["database"] in (0, self._datid)
+
+    async def _relations(
         self, connection: Connection, locks: list[asyncpg.Record]
-    ) -> Callable[[asyncpg.Record], str | None]:
-        """What names a lock's relation: of this connection's own database, if it can be read."""
-
-        def is_here(lock: asyncpg.Record) -> bool:
-            return lock["relation"] is not None and lock["database"] in (0, self._datid)
-
-        oids = sorted({lock["relation"] for lock in locks if is_here(lock)})
+    ) -> dict[int, str]:
+        """The names of the relations of the connection's own database, by their oids."""
+        oids = sorted({lock["relation"] for lock in locks if self._is_here(lock)})
         rows = await self._catalog(connection, "relations", oids) if oids else None
         encoding = driver.encoding_of(connection)
-        names = {row["oid"]: decoding.read(row["name"], encoding) for row in rows or ()}
-        return lambda lock: names.get(lock["relation"]) if is_here(lock) else None
+        return {row["oid"]: decoding.read(row["name"], encoding) for row in rows or ()}
+
+    async def _relname(
+        self, locks: list[asyncpg.Record], here: Mapping[int, str], names: Names
+    ) -> Callable[[asyncpg.Record], str | None]:
+        """What names a lock's relation, in whichever database it is, if it can be read."""
+        wanted = defaultdict[int, set[int]](set)
+        for lock in locks:
+            if lock["relation"] is not None and not self._is_here(lock):
+                wanted[lock["database"]].add(lock["relation"])
+        databases = {oid: each.datname for oid, each in names.databases.items()}
+        if names.stale:  # a login would stand behind the same lock
+            databases = {}
+        elsewhere = await self._elsewhere.names(wanted, databases)
+
+        def relname(lock: asyncpg.Record) -> str | None:
+            if self._is_here(lock):
+                return here.get(lock["relation"])
+            return elsewhere.get((lock["database"], lock["relation"]))
+
+        return relname
 
     def _give_up(self, connection: Connection) -> None:
         """End a connection on which no reply came, and doubt the others."""

@@ -225,7 +225,7 @@ async def test_nothing_of_an_owner_runs_in_a_look_or_a_kill(
         assert (await cluster.look((InTree(),), names=names)).waits.blocked_by
         locks = await cluster.locks(names)
         assert [one.gid for one in locks.prepared.values()] == ["gone"]
-        assert await cluster.locks_of(queue.holder.get_server_pid(), limit=10)
+        assert await cluster.locks_of(queue.holder.get_server_pid(), names, limit=10)
 
         spared = await sessions.open("batch", app="backup 1")
         targets = {text: await sessions.open("batch", app="dies") for text in ("user=batch", "")}

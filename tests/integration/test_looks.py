@@ -346,13 +346,13 @@ async def test_who_waits_for_a_safe_snapshot_waits_for_those_who_may_spoil_it(
 
 @pytest.mark.smoke
 async def test_the_locks_of_one_backend(cluster: PostgresCluster, chain: list[int]) -> None:
-    holder, number = await cluster.locks_of(chain[0], limit=50)
+    holder, number = await cluster.locks_of(chain[0], await cluster.names(), limit=50)
     assert holder[0].mode == "AccessExclusiveLock"  # the strongest on a relation first
     assert number == len(holder)
-    waiter, number = await cluster.locks_of(chain[1], limit=1)
+    waiter, number = await cluster.locks_of(chain[1], await cluster.names(), limit=1)
     assert not waiter[0].granted
     assert number > 1
-    assert await cluster.locks_of(0, limit=50) == ((), 0)
+    assert await cluster.locks_of(0, await cluster.names(), limit=50) == ((), 0)
 
 
 @pytest.mark.smoke
@@ -395,7 +395,7 @@ async def test_the_first_look_of_a_connection_does_not_hang_behind_it_either(
             found = await look(fresh, "user=web")  # the names were read at the start
             assert session.get_server_pid() in pids(found)
             await fresh.locks(found.names)
-            await fresh.locks_of(session.get_server_pid(), limit=5)
+            await fresh.locks_of(session.get_server_pid(), await fresh.names(), limit=5)
     finally:
         await ddl.execute("rollback")
         await ddl.close()
@@ -431,7 +431,8 @@ async def test_a_look_does_not_hang_behind_a_lock_on_a_users_table(
         assert set(whole.around) == {ddl.get_server_pid(), waiter.get_server_pid()}
         assert whole.since == waited[waiter.get_server_pid()]
         assert whole.locks[0].relation is not None
-        assert whole.locks[0].relname is None  # the bot is connected to another database
+        # The bot is connected to another database.
+        assert whole.locks[0].relname == "public.accounts"
     finally:
         await ddl.execute("rollback")
         await task
@@ -464,12 +465,12 @@ async def test_locks_are_named_in_the_bots_own_database(
     ddl = await asyncpg.connect(pg.dsn(database="some_db"))
     try:
         await holder.execute("begin; lock table accounts in row exclusive mode")
-        locks, _ = await own.locks_of(holder.get_server_pid(), limit=50)
+        locks, _ = await own.locks_of(holder.get_server_pid(), await own.names(), limit=50)
         assert "public.accounts" in {lock.relname for lock in locks}
         # Where the catalog is locked the number stands for the name, and nothing hangs.
         await ddl.execute("begin; lock table pg_class in access exclusive mode")
         async with asyncio.timeout(10):
-            locks, _ = await own.locks_of(holder.get_server_pid(), limit=50)
+            locks, _ = await own.locks_of(holder.get_server_pid(), await own.names(), limit=50)
         assert {lock.relname for lock in locks} == {None}
         await ddl.execute("rollback")
     finally:

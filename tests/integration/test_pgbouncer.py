@@ -127,7 +127,7 @@ async def test_looks_work(cluster: PostgresCluster, sessions: Sessions) -> None:
     found = await cluster.look((InTree(),), names=names)
     assert tree(found.waits)[0].pid == holder.get_server_pid()
     assert set((await cluster.locks(names)).waits) == {waiter.get_server_pid()}
-    assert await cluster.locks_of(waiter.get_server_pid(), limit=10)
+    assert await cluster.locks_of(waiter.get_server_pid(), await cluster.names(), limit=10)
 
 
 @pytest.mark.smoke

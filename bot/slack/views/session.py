@@ -212,7 +212,7 @@ def _locks(answer: Inspection) -> Iterable[Block]:
     yield blocks.preformatted(drawn)
     if any(lock.relation is not None and lock.relname is None for lock in answer.locks):
         yield blocks.foot(
-            ("A number is a relation of another database: select <number>::regclass there.",)
+            ("A number is a relation that the bot can't name: select <number>::regclass there.",)
         )
 
 

@@ -1,0 +1,104 @@
+"""What relations of other databases are called: each database keeps its own `pg_class`.
+
+In an incident people ask which table everyone waits for, and the bot is connected to one
+database. So the others are asked by a connection that is closed again at once: a few at a time,
+for a moment, and not again for a while if they don't answer.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+
+import asyncpg
+import structlog
+
+from bot import decoding, driver
+from bot.driver import Connection
+from bot.postgres import queries
+
+log = structlog.get_logger(__name__)
+
+WITHIN = 1.0
+"""Seconds for all databases together: their names are a help, and no answer waits for it long."""
+
+MOST_DATABASES = 3
+"""Connections that are opened at once. Each takes a slot of the server for a moment."""
+
+KEPT_FOR = 300.0
+"""Seconds for which a name is good: a relation may be renamed."""
+
+REFUSED_FOR = 60.0
+"""Seconds after which a database that didn't answer is asked again."""
+
+_FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+
+Relation = tuple[int, int]
+"""The oids of a database and of a relation in it."""
+
+
+@dataclass(slots=True)
+class Elsewhere:
+    """The names that were asked for, and the databases that refused.
+
+    `connect` opens a connection to a database by its name. Needs CONNECT there; by default
+    everyone has it.
+    """
+
+    cluster: str
+    connect: Callable[[str], Awaitable[Connection]]
+    _kept: dict[Relation, tuple[str | None, float]] = field(default_factory=dict)
+    _refused: dict[int, float] = field(default_factory=dict)
+
+    async def names(
+        self, wanted: Mapping[int, AbstractSet[int]], databases: Mapping[int, str]
+    ) -> dict[Relation, str]:
+        """The names of these relations, by their databases' oids, as far as they can be read.
+
+        `databases` are the databases' names. Raises nothing: what isn't known has no name.
+        """
+        now = time.monotonic()
+        self._forget(now)
+        missing = {
+            datid: {oid for oid in oids if (datid, oid) not in self._kept}
+            for datid, oids in wanted.items()
+            if datid in databases and datid not in self._refused
+        }
+        asked = [datid for datid, oids in missing.items() if oids][:MOST_DATABASES]
+        await asyncio.gather(
+            *(self._ask(datid, databases[datid], missing[datid]) for datid in asked)
+        )
+        return {
+            (datid, oid): name
+            for datid, oids in wanted.items()
+            for oid in oids
+            if (name := self._kept.get((datid, oid), (None, 0.0))[0]) is not None
+        }
+
+    def _forget(self, now: float) -> None:
+        for relation in [key for key, (_, at) in self._kept.items() if now - at > KEPT_FOR]:
+            del self._kept[relation]
+        for datid in [key for key, at in self._refused.items() if now - at > REFUSED_FOR]:
+            del self._refused[datid]
+
+    async def _ask(self, datid: int, datname: str, oids: AbstractSet[int]) -> None:
+        try:
+            async with asyncio.timeout(WITHIN):
+                found = await self._read(datname, sorted(oids))
+        except _FAILURES as error:
+            self._refused[datid] = time.monotonic()
+            log.info("relations.not_read", cluster=self.cluster, error=type(error).__name__)
+            return
+        now = time.monotonic()
+        # What isn't there was dropped, or is of this very moment: it has no name for now.
+        self._kept.update({(datid, oid): (found.get(oid), now) for oid in oids})
+
+    async def _read(self, datname: str, oids: list[int]) -> dict[int, str]:
+        connection = await self.connect(datname)
+        try:
+            rows = await connection.fetch(queries.get("relations"), oids)
+            encoding = driver.encoding_of(connection)
+            return {row["oid"]: decoding.read(row["name"], encoding) for row in rows}
+        finally:
+            connection.terminate()
