@@ -19,7 +19,7 @@ _COMMAND = (
     *("response_url", "trigger_id"),
 )
 _CLICK = ("response_url", "trigger_id")
-_CLICK_OBJECTS = ("user", "team", "enterprise", "container", "channel", "view")
+_CLICK_OBJECTS = ("user", "team", "enterprise", "channel", "view")
 
 _ID_MOST = 64
 """Characters of an id of Slack's: theirs have a quarter of it. They stand in log and ledger."""
@@ -123,7 +123,20 @@ def received(body: object) -> dict[str, Any] | None:
         "actions": [{**action, "action_id": _text(action, "action_id")}],
         **{name: _text(body, name) for name in _CLICK if name in body},
         **{name: value for name in _CLICK_OBJECTS if (value := _map(body, name))},
+        "container": _container(body),
     }
+
+
+def _container(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Where it was pressed, and whether only one person sees that.
+
+    If Slack doesn't say, it is so unless a copy of the message came along: an ephemeral one's
+    never does.
+    """
+    container = _map(body, "container")
+    told = container.get("is_ephemeral")
+    ephemeral = told if isinstance(told, bool) else not _map(body, "message")
+    return {**container, "is_ephemeral": ephemeral}
 
 
 def command(payload: Mapping[str, Any]) -> Command:

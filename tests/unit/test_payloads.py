@@ -1,5 +1,7 @@
 """What is read of Slack's requests, and what gets no further than the door."""
 
+from typing import Any
+
 import pytest
 
 from bot.kills import Actor
@@ -15,7 +17,7 @@ COMMAND = {
     "response_url": "https://hooks/1",
     "trigger_id": "1.2.3",
 }
-CLICK = {
+CLICK: dict[str, Any] = {
     "type": "block_actions",
     "user": {"id": "U0ALICE", "team_id": "T0HOME"},
     "team": {"id": "T0HOME"},
@@ -29,7 +31,27 @@ CLICK = {
 
 def test_a_command_and_a_click_pass_with_what_is_read_of_them():
     assert received(COMMAND | {"token": "x", "user_name": "alice"}) == COMMAND
-    assert received(CLICK | {"message": {"text": "…"}, "state": {}, "enterprise": None}) == CLICK
+    said = CLICK | {"container": CLICK["container"] | {"is_ephemeral": False}}
+    assert received(said | {"message": {"text": "…"}, "state": {}, "enterprise": None}) == said
+
+
+@pytest.mark.parametrize(
+    ("told", "message", "ephemeral"),
+    [
+        ({"is_ephemeral": True}, {"text": "…"}, True),
+        ({"is_ephemeral": False}, None, False),
+        ({}, {"text": "…"}, False),
+        ({}, None, True),
+        ({"is_ephemeral": None}, None, True),
+        ({"is_ephemeral": "false"}, {}, True),
+    ],
+)
+def test_one_persons_message_is_never_taken_for_the_channels(told, message, ephemeral):
+    container = {"type": "message", "channel_id": "C0OPS", "message_ts": "1.2", **told}
+    body = received(CLICK | {"container": container, "message": message})
+    assert body is not None
+    read = click(body)
+    assert (read.ephemeral, read.message_ts) == (ephemeral, "" if ephemeral else "1.2")
 
 
 @pytest.mark.parametrize(
