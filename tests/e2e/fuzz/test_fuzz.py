@@ -29,6 +29,7 @@ from tests.e2e.fuzz.conftest import SEED, Lane, World, cases, chunks
 from tests.e2e.fuzz.judging import faults_of, faults_of_line, secrets_in
 from workspace import Workspace
 from workspace.blocks import Element, Json, elements, options_of
+from workspace.faults import TABLE_ERRORS, Faults
 from workspace.log import Change
 from workspace.payloads import command_payload, message_click_payload, view_click_payload
 from workspace.state import Channel, Message, State, User, View
@@ -174,15 +175,15 @@ class Rig:
         alive = {(row["pid"], row["started"]) for row in rows}
         dead = [held for held in self.world.held if (held.pid, held.started) not in alive]
         ended = {
-            (row["pid"], row["backend_start"]): (row["confirmed_by"], str(row["id"]))
+            (row["pid"], row["backend_start"]): (row["confirmed_by"], row["key"])
             for row in await self._ledger.fetch(
-                "select k.id, k.confirmed_by, t.pid, t.backend_start"
+                "select k.key, k.confirmed_by, t.pid, t.backend_start"
                 " from kills k join targets t on t.kill_id = k.id"
                 " where k.confirmed_by is not null"
             )
         }
-        for who, kill in ended.values():
-            assert (who, kill) in self.may_end, f"{who} did not confirm kill {kill}"
+        for who, key in ended.values():
+            assert (who, key) in self.may_end, f"{who} did not confirm kill {key}"
         for held in dead:
             assert (held.pid, held.started) in ended, f"{held.pid} died of nothing"
         self.world.held = [held for held in self.world.held if held not in dead]
@@ -248,6 +249,8 @@ async def test_whatever_is_typed(rig: Rig, kind: str, first: int) -> None:
 @pytest.mark.parametrize(("kind", "first", "mode"), chunks("names"))
 async def test_whatever_they_are_called_and_run(rig: Rig, kind: str, first: int) -> None:
     async def case(rig: Rig, lane: Lane, random: Random, tell: Tell) -> None:
+        if random.random() < 0.15:
+            tell(f"Slack {mood(random, rig.slack.faults)}")
         if random.random() < 0.1:
             tell("a session runs something else")
             await rig.world.busy(random.choice(rig.world.held), random)
@@ -262,6 +265,29 @@ async def test_whatever_they_are_called_and_run(rig: Rig, kind: str, first: int)
         await rig.command(user, lane.channel, typed)
 
     await run(rig, kind, first, case)
+
+
+def mood(random: Random, faults: Faults) -> str:
+    """Have Slack refuse a layout by some code, say less than it should, or be itself again."""
+    match random.choice(("tables", "text", "says less", "not yet", "itself")):
+        case "tables":
+            faults.refuse_tables(error=(error := random.choice(TABLE_ERRORS)))
+            return f"takes no tables: {error}"
+        case "text":
+            # Not what an acknowledgement holds: nobody hears whether that was taken.
+            faults.refuse_blocks("actions", error=(error := random.choice(TABLE_ERRORS)))
+            return f"takes no buttons: {error}"
+        case "says less":
+            path = random.choice(("channel", "channel.is_ext_shared"))
+            faults.leave_out("conversations.info", path, times=random.randint(1, 3))
+            return f"leaves out {path}"
+        case "not yet":
+            faults.refuse("views.update", "not_found")
+            faults.refuse("response_url", "not_found", status=404)
+            return "does not know yet what it has just made"
+        case _:
+            faults.clear()
+            return "is itself again"
 
 
 def known(random: Random, world: World) -> str:
