@@ -23,7 +23,7 @@ from workspace.state import Message
 
 MODES = ("socket",)  # the end is the same to both, but for the acknowledgements by the socket
 
-SIGNAL = b"pg_terminate_backend"
+SIGNAL = b"verdict"
 CLAIM = b"confirmed_action="
 OUTCOME = b"took="
 
