@@ -31,7 +31,7 @@ from bot.legible import visible
 from bot.listening import in_the_way
 from bot.operations import Operations, Rules
 from bot.policy import Glob, Right, roles_named
-from bot.ports import Entry, HistoryFilter, Noted, Record
+from bot.ports import Entry, HistoryFilter, Noted, Record, Unreadable
 from bot.postgres.cluster import PostgresCluster
 from bot.postgres.fleet import open_fleet
 from bot.postgres.probe import probe as probe_cluster
@@ -212,8 +212,8 @@ def _take_every_name() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-async def _all_since(ledger: SqlLedger, since: datetime | None) -> list[Entry]:
-    entries: list[Entry] = []
+async def _all_since(ledger: SqlLedger, since: datetime | None) -> list[Entry | Unreadable]:
+    entries: list[Entry | Unreadable] = []
     before: int | None = None
     while True:
         chunk = await ledger.history(
@@ -222,7 +222,7 @@ async def _all_since(ledger: SqlLedger, since: datetime | None) -> list[Entry]:
         entries += chunk
         if len(chunk) < HISTORY_CHUNK:
             return entries
-        before = chunk[-1].proposal.id
+        before = chunk[-1].number
 
 
 def _check() -> int:

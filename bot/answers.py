@@ -13,7 +13,7 @@ from bot.errors import ClusterError, TargetError
 from bot.grammar import HistoryRequest, KillRequest, SessionsRequest
 from bot.kills import Actor, Basis, Conclusion, Proposal, Spared, Unclaimable
 from bot.policy import Barrier
-from bot.ports import Entry
+from bot.ports import Entry, Unreadable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,10 +180,10 @@ class NeedsSecondPerson:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """`/pg-kill history`: the last kills, newest first; `more` where older ones follow."""
+    """`/pg-kill history`: the last kills, newest first; `more` if older ones follow."""
 
     request: HistoryRequest
-    entries: tuple[Entry, ...]
+    entries: tuple[Entry | Unreadable, ...]
     more: bool
     before_id: int | None
 

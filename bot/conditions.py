@@ -12,19 +12,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from bot.backends import Names
 from bot.errors import TargetError
 from bot.grammar import Aged, AgeOf, Field, Match, Pattern, Term, Word
 from bot.instants import from_us, to_us
 
+OidColumn = Literal["usesysid", "datid"]
+TextColumn = Literal["application_name", "client_addr", "state", "backend_type", "wait_event"]
+
 
 @dataclass(frozen=True, slots=True)
 class OidIn:
     """`usesysid` or `datid` is (not) one of these."""
 
-    column: Literal["usesysid", "datid"]
+    column: OidColumn
     oids: tuple[int, ...]
     negated: bool = False
 
@@ -33,7 +36,7 @@ class OidIn:
 class TextLike:
     """A text column is (not) like a glob; `parts` as in `bot.grammar.Pattern`."""
 
-    column: Literal["application_name", "client_addr", "state", "backend_type", "wait_event"]
+    column: TextColumn
     parts: tuple[str, ...]
     negated: bool = False
 
@@ -151,29 +154,45 @@ def _dump(condition: Condition) -> dict[str, Any]:
             return {"is": "in_tree"}
 
 
-def from_json(dumped: Iterable[dict[str, Any]]) -> tuple[Condition, ...]:
+def from_json(dumped: Iterable[Any]) -> tuple[Condition, ...]:
     """The inverse of `to_json`. Raises `ValueError` for what this version does not know.
 
-    A condition that is not understood must never be left out: the kill would be wider.
+    A condition that is not understood must never be left out: the kill would be wider. Nor
+    must a part of one: what is read must be all that is written.
     """
-    return tuple(_load(dict(item)) for item in dumped)
+    return tuple(_load(item) for item in dumped)
 
 
-def _load(item: dict[str, Any]) -> Condition:
+def _load(item: Any) -> Condition:  # noqa: ANN401  JSON's
+    try:
+        condition = _read(item)
+        understood = _dump(condition) == item
+    except (TypeError, OverflowError) as error:
+        raise ValueError("a condition that can't be read") from error
+    if not understood:
+        raise ValueError(f"a condition of another version: {sorted(item)}")
+    return condition
+
+
+def _read(item: Any) -> Condition:  # noqa: ANN401  JSON's
     match item:
-        case {"is": "oid_in", "column": column, "oids": oids, "negated": negated}:
+        case {"is": "oid_in", "column": column, "oids": oids, "negated": bool(negated)} if (
+            column in get_args(OidColumn) and all(type(oid) is int for oid in oids)
+        ):
             return OidIn(column, tuple(oids), negated)
-        case {"is": "like", "column": column, "parts": parts, "negated": negated}:
+        case {"is": "like", "column": column, "parts": parts, "negated": bool(negated)} if (
+            column in get_args(TextColumn) and all(type(part) is str for part in parts)
+        ):
             return TextLike(column, tuple(parts), negated)
-        case {"is": "address_in", "network": network, "negated": negated}:
+        case {"is": "address_in", "network": str(network), "negated": bool(negated)}:
             return AddressIn(network, negated)
-        case {"is": "before", "of": of, "instant": instant, "older": older}:
+        case {"is": "before", "of": of, "instant": int(instant), "older": bool(older)}:
             return Before(AgeOf(of), from_us(instant), older)
         case {"is": "in_lock", "word": word}:
             return InLock(Word(word))
-        case {"is": "pid_in", "pids": pids}:
+        case {"is": "pid_in", "pids": pids} if all(type(pid) is int for pid in pids):
             return PidIn(tuple(pids))
         case {"is": "in_tree"}:
             return InTree()
         case _:
-            raise ValueError(f"a condition of another version: {sorted(item)}")
+            raise ValueError("a condition of another version")

@@ -89,6 +89,10 @@ class LedgerError(BotError):
     """The record of kills can't be read or written."""
 
 
+class OtherVersion(LedgerError):  # noqa: N818  it says what the record is
+    """What is on record is of another version of the bot, and is not understood by this one."""
+
+
 class SlackDown(BotError):  # noqa: N818
     """Slack can't be reached, or fails by itself; nothing is wrong with the settings."""
 

@@ -207,10 +207,23 @@ class Entry:
     arrivals: int = 0
 
     @property
+    def number(self) -> int:
+        """What people call the kill by."""
+        return self.proposal.id
+
+    @property
     def latest(self) -> tuple[Result, ...]:
         """What became of each target, by the latest knowledge."""
         later = {result.id: result for result in self.amendments}
         return tuple(later.get(result.id, result) for result in self.results)
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A kill on record that this version of the bot can't read, and why."""
+
+    number: int
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,8 +302,9 @@ ALONE = "sessions, for one alone"
 class Ledger(Protocol):
     """The record of kills. Every method raises `LedgerError` when it can't do its work.
 
-    Times are of the ledger's own clock, one for all replicas. Rows are only ever added or
-    completed. What a click may do to a kill goes by the kill's key, never by its number.
+    Times are of the ledger's own clock, one for all replicas. Rows are added and
+    completed, and dropped when they have been kept for long enough.
+    What a click may do to a kill goes by the kill's key, never by its number.
     """
 
     @property
@@ -371,7 +385,7 @@ class Ledger(Protocol):
 
     async def history(
         self, where: HistoryFilter, *, limit: int, before_id: int | None = None
-    ) -> tuple[Entry, ...]:
+    ) -> tuple[Entry | Unreadable, ...]:
         """The last kills that were asked for, newest first."""
 
     async def noted(

@@ -17,7 +17,7 @@ from typing import Any
 from bot.backends import Backend, Limit
 from bot.kills import Target
 from bot.legible import is_visible, visible
-from bot.ports import Entry, Noted
+from bot.ports import Entry, Noted, Unreadable
 
 CSV_COLUMNS = (
     "kill",
@@ -51,6 +51,9 @@ CSV_COLUMNS = (
     "reference",
 )
 
+UNREADABLE = "unreadable"
+"""The state of a kill that this version of the bot can't read; its `detail` says why."""
+
 _AGO = re.compile(r"(\d{1,6})([hdw])")
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 _FORMULA = ("=", "+", "-", "@")
@@ -67,21 +70,26 @@ def since(text: str, now: datetime) -> datetime:
     return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
 
 
-def as_json(entries: Iterable[Entry]) -> Iterable[str]:
+def as_json(entries: Iterable[Entry | Unreadable]) -> Iterable[str]:
     """A line for each kill."""
     for entry in entries:
         yield _json(_kill(entry))
 
 
-def as_csv(entries: Iterable[Entry]) -> Iterable[str]:
+def as_csv(entries: Iterable[Entry | Unreadable]) -> Iterable[str]:
     """The header's line, then one for each target."""
     yield _line(CSV_COLUMNS)
     for entry in entries:
         kill = _kill(entry)
-        for target in kill["targets"]:
-            # The session's `state` is another than the kill's.
-            row = {**target, "session_state": target["state"], **kill}
+        rows = [kill] if isinstance(entry, Unreadable) else _by_target(kill)
+        for row in rows:
             yield _line(tuple(_cell(row.get(name)) for name in CSV_COLUMNS))
+
+
+def _by_target(kill: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    for target in kill["targets"]:
+        # The session's `state` is another than the kill's.
+        yield {**target, "session_state": target["state"], **kill}
 
 
 NOTED_COLUMNS = ("id", "at", "by", "team", "channel", "what", "why", "cluster", "reference")
@@ -115,7 +123,9 @@ def _noted(one: Noted) -> dict[str, Any]:
     return dict(zip(NOTED_COLUMNS, values, strict=True))
 
 
-def _kill(entry: Entry) -> dict[str, Any]:
+def _kill(entry: Entry | Unreadable) -> dict[str, Any]:
+    if isinstance(entry, Unreadable):
+        return {"kill": entry.number, "state": UNREADABLE, "detail": entry.why, "targets": []}
     proposal = entry.proposal
     confirmed, dismissed = proposal.confirmed_by, proposal.dismissed_by
     return {

@@ -69,7 +69,7 @@ async def _asked(store: Store, known: LedgerFacts) -> LedgerFacts:
         async with engine.connect() as connection, connection.begin() as transaction:
             await store.lock(connection)
             version = await connection.run_sync(version_of)
-            refuse_later(version)
+            await connection.run_sync(refuse_later, version)
             await _write(store, connection, version)
             identity = ""
             if version >= IDENTITY_SINCE:

@@ -1,10 +1,11 @@
 """Proposals, results and the like to and from the ledger's rows. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import fields
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any
+from typing import Any, get_args
 
 from sqlalchemy import Row
 
@@ -27,6 +28,20 @@ from bot.kills import (
 from bot.ports import Entry
 
 _INSTANTS = ("backend_start", "xact_start", "query_start", "state_change")
+
+_JUDGED = frozenset(
+    {
+        *("state", "xact_start", "query_start", "backend_xid", "backend_xmin"),
+        *("virtualtransaction", "wait_event_type", "wait_event"),
+    }
+)
+"""The columns of a target by which a click judges whether it is as it was shown."""
+
+_KINDS = {
+    field.name: int if int in (field.type, *get_args(field.type)) else str
+    for field in fields(Backend)
+}
+"""What a column that is neither an instant nor an address is in JSON."""
 
 KEYLESS = "-"
 """The key of a row that an older replica wrote: no button that carries it finds anything."""
@@ -116,8 +131,17 @@ def to_entry(  # noqa: PLR0913  an entry is put together from five tables
     outcomes: Iterable[Row[Any]],
     amendments: Iterable[Row[Any]],
     notes: Iterable[Row[Any]],
+    strict: bool = False,
 ) -> Entry:
-    """An entry from its rows. Raises `ValueError` for conditions that are not understood."""
+    """An entry from its rows.
+
+    What is only displayed may be of a later version: what isn't known there is left out, or
+    shown as it is; but not if the entry is to be acted on (`strict`). Raises `ValueError` for
+    whatever decides what is done to whom.
+    """
+    outcomes, amendments = list(outcomes), list(amendments)
+    if strict and (unknown := {row.outcome for row in (*outcomes, *amendments)} - {*Outcome}):
+        raise ValueError(f"outcomes of another version: {sorted(unknown)}")
     return Entry(
         proposal=_to_proposal(kill, targets),
         expired=kill.state == State.PROPOSED and kill.expires_at <= now,
@@ -127,9 +151,7 @@ def to_entry(  # noqa: PLR0913  an entry is put together from five tables
         began_at=kill.began_at,
         concluded_at=kill.concluded_at,
         took=kill.took,
-        limits=tuple(
-            (_load_limit(before), _load_limit(after)) for before, after in kill.limits or ()
-        ),
+        limits=tuple(_load_pairs(kill.limits or ())),
         waiting=(
             None if kill.waiting_before is None else (kill.waiting_before, kill.waiting_after)
         ),
@@ -145,17 +167,17 @@ def _to_proposal(kill: Row[Any], targets: Iterable[Row[Any]]) -> Proposal:
         cluster=kill.cluster,
         host=kill.host,
         server=ServerId(kill.system_identifier, kill.postmaster_start_time),
-        action=Action(kill.confirmed_action or kill.action),
+        action=_load_action(kill.action, kill.confirmed_action),
         basis=Basis(kill.basis),
         wording=kill.wording,
         conditions=from_json(kill.conditions),
         targets=tuple(_to_target(row) for row in targets),
-        spared=tuple(Spared(_load_backend(s["seen"]), _load_reason(s["why"])) for s in kill.spared),
+        spared=tuple(_load_spared(kill.spared)),
         reason=kill.reason,
         asked_by=Actor(kill.asked_by, kill.asked_by_team),
         channel_id=kill.channel_id,
         seen_at=kill.seen_at,
-        before=tuple(_load_limit(limit) for limit in kill.limits_seen),
+        before=tuple(_load_limits(kill.limits_seen)),
         waiting=kill.waiting_seen,
         freed=kill.freed,
         created_at=kill.created_at,
@@ -168,6 +190,11 @@ def _to_proposal(kill: Row[Any], targets: Iterable[Row[Any]]) -> Proposal:
     )
 
 
+def _load_action(proposed: str, confirmed: str | None) -> Action:
+    action = Action(proposed)
+    return action if confirmed is None else Action(confirmed)
+
+
 def _to_actor(user_id: str | None, team_id: str | None) -> Actor | None:
     return None if user_id is None else Actor(user_id, team_id or "")
 
@@ -175,14 +202,17 @@ def _to_actor(user_id: str | None, team_id: str | None) -> Actor | None:
 def _to_target(row: Row[Any]) -> Target:
     return Target(
         BackendId(row.pid, row.backend_start),
-        _load_backend(row.seen),
+        _load_seen(row),
         row.waiting_behind,
         row.is_new,
     )
 
 
 def _to_result(row: Row[Any]) -> Result:
-    return Result(BackendId(row.pid, row.backend_start), Outcome(row.outcome), row.detail)
+    backend = BackendId(row.pid, row.backend_start)
+    if row.outcome in [*Outcome]:
+        return Result(backend, Outcome(row.outcome), row.detail)
+    return Result(backend, Outcome.UNKNOWN, ": ".join(filter(None, (row.outcome, row.detail))))
 
 
 def _load_reason(why: str) -> SpareReason | str:
@@ -193,9 +223,18 @@ def _dump_limit(limit: Limit) -> list[Any]:
     return [limit.name, limit.used, limit.limit, limit.of.value]
 
 
-def _load_limit(dumped: list[Any]) -> Limit:
-    name, used, limit, of = dumped
-    return Limit(name, used, limit, LimitOf(of))
+def _load_limits(dumped: Iterable[Any]) -> Iterator[Limit]:
+    for each in dumped:
+        match each:
+            case [str(name), int(used), int(limit), of] if of in [*LimitOf]:
+                yield Limit(name, used, limit, LimitOf(of))
+
+
+def _load_pairs(dumped: Iterable[Any]) -> Iterator[tuple[Limit, Limit]]:
+    for pair in dumped:
+        known = list(_load_limits(pair))
+        if len(known) == 2:
+            yield known[0], known[1]
 
 
 def _dump_backend(backend: Backend) -> Values:
@@ -216,11 +255,34 @@ def _dump_column(value: object) -> object:
             return value
 
 
-def _load_backend(dumped: Values) -> Backend:
-    loaded = dict(dumped)
-    for name in _INSTANTS:
-        if name in loaded:
-            loaded[name] = from_us(loaded[name])
-    if "client_addr" in loaded:
-        loaded["client_addr"] = ip_address(loaded["client_addr"])
-    return Backend(**loaded)
+def _load_seen(target: Row[Any]) -> Backend:
+    """A target as it was shown: by some of this it is judged whether it is still the same."""
+    known = dict(_known_columns(target.seen))
+    if lost := _JUDGED & target.seen.keys() - known.keys():
+        raise ValueError(f"what was seen of a target can't be read: {sorted(lost)}")
+    return Backend(**{"pid": target.pid} | known)
+
+
+def _load_spared(dumped: Iterable[Values]) -> Iterator[Spared]:
+    for one in dumped:
+        known = dict(_known_columns(one["seen"]))
+        if "pid" in known:
+            yield Spared(Backend(**known), _load_reason(one["why"]))
+
+
+def _known_columns(dumped: Values) -> Iterator[tuple[str, Any]]:
+    """The columns that this version knows and can read."""
+    for field in fields(Backend):
+        if field.name in dumped:
+            with suppress(ValueError, TypeError, OverflowError):
+                yield field.name, _load_column(field.name, dumped[field.name])
+
+
+def _load_column(name: str, value: Any) -> Any:  # noqa: ANN401  a column's
+    if name in _INSTANTS:
+        return from_us(value)
+    if name == "client_addr":
+        return ip_address(value)
+    if isinstance(value, _KINDS[name]):
+        return value
+    raise TypeError(name)

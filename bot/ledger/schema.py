@@ -1,8 +1,10 @@
 """The ledger's tables, and the steps that bring an older ledger up to them.
 
-Rows are only ever added or completed: a column that starts as NULL is filled once. The
-exceptions are `state`, `owner` and `lease_until` of a kill, which say who works on it now:
-on what was confirmed, and then on the second look at what became of it.
+Rows are added and completed, and dropped when they have been kept for long enough
+(LEDGER_KEEP): a column that starts as NULL is filled once. The exceptions are `state`, `owner`
+and `lease_until` of a kill, which say who works on it now: on what was confirmed, and then on
+the second look at what became of it; the marks; and, if the ledger's clock is set back, what
+goes by it: `expires_at` of open previews, which end, and `lease_until`.
 
 Instants are integer microseconds UTC, in columns of SQLite and PostgreSQL alike. What
 people filter by has a column; what is only ever read back as a whole is JSON text.
@@ -30,10 +32,11 @@ from sqlalchemy import (
     insert,
     inspect,
     select,
+    update,
 )
 from sqlalchemy.types import TypeDecorator
 
-from bot.errors import LedgerError
+from bot.errors import OtherVersion
 from bot.instants import from_us, to_us
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -123,6 +126,16 @@ ledger_version = Table(
     _metadata,
     Column("version", BigInteger, primary_key=True, autoincrement=False),
     Column("at", Instant, nullable=False),
+)
+
+# One row, which changes.
+ledger_marks = Table(
+    "ledger_marks",
+    _metadata,
+    # The oldest version of the schema whose bots may go on with this ledger.
+    Column("serves", BigInteger, nullable=False),
+    # The greatest instant that the ledger's clock is known to have shown.
+    Column("latest", Instant, nullable=False),
 )
 
 ledger_identity = Table(
@@ -413,6 +426,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "UPDATE kills SET key = (SELECT identity FROM ledger_identity) || '-' || {random}",
         "CREATE UNIQUE INDEX kills_by_key ON kills (key)",
     ),
+    (
+        "CREATE TABLE ledger_marks (serves BIGINT NOT NULL, latest BIGINT NOT NULL)",
+        "INSERT INTO ledger_marks (serves, latest) VALUES (6, 0)",
+        "CREATE INDEX kills_by_expiry ON kills (state, expires_at)",
+    ),
 )
 """One step for each version, in SQL that SQLite and PostgreSQL share; `{identity}` (the type of
 an id) and `{random}` (32 hexadecimal digits or more) are theirs.
@@ -426,22 +444,31 @@ SCHEMA_VERSION = len(MIGRATIONS)
 IDENTITY_SINCE = 5
 """The version from which on a ledger has an identity."""
 
+MARKS_SINCE = 6
+"""The version from which on it has marks."""
+
+SERVES = 6
+"""The oldest version whose bots may go on beside this one, as in an update of replicas one by
+one. Raise it with a step that adds what a bot must not leave out of account."""
+
 
 def migrate(
     connection: Connection, *, identity: str, random: str, clock: ColumnElement[datetime]
 ) -> None:
     """Bring the ledger to `SCHEMA_VERSION`, within the caller's transaction and lock.
 
-    Raises `LedgerError` for a ledger that a later version of the bot has written: what it
-    means by its columns is not known here.
+    A ledger of a later version is left as it is. Raises `OtherVersion` if that version doesn't
+    serve this one: what it means by its columns is not known here.
     """
     version = version_of(connection)
-    refuse_later(version)
+    refuse_later(connection, version)
     for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):
         for statement in statements:
             sql = statement.format(identity=identity, random=random)
             connection.exec_driver_sql(_located(sql, connection))
         connection.execute(insert(ledger_version).values(version=number, at=clock))
+    if version < SCHEMA_VERSION >= MARKS_SINCE:
+        connection.execute(update(ledger_marks).values(serves=SERVES))
 
 
 _TABLE = re.compile(rf"\b(TABLE|INTO|FROM|ON|REFERENCES|UPDATE) ({'|'.join(_metadata.tables)})\b")
@@ -463,10 +490,13 @@ def _schema_of(connection: Connection) -> str | None:
     return cast("str | None", schemas.get(None))
 
 
-def refuse_later(version: int) -> None:
-    """Raise `LedgerError` for a version that isn't known here."""
-    if version > SCHEMA_VERSION:
-        raise LedgerError(
+def refuse_later(connection: Connection, version: int) -> None:
+    """Raise `OtherVersion` for a later version that doesn't serve this one."""
+    if version <= SCHEMA_VERSION:
+        return
+    serves = connection.scalar(select(ledger_marks.c.serves)) if version >= MARKS_SINCE else None
+    if serves is None or serves > SCHEMA_VERSION:
+        raise OtherVersion(
             f"the ledger has schema version {version}, of a later version of the bot; "
             f"this one knows {SCHEMA_VERSION}"
         )

@@ -17,6 +17,7 @@ from typing import Any, cast
 
 import structlog
 from sqlalchemy import (
+    BigInteger,
     Column,
     ColumnElement,
     Insert,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     Select,
     Table,
     Update,
+    case,
     delete,
     exists,
     func,
@@ -32,13 +34,14 @@ from sqlalchemy import (
     not_,
     or_,
     select,
+    type_coerce,
     update,
 )
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from bot.errors import LedgerError
+from bot.errors import LedgerError, OtherVersion
 from bot.kills import (
     SECOND_LOOK_AFTER,
     SECOND_LOOK_LEASE,
@@ -62,8 +65,10 @@ from bot.ledger.rows import (
 from bot.ledger.schema import (
     kills,
     ledger_identity,
+    ledger_marks,
     ledger_version,
     looks,
+    microseconds,
     migrate,
     outcomes,
     refusals,
@@ -83,6 +88,7 @@ from bot.ports import (
     Record,
     RefusalNote,
     SignatureNote,
+    Unreadable,
 )
 
 log = structlog.get_logger(__name__)
@@ -97,6 +103,16 @@ SIGNATURES_KEPT = timedelta(minutes=10)
 
 RETRY_EVERY = 0.02
 """Seconds between two tries for a connection that another call has."""
+
+CLOCK_TOLERANCE = timedelta(seconds=5)
+"""How far the ledger's clock may go back, as clocks that are kept right do, before it counts as
+set back. Nothing expires twice within it."""
+
+GARBLED = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
+"""What reading raises for a row that this version doesn't understand."""
+
+CLOSED_WITHIN = 1.0
+"""Seconds that a call has to end when the ledger is closed."""
 
 KEEP_EVERY = 1.0
 """Seconds between two looks at the held connections, to replace one that was lost."""
@@ -122,6 +138,8 @@ class SqlLedger:
         self._keeper: asyncio.Task[None] | None = None
         self._home: LedgerHome | None = None
         self._identity = ""
+        self._is_closed = False
+        self._at_work = 0
 
     def __repr__(self) -> str:
         return f"<SqlLedger on {self._store.kind}>"
@@ -132,6 +150,7 @@ class SqlLedger:
         Raises `LedgerError`, and leaves nothing open then.
         """
         self._store.check()
+        self._is_closed = False
         try:
             async with self._transaction(self._writer, START_LIMIT) as connection:
                 await self._store.lock(connection)
@@ -153,11 +172,16 @@ class SqlLedger:
             self._keeper = asyncio.create_task(self._keep(), name="ledger")
 
     async def close(self) -> None:
-        """Close the connections; harmless where none is open."""
+        """Close the connections; harmless if none is open. What is under way has a second."""
+        self._is_closed = True
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
             self._keeper = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSED_WITHIN):
+                while self._at_work:  # noqa: ASYNC110  an event would be for this alone
+                    await asyncio.sleep(RETRY_EVERY)
         await self._dispose()
 
     async def _dispose(self) -> None:
@@ -177,7 +201,8 @@ class SqlLedger:
         """Keep a preview; gives it its id, its key and the instant at which it expires."""
         key = f"{self._identity}-{secrets.token_hex(16)}"
         async with self._transaction(self._writer) as connection:
-            now = await self._now(connection)
+            await self._refuse_if_outdated(connection)
+            now = await self._mark(connection)
             kill = await connection.execute(
                 insert(kills).values(
                     **kill_values(draft),
@@ -199,10 +224,19 @@ class SqlLedger:
             )
 
     async def get(self, key: str) -> Entry | None:
-        """A proposal and what is known of it, or None if the ledger has none of that key."""
+        """A proposal and what is known of it, or None if the ledger has none of that key.
+
+        Raises `OtherVersion` for one that this version can't read.
+        """
         async with self._transaction(self._reader) as connection:
-            entries = await self._entries(connection, _ids(kills.c.key == key))
-        return entries[0] if entries else None
+            found = await self._read(connection, _ids(kills.c.key == key))
+        match found:
+            case [Entry() as entry]:
+                return entry
+            case [Unreadable(number, why)]:
+                raise OtherVersion(f"kill {number} can't be read by this version: {why}")
+            case _:
+                return None
 
     async def claim(  # noqa: PLR0913  one update, one call
         self,
@@ -226,7 +260,9 @@ class SqlLedger:
             lease_until=self._store.after(lease),
         )
         async with self._transaction(self._writer) as connection:
+            await self._mark(connection)
             if not await _changed(connection, claim):
+                await self._refuse_if_outdated(connection)
                 return None
             (entry,) = await self._entries(connection, _ids(kills.c.key == key))
             return entry.proposal
@@ -259,8 +295,9 @@ class SqlLedger:
             kills.c.lease_until <= self._store.clock,
         )
         async with self._transaction(self._writer) as connection:
+            await self._mark(connection, lazily=True)
             taken = await self._take_over(connection, has_lapsed, owner, lease)
-            return tuple([entry.proposal async for entry in self._understood(connection, taken)])
+            return tuple(entry.proposal for entry in taken)
 
     async def _take_over(
         self,
@@ -268,26 +305,22 @@ class SqlLedger:
         conditions: tuple[ColumnElement[bool], ...],
         owner: str,
         lease: timedelta,
-    ) -> list[int]:
+    ) -> list[Entry]:
+        """Take over whatever this version understands; the rest is left to a later one."""
         candidates = await connection.scalars(
             select(kills.c.id).where(*conditions).order_by(kills.c.id)
         )
         mine = {"owner": owner, "lease_until": self._store.after(lease)}
-        return [
-            kill_id
-            for kill_id in candidates.all()
-            if await _changed(connection, _kill(kill_id, *conditions).values(**mine))
-        ]
-
-    async def _understood(
-        self, connection: AsyncConnection, ids: Iterable[int]
-    ) -> AsyncIterator[Entry]:
-        """These entries; one that another version wrote is left, so that it holds up none."""
-        for kill_id in ids:
+        taken = []
+        for kill_id in candidates.all():
             try:
-                yield await self._entry(connection, kill_id)
-            except ValueError:
-                log.exception("ledger.not_understood", kill=kill_id)
+                (entry,) = await self._entries(connection, _ids(kills.c.id == kill_id), strict=True)
+            except GARBLED as error:
+                log.warning("ledger.not_understood", kill=kill_id, why=str(error))
+                continue
+            if await _changed(connection, _kill(kill_id, *conditions).values(**mine)):
+                taken.append(entry)
+        return taken
 
     async def conclude(self, conclusion: Conclusion, owner: str) -> bool:
         """Record the outcome; False where this owner no longer holds the claim.
@@ -350,8 +383,7 @@ class SqlLedger:
             kills.c.lease_until > self._store.after(-SECOND_LOOK_UNTIL),
         )
         async with self._transaction(self._writer) as connection:
-            taken = await self._take_over(connection, is_due, owner, SECOND_LOOK_LEASE)
-            return tuple([entry async for entry in self._understood(connection, taken)])
+            return tuple(await self._take_over(connection, is_due, owner, SECOND_LOOK_LEASE))
 
     async def leave(self, owner: str) -> None:
         """Leave the second looks of an owner that stops to whoever lives."""
@@ -372,7 +404,11 @@ class SqlLedger:
             dismissed_at=self._store.clock,
         )
         async with self._transaction(self._writer) as connection:
-            return await _changed(connection, dismissal)
+            await self._mark(connection)
+            if await _changed(connection, dismissal):
+                return True
+            await self._refuse_if_outdated(connection)
+            return False
 
     async def note(self, notes: Sequence[tuple[float, Note]]) -> None:
         """Record all of these, in order; with each, how many seconds ago it was."""
@@ -419,7 +455,7 @@ class SqlLedger:
 
     async def history(
         self, where: HistoryFilter, *, limit: int, before_id: int | None = None
-    ) -> tuple[Entry, ...]:
+    ) -> tuple[Entry | Unreadable, ...]:
         """The last kills that were asked for, newest first, in whatever state they are.
 
         Names are asked of one target each: `user=a db=b` is a kill of a session of `a` in
@@ -429,7 +465,7 @@ class SqlLedger:
         if before_id is not None:
             page = page.where(kills.c.id < before_id)
         async with self._transaction(self._reader) as connection:
-            return await self._entries(connection, page)
+            return tuple(await self._read(connection, page))
 
     async def noted(
         self, record: Record, *, since: datetime | None, limit: int, before_id: int | None = None
@@ -465,6 +501,7 @@ class SqlLedger:
     async def ready(self) -> None:
         """Raise `LedgerError` unless it can be written: by a write that is rolled back."""
         async with self._transaction(self._writer) as connection:
+            await self._refuse_if_outdated(connection)
             await connection.execute(update(ledger_version).values(at=self._store.clock))
             await connection.rollback()
 
@@ -481,6 +518,9 @@ class SqlLedger:
     @asynccontextmanager
     async def _in_time(self, within: float) -> AsyncIterator[AsyncExitStack]:
         """What is opened on the stack has so many seconds until its end."""
+        if self._is_closed:
+            raise LedgerError("the ledger is closed")
+        self._at_work += 1
         try:
             async with AsyncExitStack() as stack:
                 await stack.enter_async_context(asyncio.timeout(within))
@@ -489,6 +529,8 @@ class SqlLedger:
             raise LedgerError(f"the ledger did not answer within {within:g} s") from error
         except TROUBLE as error:
             raise LedgerError(self._store.problem(error)) from error
+        finally:
+            self._at_work -= 1
 
     async def _connect(self, engine: AsyncEngine, stack: AsyncExitStack) -> AsyncConnection:
         """A live connection: where one of those held is lost for good, the next.
@@ -522,14 +564,59 @@ class SqlLedger:
 
     def _open(self, key: str) -> Update:
         """The one update of a proposal that a click may act on."""
+        serves = select(ledger_marks.c.serves).scalar_subquery()
         return update(kills).where(
             kills.c.key == key,
             kills.c.state == State.PROPOSED,
-            kills.c.expires_at > self._store.clock,
+            kills.c.expires_at > self._now_or_latest(),
+            serves <= schema.SCHEMA_VERSION,
         )
 
     async def _now(self, connection: AsyncConnection) -> datetime:
         return (await connection.execute(select(self._store.clock))).scalar_one()
+
+    def _now_or_latest(self) -> ColumnElement[datetime]:
+        """The clock, or the greatest instant that it is known to have shown."""
+        latest = select(ledger_marks.c.latest).scalar_subquery()
+        return case((latest > self._store.clock, latest), else_=self._store.clock)
+
+    async def _mark(self, connection: AsyncConnection, *, lazily: bool = False) -> datetime:
+        """Note what the clock shows now (`lazily`: if a preview is not known to have expired).
+
+        If it was set back, end what goes by it.
+
+        An open preview would be good for longer than anyone was told, and one that has expired
+        would be good again; a lease would keep from everyone else what a dead process left.
+        """
+        may_be_open = exists().where(
+            kills.c.state == State.PROPOSED, kills.c.expires_at > ledger_marks.c.latest
+        )
+        asked = select(ledger_marks.c.latest, self._store.clock, may_be_open)
+        latest, clock, is_due = (await connection.execute(asked)).one()
+        now: datetime = clock
+        if now > latest and (is_due or not lazily):
+            await connection.execute(
+                update(ledger_marks).where(ledger_marks.c.latest < now).values(latest=now)
+            )
+        elif now < latest - CLOCK_TOLERANCE:
+            marking = update(ledger_marks).where(ledger_marks.c.latest == latest)
+            if await _changed(connection, marking.values(latest=now)):
+                await self._set_back(connection, latest, now)
+        return now
+
+    async def _set_back(self, connection: AsyncConnection, latest: datetime, now: datetime) -> None:
+        log.error("ledger.clock_set_back", seconds=(latest - now).total_seconds())
+        still_open = (kills.c.state == State.PROPOSED, kills.c.expires_at > now)
+        await connection.execute(update(kills).where(*still_open).values(expires_at=now))
+        leased = (kills.c.state.in_((State.CLAIMED, State.DONE)), kills.c.lease_until > now)
+        until = type_coerce(kills.c.lease_until, BigInteger) - microseconds(latest - now)
+        await connection.execute(update(kills).where(*leased).values(lease_until=until))
+
+    async def _refuse_if_outdated(self, connection: AsyncConnection) -> None:
+        """Raise `OtherVersion` if a later version has the ledger, which doesn't serve this one."""
+        serves = await connection.scalar(select(ledger_marks.c.serves)) or 0
+        if serves > schema.SCHEMA_VERSION:
+            raise OtherVersion("a later version of the bot has the ledger: this one must go")
 
     async def _annotate(
         self, connection: AsyncConnection, kill_id: int, lines: Iterable[str]
@@ -545,12 +632,33 @@ class SqlLedger:
         (entry,) = await self._entries(connection, _ids(kills.c.id == kill_id))
         return entry
 
-    async def _entries(self, connection: AsyncConnection, page: Select[int]) -> tuple[Entry, ...]:
-        """The entries of the ids that a query gives, newest first, of one snapshot."""
+    async def _read(
+        self, connection: AsyncConnection, page: Select[int]
+    ) -> list[Entry | Unreadable]:
+        """The entries of a page, and which of them this version can't read: these hide none."""
+        try:
+            return [*await self._entries(connection, page)]
+        except GARBLED:
+            ids = (await connection.scalars(page.order_by(None).order_by(kills.c.id.desc()))).all()
+        found: list[Entry | Unreadable] = []
+        for kill_id in ids:
+            try:
+                found += await self._entries(connection, _ids(kills.c.id == kill_id))
+            except GARBLED as error:
+                found.append(Unreadable(kill_id, str(error) or type(error).__name__))
+        return found
+
+    async def _entries(
+        self, connection: AsyncConnection, page: Select[int], *, strict: bool = False
+    ) -> tuple[Entry, ...]:
+        """The entries of the ids that a query gives, newest first, of one snapshot.
+
+        Raises `GARBLED` for what this version can't read; if it is to be acted on (`strict`),
+        for what it could only display, too.
+        """
+        now = select(self._now_or_latest()).scalar_subquery()
         found = await connection.execute(
-            select(kills, self._store.clock.label("now"))
-            .where(kills.c.id.in_(page))
-            .order_by(kills.c.id.desc())
+            select(kills, now.label("now")).where(kills.c.id.in_(page)).order_by(kills.c.id.desc())
         )
         of_targets = await _of(connection, targets, page, targets.c.position)
         of_outcomes = await _of(connection, outcomes, page, outcomes.c.position)
@@ -564,6 +672,7 @@ class SqlLedger:
                 outcomes=of_outcomes[kill.id],
                 amendments=of_amendments[kill.id],
                 notes=of_notes[kill.id],
+                strict=strict,
             )
             for kill in found
         )

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from slack_bolt.async_app import AsyncAck
 
-from bot.errors import BotError, ClusterError, LedgerError, TargetError, UsageError
+from bot.errors import BotError, ClusterError, LedgerError, OtherVersion, TargetError, UsageError
 from bot.kills import Place, Proposal
 from bot.operations import Operations
 from bot.ports import Meter
@@ -133,6 +133,8 @@ class Desk:
                 return errors.cluster_trouble(
                     error, last_seen_ago=health.last_seen_ago, others=health.others
                 )
+            case OtherVersion():
+                return errors.other_version()
             case LedgerError():
                 return errors.ledger_trouble()
             case _:

@@ -30,6 +30,7 @@ from tests.integration.test_ledger import (
     THEN,
     conclusion,
     draft,
+    history,
     look_note,
     refusal_note,
 )
@@ -277,7 +278,7 @@ async def test_nothing_of_an_owner_runs_in_the_ledger(land: Land, way: str) -> N
             await ledger.note([(0.0, refusal_note("text")), (0.0, look_note(ALONE))])
             await ledger.last_look("C1", "main")
             some = HistoryFilter(roles=((("some_", ""), False),), since=THEN)
-            entries = await ledger.history(some, limit=9, before_id=claim.id + 1)
+            entries = await history(ledger, some, limit=9, before_id=claim.id + 1)
             assert entries[0].notes == ("seen later",)
             assert await ledger.noted(Record.REFUSALS, since=THEN, limit=9)
             await ledger.ready()

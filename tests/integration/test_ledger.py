@@ -11,7 +11,7 @@ import tempfile
 import textwrap
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -35,7 +35,7 @@ from bot.conditions import (
     PidIn,
     TextLike,
 )
-from bot.errors import LedgerError
+from bot.errors import LedgerError, OtherVersion
 from bot.grammar import AgeOf, Pattern, Word
 from bot.grammar import Target as Where
 from bot.instants import to_us
@@ -59,12 +59,14 @@ from bot.ledger.sql import SqlLedger
 from bot.ports import (
     ALONE,
     SEEN,
+    Entry,
     HistoryFilter,
     LedgerHome,
     LookNote,
     Record,
     RefusalNote,
     SignatureNote,
+    Unreadable,
 )
 from tests.servers import postgres
 from workspace.postgres import PostgresServer
@@ -229,6 +231,13 @@ def look_note(what: str, **other: Any) -> LookNote:
     return LookNote(what=what, **{"cluster_at": THEN} | usual | other)
 
 
+async def history(ledger: SqlLedger, where: HistoryFilter, **page: Any) -> list[Entry]:
+    """The last kills, all of which can be read."""
+    found = await ledger.history(where, **page)
+    assert not any(isinstance(each, Unreadable) for each in found)
+    return [each for each in found if isinstance(each, Entry)]
+
+
 async def claimed(ledger: SqlLedger, owner: str, lease: timedelta = LONG) -> Proposal:
     """A claim by this owner."""
     proposal = await ledger.propose(draft(), LONG)
@@ -382,7 +391,8 @@ class TestTheRecord:
             draft(target(usename=name), cluster=name, reason=name, wording=name), LONG
         )
         assert await ledger.claim(proposal.key, Actor(name, name), name, LONG)
-        found = await ledger.history(
+        found = await history(
+            ledger,
             HistoryFilter(
                 target=Where(cluster=name), roles=(((name,), False), (("x'", "s ?"), False))
             ),
@@ -855,8 +865,8 @@ class TestHistory:
         dismissed = await ledger.propose(draft(), LONG)
         assert await ledger.dismiss(dismissed.key, BEN)
         await ledger.propose(draft(), LONG)
-        first = await ledger.history(HistoryFilter(), limit=3)
-        second = await ledger.history(HistoryFilter(), limit=3, before_id=first[-1].proposal.id)
+        first = await history(ledger, HistoryFilter(), limit=3)
+        second = await history(ledger, HistoryFilter(), limit=3, before_id=first[-1].proposal.id)
         assert [(e.proposal.state, e.expired) for e in (*first, *second)] == [
             (State.PROPOSED, False),
             (State.DISMISSED, False),
@@ -900,13 +910,13 @@ class TestHistory:
                 for pid, (usename, datname) in enumerate(sessions)
             ]
             await ledger.propose(draft(*shown, cluster=cluster, reason=reason), LONG)
-        entries = await ledger.history(where, limit=9)
+        entries = await history(ledger, where, limit=9)
         assert "".join(e.proposal.reason or "" for e in entries) == found
 
     async def test_the_limit_counts_those_that_match(self, ledger: SqlLedger):
         for number in range(6):
             await ledger.propose(draft(target(usename=f"u{number % 2}")), LONG)
-        entries = await ledger.history(HistoryFilter(roles=((("u0",), False),)), limit=2)
+        entries = await history(ledger, HistoryFilter(roles=((("u0",), False),)), limit=2)
         assert [e.proposal.id for e in entries] == [5, 3]
 
     async def test_a_glob_means_here_what_it_means_everywhere(self, ledger: SqlLedger):
@@ -926,8 +936,8 @@ class TestHistory:
             await ledger.propose(draft(one, reason=one.seen.usename), LONG)
         for parts in globs:
             for negated in (False, True):
-                entries = await ledger.history(
-                    HistoryFilter(roles=((parts, negated),)), limit=len(names)
+                entries = await history(
+                    ledger, HistoryFilter(roles=((parts, negated),)), limit=len(names)
                 )
                 assert [e.proposal.reason for e in entries] == [
                     name for name in reversed(names) if Pattern(parts).matches(name) != negated
@@ -1005,7 +1015,7 @@ class TestSchema:
         instants = {"created_at": THEN, "expires_at": THEN}
         async with of_version(1, make(url), monkeypatch) as connection:
             await connection.execute(sqlalchemy.insert(schema.kills).values(values | instants))
-        entries = await (await opened(url)).history(HistoryFilter(), limit=1)
+        entries = await history(await opened(url), HistoryFilter(), limit=1)
         assert [entry.proposal.reference for entry in entries] == [""]
 
     async def test_kills_from_before_keys_get_one_that_no_button_carries(
@@ -1020,7 +1030,7 @@ class TestSchema:
             await connection.execute(sqlalchemy.insert(schema.kills), [values, values])
         ledger = await opened(url)
         assert await ledger.claim("1", ANA, "one", LONG) is None
-        keys = {entry.proposal.key for entry in await ledger.history(HistoryFilter(), limit=2)}
+        keys = {entry.proposal.key for entry in await history(ledger, HistoryFilter(), limit=2)}
         assert len(keys) == 2
         assert all(ledger.made(key) and len(key) >= 65 for key in keys)
 
@@ -1041,7 +1051,7 @@ class TestSchema:
         proposal = await ledger.propose(draft(), LONG)
         async with ledger._writer.begin() as connection:
             await connection.execute(sqlalchemy.update(schema.kills).values(key=None))
-        (entry,) = await ledger.history(HistoryFilter(), limit=1)
+        (entry,) = await history(ledger, HistoryFilter(), limit=1)
         assert entry.proposal == replace(proposal, key="-")
         assert await ledger.claim("-", ANA, "one", LONG) is None
 
@@ -1089,8 +1099,202 @@ class TestSchema:
                     version=schema.SCHEMA_VERSION + 1, at=THEN
                 )
             )
-        with pytest.raises(LedgerError, match="later version of the bot"):
+        await serve(ledger, schema.SCHEMA_VERSION + 1)
+        with pytest.raises(OtherVersion, match="later version of the bot"):
             await SqlLedger(url).open()
+
+    async def test_but_not_if_that_version_serves_this_one(
+        self, ledger: SqlLedger, url: str, opened: Opened
+    ):
+        proposal = await ledger.propose(draft(), LONG)
+        async with ledger._transaction(ledger._writer) as connection:
+            row = {"version": schema.SCHEMA_VERSION + 1, "at": THEN}
+            await connection.execute(sqlalchemy.insert(schema.ledger_version).values(row))
+        older = await opened(url)
+        assert await older.claim(proposal.key, BEN, "one", LONG)
+
+
+async def serve(ledger: SqlLedger, version: int) -> None:
+    """Have the ledger serve bots from a schema version on, as a later bot's migration does."""
+    async with ledger._transaction(ledger._writer) as connection:
+        await connection.execute(sqlalchemy.update(schema.ledger_marks).values(serves=version))
+
+
+async def rewrite(ledger: SqlLedger, table: sqlalchemy.Table, kill: int, **columns: Any) -> None:
+    """Put into a kill's rows what this version doesn't write: texts as they are."""
+    texts = {name: sqlalchemy.literal(value, sqlalchemy.Text) for name, value in columns.items()}
+    of_kill = table.c.id if table is schema.kills else table.c.kill_id
+    async with ledger._transaction(ledger._writer) as connection:
+        await connection.execute(sqlalchemy.update(table).where(of_kill == kill).values(**texts))
+
+
+NOT_UNDERSTOOD: dict[str, dict[str, Any]] = {
+    "a condition": {"conditions": '[{"is": "on_fire"}]'},
+    "a part of a condition": {
+        "conditions": '[{"is": "in_lock", "word": "blocked", "longer_than": 60}]'
+    },
+    "a condition's column": {
+        "conditions": '[{"is": "like", "column": "query", "parts": ["x"], "negated": false}]'
+    },
+    "a basis": {"basis": "cost"},
+    "an action": {"action": "freeze"},
+    "a state": {"state": "paused"},
+    "no JSON": {"spared": "[{"},
+}
+
+
+class TestAnotherVersion:
+    """A replica of a later version writes into the same ledger, as in every update."""
+
+    async def test_what_is_only_displayed_may_be_of_a_later_version(self, ledger: SqlLedger):
+        claim = await claimed(ledger, "one")
+        assert await ledger.conclude(conclusion(claim), "one")
+        seen = (
+            '{"pid": 33507, "usename": "some_user", "query_tags": {"job": 1}, "client_addr": "x"}'
+        )
+        await rewrite(ledger, schema.targets, claim.id, seen=seen)
+        await rewrite(ledger, schema.outcomes, claim.id, outcome="restarted", detail="by itself")
+        await rewrite(
+            ledger,
+            schema.kills,
+            claim.id,
+            spared='[{"seen": {"pid": 5, "gpu": 1}, "why": "a moon"}, {"seen": {}, "why": "x"}]',
+            limits_seen='[["a", 1, 2, "role"], ["b", 1, 2, "tablespace"], ["c", 1, 2]]',
+            limits='[[["a", 1, 2, "role"], ["a", 0, 2, "role"]], [["b", 1, 2, "tablespace"]]]',
+        )
+        entry = await ledger.get(claim.key)
+        assert entry is not None
+        (shown,) = entry.proposal.targets
+        assert shown.seen == Backend(pid=33507, usename="some_user")
+        (result,) = entry.results
+        assert (result.outcome, result.detail) == (Outcome.UNKNOWN, "restarted: by itself")
+        assert entry.proposal.spared == (Spared(Backend(pid=5), "a moon"),)
+        assert entry.proposal.before == (Limit("a", 1, 2),)
+        assert entry.limits == ((Limit("a", 1, 2), Limit("a", 0, 2)),)
+
+    async def test_an_outcome_of_a_later_version_is_not_this_ones_to_look_at_again(
+        self, ledger: SqlLedger
+    ):
+        kills = [await TestSecondLooks().done(ledger, "dead", timedelta(seconds=91)) for _ in "ab"]
+        await rewrite(ledger, schema.outcomes, kills[0].id, outcome="restarted")
+        (entry,) = await ledger.unfollowed("two", clusters=MAIN, working=())
+        assert entry.proposal.id == kills[1].id
+
+    @pytest.mark.parametrize("what", NOT_UNDERSTOOD)
+    async def test_what_decides_is_refused_for_that_one_kill(self, ledger: SqlLedger, what: str):
+        others = [await ledger.propose(draft(), LONG) for _ in range(2)]
+        theirs = await ledger.propose(draft(), LONG)
+        others.append(await ledger.propose(draft(), LONG))
+        await rewrite(ledger, schema.kills, theirs.id, **NOT_UNDERSTOOD[what])
+
+        with pytest.raises(OtherVersion, match=f"kill {theirs.id}"):
+            await ledger.get(theirs.key)
+        with suppress(LedgerError):
+            assert await ledger.claim(theirs.key, ANA, "one", OVER) is None
+        found = await ledger.history(HistoryFilter(), limit=9)
+        assert [each.number for each in found] == [4, 3, 2, 1]
+        assert [type(each) for each in found] == [Entry, Unreadable, Entry, Entry]
+        assert (await held_by(ledger, theirs))[0] is None
+        for other in others:
+            assert await ledger.claim(other.key, ANA, "one", OVER)
+
+    async def test_recovery_goes_on_with_the_others(self, ledger: SqlLedger):
+        first, theirs, last = [await claimed(ledger, "dead", OVER) for _ in range(3)]
+        await rewrite(ledger, schema.kills, theirs.id, basis="cost")
+        before = await held_by(ledger, theirs)
+        taken = await ledger.lapsed("one", LONG, working=())
+        assert [each.id for each in taken] == [first.id, last.id]
+        # Whoever understands it finds it as it was.
+        assert await held_by(ledger, theirs) == before
+
+    async def test_a_replica_that_the_ledger_no_longer_serves_kills_nothing(
+        self, ledger: SqlLedger, replica: SqlLedger
+    ):
+        held = await claimed(ledger, "one")
+        proposal = await ledger.propose(draft(), LONG)
+        await ledger.ready()
+        await serve(replica, schema.SCHEMA_VERSION + 1)
+        with pytest.raises(OtherVersion):
+            await ledger.ready()
+        with pytest.raises(OtherVersion):
+            await ledger.claim(proposal.key, ANA, "one", LONG)
+        with pytest.raises(OtherVersion):
+            await ledger.propose(draft(), LONG)
+        with pytest.raises(OtherVersion):
+            await ledger.dismiss(proposal.key, ANA)
+        entry = await ledger.get(proposal.key)
+        assert entry is not None
+        assert entry.proposal.state is State.PROPOSED
+        # What it has done already goes on record.
+        assert await ledger.conclude(conclusion(held), "one")
+
+
+class TestTheClockSetBack:
+    """Expiry and leases go by the ledger's clock, which may be put right by hand."""
+
+    @staticmethod
+    def put(ledger: SqlLedger, ahead: timedelta) -> None:
+        """Put the ledger's clock ahead of the real one by this much, or back."""
+        clock = type(ledger._store).clock
+        off = to_us(THEN + ahead) - to_us(THEN)
+        sum_of = sqlalchemy.type_coerce(clock, sqlalchemy.BigInteger) + off
+        ledger._store.clock = sqlalchemy.type_coerce(sum_of, schema.Instant)
+
+    async def test_a_preview_that_has_expired_stays_so(self, ledger: SqlLedger):
+        proposal = await ledger.propose(draft(), timedelta(minutes=10))
+        self.put(ledger, timedelta(minutes=11))
+        assert await ledger.lapsed("one", LONG, working=()) == ()  # as every 5 s
+        self.put(ledger, timedelta(minutes=1))
+        entry = await ledger.get(proposal.key)
+        assert entry is not None
+        assert entry.expired
+        assert await ledger.claim(proposal.key, ANA, "one", LONG) is None
+        assert not await ledger.dismiss(proposal.key, ANA)
+        self.put(ledger, timedelta(minutes=-50))
+        assert await ledger.claim(proposal.key, ANA, "one", LONG) is None
+
+    @pytest.mark.parametrize("noticed_by", ["a click", "recovery"])
+    async def test_an_open_preview_ends_and_new_ones_are_good(
+        self, ledger: SqlLedger, noticed_by: str
+    ):
+        """How long it was open nobody knows; and nobody can be kept from killing."""
+        proposal = await ledger.propose(draft(), timedelta(minutes=10))
+        self.put(ledger, -LONG)
+        if noticed_by == "recovery":
+            await ledger.lapsed("one", LONG, working=())
+        assert await ledger.claim(proposal.key, ANA, "one", LONG) is None
+        entry = await ledger.get(proposal.key)
+        assert entry is not None
+        assert (entry.expired, entry.proposal.state) == (True, State.PROPOSED)
+        fresh = await ledger.propose(draft(), timedelta(minutes=10))
+        assert await ledger.claim(fresh.key, ANA, "one", LONG)
+        self.put(ledger, timedelta(0))
+        assert await ledger.claim(proposal.key, ANA, "one", LONG) is None
+
+    async def test_a_clock_that_is_kept_right_ends_nothing(self, ledger: SqlLedger):
+        proposal = await ledger.propose(draft(), timedelta(minutes=10))
+        self.put(ledger, timedelta(seconds=-3))
+        await ledger.lapsed("one", LONG, working=())
+        assert await ledger.claim(proposal.key, ANA, "one", LONG)
+
+    async def test_what_a_dead_process_left_is_taken_when_its_lease_would_be_over(
+        self, ledger: SqlLedger
+    ):
+        lease = timedelta(seconds=15)
+        dead = await claimed(ledger, "dead", lease)
+        self.put(ledger, -LONG)
+        assert await ledger.lapsed("one", LONG, working=()) == ()
+        self.put(ledger, lease - LONG)
+        (taken,) = await ledger.lapsed("one", LONG, working=())
+        assert taken.id == dead.id
+
+
+async def held_by(ledger: SqlLedger, kill: Proposal) -> tuple[Any, ...]:
+    """Who has claimed a kill, and for how long."""
+    kills = schema.kills.c
+    asked = sqlalchemy.select(kills.owner, kills.lease_until).where(kills.id == kill.id)
+    async with ledger._transaction(ledger._reader) as connection:
+        return tuple((await connection.execute(asked)).one())
 
 
 class TestTrouble:
@@ -1310,6 +1514,7 @@ class TestTrouble:
         await administer(
             server, f"ALTER DATABASE {database} SET default_transaction_read_only = on"
         )
+        await ledger.open()
         with pytest.raises(LedgerError, match="takes no writes"):
             await ledger.ready()
 

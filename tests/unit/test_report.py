@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bot.kills import Actor, Outcome, Result
-from bot.ports import Entry, Noted
+from bot.ports import Entry, Noted, Unreadable
 from bot.report import (
     CSV_COLUMNS,
     NOTED_COLUMNS,
@@ -110,3 +110,22 @@ def test_a_refusal_or_look_is_told_with_its_reference(reference: str, told: str 
     header, row = csv.reader(noted_as_csv([one]))
     assert tuple(header) == NOTED_COLUMNS
     assert dict(zip(header, row, strict=True))["reference"] == reference
+
+
+def test_a_kill_that_can_not_be_read_is_told_and_hides_no_other() -> None:
+    unreadable = Unreadable(7, "'freeze' is not a valid Action")
+    (line, other) = as_json([unreadable, entry()])
+    assert json.loads(line) == {
+        "kill": 7,
+        "state": "unreadable",
+        "detail": "'freeze' is not a valid Action",
+        "targets": [],
+    }
+    assert json.loads(other)["kill"] != 7
+    header, row, _ = csv.reader(as_csv([unreadable, entry()]))
+    told = {name: cell for name, cell in zip(header, row, strict=True) if cell}
+    assert told == {
+        "kill": "7",
+        "state": "unreadable",
+        "detail": "'freeze' is not a valid Action",
+    }

@@ -7,7 +7,7 @@ from bot.errors import ClusterRefused, ClusterTimeout, TargetError, UsageError
 from bot.grammar import HistoryRequest, Target, parse_kill, parse_sessions, read_kill
 from bot.kills import Outcome, Result, State
 from bot.policy import Allowlist, Home, Person, Right
-from bot.ports import Entry
+from bot.ports import Entry, Unreadable
 from bot.slack.views import errors
 from bot.slack.views import help as help_view
 from bot.slack.views.actions import OlderThan
@@ -45,6 +45,14 @@ def past(*entries, more=False, before_id=None, request=None):
     )
     assert problems(message) == []
     return message
+
+
+def test_a_kill_that_can_not_be_read_has_its_row():
+    message = past(Unreadable(42, "'freeze' is not a valid Action"), Entry(confirmed(), False))
+    _, unreadable, other = table(message)
+    told = "on record, of another version of the bot: this one can't read it"
+    assert [cell for cell in unreadable if cell.strip()] == ["42", told]
+    assert other[0] == "41"
 
 
 def test_history_is_a_table_newest_first():

@@ -116,6 +116,18 @@ def ledger_trouble() -> Message:
     )
 
 
+def other_version() -> Message:
+    """Say that this version of the bot must leave the record to another."""
+    return message(
+        [
+            strong("Another version of the bot has recorded this, and this one can't read it."),
+            ("Nothing was done.",),
+            ("If the bot is being updated, try again in a moment.",),
+            ("If it isn't, tell those who run it that an older version of it still runs.",),
+        ]
+    )
+
+
 def unknown(reference: str) -> Message:
     """Something that nobody expected; the log has the same reference."""
     return message(

@@ -10,7 +10,7 @@ from datetime import datetime
 from bot.answers import History
 from bot.grammar import KILL
 from bot.kills import NEEDS_SOMEONE, State
-from bot.ports import Entry
+from bot.ports import Entry, Unreadable
 from bot.slack.views import blocks, tables
 from bot.slack.views.actions import ActionId, OlderThan
 from bot.slack.views.blocks import Block
@@ -53,13 +53,16 @@ def _head(answer: History, shown: int) -> Line:
     return (*strong(f"{number}{before}"), " · ", Quoted(f"{KILL} {answer.request}", 500, code=True))
 
 
-def _older(answer: History, last: Entry) -> Iterable[Block]:
-    value = OlderThan(str(answer.request), last.proposal.id).encode()
+def _older(answer: History, last: Entry | Unreadable) -> Iterable[Block]:
+    value = OlderThan(str(answer.request), last.number).encode()
     if blocks.fits_button(value):
         yield blocks.button("Older", ActionId.HISTORY_OLDER, value)
 
 
-def _row(entry: Entry) -> list[str | None]:
+def _row(entry: Entry | Unreadable) -> list[str | None]:
+    if isinstance(entry, Unreadable):
+        told = "on record, of another version of the bot: this one can't read it"
+        return [str(entry.number), None, None, told, *[None] * (len(_COLUMNS) - 4)]
     proposal = entry.proposal
     confirmed_by = proposal.confirmed_by
     return [
