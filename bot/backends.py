@@ -212,16 +212,22 @@ class Limit:
     used: int
     limit: int
     of: LimitOf = LimitOf.ROLE
+    logging_in: int = 0  # of a server: they hold a slot each before PostgreSQL knows their role
+
+    @property
+    def taken(self) -> int:
+        """The slots that are not free."""
+        return self.used + self.logging_in
 
     @property
     def reached(self) -> bool:
         """Whether one more connection would be refused."""
-        return self.used >= self.limit
+        return self.taken >= self.limit
 
     @property
     def near(self) -> bool:
         """Whether 80 % or more of it is used. A limit of 0 keeps everyone out on purpose."""
-        return self.used > 0 and self.used * 5 >= self.limit * 4
+        return self.taken > 0 and self.taken * 5 >= self.limit * 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +256,8 @@ class Server:
     max_connections: int
     superuser_reserved_connections: int
     reserved_connections: int  # 0 before PostgreSQL 16, which has no such reserve
-    client_backends: int
+    client_backends: int  # those that have logged in
+    logging_in: int = 0  # those that have not, if that was asked for
     waiting: int = 0  # sessions that wait for a lock
     unseen: int = 0
     roles: tuple[Limit, ...] = ()  # those with a limit, most pressing first
@@ -269,6 +276,7 @@ class Server:
             self.client_backends,
             self.max_connections - self.superuser_reserved_connections - self.reserved_connections,
             LimitOf.SERVER,
+            self.logging_in,
         )
 
     def role_limit(self, rolname: str | None) -> Limit | None:

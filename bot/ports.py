@@ -142,6 +142,7 @@ class Cluster(Protocol):
         strict: bool = False,
         sort: tuple[SortKey, ...] = (),
         waits: bool = True,
+        logins: bool = True,
         limit: int = 100,
         offset: int = 0,
         urgent: bool = False,
@@ -152,7 +153,8 @@ class Cluster(Protocol):
         bot's own connections are left out. `strict` is a kill's reading: an unknown
         (NULL) value satisfies nothing, and the bot's own connections are in it, for the
         preview to say that they are spared. Without `waits` nobody asks who waits for whom:
-        that takes the server's lock table.
+        that takes the server's lock table, as up to PostgreSQL 17 do those who are logging in,
+        who are not counted there without `logins`.
         """
 
     async def signal(self, guard: Guard) -> Reply:

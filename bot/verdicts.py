@@ -223,8 +223,9 @@ def stayed_away(who: str, server: Server, when: str) -> str:
     role, ordinary = server.role_limit(who), server.ordinary
     full = next((limit for limit in (role, ordinary) if limit and limit.reached), None)
     if full is not None:
+        more = f" and {full.logging_in} logging in" if full.logging_in else ""
         return (
-            f"{when}: no new session of {who}, but {full.name} {full.used} of {full.limit}: "
+            f"{when}: no new session of {who}, but {full.name} {full.used} of {full.limit}{more}: "
             "what was freed is taken."
         )
     return f"{when}: no new session of {who}; what was freed is still free."

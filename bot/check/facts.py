@@ -135,6 +135,7 @@ class Slots:
         reserved: for `pg_use_reserved_connections`; None before PostgreSQL 16.
         role_limit: of the bot's role; -1 is none.
         used: client backends of all, the probe's own included.
+        logging_in: clients that hold a slot and have not logged in.
         database_limit: of the database that the URL names; -1 is none.
         database_used: client backends in that database.
         own: sessions of the bot's role under the bot's name, the probe's own included.
@@ -150,6 +151,12 @@ class Slots:
     database_used: int
     own: int
     others: Mapping[str, int]
+    logging_in: int = 0
+
+    @property
+    def taken(self) -> int:
+        """The server's slots that are not free."""
+        return self.used + self.logging_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

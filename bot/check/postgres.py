@@ -178,7 +178,7 @@ def _of_reserved(answer: Answer, slots: Slots) -> Iterator[Finding]:
 def _of_limits(role: OwnRole, slots: Slots, answer: Answer, needed: int) -> Iterator[Finding]:
     """Whether there is room for the bot's connections, its present ones counted as its own."""
     if role.is_superuser:
-        yield from _of_room("the server", slots.maximum, slots.used, slots.own, needed)
+        yield from _of_room("the server", slots.maximum, slots.taken, slots.own, needed)
         return
     if 0 <= slots.role_limit < needed:
         yield failure(
@@ -200,7 +200,12 @@ def _of_limits(role: OwnRole, slots: Slots, answer: Answer, needed: int) -> Iter
     open_to_it = slots.maximum - slots.superuser_reserved
     if role.reserves is not Holds.YES:
         open_to_it -= slots.reserved or 0
-    yield from _of_room("the server", open_to_it, slots.used, slots.own, needed)
+    yield from _of_room("the server", open_to_it, slots.taken, slots.own, needed)
+    if slots.logging_in:
+        one = slots.logging_in == 1
+        clients = "1 client that is" if one else f"{slots.logging_in} clients that are"
+        hold = "holds a connection" if one else "hold connections"
+        yield ok(f"{clients} logging in {hold} of the server, too")
 
 
 def _of_room(of: str, limit: int, used: int, own: int, needed: int) -> Iterator[Finding]:

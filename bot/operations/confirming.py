@@ -95,7 +95,9 @@ class Confirming(Parts):
         async with self._in_time(cluster):
             # By the connection that will signal: if it is dead, that is known before the claim.
             names = await cluster.names(urgent=True)
-            before = await cluster.look((), names=names, waits=False, limit=0, urgent=True)
+            before = await cluster.look(
+                (), names=names, waits=False, logins=False, limit=0, urgent=True
+            )
         guards = await self._guards(cluster, replace(proposal, action=action), before)
 
         claimed = await self._ledger.claim(
@@ -279,7 +281,7 @@ class Confirming(Parts):
             await self._clock.sleep(SETTLING)
         try:
             after = await cluster.look(
-                arrived, names=before.names, strict=True, waits=False, limit=0
+                arrived, names=before.names, strict=True, waits=False, logins=False, limit=0
             )
         except ClusterError as error:
             log.warning("kill.no_look_after", kill=claimed.id, problem=error.problem)

@@ -235,6 +235,7 @@ class PostgresCluster:
         strict: bool = False,
         sort: tuple[SortKey, ...] = (),
         waits: bool = True,
+        logins: bool = True,
         limit: int = 100,
         offset: int = 0,
         urgent: bool = False,
@@ -264,13 +265,14 @@ class PostgresCluster:
             name = parameters.add(APPLICATION_NAME, "text")
             ours = f"(a.usesysid = any({own}) and a.application_name = {name})"
             hidden = " and ".join([*scope[1:], CONNECTED, ours])
-            scope += [CONNECTED, f"{ours} is not true"]
+            scope += [f"({CONNECTED} or a.state = 'starting')", f"{ours} is not true"]
         statement = (
             queries.get("look")
             .replace("{where}", " and ".join(scope))
             .replace("{hidden}", hidden)
             .replace("{strict}", _literal(strict))
             .replace("{locks}", _literal(waits))
+            .replace("{logins_by_locks}", _literal(logins))
             .replace("{order}", order(sort, names, parameters, places))
         )
         async with self._reading(urgent=urgent) as connection:
@@ -497,7 +499,8 @@ def every_statement() -> tuple[tuple[str, list[Any]], ...]:
     )
     by_pain = order((), Names({}, {}, long_ago), Parameters())
     look = queries.get("look").replace("{where}", EVERYTHING).replace("{hidden}", "false")
-    look = look.replace("{strict}", "true").replace("{locks}", "true")
+    for flag in ("{strict}", "{locks}", "{logins_by_locks}"):
+        look = look.replace(flag, "true")
     return (
         (queries.get("roles"), []),
         (queries.get("databases"), []),
@@ -699,6 +702,7 @@ def _server(cluster: str, host: str, names: Names, row: asyncpg.Record) -> Serve
         superuser_reserved_connections=row["superuser_reserved_connections"],
         reserved_connections=row["reserved_connections"],
         client_backends=row["client_backends"],
+        logging_in=row["logging_in"],
         waiting=row["server_waiting"],
         unseen=row["unseen"],
         roles=tuple(sorted(roles, key=_pressure)),

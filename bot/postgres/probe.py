@@ -114,7 +114,9 @@ async def _ask(connection: Connection) -> Answer:
     )
     if missing:
         return answer
-    room = await connection.fetchrow(queries.get("room"), APPLICATION_NAME)
+    room = await connection.fetchrow(
+        queries.get("room").replace("{logins_by_locks}", "true"), APPLICATION_NAME
+    )
     assert room is not None  # noqa: S101  a backend always sees itself
     roles = await connection.fetch(queries.get("roles"))
     for statement, parameters in every_statement():
@@ -142,6 +144,7 @@ def _slots(room: asyncpg.Record) -> Slots:
         role_limit=room["role_limit"],
         reserved=room["reserved_connections"],
         used=room["used"],
+        logging_in=room["logging_in"],
         database_limit=room["database_limit"],
         database_used=room["database_used"],
         own=room["own"],

@@ -23,7 +23,9 @@ EVE = Actor("U0EVE", "T0OWN")
 async def ops(cluster: PostgresCluster, tmp_path: Path) -> AsyncIterator[Operations]:
     ledger = SqlLedger(f"sqlite:///{tmp_path}/ledger.db")
     await ledger.open()
-    yield Operations({"main": cluster}, ledger, QuickClock(), rules=Rules(), owner="me")
+    operations = Operations({"main": cluster}, ledger, QuickClock(), rules=Rules(), owner="me")
+    yield operations
+    await operations.settle()
     await ledger.close()
 
 

@@ -78,6 +78,12 @@ class TestLimits:
             "connections", 62, 95, LimitOf.SERVER
         )
 
+    def test_who_is_logging_in_takes_a_slot_and_is_not_among_the_used(self) -> None:
+        ordinary = server(client_backends=5, logging_in=92).ordinary
+        assert (ordinary.used, ordinary.taken, ordinary.reached) == (5, 97, True)
+        assert not server(client_backends=5, logging_in=91).ordinary.reached
+        assert server(client_backends=5, logging_in=91).ordinary.near
+
     def test_pressing_are_roles_and_databases_from_eighty_percent(self) -> None:
         roles = (Limit("some_user", 1, 1), Limit("batch", 14, 20))
         databases = (Limit("some_db", 9, 10),)

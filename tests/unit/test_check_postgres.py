@@ -285,6 +285,15 @@ def all_of(*clusters: ClusterFacts) -> list[Finding]:
     return list(of_all(clusters).findings)
 
 
+def test_clients_that_are_logging_in_leave_less_room():
+    (full,) = worst(answer(slots=slots(used=10, logging_in=87)))
+    assert "the server has 0 connections left of 97, and the bot opens 4" in full.text
+    last = findings(answer(slots=slots(logging_in=1)))[-1]
+    assert last == Finding(
+        Level.OK, "1 client that is logging in holds a connection of the server, too"
+    )
+
+
 def test_two_names_for_one_server():
     assert not all_of(cluster("main", answer()), cluster("prod", answer(system_identifier=2)))
     (only,) = all_of(cluster("main", answer()), cluster("prod", answer()), cluster("x", None))

@@ -341,6 +341,11 @@ def test_slots_that_are_kept_apart_are_told_with_whose_they_are():
     assert lines(sessions(answer(look=look(backend(), server=seen))))[2] == (
         "connections ■□□□□□□□□□ 4 of 92 · kept apart: 5 reserved, 3 for superusers"
     )
+    logging_in = server(client_backends=4, logging_in=94, roles=())
+    assert lines(sessions(answer(look=look(backend(), server=logging_in))))[2:4] == [
+        "⚠ connections ■■■■■■■■■■ 4 of 97 and 94 logging in: full, new logins fail",
+        "kept apart: 3 for superusers, 1 of them taken",
+    ]
     nothing_kept = server(client_backends=90, superuser_reserved_connections=0, roles=())
     assert lines(sessions(answer(look=look(backend(), server=nothing_kept))))[2:4] == [
         "⚠ connections ■■■■■■■■■□ 90 of 100: near its limit",

@@ -3,7 +3,7 @@
 from functools import cache
 from importlib.resources import files
 
-_PARTS = ("waits", "now")
+_PARTS = ("logins", "now", "waits")
 
 
 @cache

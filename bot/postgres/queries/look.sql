@@ -6,6 +6,7 @@
 -- as bytes.
 with
 {waits},
+{logins},
 by_role as materialized (
     select usesysid, count(*)::int as used
     from everyone
@@ -60,8 +61,10 @@ counts as (
         (select count(*)::int from matched) as total,
         (select count(*)::int from matched where is_waiting) as waiting,
         (select count(*)::int from everyone as a where ({hidden})) as hidden,
-        (select min(xact_start) from matched where backend_type = 'client backend')
-            as oldest_xact,
+        (
+            select min(xact_start) from matched
+            where backend_type = 'client backend' and state is distinct from 'starting'
+        ) as oldest_xact,
         (
             select array_agg(coalesce(state, '') order by state)
             from (select distinct state from matched) as states
@@ -83,8 +86,11 @@ counts as (
         (select array_agg(pid order by queue, place, pid) from requests) as pids,
         (select array_agg(mode order by queue, place, pid) from requests) as modes,
         (select count(*)::int from sessions where is_waiting) as server_waiting,
-        (select count(*)::int from everyone where backend_type = 'client backend')
-            as client_backends,
+        (
+            select count(*)::int from everyone
+            where backend_type = 'client backend' and state is distinct from 'starting'
+        ) as client_backends,
+        (select count(*)::int from logins) as logging_in,
         (
             select count(*)::int from everyone
             where backend_start is null and usesysid is not null and datid is not null
@@ -114,6 +120,7 @@ select
     counts.hidden,
     counts.oldest_xact,
     counts.client_backends,
+    counts.logging_in,
     counts.unseen,
     counts.server_waiting,
     case when is_first then counts.states end as states,

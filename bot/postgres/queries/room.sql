@@ -12,6 +12,7 @@ clients as materialized (
     from everyone
     where datid is not null and coalesce(backend_type, 'client backend') = 'client backend'
 ),
+{logins},
 others as materialized (
     select coalesce(clients.application_name, '') as name, count(*)::int as sessions
     from clients
@@ -29,6 +30,7 @@ select
     current_setting('reserved_connections', true)::int as reserved_connections,
     (select rolconnlimit from pg_roles where oid = me.usesysid) as role_limit,
     (select count(*)::int from clients) as used,
+    (select count(*)::int from logins) as logging_in,
     (select count(*)::int from clients where clients.datid = me.datid) as database_used,
     (select datconnlimit from pg_database where oid = me.datid) as database_limit,
     (

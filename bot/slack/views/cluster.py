@@ -76,7 +76,9 @@ def connections(server: Server) -> Line:
         (server.superuser_reserved_connections, "for superusers"),
     )
     if more := [f"{number} {whose}" for number, whose in kept if number]:
-        parts.append((f"kept apart: {', '.join(more)}",))
+        # A superuser's session may hold one of these, and so may a client that is logging in.
+        over = server.ordinary.taken - server.ordinary.limit
+        parts.append((f"kept apart: {', '.join(more)}{f', {over} of them taken' * (over > 0)}",))
     return tuple(part for at, line in enumerate(parts) for part in ((" · ",) if at else ()) + line)
 
 

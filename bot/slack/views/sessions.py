@@ -303,6 +303,9 @@ def _doing(look: Look, backend: Backend) -> str:
     now = look.server.now
     if backend.backend_type not in (None, CLIENT_BACKEND):
         return backend.backend_type or ""
+    if backend.state == "starting":
+        length = backend.age(now)
+        return "logging in" if length is None else f"logging in for {age(length, short=True)}"
     if backend.is_idle:
         length = backend.xact_age(now)
         return "idle" if length is None else f"transaction open {age(length, short=True)}"

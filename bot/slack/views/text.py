@@ -111,10 +111,12 @@ def bar(limit: Limit) -> str:
     if limit.reached:
         filled = _BAR
     else:
-        filled = min(max(round(_BAR * limit.used / limit.limit), min(limit.used, 1)), _BAR - 1)
+        share = round(_BAR * limit.taken / limit.limit)
+        filled = min(max(share, min(limit.taken, 1)), _BAR - 1)
     return "■" * filled + "□" * (_BAR - filled)
 
 
 def used(limit: Limit) -> str:
     """Tell how much of a limit is used: `62 of 97`."""
-    return f"{limit.used} of {limit.limit}"
+    more = f" and {limit.logging_in} logging in" if limit.logging_in else ""
+    return f"{limit.used} of {limit.limit}{more}"

@@ -1,0 +1,179 @@
+"""Clients that hold a slot and have not logged in: counted and told, on every version."""
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from bot.answers import Overview, Preview
+from bot.answers import Sessions as Shown
+from bot.backends import Limit, LimitOf, Look
+from bot.check.facts import Answer
+from bot.grammar import SessionsRequest, read_sessions
+from bot.ledger.sql import SqlLedger
+from bot.operations import Operations, Rules
+from bot.policy import Allowlist, Right
+from bot.postgres.cluster import PostgresCluster
+from bot.postgres.probe import probe
+from bot.slack.views import kill as kill_view
+from bot.slack.views import sessions as sessions_view
+from tests.integration.conftest import BOT
+from tests.integration.kills import ANA, CHANNEL, QuickClock, confirm, preview
+from tests.servers import MAJOR, postgres
+from workspace.postgres import PostgresServer
+
+SECRET = "s3cret"
+SLOTS = 17
+"""What ordinary roles may use of 20: three are kept for superusers."""
+
+PROTOCOL = 3 << 16
+
+
+@pytest.fixture(scope="module")
+async def server() -> AsyncIterator[PostgresServer]:
+    async with postgres(auth="scram-sha-256", settings={"max_connections": SLOTS + 3}) as running:
+        admin = await asyncpg.connect(running.dsn())
+        for role in (BOT, "web"):
+            await admin.execute(f"create role {role} login password '{SECRET}'")
+        await admin.execute(f"grant pg_read_all_stats, pg_signal_backend to {BOT}")
+        await admin.close()
+        yield running
+
+
+@pytest.fixture
+async def ops(server: PostgresServer, tmp_path: Path) -> AsyncIterator[Operations]:
+    ledger = SqlLedger(f"sqlite:///{tmp_path}/ledger.db")
+    await ledger.open()
+    cluster = PostgresCluster("main", server.dsn(user=BOT, password=SECRET), "db-1.internal")
+    await cluster.open()
+    operations = Operations({"main": cluster}, ledger, QuickClock(), rules=Rules(), owner="me")
+    yield operations
+    await operations.settle()
+    await cluster.close()
+    await ledger.close()
+
+
+@asynccontextmanager
+async def logging_in(server: PostgresServer, number: int, **startup: str) -> AsyncIterator[None]:
+    """Clients that sent a startup packet, were asked for a password, and say nothing."""
+    pairs = {"user": "web", "database": "postgres", **startup}
+    body = b"".join(f"{key}\0{value}\0".encode() for key, value in pairs.items()) + b"\0"
+    async with AsyncExitStack() as stack:
+        for _ in range(number):
+            reader, writer = await asyncio.open_connection(server.host, server.port)
+            stack.callback(writer.close)
+            writer.write(struct.pack("!ii", 8 + len(body), PROTOCOL) + body)
+            assert await reader.read(1) == b"R"  # an authentication request
+        yield
+
+
+async def look(ops: Operations, text: str = "") -> Shown:
+    request = read_sessions(text)
+    assert isinstance(request, SessionsRequest)
+    answer = await ops.look(ANA, CHANNEL, request)
+    assert isinstance(answer, Shown)
+    return answer
+
+
+async def gone(ops: Operations) -> Look:
+    """Look until nobody is logging in any more."""
+    async with asyncio.timeout(10):
+        while (found := (await look(ops)).look).server.logging_in:
+            await asyncio.sleep(0.02)
+    return found
+
+
+@pytest.mark.smoke
+async def test_fourteen_that_fill_the_server_are_told(
+    server: PostgresServer, ops: Operations
+) -> None:
+    async with logging_in(server, 14):
+        found = await look(ops)
+        there = found.look.server
+        assert there.logging_in == 14
+        assert there.client_backends == 4  # the bot's own
+        assert there.ordinary == Limit("connections", 4, SLOTS, LimitOf.SERVER, 14)
+        assert there.ordinary.reached
+        with pytest.raises(asyncpg.TooManyConnectionsError):
+            await asyncpg.connect(server.dsn(user="web", password=SECRET))
+
+        seen = str(sessions_view.sessions(found))
+        assert "4 of 17 and 14 logging in: full, new logins fail" in seen
+        assert "kept apart: 3 for superusers, 1 of them taken" in seen
+        assert "the bot's own 4 left out" in seen
+        if MAJOR >= 18:
+            assert "14 sessions: 14 starting" in seen
+            assert "logging in for" in seen
+            assert "oldest transaction" not in seen
+            assert {row.state for row in found.look.rows} == {"starting"}
+            assert {row.state for row in (await look(ops, "state=starting")).look.rows} == {
+                "starting"
+            }
+        else:
+            assert "0 sessions" in seen
+    assert (await gone(ops)).server.ordinary == Limit("connections", 4, SLOTS, LimitOf.SERVER)
+
+
+async def test_the_gain_of_a_kill_counts_them(server: PostgresServer, ops: Operations) -> None:
+    victim = await asyncpg.connect(server.dsn(user="web", password=SECRET))
+    try:
+        async with logging_in(server, 12):
+            shown = await preview(ops, f"{victim.get_server_pid()}")
+            assert isinstance(shown, Preview)
+            seen = str(kill_view.preview(shown, may_confirm={Right.KILL: Allowlist()}))
+            assert "connections 5 → 4 of 17 and 12 logging in" in seen
+            by_address = await preview(ops, "client=127.0.0.1")
+            assert [target.id.pid for target in by_address.proposal.targets] == [
+                victim.get_server_pid()
+            ]
+            conclusion = await confirm(ops, shown)
+            before, after = conclusion.limits[-1]
+            assert (before.used, after.used, after.limit) == (5, 4, SLOTS)
+    finally:
+        victim.terminate()
+    await gone(ops)
+
+
+async def test_the_table_of_all_clusters_has_them(server: PostgresServer, ops: Operations) -> None:
+    other = PostgresCluster("prod", "postgresql://bot@127.0.0.1:1/postgres", "db-2.internal")
+    ops._clusters = {**ops._clusters, "prod": other}
+    async with logging_in(server, 3):
+        answer = await ops.look(ANA, CHANNEL, SessionsRequest())
+        assert isinstance(answer, Overview)
+        assert "4 of 17 and 3 logging in" in str(sessions_view.overview(answer))
+    await other.close()
+    await gone_from(server)
+
+
+async def gone_from(server: PostgresServer) -> None:
+    async with asyncio.timeout(10):
+        while (await probed(server)).logging_in:
+            await asyncio.sleep(0.02)
+
+
+async def probed(server: PostgresServer):
+    facts = await probe("main", server.dsn(user=BOT, password=SECRET))
+    assert isinstance(facts.answer, Answer)
+    assert facts.answer.slots is not None
+    return facts.answer.slots
+
+
+async def test_check_counts_them(server: PostgresServer) -> None:
+    async with logging_in(server, 5):
+        slots = await probed(server)
+        assert (slots.logging_in, slots.taken) == (5, slots.used + 5)
+    await gone_from(server)
+
+
+@pytest.mark.skipif(MAJOR < 18, reason="PostgreSQL tells a walsender from a client since 18")
+async def test_a_standby_that_is_logging_in_holds_none_of_these_slots(
+    server: PostgresServer, ops: Operations
+) -> None:
+    async with logging_in(server, 2, replication="true"):
+        found = (await look(ops)).look
+        assert found.server.logging_in == 0
+        assert found.server.client_backends == 4
