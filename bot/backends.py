@@ -164,7 +164,7 @@ class Database:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The roles and databases of a server, as of `read_at` on its clock.
+    """The roles and databases of one server, as of `read_at` on its clock.
 
     `stale` is true where the catalogs could not be read just now (somebody holds ACCESS
     EXCLUSIVE on one of them) and an earlier reading stands in: of `known_at`, or none at
@@ -174,6 +174,7 @@ class Names:
     roles: Mapping[int, Role]
     databases: Mapping[int, Database]
     read_at: datetime
+    server: ServerId
     stale: bool = False
     known_at: datetime | None = None
 

@@ -8,7 +8,8 @@ return value, not an error. These are for a request that can't go on::
     ├── TargetError         what was typed is clear, but no cluster or database answers to it
     ├── ClusterError        one PostgreSQL server is in trouble
     │   ├── ClusterDown     no connection to it
-    │   │   └── NotSent     ... and so the statement at hand never left
+    │   │   ├── NotSent     ... and so the statement at hand never left
+    │   │   └── TwoServers  what belongs together came from two servers
     │   ├── ClusterTimeout  connected, and no reply in time
     │   └── ClusterRefused  it answered, with a refusal
     ├── LedgerError         the record can't be read or written
@@ -75,6 +76,15 @@ class ClusterDown(ClusterError):  # noqa: N818  a state of the cluster, not an "
 
 class NotSent(ClusterDown):
     """No connection took the statement: nothing of it reached the server."""
+
+
+class TwoServers(ClusterDown):
+    """What belongs together came from two servers: nothing of it can be used."""
+
+    def __init__(self, cluster: str) -> None:
+        super().__init__(
+            cluster, "its address leads to more than one server (it may just be moving to another)"
+        )
 
 
 class ClusterTimeout(ClusterError):  # noqa: N818

@@ -102,7 +102,11 @@ class Sighting:
 
 
 class Cluster(Protocol):
-    """One PostgreSQL server. Every method raises `ClusterError` when it is in trouble."""
+    """One PostgreSQL server. Every method raises `ClusterError` when it is in trouble.
+
+    What takes names, or a server, reads of that server only, and raises `TwoServers` if another
+    one answers.
+    """
 
     @property
     def name(self) -> str:
@@ -130,8 +134,9 @@ class Cluster(Protocol):
         What is `urgent` goes by the connection that is kept back for kills.
         """
 
-    async def own_roles(self) -> frozenset[int]:
-        """The oids of the roles that the bot's own connections have there."""
+    @property
+    def own_roles(self) -> Mapping[int, frozenset[int]]:
+        """The oids of the roles that the bot's own connections have, by system identifier."""
 
     async def look(  # noqa: PLR0913  one statement, one call
         self,

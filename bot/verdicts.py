@@ -82,8 +82,7 @@ def refused(guard: Guard, reply: Reply) -> Result:  # noqa: C901  one case a ver
         case Verdict.NO_LONGER_MATCHES:
             return Result(guard.target, Outcome.NO_LONGER_MATCHES, f"now {reply.state}")
         case Verdict.SERVER_CHANGED:
-            detail = "restarted or failed over since the preview"
-            return Result(guard.target, Outcome.SERVER_CHANGED, detail)
+            return elsewhere(guard)
         case Verdict.LATE:
             detail = "not signalled: its 5 s had passed"
             return Result(guard.target, Outcome.INTERRUPTED, detail)
@@ -93,6 +92,12 @@ def refused(guard: Guard, reply: Reply) -> Result:  # noqa: C901  one case a ver
             raise AssertionError("a signalled target is watched, not refused")
         case _:
             assert_never(reply.verdict)
+
+
+def elsewhere(guard: Guard) -> Result:
+    """Another server answers than the target's, or another run of it."""
+    detail = "restarted or failed over since the preview"
+    return Result(guard.target, Outcome.SERVER_CHANGED, detail)
 
 
 def other_work(guard: Guard, reply: Reply) -> bool:

@@ -160,6 +160,12 @@ class Proxy:
             if link.client.get_extra_info("peername")[1] == port:
                 link.lost = True
 
+    def cut_from(self, port: int) -> None:
+        """End the one connection that has this port at its client's end."""
+        for link in tuple(self._links):
+            if link.client.get_extra_info("peername")[1] == port:
+                link.cut()
+
     def half_close(self) -> None:
         """End every connection towards the client, and go on taking what it says."""
         for link in self._links:

@@ -92,12 +92,15 @@ class Confirming(Parts):
         ):
             return NeedsSecondPerson(proposal=proposal)
         cluster = self._cluster(proposal.cluster)
-        async with self._in_time(cluster):
+
+        async def read() -> Look:
             # By the connection that will signal: if it is dead, that is known before the claim.
             names = await cluster.names(urgent=True)
-            before = await cluster.look(
+            return await cluster.look(
                 (), names=names, waits=False, logins=False, limit=0, urgent=True
             )
+
+        before = await self._read(cluster, read)
         guards = await self._guards(cluster, replace(proposal, action=action), before)
 
         claimed = await self._ledger.claim(
@@ -118,6 +121,9 @@ class Confirming(Parts):
         self, cluster: Cluster, claimed: Proposal, guards: list[Guard], before: Look
     ) -> Conclusion:
         results = verdicts.without_a_query(claimed)
+        if before.server.id != claimed.server:
+            # The guards protect by the roles of a server that is not the targets' own.
+            results = {guard.target: verdicts.elsewhere(guard) for guard in guards}
         guards = [guard for guard in guards if guard.target not in results]
         started = self._clock.monotonic()
         try:

@@ -8,6 +8,7 @@ import structlog
 
 from bot import verdicts
 from bot.answers import conclusion_of
+from bot.backends import Look
 from bot.conditions import OidIn
 from bot.errors import ClusterError, LedgerError
 from bot.kills import (
@@ -131,8 +132,9 @@ class Following(Parts):
         roles = {b.usesysid: b.usename or "" for b in ended if b.usesysid is not None}
         if not roles:
             return ()
-        try:
-            look = await cluster.look(
+
+        async def read() -> Look:
+            return await cluster.look(
                 (
                     OidIn("usesysid", tuple(sorted(roles))),
                     *arrived_since(conclusion.began_at or conclusion.proposal.seen_at),
@@ -142,6 +144,9 @@ class Following(Parts):
                 waits=False,
                 limit=MAX_TARGETS,
             )
+
+        try:
+            look = await self._read(cluster, read)
         except ClusterError as error:
             return (f"{self._when(conclusion)}: {cluster.name} {error.problem}",)
         when = self._when(conclusion)

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import structlog
 
 from bot.answers import Choice, ClusterCard, Gone, Inspection, Looked, Overview, Sessions, Tree
 from bot.backends import Backend, BackendId, Look
-from bot.blocking import Branch, tree, worst_first
+from bot.blocking import Branch, HeldLock, Locks, tree, worst_first
 from bot.conditions import InTree, PidIn
 from bot.errors import ClusterError, TargetError
 from bot.grammar import SessionsRequest
@@ -72,9 +72,10 @@ class Looking(Parts):
         cluster = found.clusters[0]
         if request.limit is not None:
             page_size = max(0, min(page_size, request.limit - offset))
-        async with self._in_time(cluster, until):
+
+        async def read() -> Look:
             names = await cluster.names()
-            look = await cluster.look(
+            return await cluster.look(
                 self._conditions(cluster, request, names),
                 names=names,
                 everything=request.all or bool(request.pids) or names_type(request),
@@ -82,6 +83,8 @@ class Looking(Parts):
                 limit=page_size,
                 offset=offset,
             )
+
+        look = await self._read(cluster, read, until)
         if not request.sort:
             look = replace(look, rows=worst_first(look.rows, look.waits))
         self._remember(actor, channel_id, look, ALONE if alone else SEEN, reference=reference)
@@ -104,16 +107,19 @@ class Looking(Parts):
         async def card(cluster: Cluster) -> ClusterCard:
             look: Look | None = None
             trouble: ClusterError | TargetError | None = None
+
+            async def read() -> Look:
+                names = await cluster.names()
+                return await cluster.look(
+                    self._conditions(cluster, request, names),
+                    names=names,
+                    everything=request.all or bool(request.pids) or names_type(request),
+                    waits=False,
+                    limit=0,
+                )
+
             try:
-                async with self._in_time(cluster):
-                    names = await cluster.names()
-                    look = await cluster.look(
-                        self._conditions(cluster, request, names),
-                        names=names,
-                        everything=request.all or bool(request.pids) or names_type(request),
-                        waits=False,
-                        limit=0,
-                    )
+                look = await self._read(cluster, read)
             except (ClusterError, TargetError) as error:
                 trouble = error
             return ClusterCard(
@@ -153,10 +159,13 @@ class Looking(Parts):
     ) -> Tree:
         """Who blocks whom on a cluster, roots first."""
         cluster = self._cluster(cluster_name)
-        async with self._in_time(cluster):
+
+        async def read() -> tuple[Look, Locks]:
             names = await cluster.names()
             look = await cluster.look((InTree(),), names=names, everything=True, limit=TREE_ROWS)
-            locks = await cluster.locks(names)
+            return look, await cluster.locks(names)
+
+        look, locks = await self._read(cluster, read)
         self._remember(actor, channel_id, look, ALONE, reference=reference)
         protection = await self._protection(cluster, look)
         barriers = {row.pid: protection.barrier(row) for row in look.rows}
@@ -187,14 +196,21 @@ class Looking(Parts):
         The look at a full query is recorded first: without the record it is redacted.
         """
         cluster = self._cluster(cluster_name)
-        async with self._in_time(cluster):
+
+        async def read() -> _Inspected | None:
             names = await cluster.names()
             look = await cluster.look((PidIn((backend_id.pid,)),), names=names, everything=True)
             row = next((row for row in look.rows if row.id == backend_id), None)
             if row is None:
-                return Gone(cluster=cluster_name, id=backend_id)
+                return None
             locks, all_locks = await cluster.locks_of(row.pid, names, limit=INSPECTED_LOCKS)
             branches, rows = await self._around(cluster, look, row.pid)
+            return _Inspected(look, row, locks, all_locks, branches, rows)
+
+        seen = await self._read(cluster, read)
+        if seen is None:
+            return Gone(cluster=cluster_name, id=backend_id)
+        look, row = seen.look, seen.row
         what = f"pid {row.pid}, {'with its full query' if full else 'redacted'}"
         if full:
             full = await self._is_recorded(actor, channel_id, look, what, reference=reference)
@@ -204,13 +220,13 @@ class Looking(Parts):
         return Inspection(
             cluster=cluster_name,
             server=look.server,
-            names=names,
+            names=look.names,
             backend=row if full else as_shown(row, INSPECTED_QUERY),
             full=full,
-            locks=locks,
-            all_locks=all_locks,
-            branches=branches,
-            around=rows,
+            locks=seen.locks,
+            all_locks=seen.all_locks,
+            branches=seen.branches,
+            around=seen.around,
             since=look.waits.since.get(row.pid),
             barrier=protection.barrier(row),
         )
@@ -224,6 +240,16 @@ class Looking(Parts):
         found = await cluster.look((InTree(),), names=look.names, everything=True, limit=TREE_ROWS)
         branches = tree(found.waits.around(pid))
         return branches, {row.pid: row for row in _redacted(found).rows}
+
+
+@dataclass(frozen=True, slots=True)
+class _Inspected:
+    look: Look
+    row: Backend
+    locks: tuple[HeldLock, ...]
+    all_locks: int
+    branches: tuple[Branch, ...]
+    around: dict[int, Backend]
 
 
 def _redacted(look: Look) -> Look:

@@ -1,17 +1,25 @@
 """What the use cases share: the clusters, the ledger, and how a name is resolved."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import structlog
 
 from bot.answers import Choice, NotClaimed
 from bot.backends import CLIENT_BACKEND, Look, Names
 from bot.conditions import Before, Condition, PidIn, TextLike, freeze, near
-from bot.errors import ClusterError, ClusterRefused, ClusterTimeout, LedgerError, TargetError
+from bot.errors import (
+    ClusterError,
+    ClusterRefused,
+    ClusterTimeout,
+    LedgerError,
+    TargetError,
+    TwoServers,
+)
 from bot.grammar import AgeOf, Field, KillRequest, Match, SessionsRequest, state_filter
 from bot.grammar import Target as Named
 from bot.kills import Actor, Conclusion, Proposal, Result, State, Unclaimable
@@ -21,6 +29,8 @@ from bot.policy import Glob, Protection
 from bot.ports import Clock, Cluster, Entry, Ledger, LookNote, Meter
 
 log = structlog.get_logger(__name__)
+
+_T = TypeVar("_T")
 
 _HIDDEN = "somebody's lock hides the names of its roles or databases"
 
@@ -208,6 +218,19 @@ class Parts:
         except TimeoutError:
             raise ClusterTimeout(cluster.name, "did not answer within 5 s") from None
 
+    async def _read(
+        self, cluster: Cluster, read: Callable[[], Awaitable[_T]], until: float | None = None
+    ) -> _T:
+        """What belongs together, within the time of an answer.
+
+        It is read once more where it came from two servers: an address may just be moving.
+        """
+        async with self._in_time(cluster, until):
+            try:
+                return await read()
+            except TwoServers:
+                return await read()
+
     def _conditions(
         self, cluster: Cluster, request: SessionsRequest | KillRequest, names: Names
     ) -> tuple[Condition, ...]:
@@ -227,9 +250,12 @@ class Parts:
         return (*conditions, PidIn(request.pids)) if request.pids else conditions
 
     async def _protection(self, cluster: Cluster, look: Look) -> Protection:
-        own = set(await cluster.own_roles())
+        system = look.server.id.system_identifier
+        own = set(cluster.own_roles.get(system, ()))
+        if not own:
+            raise ClusterRefused(cluster.name, "the bot's own role there can't be seen")
         home = self._ledger.home
-        if home is not None and home.system_identifier == look.server.id.system_identifier:
+        if home is not None and home.system_identifier == system:
             own.add(home.usesysid)
         return Protection(
             roles=self._rules.protected_roles,

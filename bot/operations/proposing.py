@@ -8,7 +8,7 @@ from datetime import datetime
 import structlog
 
 from bot.answers import NotClaimed, NothingToKill, Preview, Proposed, TooMany
-from bot.backends import Backend, BackendId, Limit, Look
+from bot.backends import Backend, BackendId, Limit, Look, ServerId
 from bot.conditions import Condition, PidIn
 from bot.errors import ClusterError, TargetError
 from bot.grammar import KillRequest
@@ -59,8 +59,7 @@ class Proposing(Parts):
 
         async def gather(cluster: Cluster) -> _Gathered | ClusterError | TargetError:
             try:
-                async with self._in_time(cluster, until):
-                    return await self._gather(cluster, request)
+                return await self._read(cluster, lambda: self._gather(cluster, request), until)
             except (ClusterError, TargetError) as error:
                 return error
 
@@ -92,6 +91,7 @@ class Proposing(Parts):
         *,
         cluster_name: str,
         ids: Iterable[BackendId],
+        server: ServerId | None = None,
         basis: Basis = Basis.PID,
         conditions: tuple[Condition, ...] = (),
         reason: str | None = None,
@@ -101,19 +101,23 @@ class Proposing(Parts):
         """A preview of exactly these backends: a row's menu, `Preview again`.
 
         Another backend under one of the pids is not taken for it: the one asked for is
-        gone.
+        gone. So are all of them if another server answers than the one that they were seen on.
         """
         cluster = self._cluster(cluster_name)
         wanted = {backend.pid: backend for backend in ids}
-        async with self._in_time(cluster):
-            look = await cluster.look(
+
+        async def read() -> Look:
+            return await cluster.look(
                 (*conditions, PidIn(tuple(wanted))),
                 names=await cluster.names(),
                 everything=True,
                 strict=True,
                 limit=2 * MAX_TARGETS,  # some may be spared
             )
-        same = tuple(row for row in look.rows if row.id == wanted[row.pid])
+
+        look = await self._read(cluster, read)
+        is_there = server is None or look.server.id == server
+        same = tuple(row for row in look.rows if is_there and row.id == wanted[row.pid])
         request = KillRequest(target=Named(cluster=cluster_name), pids=tuple(wanted), reason=reason)
         gathered = _Gathered(cluster, replace(look, rows=same), conditions)
         return await self._freeze(
@@ -152,6 +156,7 @@ class Proposing(Parts):
             channel_id,
             cluster_name=old.cluster,
             ids=ids,
+            server=old.server,
             basis=basis,
             conditions=conditions,
             reason=old.reason,

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
+from bot.backends import ServerId
 from bot.driver import PATH, PINNED, PinnedConnection
 from bot.postgres import queries
 
@@ -38,7 +39,12 @@ class BoundedConnection(PinnedConnection):
     On a backend of its own the bounds are the session's. Behind a pooler each statement comes
     in a transaction of its own that sets them for itself and is rolled back: two round trips
     more. `idle_session_timeout` is then the pooler's affair.
+
+    Attributes:
+        server: that it leads to; None behind a pooler, where each statement may lead elsewhere.
     """
+
+    server: ServerId | None = None
 
     async def bound(self) -> asyncpg.Record:
         """Find out whether a pooler is in the way, and set the bounds; the row of `session`.
@@ -88,3 +94,8 @@ class BoundedConnection(PinnedConnection):
             await self.execute("rollback")
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             self.terminate()
+
+
+def server_id(row: asyncpg.Record) -> ServerId:
+    """Which server a row is of, by the columns of `now.sql`."""
+    return ServerId(row["system_identifier"], row["postmaster_start_time"])

@@ -1,9 +1,10 @@
 """One PostgreSQL server: looks, and the signalling statement."""
 
 import asyncio
+import math
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,13 +30,13 @@ from bot.backends import (
 from bot.blocking import HeldLock, Locks, LockWait, Prepared
 from bot.conditions import Condition, InLock, InTree
 from bot.driver import APPLICATION_NAME, Connection
-from bot.errors import ClusterError, NotSent, TargetError
+from bot.errors import ClusterError, TargetError, TwoServers
 from bot.grammar import SortKey, Word
 from bot.kept_names import Applications
 from bot.kills import Action, Basis
 from bot.ports import Guard, Reply, Sighting, Verdict, Whereabouts
 from bot.postgres import queries, trouble
-from bot.postgres.bounded import BOUNDS, BoundedConnection
+from bot.postgres.bounded import BOUNDS, BoundedConnection, server_id
 from bot.postgres.connections import HeldConnections
 from bot.postgres.relations import Elsewhere
 from bot.postgres.where import CONNECTED, COST, EVERYTHING, Parameters, likes, order, where
@@ -63,6 +64,9 @@ SIGNAL_TIMEOUT = 3.0
 SORTED_TEXT = 8_000_000
 """Bytes of queries, of all sessions together, that are put in order by what is shown of them."""
 
+MOVES_EVERY = 60.0
+"""Seconds between two times that connections are re-made since the address leads elsewhere."""
+
 _BROKEN = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
 _FUNCTIONS = {
@@ -81,16 +85,14 @@ class PostgresCluster:
         self._work = HeldConnections(name, WORK_CONNECTIONS, self._connect)
         self._kept = HeldConnections(name, KEPT_CONNECTIONS, self._connect)
         self._names: Names | None = None
-        self._roles: dict[int, Role] = {}
-        self._roles_at: datetime | None = None  # by the server's clock, as `_databases_at`
-        self._databases: dict[int, Database] = {}
-        self._databases_at: datetime | None = None
         self._about: About | None = None
-        self._own_roles: set[int] = set()
+        self._own_roles: dict[int, set[int]] = {}  # by system identifier
         self._datid: int | None = None  # the database that the bot is connected to
         self._elsewhere = Elsewhere(name, self._briefly)
         self._pooled = False
         self._last_seen: datetime | None = None
+        self._server: ServerId | None = None  # that the newest connection leads to
+        self._moved_at = -math.inf  # on the monotonic clock
 
     def __repr__(self) -> str:
         return f"PostgresCluster({self._name!r})"
@@ -160,9 +162,10 @@ class PostgresCluster:
         except BaseException:
             connection.terminate()
             raise
-        if us["usesysid"] is not None:
-            self._own_roles.add(us["usesysid"])
         self._datid = us["datid"]
+        if not connection.pooled:
+            self._leads_to(server_id(us))
+            connection.server = server_id(us)
         return connection
 
     async def _briefly(self, datname: str) -> Connection:
@@ -181,14 +184,24 @@ class PostgresCluster:
             raise
         return connection
 
-    async def own_roles(self) -> frozenset[int]:
-        """The oids of the roles that the bot's own connections have there.
+    def _leads_to(self, server: ServerId) -> None:
+        """Have the connections re-made that lead elsewhere than the newest one.
 
-        Raises `NotSent` where no connection ever stood: an unknown role can't be spared.
+        Not again at once: an address that leads to now one server and now another would have
+        all of them re-made for ever. What is read by them is compared (`TwoServers`).
         """
-        if not self._own_roles:
-            raise NotSent(self._name, self._work.trouble)
-        return frozenset(self._own_roles)
+        if self._server is not None and self._server != server:
+            log.warning("cluster.address_moved", cluster=self._name, held=self.connections[0])
+            if time.monotonic() - self._moved_at >= MOVES_EVERY:
+                self._moved_at = time.monotonic()
+                for held in (self._work, self._kept):
+                    held.retire(lambda other: getattr(other, "server", server) != server)
+        self._server = server
+
+    @property
+    def own_roles(self) -> Mapping[int, frozenset[int]]:
+        """The oids of the roles that the bot's own connections have, by system identifier."""
+        return {system: frozenset(oids) for system, oids in self._own_roles.items()}
 
     async def names(self, *, urgent: bool = False) -> Names:
         """Roles and databases, read now; or the last reading, marked stale."""
@@ -197,24 +210,19 @@ class PostgresCluster:
             databases = await self._catalog(connection, "databases")
             # Each row has the clock, too: over a slow network a round trip counts.
             read = databases or roles or await connection.fetch(queries.get("now"))
-        server = read[0]
-        now = server["now"]
-        self._about = About(
-            self._host, _version(server["server_version_num"]), server["in_recovery"]
-        )
-        if roles is not None:
-            self._roles, self._roles_at = _roles(roles), now
-        if databases is not None:
-            self._databases, self._databases_at = _databases(databases), now
-        known = (self._roles_at, self._databases_at)
-        self._names = Names(
-            roles=self._roles,
-            databases=self._databases,
-            read_at=now,
-            stale=roles is None or databases is None,
-            known_at=None if None in known else min(at for at in known if at is not None),
-        )
+        first = read[0]
+        server = server_id(first)
+        self._compare(server, roles or (), databases or ())
+        self._about = About(self._host, _version(first["server_version_num"]), first["in_recovery"])
+        self._own_roles.setdefault(server.system_identifier, set()).add(first["own_role"])
+        self._names = _named(server, first["now"], roles, databases, self._names)
         return self._names
+
+    def _compare(self, server: ServerId, *readings: Sequence[asyncpg.Record]) -> None:
+        """Raise `TwoServers` unless all of these are readings of this one."""
+        if any(rows and server_id(rows[0]) != server for rows in readings):
+            log.warning("cluster.two_servers", cluster=self._name)
+            raise TwoServers(self._name)
 
     async def _catalog(
         self, connection: Connection, name: str, *parameters: object
@@ -240,7 +248,10 @@ class PostgresCluster:
         offset: int = 0,
         urgent: bool = False,
     ) -> Look:
-        """One statement, one snapshot. Needs pg_read_all_stats to see other roles' rows."""
+        """One statement, one snapshot. Needs pg_read_all_stats to see other roles' rows.
+
+        Raises `TwoServers` unless it is of the server that the names are of.
+        """
         waits = waits or InTree() in conditions or InLock(Word.BLOCKING) in conditions
         limited = [r for r in names.roles.values() if r.rolconnlimit >= 0 and not r.rolsuper]
         databases = [d for d in names.databases.values() if d.datconnlimit >= 0]
@@ -261,7 +272,8 @@ class PostgresCluster:
             # A kill's preview says of the bot's own sessions, too, why they are spared.
             scope = [scope[1]] if everything else [scope[1], CONNECTED]
         elif not everything:
-            own = parameters.add(sorted(self._own_roles), "oid[]")
+            roles = self._own_roles.get(names.server.system_identifier, ())
+            own = parameters.add(sorted(roles), "oid[]")
             name = parameters.add(APPLICATION_NAME, "text")
             ours = f"(a.usesysid = any({own}) and a.application_name = {name})"
             hidden = " and ".join([*scope[1:], CONNECTED, ours])
@@ -277,6 +289,7 @@ class PostgresCluster:
         )
         async with self._reading(urgent=urgent) as connection:
             rows = await connection.fetch(statement, *parameters)
+        self._compare(names.server, rows)
         return _look(self._name, self._host, names, rows)
 
     async def _places(
@@ -288,6 +301,7 @@ class PostgresCluster:
             return {}
         async with self._reading(urgent=urgent) as connection:
             rows = await connection.fetch(queries.get("texts"), SORTED_TEXT)
+        self._compare(names.server, rows)
         if rows[0]["is_too_much"]:
             problem = f"there are more than {SORTED_TEXT // 1_000_000} MB of queries to compare"
             raise TargetError(f"sort={column}", problem)
@@ -341,7 +355,7 @@ class PostgresCluster:
             )
         first = rows[0]
         return Sighting(
-            ServerId(first["system_identifier"], first["postmaster_start_time"]),
+            server_id(first),
             first["now"],
             {
                 BackendId(row["pid"], row["backend_start"]): Whereabouts(
@@ -357,7 +371,8 @@ class PostgresCluster:
         async with self._reading() as connection:
             rows = await connection.fetch(queries.get("locks"))
             prepared = await connection.fetch(queries.get("prepared"))
-            here = await self._relations(connection, rows)
+            here = await self._relations(connection, names.server, rows)
+        self._compare(names.server, rows, prepared)
         relname = await self._relname(rows, here, names)
         waits = {
             row["pid"]: LockWait(
@@ -378,7 +393,8 @@ class PostgresCluster:
         """The locks that one backend holds and waits for, and how many there are of them."""
         async with self._reading() as connection:
             rows = await connection.fetch(queries.get("locks_of"), pid, limit)
-            here = await self._relations(connection, rows)
+            here = await self._relations(connection, names.server, rows)
+        self._compare(names.server, rows)
         relname = await self._relname(rows, here, names)
         locks = tuple(
             HeldLock(
@@ -399,11 +415,12 @@ class PostgresCluster:
         return lock["relation"] is not None and lock["database"] in (0, self._datid)
 
     async def _relations(
-        self, connection: Connection, locks: list[asyncpg.Record]
+        self, connection: Connection, server: ServerId, locks: list[asyncpg.Record]
     ) -> dict[int, str]:
         """The names of the relations of the connection's own database, by their oids."""
         oids = sorted({lock["relation"] for lock in locks if self._is_here(lock)})
         rows = await self._catalog(connection, "relations", oids) if oids else None
+        self._compare(server, rows or ())
         encoding = driver.encoding_of(connection)
         return {row["oid"]: decoding.read(row["name"], encoding) for row in rows or ()}
 
@@ -418,7 +435,7 @@ class PostgresCluster:
         databases = {oid: each.datname for oid, each in names.databases.items()}
         if names.stale:  # a login would stand behind the same lock
             databases = {}
-        elsewhere = await self._elsewhere.names(wanted, databases)
+        elsewhere = await self._elsewhere.names(names.server, wanted, databases)
 
         def relname(lock: asyncpg.Record) -> str | None:
             if self._is_here(lock):
@@ -497,7 +514,7 @@ def every_statement() -> tuple[tuple[str, list[Any]], ...]:
         protected_applications=Applications(),
         deadline=long_ago,
     )
-    by_pain = order((), Names({}, {}, long_ago), Parameters())
+    by_pain = order((), Names({}, {}, long_ago, nobody.server), Parameters())
     look = queries.get("look").replace("{where}", EVERYTHING).replace("{hidden}", "false")
     for flag in ("{strict}", "{locks}", "{logins_by_locks}"):
         look = look.replace(flag, "true")
@@ -600,6 +617,27 @@ def _literal(value: bool) -> str:
     return "true" if value else "false"
 
 
+def _named(
+    server: ServerId,
+    now: datetime,
+    roles: list[asyncpg.Record] | None,
+    databases: list[asyncpg.Record] | None,
+    last: Names | None,
+) -> Names:
+    """What was read; of what was not, the last reading of the same server."""
+    if last is None or last.server.system_identifier != server.system_identifier:
+        last = Names({}, {}, now, server, stale=True)
+    is_read = roles is not None and databases is not None
+    return Names(
+        roles=last.roles if roles is None else _roles(roles),
+        databases=last.databases if databases is None else _databases(databases),
+        read_at=now,
+        server=server,
+        stale=not is_read,
+        known_at=now if is_read else last.known_at,
+    )
+
+
 def _name(raw: bytes) -> str:
     """Of what all databases share, nobody knows in which one it was named."""
     return decoding.read(raw, "UTF8")
@@ -694,7 +732,7 @@ def _server(cluster: str, host: str, names: Names, row: asyncpg.Record) -> Serve
     return Server(
         cluster=cluster,
         host=host,
-        id=ServerId(row["system_identifier"], row["postmaster_start_time"]),
+        id=server_id(row),
         version=_version(row["server_version_num"]),
         in_recovery=row["in_recovery"],
         now=row["now"],

@@ -40,13 +40,14 @@ class Slot:
     connection: Connection | None = None
     busy: bool = False
     doubted: bool = False  # another one got no reply: this one is asked before it is lent
+    retired: bool = False  # to be re-made, once whoever has it is done
     used_at: float = 0.0
     wake: asyncio.Event = field(default_factory=asyncio.Event)  # its keeper is to look at it
 
     @property
     def free(self) -> bool:
         """Whether there is a live connection that nobody uses and nobody doubts."""
-        return self.live and not self.busy and not self.doubted
+        return self.live and not self.busy and not self.doubted and not self.retired
 
     @property
     def live(self) -> bool:
@@ -102,6 +103,14 @@ class HeldConnections:
                 slot.doubted = True
                 slot.wake.set()
 
+    def retire(self, is_old: Callable[[Connection], bool]) -> None:
+        """Have these connections re-made: now, or when whoever uses one is done with it."""
+        for slot in self._slots:
+            if slot.connection is not None and is_old(slot.connection):
+                slot.retired = True
+                if not slot.busy:
+                    slot.connection.terminate()
+
     async def open(self, *, within: timedelta) -> None:
         """Start the keepers, and give them a little time. Does not raise when it is down."""
         self._keepers = [
@@ -135,6 +144,8 @@ class HeldConnections:
         finally:
             slot.busy = False
             slot.used_at = time.monotonic()
+            if slot.retired:
+                connection.terminate()
             await self._notify()
 
     async def _take(self, within: float) -> Slot:
@@ -179,7 +190,7 @@ class HeldConnections:
                 continue
             log.info("cluster.connected", cluster=self._cluster, slot=slot.number)
             slot.used_at = time.monotonic()
-            slot.doubted = False
+            slot.doubted = slot.retired = False
             slot.wake.clear()
             await self._notify()
             await self._watch(slot)

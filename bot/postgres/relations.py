@@ -15,8 +15,10 @@ import asyncpg
 import structlog
 
 from bot import decoding, driver
+from bot.backends import ServerId
 from bot.driver import Connection
 from bot.postgres import queries
+from bot.postgres.bounded import server_id
 
 log = structlog.get_logger(__name__)
 
@@ -50,15 +52,21 @@ class Elsewhere:
     connect: Callable[[str], Awaitable[Connection]]
     _kept: dict[Relation, tuple[str | None, float]] = field(default_factory=dict)
     _refused: dict[int, float] = field(default_factory=dict)
+    _server: ServerId | None = None  # that these are of
 
     async def names(
-        self, wanted: Mapping[int, AbstractSet[int]], databases: Mapping[int, str]
+        self,
+        server: ServerId,
+        wanted: Mapping[int, AbstractSet[int]],
+        databases: Mapping[int, str],
     ) -> dict[Relation, str]:
         """The names of these relations, by their databases' oids, as far as they can be read.
 
         `databases` are the databases' names. Raises nothing: what isn't known has no name.
         """
         now = time.monotonic()
+        if server != self._server:
+            self._kept, self._refused, self._server = {}, {}, server
         self._forget(now)
         missing = {
             datid: {oid for oid in oids if (datid, oid) not in self._kept}
@@ -67,7 +75,7 @@ class Elsewhere:
         }
         asked = [datid for datid, oids in missing.items() if oids][:MOST_DATABASES]
         await asyncio.gather(
-            *(self._ask(datid, databases[datid], missing[datid]) for datid in asked)
+            *(self._ask(server, datid, databases[datid], missing[datid]) for datid in asked)
         )
         return {
             (datid, oid): name
@@ -82,22 +90,28 @@ class Elsewhere:
         for datid in [key for key, at in self._refused.items() if now - at > REFUSED_FOR]:
             del self._refused[datid]
 
-    async def _ask(self, datid: int, datname: str, oids: AbstractSet[int]) -> None:
+    async def _ask(
+        self, server: ServerId, datid: int, datname: str, oids: AbstractSet[int]
+    ) -> None:
         try:
             async with asyncio.timeout(WITHIN):
-                found = await self._read(datname, sorted(oids))
+                found = await self._read(server, datname, sorted(oids))
         except _FAILURES as error:
             self._refused[datid] = time.monotonic()
             log.info("relations.not_read", cluster=self.cluster, error=type(error).__name__)
             return
+        if server != self._server:
+            return  # they were asked for of another one meanwhile
         now = time.monotonic()
         # What isn't there was dropped, or is of this very moment: it has no name for now.
         self._kept.update({(datid, oid): (found.get(oid), now) for oid in oids})
 
-    async def _read(self, datname: str, oids: list[int]) -> dict[int, str]:
+    async def _read(self, server: ServerId, datname: str, oids: list[int]) -> dict[int, str]:
         connection = await self.connect(datname)
         try:
             rows = await connection.fetch(queries.get("relations"), oids)
+            if any(server_id(row) != server for row in rows):
+                raise ConnectionError("another server answers there")
             encoding = driver.encoding_of(connection)
             return {row["oid"]: decoding.read(row["name"], encoding) for row in rows}
         finally:

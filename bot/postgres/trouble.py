@@ -19,6 +19,8 @@ def of_connecting(error: BaseException) -> str:  # noqa: C901, PLR0912  one case
             return "it refuses the bot's role or password (see its DATABASE_URL and pg_hba.conf)"
         case asyncpg.InvalidCatalogNameError():
             return "the database that its URL names does not exist there"
+        case asyncpg.InsufficientPrivilegeError():
+            return "the bot's role may not read what it needs there"
         case asyncpg.CannotConnectNowError():
             return "it is starting up, shutting down or recovering"
         case asyncpg.ProtocolViolationError():

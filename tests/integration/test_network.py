@@ -35,7 +35,7 @@ ANA = Actor("UANA", "T1")
 CHANNEL = "C1"
 PATIENCE = 30.0
 PASSWORD = "right"
-SIGNAL = b"pg_terminate_backend"
+SIGNAL = b"pg_terminate_backend(a.pid)"
 CLAIM = b"confirmed_action="
 OUTCOME = b"took="
 

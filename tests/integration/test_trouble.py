@@ -14,7 +14,7 @@ import pytest
 
 from bot.answers import Choice, Overview, Preview
 from bot.answers import Sessions as Shown
-from bot.backends import Database, Look, Names
+from bot.backends import Database, Look, Names, ServerId
 from bot.driver import APPLICATION_NAME
 from bot.errors import ClusterError, ClusterRefused, ClusterTimeout, TargetError
 from bot.grammar import (
@@ -186,12 +186,12 @@ async def test_a_cluster_that_had_no_such_database_is_not_waited_for(
 ) -> None:
     """What it last said of its databases counts while it says nothing."""
     at = datetime.now(UTC)
-    silent._names = Names({}, {5: Database(5, "postgres", -1)}, at)
+    silent._names = Names({}, {5: Database(5, "postgres", -1)}, at, ServerId(1, at))
     answer = await both.look(ANA, "C1", SessionsRequest(target=Named(database="some_db")))
     assert isinstance(answer, Shown)
     assert answer.cluster == "main"
 
-    silent._names = Names({}, {5: Database(5, "some_db", -1)}, at)
+    silent._names = Names({}, {5: Database(5, "some_db", -1)}, at, ServerId(1, at))
     answer = await both.look(ANA, "C1", SessionsRequest(target=Named(database="some_db")))
     assert isinstance(answer, Choice)
 
@@ -200,7 +200,8 @@ async def test_where_nobody_answers_that_is_told_whatever_they_had(
     both: Operations, silent: PostgresCluster
 ) -> None:
     """The only cluster is silent, and had no such database when it last spoke."""
-    silent._names = Names({}, {5: Database(5, "postgres", -1)}, datetime.now(UTC))
+    at = datetime.now(UTC)
+    silent._names = Names({}, {5: Database(5, "postgres", -1)}, at, ServerId(1, at))
     both._clusters = {"prod": silent}
     with pytest.raises(ClusterError):
         await both.look(ANA, "C1", SessionsRequest(target=Named(database="some_db")))
@@ -281,7 +282,7 @@ async def test_a_name_that_a_lock_hides_is_not_said_to_be_missing(
     own: PostgresCluster, pg: PostgresServer
 ) -> None:
     """The bot never read them: it can't know."""
-    own._roles, own._roles_at, own._databases, own._databases_at = {}, None, {}, None
+    own._names = None
     ops = Operations({"main": own}, Unused(), QuickClock(), rules=Rules(), owner="me")
     ddl = await asyncpg.connect(pg.dsn())
     try:

@@ -90,7 +90,7 @@ def waiter(pid: int = 33911, **values: Any) -> Backend:
     return backend(pid, **{**story, **values})
 
 
-NAMES = Names(roles={}, databases={}, read_at=NOW)
+NAMES = Names(roles={}, databases={}, read_at=NOW, server=SERVER_ID)
 
 
 def server(**values: Any) -> Server:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.backends import Database, Names, Role
+from bot.backends import Database, Names, Role, ServerId
 from bot.conditions import (
     AddressIn,
     Before,
@@ -33,6 +33,7 @@ NAMES = Names(
     },
     databases={1: Database(1, "postgres", -1), 5: Database(5, "some_db", -1)},
     read_at=NOW,
+    server=ServerId(1, NOW),
 )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.backends import Backend, Names, Role, SpareReason
+from bot.backends import Backend, Names, Role, ServerId, SpareReason
 from bot.errors import UsageError
 from bot.grammar import KillRequest, parse_kill
 from bot.policy import (
@@ -199,7 +199,8 @@ class TestProtection:
         assert replace(self.protection, known_roles=roles).why(backend(usesysid=10)) is None
 
     def test_the_statement_is_given_the_oids_as_the_names_are_now(self) -> None:
-        names = Names({20: Role(20, "web", False, -1), 21: Role(21, "admin", False, -1)}, {}, NOW)
+        roles = {20: Role(20, "web", False, -1), 21: Role(21, "admin", False, -1)}
+        names = Names(roles, {}, NOW, ServerId(1, NOW))
         nameless = backend(usesysid=77, usename=None)
         assert self.protection.role_oids(names, [backend(), nameless]) == {21, 77, 99}
         assert Protection(own_roles=frozenset({99})).role_oids(names, [nameless]) == {99}

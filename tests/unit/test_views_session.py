@@ -16,12 +16,12 @@ from bot.slack.views.errors import cluster_trouble
 from bot.slack.views.message import Message, plainly
 from bot.slack.views.session import Opened, gone, last_word, placeholder, session, trouble
 from bot.waits import Waits
-from tests.unit.builders import NOW, ago, backend, identity, server, waiter
+from tests.unit.builders import NOW, SERVER_ID, ago, backend, identity, server, waiter
 from tests.unit.reading import lines, pressable
 from workspace.blocks import problems_of_view
 
 OPENED = Opened(RowRef("main", identity(33507)), "C1")
-NAMES = Names({}, {16384: Database(16384, "some_db", -1)}, NOW)
+NAMES = Names({}, {16384: Database(16384, "some_db", -1)}, NOW, SERVER_ID)
 
 
 def inspection(seen: Backend | None = None, **values: Any) -> Inspection:

@@ -22,7 +22,7 @@ from bot.slack.views.choice import choice
 from bot.slack.views.message import Message
 from bot.slack.views.sessions import CELLS, overview, page_size, sessions
 from bot.waits import Waits
-from tests.unit.builders import ALICE, NOW, ago, backend, identity, look, server, waiter
+from tests.unit.builders import ALICE, NOW, SERVER_ID, ago, backend, identity, look, server, waiter
 from tests.unit.builders import sessions as answer
 from tests.unit.reading import column, lines, parsed, pressable, problems, table
 
@@ -363,7 +363,7 @@ def test_many_pressing_limits_are_counted():
 
 
 def test_what_the_bot_can_not_see_is_said():
-    names = Names({}, {}, read_at=NOW, stale=True, known_at=ago(minutes=3))
+    names = Names({}, {}, read_at=NOW, server=SERVER_ID, stale=True, known_at=ago(minutes=3))
     blind = look(backend(), names=names, server=server(unseen=2))
     message = sessions(answer(look=blind))
     line = (

@@ -7,8 +7,10 @@ select
     waiting.mode,
     waiting.database,
     waiting.relation,
-    waiting.transactionid::text as transactionid
+    waiting.transactionid::text as transactionid,
+    now.*
 from pg_lock_status() as waiting
+cross join ({now}) as now
 left join (
     select pid, leader_pid from pg_stat_get_activity(null) where leader_pid is not null
 ) as worker on worker.pid = waiting.pid

@@ -8,8 +8,9 @@ select
     mode,
     granted,
     fastpath,
-    waitstart
-from pg_lock_status()
+    waitstart,
+    now.*
+from pg_lock_status(), ({now}) as now
 where pid = $1
 order by
     granted,

@@ -5,5 +5,6 @@ select
     textsend(gid) as gid,
     prepared,
     ownerid,
-    dbid
-from pg_prepared_xact()
+    dbid,
+    now.*
+from pg_prepared_xact(), ({now}) as now

@@ -1,5 +1,5 @@
 -- Names as bytes: a role may have been created under another encoding. may_end is what
--- pg_terminate_backend asks of the one who calls it (pg_signal_backend in signalfuncs.c).
+-- PostgreSQL asks of whoever ends a session (pg_signal_backend in signalfuncs.c).
 select
     oid, textsend(rolname::text) as rolname, rolsuper, rolconnlimit, rolcanlogin,
     current_setting('is_superuser')::bool
