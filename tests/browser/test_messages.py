@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from playwright.async_api import expect
 
-from tests.browser.conftest import Look, Say
+from tests.browser.conftest import PHONE, Look, Say
 from workspace import Workspace
 from workspace.page import Page as Site
 from workspace.state import Message
@@ -152,6 +152,20 @@ async def test_one_becomes_somebody_else_here_or_in_a_tab_beside(look: Look) -> 
     await tab.get_by_role("link", name="Vera Vogel, viewer").click()
     await expect(tab.locator(".me .me-name")).to_have_text("Vera Vogel")
     assert "as=vera&in=incidents" in tab.url
+
+
+async def test_escape_closes_the_list_of_people_and_then_the_drawer(look: Look) -> None:
+    tab = await look("ana", size=PHONE)
+    await tab.get_by_role("button", name="Channels and people").click()
+    await tab.locator(".me").click()
+    person = tab.get_by_role("link", name="Vera Vogel, viewer")
+    await person.focus()
+    await tab.keyboard.press("Escape")
+    await expect(person).to_be_hidden()
+    await expect(tab.locator(".me")).to_be_focused()
+    await tab.keyboard.press("Escape")
+    await expect(tab.locator(".me")).to_be_hidden()
+    await expect(tab.get_by_role("button", name="Channels and people")).to_be_focused()
 
 
 async def test_a_choice_in_a_menu_is_the_same_in_both_tabs_of_a_person(

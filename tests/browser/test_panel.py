@@ -1,19 +1,117 @@
 """Beside the channel: the login, the guide, what PostgreSQL says, and what can be broken."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 
-from tests.browser.conftest import PHONE, Look, Story
+from tests.browser.conftest import PHONE, WIDE, Look, Say, Story
 from workspace import Workspace
 
 TABLET = (900, 700)
+LAPTOP = (1280, 800)
 
 
 @pytest.fixture
 def scenario() -> Story:
     return Story()
+
+
+async def from_the_end(tab: Page) -> float:
+    """Pixels that are hidden below the last message."""
+    return await tab.locator("#messages").evaluate(
+        "place => place.scrollHeight - place.scrollTop - place.clientHeight"
+    )
+
+
+async def until_at_the_end(tab: Page) -> None:
+    async with asyncio.timeout(15):
+        while await from_the_end(tab) > 1:
+            await asyncio.sleep(0.05)
+
+
+def long_messages(say: Say) -> None:
+    """Text that wraps in a narrower channel, and a table that says it scrolls: both grow."""
+    words = {"type": "section", "text": {"type": "plain_text", "text": "what is going on " * 60}}
+    cells = [{"type": "raw_text", "text": f"column {number}"} for number in range(15)]
+    button = {"type": "button", "text": {"type": "plain_text", "text": "Terminate"}}
+    for _ in range(4):
+        say(
+            words, {"type": "table", "rows": [cells] * 4}, {"type": "actions", "elements": [button]}
+        )
+
+
+@pytest.mark.parametrize("size", [LAPTOP, PHONE])
+async def test_a_new_tab_begins_at_the_newest_message(
+    look: Look, say: Say, size: tuple[int, int]
+) -> None:
+    long_messages(say)
+    tab = await look("ana", size=size)
+    await expect(tab.locator(".login-head")).to_have_count(1)
+    await until_at_the_end(tab)
+    await expect(tab.get_by_role("button", name="Terminate").last).to_be_in_viewport()
+
+
+async def test_content_that_grows_amid_a_scroll_is_not_taken_for_a_persons_scroll(
+    look: Look, say: Say
+) -> None:
+    long_messages(say)
+    tab = await look("ana")
+    await until_at_the_end(tab)
+    # The event of a scroll to the end comes a frame later: by then there may be more content.
+    await tab.locator(".message-content").last.evaluate(
+        """content => {
+            content.append(...["a", "b", "c", "d", "e", "f", "g"].map(each => {
+                const line = document.createElement("p");
+                line.textContent = each;
+                return line;
+            }));
+            document.getElementById("messages").dispatchEvent(new Event("scroll"));
+        }"""
+    )
+    await until_at_the_end(tab)
+
+
+async def test_the_newest_message_stays_in_sight_whatever_changes_its_room(
+    look: Look, say: Say, scenario: Story
+) -> None:
+    long_messages(say)
+    tab = await look("ana", size=WIDE)
+    await until_at_the_end(tab)
+    for size in (PHONE, LAPTOP, TABLET, WIDE):
+        await tab.set_viewport_size({"width": size[0], "height": size[1]})
+        await until_at_the_end(tab)
+    await tab.get_by_role("button", name="Behind the scenes").click()  # the channel gets wider
+    await until_at_the_end(tab)
+    await tab.get_by_role("textbox").fill("/pg-sessions\n\n\n")  # the usage, and a taller box
+    await until_at_the_end(tab)
+
+
+@pytest.mark.parametrize("way", ["wheel", "keys", "button"])
+async def test_who_scrolls_up_is_left_there(
+    look: Look, say: Say, slack: Workspace, way: str
+) -> None:
+    first = say(text="first")
+    long_messages(say)
+    tab = await look("ana")
+    await until_at_the_end(tab)
+    match way:
+        case "wheel":
+            await tab.mouse.move(600, 400)
+            await tab.mouse.wheel(0, -120)
+        case "keys":
+            await tab.locator("#messages").focus()
+            await tab.keyboard.press("PageUp")
+        case _:
+            await tab.get_by_role("button", name="Terminate").first.focus()
+    async with asyncio.timeout(15):
+        while await from_the_end(tab) < 100:
+            await asyncio.sleep(0.05)
+    slack.state.change(replace(first, text="grown\n" * 30))
+    say(text="the news")
+    await expect(tab.get_by_role("button", name="New messages")).to_be_visible()
+    assert await from_the_end(tab) > 100
 
 
 async def test_the_login_turns_green_by_itself(look: Look, scenario: Story) -> None:

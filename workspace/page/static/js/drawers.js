@@ -60,6 +60,11 @@ export function settle() {
   }
 }
 
+/** Whether a modal, a dialog or a menu is open: Escape is theirs. */
+export function isSomethingOnTop() {
+  return document.querySelector("dialog[open], [popover]:popover-open") !== null;
+}
+
 export function startDrawers() {
   for (const query of Object.values(SIDE)) {
     query.addEventListener("change", () => {
@@ -68,8 +73,7 @@ export function startDrawers() {
     });
   }
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && !document.querySelector("dialog[open], [popover]:popover-open"))
-      close();
+    if (event.key === "Escape" && !event.defaultPrevented && !isSomethingOnTop()) close();
   });
   app().addEventListener("click", (event) => {
     if (event.target === app()) close();

@@ -10,7 +10,7 @@ import { messagePlace } from "./places.js";
 import { store } from "./store.js";
 
 const TOGETHER = 5 * 60;
-const NEAR_END = 80;
+const NEAR_END = 24;
 
 const clock = new Intl.DateTimeFormat(undefined, {
   hour: "2-digit",
@@ -25,6 +25,7 @@ let list;
 let pill;
 let shownChannel = null;
 let stick = true;
+let lastTop = 0;
 const drawn = new Map();
 const days = new Map();
 
@@ -38,11 +39,10 @@ export function startMessages() {
     icon("down"),
   );
   scroller.append(list, pill);
-  scroller.addEventListener("scroll", () => {
-    stick = atEnd();
-    if (stick) pill.hidden = true;
-  });
-  new ResizeObserver(() => stick && toEnd()).observe(list);
+  scroller.addEventListener("scroll", scrolled);
+  const keeper = new ResizeObserver(() => stick && toEnd());
+  keeper.observe(list);
+  keeper.observe(scroller);
   store.on("snapshot", draw);
   store.on("place", draw);
   store.on("message", changed);
@@ -75,10 +75,9 @@ function draw() {
 
 function changed({ message, isNew }) {
   if (message.channel !== shownChannel) return;
-  const wasAtEnd = atEnd();
   draw();
   if (isNew && message.user === store.me) toEnd();
-  else if (isNew && !wasAtEnd) pill.hidden = false;
+  else if (isNew && !stick) pill.hidden = false;
   if (isNew && message.user !== store.me) announce(message);
 }
 
@@ -226,12 +225,23 @@ function announce(message) {
   place.textContent = `${nameOf(message.user)}: ${spoken(message.text)}`;
 }
 
-function atEnd() {
-  return scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR_END;
+/**
+ * Only people move the content down: with wheel, finger, key, scrollbar, or by going to a button.
+ * What grows leaves the position as it is (`overflow-anchor: none`), however far the end is then.
+ */
+function scrolled() {
+  const up = scroller.scrollTop < lastTop;
+  lastTop = scroller.scrollTop;
+  if (scroller.scrollHeight - lastTop - scroller.clientHeight < NEAR_END) stick = true;
+  else if (up) stick = false;
+  scroller.classList.toggle("stuck", stick);
+  if (stick) pill.hidden = true;
 }
 
 function toEnd() {
   scroller.scrollTop = scroller.scrollHeight;
+  lastTop = scroller.scrollTop;
   stick = true;
+  scroller.classList.add("stuck");
   pill.hidden = true;
 }

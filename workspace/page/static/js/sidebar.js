@@ -1,7 +1,7 @@
 // The sidebar: the workspace, its channels, conversations, and who one is.
 
 import { h } from "./dom.js";
-import { close } from "./drawers.js";
+import { close, isSomethingOnTop } from "./drawers.js";
 import { icon } from "./icons.js";
 import { address, peopleSwitch } from "./people.js";
 import { store } from "./store.js";
@@ -24,6 +24,18 @@ export function startSidebar() {
   store.on("place", draw);
   store.on("unread", draw);
   store.on("connections", draw);
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && !isSomethingOnTop()) closePeople(event);
+  });
+}
+
+/** Escape closes the list of people first, and the drawer that it is in with the next. */
+function closePeople(event) {
+  const people = who.firstChild;
+  if (!people?.open) return;
+  event.preventDefault();
+  people.open = false;
+  people.querySelector("summary").focus();
 }
 
 function draw() {
