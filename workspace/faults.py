@@ -49,6 +49,7 @@ class Faults:
         self._rate_limits = False
         self._twice = 0
         self._ack_seconds = 0.0
+        self._acks = math.inf
 
     # Calls of the app
 
@@ -139,9 +140,20 @@ class Faults:
         """By how much acknowledgements are held back, on the workspace's clock."""
         return self._ack_seconds
 
-    def delay_acks(self, seconds: float) -> None:
-        self._ack_seconds = seconds
+    def delay_acks(self, seconds: float, *, times: float = math.inf) -> None:
+        """Hold the next `times` acknowledgements back, all of them unless it is said."""
+        self._ack_seconds, self._acks = seconds, times
         self._changed(self)
+
+    def take_ack_delay(self) -> float:
+        """By how many seconds this acknowledgement is held back."""
+        seconds = self._ack_seconds
+        if seconds and math.isfinite(self._acks):
+            self._acks -= 1
+            if self._acks <= 0:
+                self._ack_seconds = 0.0
+            self._changed(self)
+        return seconds
 
     def clear(self) -> None:
         """Take every fault back."""
@@ -164,7 +176,8 @@ class Faults:
         if self._twice:
             lines.append(f"interactions delivered twice: {self._twice} more")
         if self._ack_seconds:
-            lines.append(f"acknowledgements held back {self._ack_seconds:g} s")
+            more = f", {self._acks:g} more" if math.isfinite(self._acks) else ""
+            lines.append(f"acknowledgements held back {self._ack_seconds:g} s{more}")
         return lines
 
 

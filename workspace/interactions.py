@@ -216,8 +216,9 @@ class Interactions:
         return Settled(envelope, payload=answer.result())
 
     async def _delivered(self, delivery: Delivery, envelope: Envelope) -> object:
+        held_back = self._faults.take_ack_delay()
         payload = await delivery.deliver(envelope)
-        await self._state.clock.sleep(self._faults.ack_seconds)
+        await self._state.clock.sleep(held_back)
         return payload
 
     def _late(self, envelope: Envelope, task: asyncio.Future[object]) -> None:

@@ -27,7 +27,7 @@ from workspace import Workspace
 from workspace.blocks import Json, complete, problems_of_message
 from workspace.page import Page as Site
 from workspace.page import Scenario, ScenarioView
-from workspace.page.contract import FaultButton, Login, Step
+from workspace.page.contract import FaultButton, Login, Step, StepState
 from workspace.state import Message
 
 ARGUMENTS = (
@@ -153,6 +153,7 @@ class Story:
             "login": _login(ok=False),
             "activity": {"columns": ["pid", "usename", "state"], "rows": []},
             "guide": _steps(done=0),
+            "ending": {"title": "What to try next", "text": "More.", "commands": ["/pg-sessions"]},
             "database": {"state": "up"},
             "faults": _faults(),
         }
@@ -162,7 +163,8 @@ class Story:
 
     async def fault(self, fault_id: str, /) -> None:
         self.pressed.append(fault_id)
-        await self.show(faults=_faults(active=fault_id))
+        is_on = {fault["id"] for fault in self._view["faults"] if fault["active"]}
+        await self.show(faults=_faults(active=None if fault_id in is_on else fault_id))
 
     async def reset(self) -> None:
         self.pressed.append("reset")
@@ -180,6 +182,9 @@ class Story:
         self._view = {**self._view, **changes}  # type: ignore[typeddict-item]
         async with self._news:
             self._news.notify_all()
+
+    async def go_on(self, *, done: int) -> None:
+        await self.show(guide=_steps(done=done))
 
     async def let_in(self) -> None:
         await self.show(login=_login(ok=True), guide=_steps(done=2))
@@ -200,27 +205,44 @@ def _login(*, ok: bool) -> Login:
 
 
 def _steps(*, done: int) -> list[Step]:
+    all_states: tuple[StepState, ...] = ("done", "done", "now", "later")
+    look, refused = all_states[2 - done :][:2]
     return [
         {
             "id": "look",
             "title": "See who is connected",
             "text": "`some_user` stands at 1 of 1.",
-            "command": "/pg-sessions some_db",
-            "done": done > 0,
+            "commands": ["/pg-sessions some_db"],
+            "people": ["ana", "ben"],
+            "state": look,
         },
         {
             "id": "refused",
             "title": "Press the button as Vera",
             "text": "She is refused.",
-            "command": None,
-            "done": done > 1,
-            "person": "vera",
+            "commands": [],
+            "people": ["vera"],
+            "state": refused,
         },
     ]
 
 
 def _faults(active: str | None = None) -> list[FaultButton]:
     return [
-        {"id": "cut", "label": "Cut the socket", "where": "slack", "active": active == "cut"},
-        {"id": "hang", "label": "Hang for 15 s", "where": "postgres", "active": active == "hang"},
+        {
+            "id": "cut",
+            "label": "Cut the socket",
+            "effect": "The socket is cut.",
+            "where": "slack",
+            "can_end": False,
+            "active": active == "cut",
+        },
+        {
+            "id": "hang",
+            "label": "Hang for 15 s",
+            "effect": "PostgreSQL answers nobody.",
+            "where": "postgres",
+            "can_end": True,
+            "active": active == "hang",
+        },
     ]

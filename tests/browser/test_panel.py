@@ -144,14 +144,72 @@ async def test_the_guide_ticks_itself_off_and_types_for_a_visitor(
 
 
 async def test_the_guide_leads_to_another_person(look: Look, scenario: Story) -> None:
-    step = {**scenario.view()["guide"][1], "done": False}
-    await scenario.show(guide=[step])
+    await scenario.go_on(done=1)
     tab = await look("ana")
     async with tab.context.expect_page() as opened:
         await tab.get_by_role("link", name="Be Vera Vogel in a new tab").click()
     beside = await opened.value
     await expect(beside.locator(".me .me-name")).to_have_text("Vera Vogel")
     await expect(beside.get_by_role("link", name="Be Vera Vogel")).to_have_count(0)
+
+
+async def test_who_can_do_a_step_is_sent_to_nobody_else(look: Look, scenario: Story) -> None:
+    for name, link in (("ben", 0), ("ana", 0), ("vera", 1)):
+        tab = await look(name)
+        await expect(tab.get_by_role("button", name="/pg-sessions some_db")).to_be_visible()
+        await expect(tab.get_by_role("link", name="Be Ana Alvarez")).to_have_count(link)
+
+
+async def test_the_guide_goes_past_a_step_and_ends_in_what_to_try_next(
+    look: Look, scenario: Story
+) -> None:
+    tab = await look("ana")
+    guide = tab.get_by_role("region", name="Guide")
+    await expect(guide.locator(".ending")).to_have_text("What to try next")
+    steps = [{**step, "state": "passed"} for step in scenario.view()["guide"]]
+    await scenario.show(guide=steps)
+    await expect(guide).to_contain_text("2 of 2")
+    await expect(guide.locator(".passed")).to_contain_text(["(passed over)", "(passed over)"])
+    await expect(guide.locator("[aria-current]")).to_contain_text("What to try next")
+    await guide.get_by_role("button", name="/pg-sessions").click()
+    await expect(tab.get_by_role("textbox")).to_have_value("/pg-sessions")
+
+
+@pytest.mark.parametrize("size", [TABLET, PHONE])
+async def test_where_the_panel_is_a_drawer_the_next_step_stands_above_the_composer(
+    look: Look, scenario: Story, size: tuple[int, int]
+) -> None:
+    tab = await look("ana", size=size)
+    bar = tab.get_by_role("region", name="Next step")
+    await bar.get_by_role("button", name="Type it: /pg-sessions some_db").click()
+    await expect(tab.get_by_role("textbox")).to_have_value("/pg-sessions some_db")
+    await expect(tab.get_by_role("textbox")).to_be_focused()
+    step = bar.get_by_role("button", name="1 of 2 See who is connected")
+    await step.click()
+    await expect(tab.get_by_role("region", name="Guide")).to_be_visible()
+    await tab.keyboard.press("Escape")
+    await expect(step).to_be_focused()
+
+    await scenario.go_on(done=1)
+    await expect(bar).to_contain_text("2 of 2")
+    await expect(bar.locator(".bar-step")).to_be_focused()
+    async with tab.context.expect_page() as opened:
+        await bar.get_by_role("link", name="Be Vera in a new tab").click()
+    await expect((await opened.value).locator(".channel-title h1")).to_be_visible()
+
+    await scenario.go_on(done=2)
+    await expect(bar.get_by_role("button", name="Guide What to try next")).to_be_visible()
+
+
+async def test_beside_the_panel_no_bar_repeats_the_step(look: Look, scenario: Story) -> None:
+    tab = await look("ana")
+    bar = tab.get_by_role("region", name="Next step")
+    await expect(tab.get_by_role("region", name="Guide")).to_be_visible()
+    await expect(bar).to_be_hidden()
+    await tab.get_by_role("button", name="Behind the scenes").click()
+    await expect(bar).to_be_visible()
+    await bar.get_by_role("button", name="See who is connected").click()
+    await expect(bar).to_be_hidden()
 
 
 async def test_pg_stat_activity_is_printed_as_psql_does(look: Look, scenario: Story) -> None:
@@ -179,20 +237,39 @@ async def test_a_row_that_goes_is_struck_out_and_then_gone(look: Look, scenario:
     await expect(tab.locator(".truth")).to_contain_text("(2 rows)")
 
 
-async def test_faults_and_reset_are_buttons(look: Look, scenario: Story) -> None:
-    tab, other = await look("ana"), await look("ben")
-    await (
-        tab.get_by_role("group", name="Slack").get_by_role("button", name="Cut the socket").click()
-    )
+async def test_a_fault_is_told_in_the_channel_until_it_ends(look: Look, scenario: Story) -> None:
+    tab, other = await look("ana"), await look("ben", size=PHONE)
+    hang = tab.get_by_role("group", name="PostgreSQL").get_by_role("button", name="Hang for 15 s")
+    await expect(hang).to_have_attribute("aria-pressed", "false")
+    await hang.click()
+    await expect(hang).to_have_attribute("aria-pressed", "true")
     for each in (tab, other):
-        button = each.get_by_role("button", name="Cut the socket", pressed=True)
-        await expect(button).to_be_visible()
-    await expect(
-        tab.get_by_role("group", name="PostgreSQL").get_by_role("button", pressed=False)
-    ).to_have_text("Hang for 15 s")
+        await expect(each.locator("main")).to_contain_text("PostgreSQL answers nobody.")
+    await other.get_by_role("button", name="End it").click()
+    for each in (tab, other):
+        await expect(each.locator("main")).not_to_contain_text("PostgreSQL answers nobody.")
+    await expect(hang).to_have_attribute("aria-pressed", "false")
+    assert scenario.pressed == ["hang", "hang"]
+
+
+async def test_what_ends_by_itself_is_no_switch(look: Look, scenario: Story) -> None:
+    tab = await look("ana")
+    cut = tab.get_by_role("group", name="Slack").get_by_role("button", name="Cut the socket")
+    await cut.click()
+    await expect(tab.locator("main")).to_contain_text("The socket is cut.")
+    assert await cut.get_attribute("aria-pressed") is None
+    await expect(tab.get_by_role("button", name="End it")).to_have_count(0)
+
+
+async def test_reset_shows_the_guide_from_its_beginning(look: Look, scenario: Story) -> None:
+    tab = await look("ana")
+    await scenario.fault("hang")
+    await tab.set_viewport_size({"width": 1280, "height": 400})
     await tab.get_by_role("button", name="Reset").click()
-    await expect(tab.get_by_role("button", name="Cut the socket", pressed=False)).to_be_visible()
-    assert scenario.pressed == ["cut", "reset"]
+    await expect(tab.get_by_role("region", name="Guide")).to_be_in_viewport()
+    await expect(tab.get_by_role("region", name="The login")).to_be_in_viewport()
+    await expect(tab.get_by_text("PostgreSQL answers nobody.")).to_have_count(0)
+    assert scenario.pressed == ["hang", "reset"]
 
 
 async def test_a_database_in_trouble_is_named(look: Look, scenario: Story) -> None:
@@ -207,8 +284,6 @@ async def test_what_goes_over_the_wire_is_listed_without_its_contents(
 ) -> None:
     tab = await look("vera")
     ana = slack.person("ana")
-    slack.faults.rate_limit("chat.postMessage")
-    await expect(tab.get_by_text("In force: chat.postMessage: rate_limit, 1 more")).to_be_visible()
     await ana.command("/pg-kill 1 -- secret", channel="secret")
     wire = tab.get_by_role("region", name="On the wire")
     await expect(wire.get_by_role("listitem").nth(1)).to_contain_text("/pg-kill")

@@ -111,8 +111,30 @@ def state(scenario: Scenario) -> str:
     return scenario.view()["database"]["state"]
 
 
+def steps(scenario: Scenario, state: str) -> list[str]:
+    return [step["id"] for step in scenario.view()["guide"] if step["state"] == state]
+
+
 def done(scenario: Scenario) -> list[str]:
-    return [step["id"] for step in scenario.view()["guide"] if step["done"]]
+    return steps(scenario, "done")
+
+
+async def until_now(scenario: Scenario, *now: str) -> None:
+    """Until this is the step to do; none is the end of the guide."""
+    try:
+        await until_view(scenario, lambda _: steps(scenario, "now") == list(now))
+    except TimeoutError:
+        pytest.fail(f"the guide stands at {steps(scenario, 'now')}, not at {list(now)}")
+
+
+def command(scenario: Scenario, step_id: str) -> str:
+    """What the guide has a visitor type."""
+    return next(s["commands"][0] for s in scenario.view()["guide"] if s["id"] == step_id)
+
+
+def suggested(scenario: Scenario) -> list[str]:
+    """Who can do the step that is to be done."""
+    return next(s["people"] for s in scenario.view()["guide"] if s["state"] == "now")
 
 
 # The beginning
@@ -187,7 +209,7 @@ async def test_both_servers_have_a_some_db_and_one_has_shop(
 async def test_a_view_is_json_as_the_page_reads_it(scenario: Scenario) -> None:
     story: Contract = scenario
     view = json.loads(json.dumps(story.view()))
-    assert view.keys() == {"login", "activity", "guide", "database", "faults"}
+    assert view.keys() == {"login", "activity", "guide", "ending", "database", "faults"}
     columns, rows = view["activity"]["columns"], view["activity"]["rows"]
     assert columns[:4] == ["pid", "usename", "datname", "application_name"]
     assert len(rows) > 30
@@ -399,41 +421,145 @@ async def test_a_login_that_nobody_has_seen_fail_is_no_step_done(scenario: Scena
     assert done(scenario) == []
 
 
-async def test_the_guide_s_steps_are_ticked_off_by_what_really_happens(
-    stage: Stage, scenario: Scenario, watched: list
-) -> None:
-    slack = stage.slack
-    ana, ben, vera = slack.people("ana", "ben", "vera")
+@pytest.fixture
+async def talking(stage: Stage, scenario: Scenario, watched: list) -> AsyncIterator[Workspace]:
+    """The scenario with the real bot in it, and somebody who watches."""
 
     def environment(folder):
-        return workspace.demo._environment(slack, stage.main, stage.prod, folder)
+        return workspace.demo._environment(stage.slack, stage.main, stage.prod, folder)
 
     async with workspace.demo.Bot(environment):
-        await until_view(scenario, lambda _: done(scenario) == ["login"])
+        yield stage.slack
 
-        await ana.command("/pg-sessions some_db", channel="incidents")
-        await ana.click("main/some_db")
-        await ana.sees("some_user 1 of 1", "psql", "<!channel>")
-        await until_view(scenario, lambda _: done(scenario) == ["login", "look"])
 
-        await ana.command("/pg-kill main/some_db user=some_user -- blocks the deploy", "incidents")
-        await ana.sees("Terminate 1 session on main?")
-        await until_view(scenario, lambda _: done(scenario)[-1] == "preview")
+async def test_the_guide_leads_through_the_story_and_on_to_what_is_special(
+    talking: Workspace, scenario: Scenario
+) -> None:
+    ana, ben, vera = talking.people("ana", "ben", "vera")
+    await until_now(scenario, "look")
+    await ana.command(command(scenario, "look"), "incidents")
+    await ana.sees("some_user 1 of 1", "psql", "<!channel>")
+    await until_now(scenario, "preview")
 
-        await vera.click("Terminate 1 session", channel="incidents")
-        await vera.sees("You may not end sessions here")
-        await until_view(scenario, lambda _: done(scenario)[-1] == "refused")
+    await ana.command(command(scenario, "preview"), "incidents")
+    await ana.sees("Terminate 1 session on main?")
+    await until_now(scenario, "refused")
+    assert suggested(scenario) == ["vera"]
 
-        await ben.click("Terminate 1 session", channel="incidents")
-        await ben.sees("Terminated 1 of 1 on main", "waiting 3 → 0")
-        await until_view(scenario, lambda _: done(scenario)[-1] == "green")
-        assert done(scenario) == [step["id"] for step in scenario.view()["guide"]]
+    await vera.click("Terminate 1 session", channel="incidents")
+    await vera.sees("You may not end sessions here")
+    await until_now(scenario, "confirmed")
+    assert suggested(scenario) == ["ben"]
 
-        await ana.command("/pg-kill main/some_db all", channel="incidents")
-        await ana.sees(
-            "Left alone", "replicator, protected by PROTECTED_ROLES", "replicator, walsender"
-        )
+    await ben.click("Terminate 1 session", channel="incidents")
+    await ben.sees("Terminated 1 of 1 on main", "waiting 3 → 0")
+    await until_now(scenario, "changed")
 
-        assert not is_cut(scenario)
-        await scenario.fault("cut")
-        assert is_cut(scenario)
+    await ana.command(command(scenario, "changed"), "incidents")
+    await ana.sees("Terminate 1 session on main?")
+    await until_view(scenario, lambda _: scenario._writing is not None)
+    await ana.click("Terminate 1 session", channel="incidents")
+    await ana.sees("Terminated 0 of 1 on main", "1 changed")
+    await until_now(scenario, "second")
+    await ana.click("Preview again", channel="incidents")
+    await ana.sees("its open transaction rolls back", "it has written")
+
+    await ana.command(command(scenario, "second"), "incidents")
+    await ana.sees("Terminate 2 sessions on prod?")
+    await until_view(scenario, lambda _: suggested(scenario) == ["ben"])
+    await ana.click("Terminate 2", channel="incidents")
+    await ana.sees("a second person has to confirm")
+    assert steps(scenario, "now") == ["second"]
+    await ben.click("Terminate 2", channel="incidents")
+    await ben.sees("Terminated 2 of 2 on prod")
+    await until_now(scenario, "back")
+
+    await ben.command(command(scenario, "back"), "incidents")
+    await ben.sees("app=cron-report")
+    await ben.click("Terminate 1 session", channel="incidents")
+    await ben.sees("report is back with 1 session")
+    await until_now(scenario)
+    assert done(scenario) == [step["id"] for step in scenario.view()["guide"]]
+
+    await ana.command("/pg-kill main/some_db all", channel="incidents")
+    await ana.sees(
+        "Left alone", "replicator, protected by PROTECTED_ROLES", "replicator, walsender"
+    )
+
+
+async def test_the_guide_goes_on_when_the_one_who_asked_confirms_at_once(
+    talking: Workspace, scenario: Scenario
+) -> None:
+    ana, vera = talking.people("ana", "vera")
+    await until_now(scenario, "look")
+    await ana.command(command(scenario, "preview"), "incidents")
+    await until_now(scenario, "refused")
+    await ana.click("Terminate 1 session", channel="incidents")
+    await ana.sees("Terminated 1 of 1 on main")
+    await until_now(scenario, "changed")
+    assert steps(scenario, "passed") == ["look", "refused"]
+
+    await ana.command(command(scenario, "second"), "incidents")
+    await ana.sees("Terminate 2 sessions on prod?")
+    await vera.click("Terminate 2", channel="incidents")
+    await vera.sees("You may not end sessions here")
+    await until_view(scenario, lambda _: "refused" in done(scenario))
+
+
+async def test_a_preview_that_was_dismissed_is_to_be_asked_for_again(
+    talking: Workspace, scenario: Scenario
+) -> None:
+    ana, vera = talking.people("ana", "vera")
+    for step, after in (("preview", "refused"), ("preview", "confirmed")):
+        await ana.command(command(scenario, step), "incidents")
+        await until_now(scenario, after)
+        if after == "refused":
+            await vera.click("Terminate 1 session", channel="incidents")
+            await until_now(scenario, "confirmed")
+            await ana.click("Dismiss", channel="incidents")
+            await until_now(scenario, "preview")
+    assert "confirmed" not in done(scenario)
+
+    # The worker rests again, and costs nothing, once its preview does not stand any more.
+    await ana.command(command(scenario, "changed"), "incidents")
+    await until_view(scenario, lambda _: scenario._writing is not None)
+    await ana.click("Dismiss", channel="incidents")
+    await until_view(scenario, lambda _: scenario._writing is None)
+
+
+async def test_a_restart_ends_the_story_but_not_the_guide(
+    talking: Workspace, scenario: Scenario
+) -> None:
+    ana = talking.person("ana")
+    await until_now(scenario, "look")
+    await scenario.fault("restart")
+    await until_now(scenario, "changed")
+    assert "confirmed" in steps(scenario, "passed")
+    await until_view(scenario, lambda _: scenario._main.of(cast.REGULAR).is_there)
+    await ana.command(command(scenario, "back"), "incidents")
+    await ana.sees("Terminate 1 session on main?")
+    await ana.click("Terminate 1 session", channel="incidents")
+    await ana.sees("report is back with 1 session")
+    await until_view(scenario, lambda _: "back" in done(scenario))
+
+
+async def test_a_cut_socket_is_told_until_the_bot_has_connected_again(
+    talking: Workspace, scenario: Scenario
+) -> None:
+    assert not is_cut(scenario)
+    await scenario.fault("cut")
+    assert is_cut(scenario)
+    await until_view(scenario, lambda _: not is_cut(scenario))
+
+
+async def test_a_lost_acknowledgement_ends_with_the_next_click(
+    talking: Workspace, scenario: Scenario
+) -> None:
+    ana = talking.person("ana")
+    await scenario.fault("late")
+    await ana.command("/pg-sessions main/some_db", "incidents")
+    await ana.sees('/pg-sessions failed with the error "operation_timeout"')
+    await ana.sees("some_user 1 of 1")  # it was done all the same
+    assert active(scenario) == set()
+    await ana.command("/pg-sessions help", "incidents")
+    await ana.sees("columns=")

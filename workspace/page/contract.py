@@ -1,7 +1,7 @@
 """What the page asks of a scenario: the story behind the channel, as a visitor may see it."""
 
 from collections.abc import AsyncIterator
-from typing import Literal, NotRequired, Protocol, TypedDict
+from typing import Literal, Protocol, TypeAlias, TypedDict
 
 
 class Login(TypedDict):
@@ -20,19 +20,31 @@ class Activity(TypedDict):
     rows: list[list[str | None]]
 
 
+StepState: TypeAlias = Literal["done", "passed", "now", "later"]
+"""`passed` is a step that the story has gone past, `now` the one to do: one at most."""
+
+
 class Step(TypedDict):
     """One step of the guide, its text in mrkdwn.
 
-    `command` is what to type, where typing is what it takes; `person` is the name of who is to do
-    it, where that is not the one who is looking.
+    `commands` are to be typed, where typing is what it takes; `people` are the names of those who
+    can do it, where not everybody can, the one to suggest first.
     """
 
     id: str
     title: str
     text: str
-    command: str | None
-    done: bool
-    person: NotRequired[str]
+    commands: list[str]
+    people: list[str]
+    state: StepState
+
+
+class Ending(TypedDict):
+    """What there is to try after the last step."""
+
+    title: str
+    text: str
+    commands: list[str]
 
 
 class Database(TypedDict):
@@ -42,11 +54,17 @@ class Database(TypedDict):
 
 
 class FaultButton(TypedDict):
-    """Something that a visitor may break."""
+    """Something that a visitor may break.
+
+    `effect` says what it does while it is `active`, and until when. One that `can_end` ends when
+    its button is pressed again.
+    """
 
     id: str
     label: str
+    effect: str
     where: Literal["slack", "tables", "postgres"]
+    can_end: bool
     active: bool
 
 
@@ -56,6 +74,7 @@ class ScenarioView(TypedDict):
     login: Login
     activity: Activity
     guide: list[Step]
+    ending: Ending
     database: Database
     faults: list[FaultButton]
 
@@ -68,7 +87,7 @@ class Scenario(Protocol):
         ...
 
     async def fault(self, fault_id: str, /) -> None:
-        """Press the button of a fault: it begins, or ends where it is in force."""
+        """Press the button of a fault: it begins, or ends if it is in force."""
         ...
 
     async def reset(self) -> None:

@@ -46,7 +46,6 @@ class Sight:
             },
             "views": self._views(),
             "connections": len(self._workspace.server.sockets),
-            "in_force": self._workspace.faults.in_force(),
         }
 
     def after(self, change: Change) -> Iterator[Json]:
@@ -63,8 +62,6 @@ class Sight:
                 yield from self._after_input(where)
             case "member_joined" | "member_left" | "user_changed" | "group_changed", _:
                 yield self.snapshot()
-            case "faults_changed", list() as lines:
-                yield {"type": "in_force", "in_force": lines}
             case "connection_opened" | "connection_closed", int() as connections:
                 yield {"type": "connections", "connections": connections}
                 yield _wire(change, change.kind.replace("_", " "), f"{connections} open")

@@ -121,6 +121,26 @@ LONG_QUERY = Part(
 )
 
 
+# Idle until a preview of it stands: see `Scenario`.
+WORKER = Part(
+    usename="web",
+    datname="some_db",
+    application_name="invoice-export",
+    opening=("select count(*) from orders where placed_at < now()",),
+    comes_back="always",
+)
+WORKER_WRITES = ("begin", "update orders set total = total where id = 400")
+WORKER_STOPS = ("rollback",)
+
+REGULAR = Part(
+    usename="report",
+    datname="some_db",
+    application_name="cron-report",
+    opening=("select region, count(*) from customers group by region",),
+    comes_back="always",
+)
+
+
 def _pool(number: int, usename: str, datname: str, application_name: str, last: str) -> list[Part]:
     """Idle sessions that differ in nothing; `{n}` in the texts is their number."""
     return [
@@ -190,13 +210,8 @@ _OTHERS = (
         application_name="DBeaver 24.2.3 - SQLEditor <Script-7.sql>",
         opening=("select * from customers where email = 'customer7@shop.example'",),
     ),
-    Part(
-        usename="report",
-        datname="some_db",
-        application_name="cron-report",
-        opening=("select region, count(*) from customers group by region",),
-        comes_back="always",
-    ),
+    REGULAR,
+    WORKER,
     Part(
         usename="postgres",
         datname="some_db",

@@ -46,6 +46,12 @@ class Client:
         if self.part.then or self.part.comes_back == "always":
             self._task = asyncio.create_task(self._go_on())
 
+    async def run(self, statements: Sequence[str]) -> None:
+        """Run these in its session. Raises one of `TROUBLE`."""
+        assert self._connection is not None
+        for statement in statements:
+            await within(STATEMENT_TIMEOUT, self._connection, self._connection.execute(statement))
+
     async def close(self) -> None:
         """Give the connection up, without a word to the server."""
         if self._connection is not None:
@@ -66,8 +72,7 @@ class Client:
         self._connection = connection
         self.pid = connection.get_server_pid()
         connection.add_termination_listener(self._leave)
-        for statement in part.opening:
-            await within(STATEMENT_TIMEOUT, connection, connection.execute(statement))
+        await self.run(part.opening)
         self._changed()
 
     def _leave(self, _: object) -> None:
@@ -98,6 +103,11 @@ class Clients:
     def of(self, part: Part) -> Client:
         """The client that plays this part."""
         return next(client for client in self._clients if client.part is part)
+
+    @property
+    def all(self) -> Sequence[Client]:
+        """Every one, whether its session lives or not."""
+        return self._clients
 
     async def open(self) -> None:
         """Open them all: side by side, then one by one those that wait, so that each has whom."""

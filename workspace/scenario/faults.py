@@ -18,24 +18,72 @@ TABLES = "tables:"
 """Before Slack's code, in the id of a button that has every table refused with it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Button:
-    """A fault as the page offers it."""
+    """A fault as the page offers it: `effect` is told while it is in force."""
 
     id: str
     label: str
     where: Where
+    effect: str
+    can_end: bool = True  # by another press; the others end by themselves only
 
 
 BUTTONS = (
-    Button("rate_limit", "Answer 429 to the next 3 calls", "slack"),
-    Button("cut", "Cut the socket", "slack"),
-    Button("twice", "Deliver the next click twice", "slack"),
-    Button("late", "Lose acknowledgements for 4 s", "slack"),
-    *(Button(f"{TABLES}{error}", error, "tables") for error in TABLE_ERRORS),
-    Button("fill", "Fill up every connection", "postgres"),
-    Button("restart", "Restart", "postgres"),
-    Button("hang", f"Hang for {HANG_SECONDS} s", "postgres"),
+    Button(
+        id="rate_limit",
+        label="Answer 429 to the next 3 calls",
+        where="slack",
+        effect="The bot's next 3 calls are answered 429, “wait 2 s”.",
+    ),
+    Button(
+        id="cut",
+        label="Cut the socket",
+        where="slack",
+        effect="The socket is cut: commands and clicks fail until the bot has connected again.",
+        can_end=False,
+    ),
+    Button(
+        id="twice",
+        label="Deliver the next click twice",
+        where="slack",
+        effect="The next command or click reaches the bot twice.",
+    ),
+    Button(
+        id="late",
+        label="Lose the next acknowledgement",
+        where="slack",
+        effect="The next acknowledgement is lost: Slack says that it failed, and the bot does it"
+        " all the same.",
+    ),
+    *(
+        Button(
+            id=f"{TABLES}{error}",
+            label=error,
+            where="tables",
+            effect=f"Slack refuses tables with {error}: the bot sends text instead.",
+        )
+        for error in TABLE_ERRORS
+    ),
+    Button(
+        id="fill",
+        label="Fill up every connection",
+        where="postgres",
+        effect="Every connection for ordinary roles is taken.",
+    ),
+    Button(
+        id="restart",
+        label="Restart",
+        where="postgres",
+        effect="PostgreSQL restarts: all sessions on main end.",
+        can_end=False,
+    ),
+    Button(
+        id="hang",
+        label=f"Hang for {HANG_SECONDS} s",
+        where="postgres",
+        effect=f"PostgreSQL on main answers nobody, for {HANG_SECONDS} s.",
+    ),
 )
 
 
@@ -53,7 +101,7 @@ class SlackFaults:
             },
             "cut": self._sockets.cut,
             "twice": self._faults.deliver_twice,
-            "late": lambda: self._faults.delay_acks(4.0),
+            "late": lambda: self._faults.delay_acks(4.0, times=1),
         }
 
     @property

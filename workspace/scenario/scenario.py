@@ -2,18 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Literal, Self
 
 from workspace.page.contract import FaultButton, ScenarioView
-from workspace.page.contract import Step as StepView
 from workspace.postgres import PostgresServer
 from workspace.scenario import cast
 from workspace.scenario.activity import Activity
 from workspace.scenario.clients import Clients, Crowd
-from workspace.scenario.connections import superuser
+from workspace.scenario.connections import TROUBLE, superuser
 from workspace.scenario.faults import BUTTONS, Hang, SlackFaults
-from workspace.scenario.guide import STEPS, Guide, Step
+from workspace.scenario.guide import ENDING, Guide
 from workspace.scenario.login import Login
 from workspace.slack import Workspace
 
@@ -42,7 +42,16 @@ class Scenario:
         self._activity = Activity(main)
         self._hang = Hang(self._changed)
         self._slack = SlackFaults(workspace)
-        self._guide = Guide(workspace, self._main.of(cast.HOLDER), self._login)
+        self._worker = self._main.of(cast.WORKER)
+        self._writing: int | None = None  # the worker's session that has begun to write
+        self._guide = Guide(
+            workspace,
+            holder=self._main.of(cast.HOLDER),
+            worker=self._worker,
+            regular=self._main.of(cast.REGULAR),
+            prod=self._prod.all,
+            login=self._login,
+        )
         self._restarting = False
         self._one_at_a_time = asyncio.Lock()
         self._watchers: set[asyncio.Event] = set()
@@ -90,22 +99,11 @@ class Scenario:
                 "attempts": self._login.attempts,
             },
             "activity": {"columns": self._activity.columns, "rows": self._activity.rows},
-            "guide": [self._step(step) for step in STEPS],
+            "guide": self._guide.view(),
+            "ending": ENDING,
             "database": {"state": self._state},
             "faults": self._buttons(),
         }
-
-    def _step(self, step: Step) -> StepView:
-        view = StepView(
-            id=step.id,
-            title=step.title,
-            text=step.text,
-            command=step.command,
-            done=step.id in self._guide.done,
-        )
-        if step.person is not None:
-            view["person"] = step.person
-        return view
 
     async def subscribe(self) -> AsyncIterator[ScenarioView]:
         """Yield a view whenever things have changed, for ever.
@@ -181,7 +179,9 @@ class Scenario:
             {
                 "id": button.id,
                 "label": button.label,
+                "effect": button.effect,
                 "where": button.where,
+                "can_end": button.can_end,
                 "active": button.id in active,
             }
             for button in BUTTONS
@@ -245,6 +245,16 @@ class Scenario:
         async for change in log.follow(len(log)):
             self._guide.notice(change)
             self._changed()
+            await self._let_the_worker_write()
+
+    async def _let_the_worker_write(self) -> None:
+        """Between a preview of its session and the click on it, as happens in real life."""
+        writes = self._writing is not None and self._writing == self._worker.pid
+        if self._guide.worker_is_meant == writes or not self._worker.is_there:
+            return
+        with suppress(*TROUBLE):
+            await self._worker.run(cast.WORKER_STOPS if writes else cast.WORKER_WRITES)
+            self._writing = None if writes else self._worker.pid
 
     async def _close(self) -> None:
         await self._hang.end()

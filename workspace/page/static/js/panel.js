@@ -1,13 +1,11 @@
 // Behind the scenes: the login that keeps trying, the guide, what PostgreSQL itself says, the faults
 // that a visitor may cause, and what went over the wire.
 
-import { act } from "./api.js";
-import { propose } from "./composer.js";
 import { h } from "./dom.js";
 import { close } from "./drawers.js";
+import { resetButton, startFaults } from "./faults.js";
+import { startGuide } from "./guide.js";
 import { icon } from "./icons.js";
-import { mrkdwn } from "./mrkdwn.js";
-import { address, nameOf } from "./people.js";
 import { psql } from "./psql.js";
 import { store } from "./store.js";
 
@@ -30,11 +28,9 @@ const parts = {};
 export function startPanel() {
   const panel = document.querySelector("#panel aside");
   parts.login = h("section", { class: "login", "aria-label": "The login" });
-  parts.guide = h("ol", { class: "guide" });
-  parts.progress = h("span", { class: "progress" });
   parts.database = h("span", { class: "database" });
   parts.truth = h("div", { class: "truth" });
-  parts.faults = h("div", { class: "faults" });
+  const guide = startGuide();
   parts.wire = h("ol", { class: "wire" });
   panel.append(
     h(
@@ -53,18 +49,14 @@ export function startPanel() {
       ),
     ),
     parts.login,
-    section("Guide", parts.progress, parts.guide),
+    section("Guide", guide.progress, guide.list),
     section("The truth", parts.database, parts.truth),
-    section("Break something", resetButton(), parts.faults),
+    section("Break something", resetButton(), startFaults()),
     section("On the wire", null, parts.wire),
   );
-  store.on("snapshot", () => {
-    wire();
-    faults();
-  });
-  store.on("scenario", draw);
+  store.on("snapshot", wire);
   store.on("wire", wire);
-  store.on("in_force", faults);
+  store.on("scenario", draw);
 }
 
 function section(title, beside, body) {
@@ -79,8 +71,6 @@ function section(title, beside, body) {
 function draw() {
   document.getElementById("app").classList.add("has-scenario");
   login();
-  guide();
-  faults();
   const { database, activity } = store.scenario;
   parts.database.textContent = WORDS[database.state];
   parts.database.className = `database ${database.state}`;
@@ -112,132 +102,6 @@ function login() {
     h("code", { class: "login-words" }, text),
     when,
   );
-}
-
-function guide() {
-  const steps = store.scenario.guide;
-  const next = steps.find((step) => !step.done);
-  parts.progress.textContent = `${steps.filter((step) => step.done).length} of ${steps.length}`;
-  const key = JSON.stringify([steps, store.me, store.channel?.name]);
-  if (parts.guide.dataset.key === key) return;
-  parts.guide.dataset.key = key;
-  parts.guide.replaceChildren(...steps.map((step) => guideStep(step, step === next)));
-}
-
-function guideStep(step, isNext) {
-  return h(
-    "li",
-    {
-      class: ["step", step.done && "done", isNext && "next"].filter(Boolean).join(" "),
-      "aria-current": isNext ? "step" : null,
-    },
-    h("span", { class: "tick-mark" }, step.done ? icon("check") : null),
-    h(
-      "div",
-      {},
-      h(
-        "p",
-        { class: "step-title" },
-        step.title,
-        step.done && h("span", { class: "unseen" }, " (done)"),
-      ),
-      isNext && [
-        h("p", { class: "step-text" }, mrkdwn(step.text, { verbatim: true })),
-        offerCommand(step),
-        offerPerson(step),
-      ],
-    ),
-  );
-}
-
-function offerCommand({ command }) {
-  if (!command) return null;
-  const type = () => {
-    close();
-    propose(command);
-  };
-  return h(
-    "button",
-    { class: "type", type: "button", on: { click: type } },
-    h("code", {}, command),
-    h("span", { class: "unseen" }, ": put it into the message box"),
-  );
-}
-
-function offerPerson({ person }) {
-  const role = store.roles.find((each) => each.name === person);
-  if (!role || role.id === store.me) return null;
-  return h(
-    "a",
-    { class: "step-person", href: address(role), target: "_blank", rel: "noopener" },
-    `Be ${nameOf(role.id)} in a new tab`,
-    icon("out"),
-  );
-}
-
-function faults() {
-  if (!store.scenario) return;
-  const groups = [
-    ["slack", "Slack"],
-    ["tables", "Slack refuses tables with"],
-    ["postgres", "PostgreSQL"],
-  ].map(([where, title]) =>
-    h(
-      "div",
-      { class: "fault-group", role: "group", "aria-label": title },
-      h("span", { class: "fault-title" }, title),
-      h(
-        "div",
-        { class: "fault-buttons" },
-        store.scenario.faults.filter((each) => each.where === where).map(faultButton),
-      ),
-    ),
-  );
-  const lines = store.in_force.length
-    ? h("p", { class: "in-force" }, `In force: ${store.in_force.join("; ")}`)
-    : null;
-  const key = JSON.stringify([store.scenario.faults, store.in_force]);
-  if (parts.faults.dataset.key === key) return;
-  parts.faults.dataset.key = key;
-  const focused = parts.faults.contains(document.activeElement)
-    ? document.activeElement.dataset.fault
-    : null;
-  parts.faults.replaceChildren(...groups, ...(lines ? [lines] : []));
-  if (focused) parts.faults.querySelector(`[data-fault="${CSS.escape(focused)}"]`)?.focus();
-}
-
-function faultButton(fault) {
-  const press = busy((id) => act("fault", { id }));
-  return h(
-    "button",
-    {
-      class: "fault",
-      type: "button",
-      "aria-pressed": String(fault.active),
-      "data-fault": fault.id,
-      on: { click: (event) => press(event.currentTarget, fault.id) },
-    },
-    fault.label,
-  );
-}
-
-function resetButton() {
-  const press = busy(() => act("reset"));
-  return h(
-    "button",
-    { class: "reset", type: "button", on: { click: (event) => press(event.currentTarget) } },
-    icon("reset"),
-    "Reset",
-  );
-}
-
-function busy(work) {
-  return async (button, ...given) => {
-    if (button.getAttribute("aria-busy") === "true") return;
-    button.setAttribute("aria-busy", "true");
-    await work(...given);
-    button.removeAttribute("aria-busy");
-  };
 }
 
 function wire() {

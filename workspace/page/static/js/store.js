@@ -11,7 +11,6 @@ export class Store {
   roles = [];
   commands = [];
   wire = [];
-  in_force = [];
   connections = 0;
   scenario = null;
   unread = {};
@@ -74,11 +73,6 @@ export class Store {
   take_connections({ connections }) {
     this.connections = connections;
     this.tell("connections");
-  }
-
-  take_in_force({ in_force }) {
-    this.in_force = in_force;
-    this.tell("in_force");
   }
 
   take_scenario({ scenario }) {
