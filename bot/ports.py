@@ -135,6 +135,10 @@ class Cluster(Protocol):
         """
 
     @property
+    def system_identifier(self) -> int | None:
+        """Of the server that answered last; None if none has since the start."""
+
+    @property
     def own_roles(self) -> Mapping[int, frozenset[int]]:
         """The oids of the roles that the bot's own connections have, by system identifier."""
 

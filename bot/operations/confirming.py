@@ -86,10 +86,8 @@ class Confirming(Parts):
             return NotClaimed(why=Unclaimable.ANOTHER_CHANNEL, entry=entry)
         if closed(entry) is not None:
             return self._not_claimed(key, entry)
-        if (
-            proposal.cluster in self._rules.second_person
-            and actor.user_id == proposal.asked_by.user_id
-        ):
+        is_asker = actor.user_id == proposal.asked_by.user_id
+        if is_asker and self._takes_two(proposal.cluster, proposal.server):
             return NeedsSecondPerson(proposal=proposal)
         cluster = self._cluster(proposal.cluster)
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 import structlog
 
 from bot.answers import Choice, NotClaimed
-from bot.backends import CLIENT_BACKEND, Look, Names
+from bot.backends import CLIENT_BACKEND, Look, Names, ServerId
 from bot.conditions import Before, Condition, PidIn, TextLike, freeze, near
 from bot.errors import (
     ClusterError,
@@ -251,9 +251,9 @@ class Parts:
 
     async def _protection(self, cluster: Cluster, look: Look) -> Protection:
         system = look.server.id.system_identifier
-        own = set(cluster.own_roles.get(system, ()))
-        if not own:
+        if system not in cluster.own_roles:
             raise ClusterRefused(cluster.name, "the bot's own role there can't be seen")
+        own = {oid for each in self._clusters.values() for oid in each.own_roles.get(system, ())}
         home = self._ledger.home
         if home is not None and home.system_identifier == system:
             own.add(home.usesysid)
@@ -263,6 +263,27 @@ class Parts:
             own_roles=frozenset(own),
             known_roles=look.names.roles,
         )
+
+    def _takes_two(self, cluster_name: str, server: ServerId) -> bool:
+        """Whether who asked for a kill on this server may not confirm it.
+
+        SECOND_PERSON_CLUSTERS names servers: each counts under every name that it has, and so do
+        its standbys and other copies, which have its identifier. One that has not answered since
+        the start is known by the address in its URL.
+        """
+        cluster = self._clusters.get(cluster_name)
+        for name in self._rules.second_person:
+            other = self._clusters.get(name)
+            if name == cluster_name:
+                return True
+            if other is None:
+                continue
+            if other.system_identifier is not None:
+                if other.system_identifier == server.system_identifier:
+                    return True
+            elif cluster is not None and other.host.lower() == cluster.host.lower():
+                return True
+        return False
 
     def _not_claimed(self, key: str, entry: Entry | None) -> NotClaimed:
         """Why a click on a preview that is not open did nothing."""

@@ -245,7 +245,7 @@ class Proposing(Parts):
             proposal=proposal,
             server=look.server,
             names=look.names,
-            second_person=cluster.name in self._rules.second_person,
+            second_person=self._takes_two(cluster.name, look.server.id),
             gone=gone,
         )
 

@@ -87,6 +87,7 @@ class PostgresCluster:
         self._names: Names | None = None
         self._about: About | None = None
         self._own_roles: dict[int, set[int]] = {}  # by system identifier
+        self._system: int | None = None  # the identifier of the one that answered last
         self._datid: int | None = None  # the database that the bot is connected to
         self._elsewhere = Elsewhere(name, self._briefly)
         self._pooled = False
@@ -163,6 +164,7 @@ class PostgresCluster:
             connection.terminate()
             raise
         self._datid = us["datid"]
+        self._is_own(us["system_identifier"], us["usesysid"])
         if not connection.pooled:
             self._leads_to(server_id(us))
             connection.server = server_id(us)
@@ -198,6 +200,15 @@ class PostgresCluster:
                     held.retire(lambda other: getattr(other, "server", server) != server)
         self._server = server
 
+    def _is_own(self, system: int, oid: int) -> None:
+        self._system = system
+        self._own_roles.setdefault(system, set()).add(oid)
+
+    @property
+    def system_identifier(self) -> int | None:
+        """Of the server that answered last; None if none has since the start."""
+        return self._system
+
     @property
     def own_roles(self) -> Mapping[int, frozenset[int]]:
         """The oids of the roles that the bot's own connections have, by system identifier."""
@@ -214,7 +225,7 @@ class PostgresCluster:
         server = server_id(first)
         self._compare(server, roles or (), databases or ())
         self._about = About(self._host, _version(first["server_version_num"]), first["in_recovery"])
-        self._own_roles.setdefault(server.system_identifier, set()).add(first["own_role"])
+        self._is_own(server.system_identifier, first["own_role"])
         self._names = _named(server, first["now"], roles, databases, self._names)
         return self._names
 
