@@ -3,7 +3,7 @@
 Groups are read at the start and every minute in the background, so that a click is judged
 from memory; the last answer is good for fifteen minutes when Slack fails, then it denies.
 People are asked for when they are first met, and remembered; so are channels, but for a
-kill, before which Slack is asked anew. What Slack doesn't say lets nobody in.
+kill, before which Slack is asked anew. What Slack leaves unsaid lets nobody in.
 """
 
 import asyncio
@@ -87,7 +87,7 @@ class Directory:
     # --- groups --------------------------------------------------------------------
 
     async def refresh_groups(self) -> None:
-        """Ask Slack who is in each listed group; keeps the last answer where it fails."""
+        """Ask Slack who is in each listed group; keep the last answer if it fails."""
         disabled = await self._disabled_groups()
         for group_id in self._group_ids:
             try:
@@ -248,7 +248,7 @@ def _obstacle(channel: Mapping[str, Any]) -> Obstacle | None:
 async def _asked(
     call: Callable[[], Awaitable[AsyncSlackResponse]], until: float
 ) -> AsyncSlackResponse:
-    """Ask Slack, once more where the first answer was lost. Raises what `FAILURES` holds."""
+    """Ask Slack, once more if the first answer was lost. Raises what `FAILURES` holds."""
     async with asyncio.timeout_at(until):
         try:
             return await call()

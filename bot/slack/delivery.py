@@ -1,11 +1,10 @@
-"""Getting an answer to where it belongs, by the next way where one fails.
+"""Getting an answer to where it belongs, by the next way if one fails.
 
-A message goes by the Web API where the bot may post, else by the response_url of the very
-command or click (5 uses in 30 minutes). Where Slack refuses a layout, by whatever code, the
-same content goes without tables, and last as text only. Where Slack fails by itself, all
-ways are tried again. An answer that Slack took and said nothing of may then stand twice: one
-that is lost does more harm. What could not be delivered at all is in the log, with the
-reference that the ledger has.
+A message goes by the Web API, and if the bot may not post there by the response_url of the
+very command or click (5 uses in 30 minutes). If Slack refuses a layout, by whatever code, the
+same content goes without tables, and last as text only. If Slack itself fails, all ways are
+tried again. An answer that Slack took without saying so may then stand twice: a lost one does
+more harm. An answer that couldn't be delivered is in the log, with the ledger's reference.
 """
 
 import asyncio
@@ -59,7 +58,7 @@ class Undelivered:
 
     Attributes:
         code: why, by Slack's code or by how it failed.
-        surely: whether Slack has refused it; else it may stand there all the same.
+        surely: whether Slack has refused it; otherwise it may have been posted.
     """
 
     code: str
@@ -67,7 +66,7 @@ class Undelivered:
 
     @property
     def is_restricted(self) -> bool:
-        """Whether only some may post there, and the bot may not."""
+        """Whether the channel restricts who may post, and the bot may not."""
         return is_restricted(self.code)
 
 
@@ -91,7 +90,7 @@ class Delivery:
     ) -> Place | Undelivered:
         """Answer in the channel; where the message stands.
 
-        The place has no `message_ts` where only the response_url worked.
+        The place has no `message_ts` if only the response_url worked.
         """
 
         async def by_api(last: bool) -> Place:
@@ -115,7 +114,7 @@ class Delivery:
         response_url: str = "",
         at_any_cost: bool = True,
     ) -> Place | Undelivered:
-        """Replace a message; where it is gone or can't be edited, answer anew.
+        """Replace a message; if it is gone or can't be edited, answer anew.
 
         What need not arrive `at_any_cost` is tried once, and makes no message of its own.
         """
@@ -147,9 +146,9 @@ class Delivery:
     async def whisper(
         self, channel_id: str, user_id: str, message: Message, *, response_url: str
     ) -> bool:
-        """Answer one person alone; where the channel takes nothing, in their messages with the bot.
+        """Answer only one person; if the channel takes nothing, in their messages with the bot.
 
-        Whether they have it; where they don't, the log says so.
+        Whether they have it. If they don't, the log says so.
         """
 
         async def by_url(last: bool) -> Place:
@@ -303,7 +302,7 @@ class Delivery:
 
 _SPENT = frozenset({"expired_url", "used_url"})
 _GONE = frozenset({403, 404, 410})
-"""What a response_url answers that has expired or is used up, and where only some may post."""
+"""What a response_url answers once it has expired or is used up, or if posting is restricted."""
 
 
 def _content(message: Message) -> dict[str, Any]:
@@ -332,7 +331,7 @@ async def _by_one_of(*ways: Way, pauses: tuple[float, ...] = PAUSES) -> Place | 
                     open_ways.remove(way)
                 else:
                     surely = False
-    # The most telling: that only some may post, else what the first way met.
+    # The most telling: that posting is restricted, or else what the first way met.
     code = next(filter(is_restricted, failed), failed[0] if failed else "no_way")
     return Undelivered(code, surely)
 
@@ -395,7 +394,7 @@ def _why(error: SlackApiError) -> object:
 
 
 def _told(status: int, body: str) -> str:
-    """Slack's code in the body of a response_url's answer; empty where it names none."""
+    """Slack's code in the body of a response_url's answer; empty if it names none."""
     try:
         told = json.loads(body)
     except (ValueError, RecursionError):

@@ -164,9 +164,9 @@ class Desk:
         *,
         otherwise: Callable[[Undelivered], Message] | None = None,
     ) -> Place | None:
-        """Answer in the channel. Where it takes nothing, the one who asked hears so: None.
+        """Answer in the channel. If it takes nothing, tell the one who asked, and return None.
 
-        They are told `otherwise`, or the message itself and why it is for them alone.
+        They are told `otherwise`, or the message itself and why only they see it.
         """
         given = await self.delivery.post(
             request.channel_id, message, response_url=request.response_url
@@ -177,7 +177,7 @@ class Desk:
         return None
 
     async def replace(self, click: Click, message: Message) -> None:
-        """Draw the clicked message anew. Where that can't be shown, who clicked hears it."""
+        """Draw the clicked message anew. If that can't be shown, tell whoever clicked."""
         given = await self.delivery.update(click.place, message, response_url=click.response_url)
         if isinstance(given, Undelivered):
             await self.whisper(click, _not_posted(message, given))
@@ -185,9 +185,9 @@ class Desk:
     async def conclude(
         self, proposal: Proposal, message: Message, click: Click | None = None
     ) -> None:
-        """Show what became of a kill, in its message or, without a click, where that stands.
+        """Show what became of a kill, in its message.
 
-        Where the channel takes nothing, those who asked for it and confirmed it hear so.
+        If the channel takes nothing, tell those who asked for the kill and confirmed it.
         """
         place, url = proposal.place, ""
         if click is not None:

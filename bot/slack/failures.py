@@ -37,7 +37,7 @@ _SLACKS_OWN = frozenset(
 )
 
 _RESTRICTED = frozenset({"action_prohibited", "posting_to_general_channel_denied"})
-"""Besides `restricted_action…`, where only some may post: what the URLs of webhooks say."""
+"""What webhooks' URLs say, besides `restricted_action…`, if a channel restricts who may post."""
 
 _NOT_THE_LAYOUT = (
     _BAD_TOKEN
@@ -80,7 +80,7 @@ def _told(error: SlackApiError) -> str:
 
 
 def status_of(error: SlackApiError) -> int:
-    """The HTTP status of a refusal; 0 where there is none."""
+    """The HTTP status of a refusal; 0 if there is none."""
     status = getattr(error.response, "status_code", 0)
     return status if isinstance(status, int) else 0
 
@@ -94,7 +94,7 @@ def is_refusal(error: BaseException) -> bool:
 
 
 def is_restricted(code: str) -> bool:
-    """Whether this says that only some may post in a channel."""
+    """Whether this code says that a channel restricts who may post."""
     return code.startswith("restricted_action") or code in _RESTRICTED
 
 

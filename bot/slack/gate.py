@@ -13,7 +13,7 @@ from bot.slack.views.message import Message
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """They may. `alone_for` is why the answer is for them alone, where it is."""
+    """They may. `alone_for` is why only they get the answer; None: the channel gets it."""
 
     alone_for: Obstacle | None = None
 

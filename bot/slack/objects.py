@@ -1,6 +1,6 @@
 """Slack's objects, as its Web API gives them: a workspace, a person, a group, a conversation.
 
-Pure. A field counts only where it stands with the type that Slack's reference gives it.
+Pure. A field counts only if it is there with the type that Slack's reference gives it.
 Anything else is unknown (None), never a value that lets somebody in or shows something.
 """
 

@@ -350,11 +350,11 @@ async def test_where_only_some_may_post_the_one_who_asked_hears_so(
     """Neither the Web API nor the response_url takes anything there."""
     victim = await sessions.open("batch", "other_db", app="unpostable")
     await ana.command("/pg-sessions other_db", channel="announcements", wait=False)
-    look = await ana.sees("other_db on main", "only some may post in this channel", channel="bot")
+    look = await ana.sees("other_db on main", "this channel restricts who may post", channel="bot")
     assert "about #announcements" in ana.text_of(look)
 
     await ana.command("/pg-kill app=unpostable", channel="announcements", wait=False)
-    said = await ana.sees("nothing can be confirmed here", "only some may post", channel="bot")
+    said = await ana.sees("nothing can be confirmed here", "restricts who may post", channel="bot")
     assert "Whoever manages the channel can let it post" in ana.text_of(said)
     assert "actions" not in {block["type"] for block in said.blocks}
     assert not await dead(victim)
@@ -375,7 +375,9 @@ async def test_an_outcome_that_its_channel_does_not_take_is_told_to_both(
     slack.faults.refuse("chat.update", "edit_window_closed", times=1000)
     await ben.click("Terminate 1 session", channel="incidents")
     for person in (ben, ana):
-        told = await person.sees("Terminated 1 of 1 on main", "only some may post", channel="bot")
+        told = await person.sees(
+            "Terminated 1 of 1 on main", "restricts who may post", channel="bot"
+        )
         assert "about #incidents" in person.text_of(told)
     assert await dead(victim)
 
@@ -391,7 +393,7 @@ async def test_a_modal_says_what_became_of_the_preview_that_it_asked_for(
     await ana.sees_modal("as of")
     slack.faults.refuse("chat.postMessage", "restricted_action")
     await ana.click("Terminate…")  # a modal's click has no response_url
-    await ana.sees_modal("The preview could not be posted", "only some may post")
+    await ana.sees_modal("The preview could not be posted", "restricts who may post")
     await ana.click("Refresh")
     await ana.sees_modal("as of")
     await session.close()

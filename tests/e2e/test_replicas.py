@@ -232,7 +232,7 @@ async def test_what_a_replica_claimed_and_did_not_signal_is_not_signalled_by_ano
         for bot in replicas:
             await bot.says("cluster.connected", times=4)  # each tries the statement as it begins
         await ana.command("/pg-kill app=spared", channel="incidents")
-        hold = proxy.hold(b"pg_terminate_backend")
+        hold = proxy.hold(b"verdict")
         await ana.click("Terminate 1 session")
         died = await claimer(replicas)
         await hold.reached()

@@ -228,7 +228,7 @@ def test_a_refusal_of_an_outsider_names_nobody():
             Person("U0ALICE", home=Home.WORKSPACE, is_guest=None),
             (
                 "You may not look at sessions here. Slack did not say whether you are a guest,"
-                " and guests have to be named."
+                " and guests must be on the list by name."
             ),
         ),
     ],
@@ -371,7 +371,7 @@ def test_an_answer_to_one_person_can_say_why():
             "restricted_action",
             True,
             (
-                "only some may post in this channel, and the bot may not (restricted_action)."
+                "this channel restricts who may post, and the bot may not (restricted_action)."
                 " Whoever manages the channel can let it post."
             ),
         ),
@@ -389,7 +389,7 @@ def test_what_a_channel_does_not_take_is_told_to_one_with_the_reason(code, restr
     assert "nothing can be confirmed here" in lines(surely)[0]
     assert "Ask again in another channel." in lines(surely)[-1]
     unsure = errors.no_preview(code, is_restricted=restricted, surely=False)
-    assert "Should the preview stand there all the same, it is good" in lines(unsure)[-1]
+    assert "If the preview appears after all, it works" in lines(unsure)[-1]
     directly = errors.from_elsewhere(surely, "C0OPS")
     assert "about <#C0OPS>, where it could not be shown" in lines(directly)[-1]
     for message in (alone, surely, unsure, directly):

@@ -83,7 +83,7 @@ def _unsaid(asking: Person, *, everyone: bool) -> str:
     if asking.home is None:
         return "Slack did not say who you are, and the bot lets in only people whom Slack names."
     if everyone and asking.home is Home.WORKSPACE and asking.is_guest is None:
-        return "Slack did not say whether you are a guest, and guests have to be named."
+        return "Slack did not say whether you are a guest, and guests must be on the list by name."
     return ""
 
 
@@ -159,8 +159,8 @@ def no_preview(code: str, *, is_restricted: bool, surely: bool) -> Message:
     way_on = (
         "Nothing was done. Ask again in another channel."
         if surely
-        else "Nothing was done. Should the preview stand there all the same, it is good; else ask"
-        " again in a moment."
+        else "Nothing was done. If the preview appears after all, it works; otherwise ask again"
+        " in a moment."
     )
     return message([head, _not_taken(code, is_restricted=is_restricted), (way_on,)])
 
@@ -168,7 +168,7 @@ def no_preview(code: str, *, is_restricted: bool, surely: bool) -> Message:
 def _not_taken(code: str, *, is_restricted: bool) -> Line:
     if is_restricted:
         return (
-            "only some may post in this channel, and the bot may not (",
+            "this channel restricts who may post, and the bot may not (",
             Quoted(code, code=True),
             "). Whoever manages the channel can let it post.",
         )
@@ -176,7 +176,7 @@ def _not_taken(code: str, *, is_restricted: bool) -> Line:
 
 
 def from_elsewhere(answer: Message, channel_id: str) -> Message:
-    """An answer that comes as a direct message, since it could be given nowhere nearer."""
+    """An answer that comes as a direct message, since the channel took nothing."""
     return answer.noting(("about ", lines.channel(channel_id), ", where it could not be shown"))
 
 

@@ -42,7 +42,7 @@ class Message:
         return Message(self.text, tuple(each for block in self.blocks for each in _as_text(block)))
 
     def text_only(self) -> "Message":
-        """The essence, for a Slack that takes no blocks; it says so where they held more."""
+        """The essence, for a Slack that takes no blocks; it says so if they held more."""
         more = any(block["type"] in {"table", "actions"} for block in self.blocks)
         return Message(_cut_markup(self.text, _TEXT_ONLY) if more else self.text, ())
 
