@@ -10,7 +10,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import structlog
@@ -118,7 +118,7 @@ async def run(settings: config.Settings) -> int:
         loop.add_signal_handler(number, stop.set)
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        ledger = await _ledger(settings, stack)
+        ledger = await _ledger(settings, stack, keep=settings.ledger_keep)
         clusters = await open_fleet(
             {name: url.get_secret_value() for name, url in settings.clusters.items()}, stack
         )
@@ -308,8 +308,10 @@ async def _all_noted(ledger: SqlLedger, record: Record, since: datetime | None) 
         before = chunk[-1].id
 
 
-async def _ledger(settings: config.Settings, stack: AsyncExitStack) -> SqlLedger:
-    ledger = SqlLedger(settings.ledger_url.get_secret_value())
+async def _ledger(
+    settings: config.Settings, stack: AsyncExitStack, *, keep: timedelta | None = None
+) -> SqlLedger:
+    ledger = SqlLedger(settings.ledger_url.get_secret_value(), keep=keep)
     stack.push_async_callback(ledger.close)
     await ledger.open()
     return ledger

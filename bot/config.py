@@ -218,6 +218,10 @@ def _seconds(text: str) -> timedelta:
     return timedelta(seconds=_whole_number(1, 86_400, "a whole number of seconds")(text))
 
 
+def _days(text: str) -> timedelta:
+    return timedelta(days=_whole_number(1, 36_500, "a whole number of days")(text))
+
+
 _PORT = BeforeValidator(_whole_number(1, 65_535, "a port"))
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _DatabaseUrl = Annotated[SecretStr, BeforeValidator(_one_server)]
@@ -271,6 +275,7 @@ class Settings(BaseSettings):
     ledger_url: Annotated[SecretStr, BeforeValidator(_ledger_url)] = SecretStr(
         "sqlite:///ledger.db"
     )
+    ledger_keep: Annotated[timedelta, BeforeValidator(_days)] = timedelta(days=400)
     health_port: Annotated[int | None, _PORT] = None
     log_level: Annotated[str, BeforeValidator(_one_of(*_LEVELS))] = "INFO"
     log_format: Annotated[LogFormat, BeforeValidator(_one_of("json", "console"))] = "json"

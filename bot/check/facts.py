@@ -218,6 +218,7 @@ class LedgerFacts:
         version: of its schema; 0 where it is not made yet, None where it can't be read.
         known_version: the one that this version of the bot makes of it.
         identity: what tells it from other ledgers; empty if it has none yet.
+        is_open_to_others: whether anyone on its machine may read the file.
         home: the server and the role; None for a file.
         connection_limit: of that role, -1 for none or a superuser.
         is_encrypted: as the server sees its end of the connection; None for a file.
@@ -231,6 +232,7 @@ class LedgerFacts:
     problem: str | None = None
     version: int | None = None
     identity: str = ""
+    is_open_to_others: bool = False
     is_local: bool = True
     home: LedgerHome | None = None
     connection_limit: int = -1

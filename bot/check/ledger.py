@@ -1,5 +1,6 @@
 """What the ledger's answer means: nothing is signalled where it can't be written."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 
 from bot.check.facts import Answer, ClusterFacts, LedgerFacts
@@ -31,6 +32,11 @@ def _of_ledger(facts: LedgerFacts, clusters: Sequence[ClusterFacts]) -> Iterator
     else:
         yield ok(f"{where}: can be written; of schema version {facts.version}")
     yield from of_url(facts.left_out)
+    if facts.is_open_to_others:
+        yield warning(
+            "anyone on this machine may read the file; the bot closes it when it starts",
+            f"chmod 600 {shlex.quote(facts.place)}",
+        )
     if not facts.is_local and facts.is_encrypted is False:
         yield warning("the connection is not encrypted: add sslmode=verify-full to LEDGER_URL")
     if 0 <= facts.connection_limit < facts.holds:

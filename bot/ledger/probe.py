@@ -50,6 +50,7 @@ async def probe(url: str) -> LedgerFacts:
         store.check()
         if store.is_absent():
             return replace(known, version=0)
+        known = replace(known, is_open_to_others=store.is_open_to_others)
         async with asyncio.timeout(WITHIN):
             return await _asked(store, known)
     except LedgerError as error:

@@ -54,7 +54,7 @@ from bot.kills import (
     Result,
     State,
 )
-from bot.ledger import schema
+from bot.ledger import retention, schema
 from bot.ledger.rows import (
     conclusion_values,
     kill_values,
@@ -114,6 +114,12 @@ GARBLED = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
 CLOSED_WITHIN = 1.0
 """Seconds that a call has to end when the ledger is closed."""
 
+FORGET_EVERY = 600.0
+"""Seconds between two looks for what was kept for long enough."""
+
+FORGET_PAUSE = 1.0
+"""Seconds between two batches of it."""
+
 KEEP_EVERY = 1.0
 """Seconds between two looks at the held connections, to replace one that was lost."""
 
@@ -122,20 +128,23 @@ class SqlLedger:
     """`bot.ports.Ledger` on SQLite or PostgreSQL.
 
     `url` is a LEDGER_URL, `time_limit` the seconds that one call may take, with its wait for
-    a connection. The constructor raises `LedgerError` for what can't be such a URL, and opens
-    nothing.
+    a connection, `keep` how long a kill is kept (None: nothing is dropped). The constructor
+    raises `LedgerError` for what can't be such a URL, and opens nothing.
 
     Where a reply is lost (`LedgerError` by a time limit, a broken connection) the change may
     stand or not. After a claim that means: signal nothing, the lease runs out. A conclusion
     may be sent again.
     """
 
-    def __init__(self, url: str, *, time_limit: float = TIME_LIMIT) -> None:
+    def __init__(
+        self, url: str, *, time_limit: float = TIME_LIMIT, keep: timedelta | None = None
+    ) -> None:
         self._store = store_of(url)
         self._time_limit = time_limit
         self._writer = self._store.engine()
         self._reader = self._store.reader(self._writer)
-        self._keeper: asyncio.Task[None] | None = None
+        self._keep_for = keep
+        self._keepers: list[asyncio.Task[None]] = []
         self._home: LedgerHome | None = None
         self._identity = ""
         self._is_closed = False
@@ -150,6 +159,7 @@ class SqlLedger:
         Raises `LedgerError`, and leaves nothing open then.
         """
         self._store.check()
+        self._store.make()
         self._is_closed = False
         try:
             async with self._transaction(self._writer, START_LIMIT) as connection:
@@ -169,15 +179,17 @@ class SqlLedger:
             await self._dispose()
             raise
         if self._store.is_server:
-            self._keeper = asyncio.create_task(self._keep(), name="ledger")
+            self._keepers.append(asyncio.create_task(self._keep(), name="ledger"))
+        if self._keep_for is not None:
+            self._keepers.append(asyncio.create_task(self._forget(), name="ledger-keep"))
 
     async def close(self) -> None:
         """Close the connections; harmless if none is open. What is under way has a second."""
         self._is_closed = True
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
-            self._keeper = None
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        self._keepers.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSED_WITHIN):
                 while self._at_work:  # noqa: ASYNC110  an event would be for this alone
@@ -571,6 +583,23 @@ class SqlLedger:
             kills.c.expires_at > self._now_or_latest(),
             serves <= schema.SCHEMA_VERSION,
         )
+
+    async def drop_old(self) -> bool:
+        """Drop a batch of what was kept for long enough; whether there may be more."""
+        if self._keep_for is None:
+            return False
+        async with self._transaction(self._writer) as connection:
+            return await retention.drop_old(connection, self._store, self._keep_for)
+
+    async def _forget(self) -> None:
+        """Drop what was kept for long enough, now and then. Nobody waits for it."""
+        while True:
+            await asyncio.sleep(FORGET_EVERY)
+            try:
+                while await self.drop_old():  # noqa: ASYNC110  it waits for nothing
+                    await asyncio.sleep(FORGET_PAUSE)
+            except LedgerError as error:
+                log.warning("ledger.not_dropped", problem=str(error))
 
     async def _now(self, connection: AsyncConnection) -> datetime:
         return (await connection.execute(select(self._store.clock))).scalar_one()

@@ -1,24 +1,56 @@
-"""Connections to a ledger's file: who waits for its lock, and how one that is given up lets go."""
+"""A ledger's file: who may read it, who waits for its lock, and how whoever gives up lets go."""
 
 import asyncio
+import os
 import sqlite3
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
 import aiosqlite
+import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+log = structlog.get_logger(__name__)
+
 BUSY_TIMEOUT = 3.5
 """Seconds that a transaction waits for a lock of another process."""
+
+_BESIDE = ("", "-journal", "-wal", "-shm")
+"""What SQLite adds to the file's name for those that it keeps beside it."""
 
 RETRY_EVERY = 0.02
 """Seconds between two tries to get it."""
 
 CLOSED_WITHIN = 0.5
 """Seconds for a connection to close: its thread may stand in a disk that doesn't answer."""
+
+
+def is_open_to_others(path: str) -> bool:
+    """Whether anyone on this machine may read or write the file. Raises `OSError`."""
+    return bool(Path(path).stat().st_mode & 0o007)
+
+
+def make(path: str) -> None:
+    """Make the file if there is none, for its owner only; close one that is open to others.
+
+    Others had it by the umask of before, not by a decision: then the group had it so, too. A
+    group alone may be meant. What SQLite makes beside the file gets the file's mode.
+    """
+    with suppress(FileExistsError, PermissionError, FileNotFoundError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    # By the path: to open and close the file here would drop this process's locks on it.
+    for each in (path + suffix for suffix in _BESIDE):
+        with suppress(FileNotFoundError):
+            if is_open_to_others(each):
+                try:
+                    Path(each).chmod(0o600)
+                    log.warning("ledger.closed_to_others", file=each)
+                except OSError as error:
+                    log.warning("ledger.open_to_others", file=each, problem=error.strerror)
 
 
 def patiently(connection: Connection, *statements: str) -> None:

@@ -98,6 +98,14 @@ class Store(ABC):
         """Whether opening it would make it. Raises `LedgerError` where that can't be done."""
         return False
 
+    @property
+    def is_open_to_others(self) -> bool:
+        """Whether anyone on this machine may read it."""
+        return False
+
+    def make(self) -> None:  # noqa: B027  most stores have nothing to do
+        """Make what has to be there before a connection."""
+
     @abstractmethod
     def check(self) -> None:
         """Raise `LedgerError` for what the driver would say less clearly."""
@@ -207,6 +215,16 @@ class SqliteStore(Store):
         if not self._is_uri and not Path(self._file).parent.is_dir():
             raise LedgerError(f"the ledger's folder does not exist: {Path(self._file).parent}")
 
+    @property
+    def is_open_to_others(self) -> bool:
+        """Whether anyone on this machine may read the file."""
+        return not self._is_uri and sqlite.is_open_to_others(self._file)
+
+    def make(self) -> None:
+        """Make the file, readable by its owner only."""
+        if not self._is_uri:
+            sqlite.make(self._file)
+
     def engine(self) -> AsyncEngine:
         """An engine for the one writer."""
         return self._engine(1)
@@ -238,7 +256,8 @@ class SqliteStore(Store):
     @staticmethod
     def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401  a DBAPI's
         # EXTRA: after FULL a power cut may bring the journal back, and undo the last commit.
-        for pragma in ("synchronous = EXTRA", "foreign_keys = ON"):
+        # What is dropped is overwritten.
+        for pragma in ("synchronous = EXTRA", "foreign_keys = ON", "secure_delete = ON"):
             connection.execute(f"PRAGMA {pragma}").close()
 
     @staticmethod

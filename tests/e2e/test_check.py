@@ -501,6 +501,9 @@ async def test_a_ledger_of_a_later_version_or_without_rights(
     assert report.says("ledger", "failure", "the ledger's role lacks a right")
     await records.execute("grant update on ledger_version to keeper")
     await records.execute(f"insert into ledger_version values ({SCHEMA_VERSION + 7}, 0)")
+    report = await check(LEDGER_URL=ledger_url)  # that version serves this one
+    assert report.says("ledger", "ok", f"of schema version {SCHEMA_VERSION + 7}")
+    await records.execute(f"update ledger_marks set serves = {SCHEMA_VERSION + 1}")
     report = await check(status=FAILED, LEDGER_URL=ledger_url)
     assert report.says("ledger", "failure", f"has schema version {SCHEMA_VERSION + 7}")
     await records.close()

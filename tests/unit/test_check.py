@@ -142,6 +142,7 @@ def ledger(**changes) -> LedgerFacts:
             "add sslmode=verify-full to LEDGER_URL",
         ),
         ({"connection_limit": 1}, Level.FAILURE, "may have 1 connection, and the bot opens 2"),
+        ({"is_open_to_others": True}, Level.WARNING, "anyone on this machine may read the file"),
         ({"left_out": ("pgbouncer",)}, Level.OK, "without effect in its URL: pgbouncer"),
         ({"home": LedgerHome(1, 10)}, Level.WARNING, "on a cluster that the bot watches (main)"),
     ],

@@ -77,6 +77,7 @@ def test_every_error_is_told_at_once_in_the_order_of_the_settings():
         SECOND_PERSON_CLUSTERS="staging",
         CONFIRM_TTL="10m",
         LEDGER_URL="ledger.db",
+        LEDGER_KEEP="forever",
         HEALTH_PORT="0",
         LOG_LEVEL="loud",
         LOG_FORMAT="xml",
@@ -94,6 +95,7 @@ def test_every_error_is_told_at_once_in_the_order_of_the_settings():
         "SECOND_PERSON_CLUSTERS",
         "CONFIRM_TTL",
         "LEDGER_URL",
+        "LEDGER_KEEP",
         "HEALTH_PORT",
         "LOG_LEVEL",
         "LOG_FORMAT",
@@ -635,6 +637,17 @@ def test_a_button_is_good_for_a_second_to_a_day(seconds):
 def test_the_time_of_a_button_is_a_whole_number_in_bounds(text):
     line = problem(CONFIRM_TTL=text)
     assert line == "CONFIRM_TTL: must be a whole number of seconds from 1 to 86400"
+
+
+@pytest.mark.parametrize("days", [1, 400, 36_500])
+def test_a_record_is_kept_for_whole_days(days: int):
+    assert load(LEDGER_KEEP=str(days)).ledger_keep == timedelta(days=days)
+
+
+@pytest.mark.parametrize("text", ["0", "36501", "-1", "1.5", "1d", "forever", "1e3"])
+def test_and_for_no_other_time(text: str):
+    line = problem(LEDGER_KEEP=text)
+    assert line == "LEDGER_KEEP: must be a whole number of days from 1 to 36500"
 
 
 @pytest.mark.parametrize("variable", ["PORT", "HEALTH_PORT"])

@@ -76,7 +76,8 @@ def test_the_readme_has_the_defaults_of_the_code():
         if default.startswith("`")
     }
     assert told.keys() == {
-        *("SLACK_API_URL", "PORT", "CONFIRM_TTL", "LEDGER_URL", "LOG_LEVEL", "LOG_FORMAT")
+        *("SLACK_API_URL", "PORT", "CONFIRM_TTL", "LEDGER_URL", "LEDGER_KEEP"),
+        *("LOG_LEVEL", "LOG_FORMAT"),
     }
     assert config.load(FILLED_IN | told) == config.load(FILLED_IN)
 

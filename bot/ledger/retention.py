@@ -1,0 +1,66 @@
+"""What is dropped from the record, once it has been kept for long enough.
+
+Small batches, the oldest first: the ledger is soon free again for a kill. Replicas may be at it
+at the same time.
+"""
+
+from datetime import timedelta
+
+from sqlalchemy import delete, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from bot.kills import State
+from bot.ledger.schema import amendments, kills, looks, notes, outcomes, refusals, targets
+from bot.ledger.stores import Store
+
+KILLS_AT_ONCE = 20
+"""With a hundred targets at most, each with its outcome."""
+
+NOTES_AT_ONCE = 500
+
+NOTES_KEPT = timedelta(days=90)
+"""For how long looks and refusals are kept at most."""
+
+
+async def drop_old(connection: AsyncConnection, store: Store, keep: timedelta) -> bool:
+    """Drop one batch of what is older than `keep`; whether there may be more.
+
+    A kill that is open is never dropped, however old: one that is claimed and not concluded, or
+    whose preview can still be confirmed.
+    """
+    dropped = [
+        await _drop_notes(connection, store, min(keep, NOTES_KEPT)),
+        await _drop_kills(connection, store, keep),
+    ]
+    return any(dropped)
+
+
+async def _drop_notes(connection: AsyncConnection, store: Store, keep: timedelta) -> bool:
+    is_full = False
+    for table in (looks, refusals):
+        # Numbers are given in the order of time: nothing but the oldest need be read.
+        oldest = select(table.c.id).order_by(table.c.id).limit(NOTES_AT_ONCE)
+        is_old = table.c.at < store.after(-keep)
+        found = await connection.execute(delete(table).where(table.c.id.in_(oldest), is_old))
+        is_full |= found.rowcount == NOTES_AT_ONCE
+    return is_full
+
+
+async def _drop_kills(connection: AsyncConnection, store: Store, keep: timedelta) -> bool:
+    oldest = (
+        select(kills.c.id)
+        .where(kills.c.state != State.CLAIMED)
+        .order_by(kills.c.id)
+        .limit(KILLS_AT_ONCE)
+    )
+    is_over = or_(kills.c.state != State.PROPOSED, kills.c.expires_at <= store.clock)
+    old = await connection.scalars(
+        select(kills.c.id)
+        .where(kills.c.id.in_(oldest), kills.c.created_at < store.after(-keep), is_over)
+        .with_for_update(skip_locked=True)
+    )
+    ids = old.all()
+    for table in (amendments, outcomes, notes, targets):
+        await connection.execute(delete(table).where(table.c.kill_id.in_(ids)))
+    await connection.execute(delete(kills).where(kills.c.id.in_(ids)))
+    return len(ids) == KILLS_AT_ONCE
