@@ -11,6 +11,7 @@ import structlog
 from bot.answers import Gone
 from bot.errors import BotError
 from bot.policy import Right
+from bot.slack import objects
 from bot.slack.desk import Desk
 from bot.slack.failures import FAILURES, code_of
 from bot.slack.payloads import Click
@@ -28,8 +29,13 @@ async def show(desk: Desk, click: Click, opened: Opened) -> None:
     except FAILURES as error:
         await _not_shown(desk, click, error)
         return
-    view: dict[str, Any] = answer["view"]
-    await _fill(desk, click, opened, view_id=str(view["id"]), view_hash=str(view["hash"]))
+    view = objects.mapping(answer.get("view"))
+    if not (view_id := objects.text(view.get("id"))):
+        # The placeholder stands, and has a way to ask again.
+        log.warning("modal.not_filled", error="no view in the answer")
+        return
+    view_hash = objects.text(view.get("hash")) or None
+    await _fill(desk, click, opened, view_id=view_id, view_hash=view_hash)
 
 
 async def refresh(desk: Desk, click: Click, opened: Opened) -> None:

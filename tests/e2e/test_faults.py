@@ -422,6 +422,15 @@ async def test_a_modal_that_slack_does_not_know_yet_is_filled(
     await slack.called("views.update", times=4)
     await ana.click("Refresh")  # the placeholder has a way to ask again
     await ana.sees_modal("as of")
+    await ana.close_modal()
+    await ana.click("Refresh")
+    await slack.called("chat.update", times=2)
+    slack.faults.leave_out("views.open", "view")  # nor does Slack say which one it opened
+    await ana.choose("Show a session", pid)
+    await bot.says("modal.not_filled")
+    await ana.click("Refresh")
+    await ana.sees_modal("as of")
+    assert bot.errors == []
 
 
 @ON_THE_SOCKET
