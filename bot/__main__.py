@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import io
 import os
 import secrets
@@ -59,6 +60,10 @@ def main(arguments: list[str]) -> int:
         logs.configure(settings.log_level, settings.log_format)
         if options.command == "history":
             return asyncio.run(history(settings, options.of, options.since, options.format))
+        # What the libraries hold stays as long as the process: the collector, which looks at all
+        # there is, would hold the loop for 100 ms each time.
+        gc.collect()
+        gc.freeze()
         return asyncio.run(run(settings))
     except SettingsError as error:
         for problem in error.problems:

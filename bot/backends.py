@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
 from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
 
 from bot.waits import Waits
 
@@ -132,8 +133,7 @@ def _since(then: datetime | None, now: datetime) -> timedelta | None:
     return None if then is None else max(now - then, timedelta(0))
 
 
-@dataclass(frozen=True, slots=True)
-class Role:
+class Role(NamedTuple):
     """A row of `pg_roles`. `rolconnlimit` -1 is no limit; superusers are exempt from it.
 
     `may_end` is whether the bot's role may signal this role's sessions: `pg_terminate_backend`
@@ -146,6 +146,11 @@ class Role:
     rolsuper: bool
     rolconnlimit: int
     may_end: bool = True
+
+    @property
+    def limit(self) -> int | None:
+        """How many connections it may have; None if there is no limit."""
+        return self.rolconnlimit if self.rolconnlimit >= 0 and not self.rolsuper else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +165,11 @@ class Database:
     datconnlimit: int
     datistemplate: bool = False
     encoding: str = "UTF8"
+
+    @property
+    def limit(self) -> int | None:
+        """How many connections it may have; None if there is no limit."""
+        return self.datconnlimit if self.datconnlimit >= 0 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +271,8 @@ class Server:
     logging_in: int = 0  # those that have not, if that was asked for
     waiting: int = 0  # sessions that wait for a lock
     unseen: int = 0
-    roles: tuple[Limit, ...] = ()  # those with a limit, most pressing first
+    # Those that have sessions and a limit, most pressing first.
+    roles: tuple[Limit, ...] = ()
     databases: tuple[Limit, ...] = ()
 
     @property
@@ -281,7 +292,7 @@ class Server:
         )
 
     def role_limit(self, rolname: str | None) -> Limit | None:
-        """The limit of a role, if it has one."""
+        """The limit of a role, if it has one and sessions."""
         return next((limit for limit in self.roles if limit.name == rolname), None)
 
     @property
@@ -317,6 +328,21 @@ class Look:
     counts: Counts
     waits: Waits
     rows: tuple[Backend, ...]
+
+    def limit(self, of: LimitOf, name: str) -> Limit | None:
+        """The limit of a role, a database or the server, whether it has sessions or not."""
+        server = self.server
+        limits = (*server.roles, *server.databases, server.ordinary)
+        used = next((each for each in limits if (each.of, each.name) == (of, name)), None)
+        if used is not None or of is LimitOf.SERVER:
+            return used
+        if of is LimitOf.ROLE:
+            roles = (role for role in self.names.roles.values() if role.rolname == name)
+            limit = next((role.limit for role in roles), None)
+        else:
+            database = self.names.database_named(name)
+            limit = None if database is None else database.limit
+        return None if limit is None else Limit(name, 0, limit, of)
 
     def at_limit(self, backend: Backend) -> LimitOf | None:
         """Whose limit has no connection left that this backend counts against."""

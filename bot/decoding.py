@@ -14,6 +14,8 @@ import re
 from functools import cache
 
 _NOT_ASCII = re.compile(rb"[\x80-\xff]+")
+_NEVER_TAKES_ASCII = ("utf-8", "cp", "iso8859", "koi8")
+"""Codecs for which no byte below 0x80 is ever a part of something else, valid or not."""
 _ALIASES = {"KOI8R": "koi8_r", "KOI8U": "koi8_u"}
 
 
@@ -24,6 +26,8 @@ def read(raw: bytes, encoding: str) -> str:
     UTF-8. ASCII stays ASCII: no quote is lost to a character that was cut before it.
     """
     codec = _codec(encoding)
+    if codec.startswith(_NEVER_TAKES_ASCII):
+        return raw.decode(codec, "backslashreplace")
 
     def decoded(part: re.Match[bytes]) -> bytes:
         return part[0].decode(codec, "backslashreplace").encode()

@@ -6,6 +6,7 @@ UTF-16 units or its columns.
 """
 
 import unicodedata
+from functools import lru_cache
 
 from wcwidth import wcwidth
 
@@ -43,6 +44,7 @@ def cost(text: str) -> int:
     return len(text) if text.isascii() else sum(map(_cost, text))
 
 
+@lru_cache(maxsize=4096)
 def _cost(character: str) -> int:
     return max(1, wcwidth(character), 2 if character > "\uffff" else 1)
 

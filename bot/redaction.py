@@ -75,7 +75,7 @@ _SETS_NO_VALUE: Final = frozenset(
 NAME: Final = 63
 """Bytes of the longest name that PostgreSQL keeps: what is longer is shown as no name."""
 
-_EFFORT: Final = 8
+_EFFORT: Final = 3
 """How many lexemes are read for each character that is shown: comments show nothing."""
 
 

@@ -250,7 +250,7 @@ class _Queue:
     def __init__(self, blocked_by: dict[int, tuple[int, ...]], places: Iterator[int]) -> None:
         self._blocked_by = blocked_by  # where its places go
         self._places = places
-        self._held: dict[int, list[int]] = {}
+        self._held: dict[int, dict[int, None]] = {}
         self._holders: dict[int, int] = {}  # a place for all who hold it in a mode
         self._asked: dict[int, list[int]] = {}  # those that have no place yet
         self._last: dict[int, int] = {}
@@ -258,7 +258,7 @@ class _Queue:
 
     def hold(self, pid: int, mode: int) -> None:
         """Take in one who holds it, before anyone asks."""
-        self._held.setdefault(mode, []).append(pid)
+        self._held.setdefault(mode, {})[pid] = None
 
     def ask(self, pid: int, mode: int) -> list[int]:
         """Take in the next one who asks; return whom it waits for."""
@@ -273,7 +273,7 @@ class _Queue:
 
     def _holding(self, mode: int, pid: int) -> Iterable[int]:
         """Those who hold it in this mode, but the one who asks."""
-        holders = self._held.get(mode, [])
+        holders = self._held.get(mode, {})
         if len(holders) < 2 or pid in holders:
             return [holder for holder in holders if holder != pid]
         if mode not in self._holders:

@@ -10,7 +10,7 @@ import structlog
 
 from bot import verdicts
 from bot.answers import Confirmed, NeedsSecondPerson, NotClaimed, conclusion_of
-from bot.backends import BackendId, Cost, Limit, LimitOf, Look
+from bot.backends import BackendId, Cost, Limit, Look
 from bot.conditions import Condition
 from bot.errors import ClusterError, ClusterRefused, LedgerError, NotSent, TargetError
 from bot.kept_names import of_applications
@@ -443,13 +443,7 @@ def _most(proposal: Proposal, target: Target) -> Cost | None:
 
 
 def _paired(shown: tuple[Limit, ...], before: Look, after: Look) -> tuple[tuple[Limit, Limit], ...]:
-    def of(look: Look) -> dict[tuple[LimitOf, str], Limit]:
-        limits = (*look.server.databases, *look.server.roles, look.server.ordinary)
-        return {(limit.of, limit.name): limit for limit in limits}
-
-    earlier, later = of(before), of(after)
-    return tuple(
-        (earlier[key], later[key])
-        for key in ((limit.of, limit.name) for limit in shown)
-        if key in earlier and key in later
+    pairs = (
+        (before.limit(limit.of, limit.name), after.limit(limit.of, limit.name)) for limit in shown
     )
+    return tuple((earlier, later) for earlier, later in pairs if earlier and later)

@@ -33,7 +33,7 @@ from bot.shown import as_shown
 
 log = structlog.get_logger(__name__)
 
-KEPT_QUERY = 1000
+KEPT_QUERY = 300
 """Characters of a target's redacted query that the ledger keeps; a preview shows fewer."""
 
 

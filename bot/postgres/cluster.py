@@ -264,8 +264,8 @@ class PostgresCluster:
         Raises `TwoServers` unless it is of the server that the names are of.
         """
         waits = waits or InTree() in conditions or InLock(Word.BLOCKING) in conditions
-        limited = [r for r in names.roles.values() if r.rolconnlimit >= 0 and not r.rolsuper]
-        databases = [d for d in names.databases.values() if d.datconnlimit >= 0]
+        limited = [role for role in names.roles.values() if role.limit is not None]
+        databases = [d for d in names.databases.values() if d.limit is not None]
         places = await self._places(sort, names, urgent=urgent)
         parameters = Parameters(
             [
@@ -640,7 +640,7 @@ def _named(
         last = Names({}, {}, now, server, stale=True)
     is_read = roles is not None and databases is not None
     return Names(
-        roles=last.roles if roles is None else _roles(roles),
+        roles=last.roles if roles is None else _roles(roles[0]),
         databases=last.databases if databases is None else _databases(databases),
         read_at=now,
         server=server,
@@ -664,17 +664,11 @@ def _text(raw: bytes | None, encoding: str) -> str | None:
     return None if raw is None else decoding.read(raw, encoding)
 
 
-def _roles(rows: list[asyncpg.Record]) -> dict[int, Role]:
-    return {
-        row["oid"]: Role(
-            row["oid"],
-            _name(row["rolname"]),
-            row["rolsuper"],
-            row["rolconnlimit"],
-            row["may_end"],
-        )
-        for row in rows
-    }
+def _roles(row: asyncpg.Record) -> dict[int, Role]:
+    names = map(_name, row["rolnames"])
+    columns = (row[name] for name in ("oids", "are_super", "limits", "may_end"))
+    oids, are_super, limits, may_end = columns
+    return dict(zip(oids, map(Role, oids, names, are_super, limits, may_end), strict=True))
 
 
 def _databases(rows: list[asyncpg.Record]) -> dict[int, Database]:
@@ -726,19 +720,14 @@ def _server(cluster: str, host: str, names: Names, row: asyncpg.Record) -> Serve
     by_role = dict(zip(row["role_oids"] or (), row["role_used"] or (), strict=True))
     by_database = dict(zip(row["database_oids"] or (), row["database_used"] or (), strict=True))
     roles = [
-        Limit(role.rolname, by_role.get(role.oid, 0), role.rolconnlimit)
-        for role in names.roles.values()
-        if role.rolconnlimit >= 0 and not role.rolsuper
+        Limit(role.rolname, used, role.limit)
+        for oid, used in by_role.items()
+        if (role := names.roles.get(oid)) is not None and role.limit is not None
     ]
     databases = [
-        Limit(
-            database.datname,
-            by_database.get(database.oid, 0),
-            database.datconnlimit,
-            LimitOf.DATABASE,
-        )
-        for database in names.databases.values()
-        if database.datconnlimit >= 0
+        Limit(database.datname, used, database.limit, LimitOf.DATABASE)
+        for oid, used in by_database.items()
+        if (database := names.databases.get(oid)) is not None and database.limit is not None
     ]
     return Server(
         cluster=cluster,

@@ -118,12 +118,13 @@ async def _ask(connection: Connection) -> Answer:
         queries.get("room").replace("{logins_by_locks}", "true"), APPLICATION_NAME
     )
     assert room is not None  # noqa: S101  a backend always sees itself
-    roles = await connection.fetch(queries.get("roles"))
+    roles = await connection.fetchrow(queries.get("roles"))
+    assert roles is not None  # noqa: S101  it is one row
     for statement, parameters in every_statement():
         await connection.fetch(statement, *parameters)
     return replace(
         answer,
-        roles={_name(row["rolname"]): row["rolcanlogin"] for row in roles},
+        roles=dict(zip(map(_name, roles["rolnames"]), roles["can_login"], strict=True)),
         applications=frozenset(room["applications"] or ()),
         is_encrypted=room["is_encrypted"],
         id=ServerId(room["system_identifier"], room["postmaster_start_time"]),

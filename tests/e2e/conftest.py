@@ -34,6 +34,7 @@ class Bot:
     environment: Mapping[str, str]
     folder: Path
     within: Sequence[str] = ()  # a program that becomes the one that is named after it
+    module: str = "bot"
     process: asyncio.subprocess.Process | None = None
     lines: list[str] = field(default_factory=list)
     _reader: asyncio.Task[None] | None = None
@@ -43,7 +44,7 @@ class Bot:
             *self.within,
             sys.executable,
             "-m",
-            "bot",
+            self.module,
             cwd=self.folder,
             env={**_inherited(), **self.environment, "PYTHONPATH": str(ROOT)},
             stdout=asyncio.subprocess.PIPE,
@@ -231,8 +232,8 @@ async def start(
     """Start a bot, with what a test changes of its environment; stopped when the test ends."""
     async with AsyncExitStack() as stack:
 
-        async def start(*, wait: bool = True, **changes: str) -> Bot:
-            bot = Bot({**environment, **changes}, tmp_path)
+        async def start(*, wait: bool = True, module: str = "bot", **changes: str) -> Bot:
+            bot = Bot({**environment, **changes}, tmp_path, module=module)
             await bot.start()
             stack.push_async_callback(bot.stop)
             if wait:

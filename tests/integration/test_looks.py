@@ -565,4 +565,4 @@ async def test_sessions_that_the_bot_may_not_see_whole_are_counted_as_such(
     assert seen.server.unseen == 0
     assert dim.unseen >= 3
     assert dim.client_backends < seen.server.client_backends
-    assert next(limit for limit in dim.roles if limit.name == "batch").used == 0
+    assert dim.role_limit("batch") is None

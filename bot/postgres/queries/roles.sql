@@ -1,10 +1,22 @@
--- Names as bytes: a role may have been created under another encoding. may_end is what
--- PostgreSQL asks of whoever ends a session (pg_signal_backend in signalfuncs.c).
+-- All roles, a column to an array: there may be thousands. Names as bytes: a role may have been
+-- created under another encoding. may_end is what PostgreSQL asks of whoever ends a session
+-- (pg_signal_backend in signalfuncs.c).
 select
-    oid, textsend(rolname::text) as rolname, rolsuper, rolconnlimit, rolcanlogin,
-    current_setting('is_superuser')::bool
-        or not rolsuper
-            and (pg_has_role(oid, 'usage') or pg_has_role('pg_signal_backend', 'usage'))
-        as may_end,
+    roles.*,
     now.*
-from pg_roles, ({now}) as now
+from
+    (
+        select
+            array_agg(oid) as oids,
+            array_agg(textsend(rolname::text)) as rolnames,
+            array_agg(rolsuper) as are_super,
+            array_agg(rolconnlimit) as limits,
+            array_agg(rolcanlogin) as can_login,
+            array_agg(
+                current_setting('is_superuser')::bool
+                or not rolsuper
+                    and (pg_has_role(oid, 'usage') or pg_has_role('pg_signal_backend', 'usage'))
+            ) as may_end
+        from pg_roles
+    ) as roles,
+    ({now}) as now

@@ -4,6 +4,7 @@ Pure. One message goes through them all: `preview`, then `working` and `outcome`
 `dismissed`, or `expired`. What is told to one person alone stands at the end.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -153,11 +154,13 @@ def _freed(server: Server, ending: Sequence[Target]) -> Iterable[Line]:
     """The limits that these targets count against, as they would be without them."""
     if server.unseen:
         return
+    by_role = Counter(target.seen.usename for target in ending)
     for limit in server.roles:
-        if number := sum(target.seen.usename == limit.name for target in ending):
+        if number := by_role[limit.name]:
             yield _change(limit, _without(limit, number))
+    by_database = Counter(target.seen.datname for target in ending)
     for limit in server.databases:
-        if number := sum(target.seen.datname == limit.name for target in ending):
+        if number := by_database[limit.name]:
             yield ("database ", *_change(limit, _without(limit, number)))
     ordinary = server.ordinary
     yield _change(ordinary, _without(ordinary, len(ending)))

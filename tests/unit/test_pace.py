@@ -1,0 +1,200 @@
+"""What is done at once on the event loop does not hold it, however much there is.
+
+Five thousand sessions in each shape of a queue, a kill of as many as it may have, names of 63
+bytes that take a column each, and queries of 100 kB. The running bot is watched in
+`tests/e2e/test_loop.py`.
+"""
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from bot.answers import Tree
+from bot.backends import Backend, Role
+from bot.blocking import Locks, LockWait, tree, worst_first
+from bot.conditions import near
+from bot.decoding import read
+from bot.kills import MAX_TARGETS, Outcome
+from bot.ledger.rows import target_values
+from bot.operations.proposing import KEPT_QUERY
+from bot.policy import Allowlist, Right
+from bot.redaction import redact
+from bot.slack.views.kill import outcome, preview
+from bot.slack.views.sessions import sessions as sessions_view
+from bot.slack.views.tree import tree as tree_view
+from bot.waits import Request, Waits, queued
+from tests.pace import limit, untraced
+from tests.unit import builders
+
+SESSIONS = 5000
+SIZE = 100_000
+NAME = "o" + 31 * "\u0301"
+LONG = {
+    "lexemes": "select 1 in (" + "1,$1," * (SIZE // 5),
+    "comments": "/* /* */ */ -- x\n" * (SIZE // 17),
+    "hidden": "set x to " + "a;b " * (SIZE // 4),
+    "combining": ("o\u0301 " * (SIZE // 3)),
+    "literal": "'" + "'' \\\\" * (SIZE // 5),
+}
+
+
+def seen(pid: int, **values: object) -> Backend:
+    text = LONG["lexemes"]
+    return builders.backend(
+        pid, usename=NAME, datname=NAME, application_name="x" * 63, query=text, **values
+    )
+
+
+QUEUES: dict[str, list[Request]] = {
+    "one row": [Request(1, 0, 1, 7), *(Request(1, at, 1 + at, 7) for at in range(1, SESSIONS))],
+    "DDL before reads": [
+        Request(1, 0, 1, 1),
+        Request(1, 1, 2, 8),
+        *(Request(1, at, 1 + at, 1) for at in range(2, SESSIONS)),
+    ],
+    "many hold it and many wait": [
+        *(Request(1, 0, pid, 1) for pid in range(1, SESSIONS // 2)),
+        *(Request(1, at, SESSIONS // 2 + at, 8) for at in range(1, SESSIONS // 2)),
+    ],
+    "a chain": [
+        each
+        for at in range(1, SESSIONS)
+        for each in (Request(at, 0, at, 7), Request(at, 1, at + 1, 5))
+    ],
+    "many roots": [
+        each
+        for at in range(1, SESSIONS // 2)
+        for each in (Request(at, 0, at, 7), Request(at, 1, SESSIONS + at, 5))
+    ],
+    "a deadlock at the end": [
+        *(Request(1, at, 1 + at, 7) for at in range(1, SESSIONS)),
+        Request(2, 0, SESSIONS, 7),
+        Request(2, 1, 2, 7),
+    ],
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def only_what_is_watched() -> Iterator[None]:
+    """The collector looks at nothing that the tests hold, as at nothing of the libraries'."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def watched(work: Callable[[], object]) -> None:
+    """Fail if it takes too long; the best of three, since others use the caches as well."""
+    took = []
+    for _ in range(3):
+        with untraced():
+            began = time.thread_time()
+            work()
+            took.append(time.thread_time() - began)
+    assert min(took) < limit(), f"{min(took):.3f} s"
+
+
+@pytest.mark.parametrize("shape", QUEUES)
+def test_page_of_sessions(shape: str) -> None:
+    def drawn() -> None:
+        waits = queued(QUEUES[shape], {})
+        rows = worst_first([seen(pid) for pid in range(1, 201)], waits)
+        shown = [replace(row, query=redact(row.query, 100)) for row in rows[:20]]
+        sessions_view(builders.sessions(look=builders.look(*shown, waits=waits)))
+
+    watched(drawn)
+
+
+@pytest.mark.parametrize("shape", QUEUES)
+def test_tree(shape: str) -> None:
+    waits = queued(QUEUES[shape], {})
+    rows = {pid: replace(seen(pid), query=redact(LONG["lexemes"], 100)) for pid in range(1, 201)}
+    locks = Locks(
+        {pid: LockWait("tuple", "ExclusiveLock", builders.NOW, 1) for pid in waits.blocked_by}
+    )
+
+    def grown() -> Tree:
+        fresh = Waits(waits.blocked_by)  # what it has worked out is kept
+        branches = tree(fresh)
+        return Tree(
+            look=builders.look(*rows.values(), waits=fresh),
+            branches=branches,
+            rows=rows,
+            locks=locks,
+            barriers={},
+            freed={b.pid: len(fresh.freed_by([b.pid])) for b in branches if b.is_root},
+            asked_by=builders.ALICE,
+        )
+
+    watched(grown)
+    answer = grown()
+    watched(lambda: tree_view(answer))
+
+
+@pytest.mark.parametrize("shape", QUEUES)
+def test_part_of_the_tree_around_one(shape: str) -> None:
+    waits = queued(QUEUES[shape], {})
+    watched(lambda: tree(Waits(waits.blocked_by).around(SESSIONS // 3)))
+
+
+@pytest.mark.parametrize("shape", QUEUES)
+def test_preview_of_a_kill(shape: str) -> None:
+    waits = queued(QUEUES[shape], {})
+    pids = range(1, MAX_TARGETS + 1)
+
+    def counted() -> None:
+        fresh = Waits(waits.blocked_by)
+        fresh.freed_by(pids)
+        for pid in pids:
+            fresh.holds_up(pid)
+
+    watched(counted)
+
+
+def test_messages_and_record_of_a_kill() -> None:
+    targets = tuple(
+        builders.target(replace(seen(pid), query=redact(LONG["lexemes"], KEPT_QUERY)))
+        for pid in range(1, MAX_TARGETS + 1)
+    )
+    watched(
+        lambda: preview(
+            builders.preview(*targets), may_confirm={right: Allowlist() for right in Right}
+        )
+    )
+    watched(lambda: target_values(1, targets))
+    done = builders.conclusion(*(Outcome.CHANGED for _ in targets), targets=targets)
+    watched(lambda: outcome(done))
+
+
+@pytest.mark.parametrize("text", LONG)
+def test_queries_of_a_kill(text: str) -> None:
+    watched(lambda: [redact(LONG[text], KEPT_QUERY) for _ in range(MAX_TARGETS)])
+
+
+@pytest.mark.parametrize("text", LONG)
+@pytest.mark.parametrize("encoding", ["UTF8", "SQL_ASCII", "WIN1251", "LATIN1"])
+def test_queries_of_a_page_in_an_encoding(text: str, encoding: str) -> None:
+    raw = LONG[text].encode()
+    watched(lambda: [read(raw, encoding) for _ in range(20)])
+
+
+def test_names_near_to_a_mistyped_one() -> None:
+    names = [f"application_of_the_accounting_department_number_{n}" for n in range(10_000)]
+    for typed in (names[0][:-1], NAME, "x" * 63, "x" * 7900):
+        watched(partial(near, typed, names))
+    assert near(names[77] + "_", names)[0] == names[77]
+
+
+def test_roles_by_the_thousand() -> None:
+    raw = [f"role_{n}_{NAME}"[:40].encode() for n in range(10_000)]
+    oids = list(range(10_000))
+
+    def known() -> dict[int, Role]:
+        names = (read(each, "UTF8") for each in raw)
+        return dict(zip(oids, map(Role, oids, names, map(bool, oids), oids), strict=True))
+
+    watched(known)
