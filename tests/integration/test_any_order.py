@@ -606,11 +606,14 @@ OFTEN_MET = (
 )
 """What chance brings about in each run."""
 
+UNMET = (Verdict.NOT_VISIBLE, Verdict.NOT_CLIENT, Verdict.SERVER_CHANGED)
+
 TO_BE_MET = (
     *OFTEN_MET,
     *(f"outcome: {outcome}" for outcome in Outcome),
-    # The bot may see all here, and shows client backends alone.
-    *(f"verdict: {v}" for v in Verdict if v not in (Verdict.NOT_VISIBLE, Verdict.NOT_CLIENT)),
+    # The bot may see all here, and shows client backends alone; that another server answers is
+    # found out by what is read before the claim.
+    *(f"verdict: {verdict}" for verdict in Verdict if verdict not in UNMET),
     *(f"a process {what}" for what in What),
     *(
         f"kill.terminate: {answer}"

@@ -427,8 +427,11 @@ class Judge:
     ) -> None:
         """Whether nothing but what should happened to a target, where nothing was in the way."""
         if shot is None:
-            ran_nothing = doing.action is Action.CANCEL and frozen.message is None
-            if not ran_nothing or result.outcome is not Outcome.ALREADY_FINISHED:
+            expects = Outcome.ALREADY_FINISHED
+            unsaid = doing.action is Action.CANCEL and frozen.message is None
+            if doing.shown is not None and not doing.shown.of_this_server:
+                unsaid, expects = True, Outcome.SERVER_CHANGED
+            if not unsaid or result.outcome is not expects:
                 self.wrong(f"{doing.name}: {result}, and no statement was sent")
             return
         expected = set(shot.becomes)
