@@ -458,7 +458,7 @@ def read_kill(text: str) -> KillRequest | HistoryRequest | HelpRequest:
         pids=tuple(parts.pids),
         terms=tuple(parts.terms),
         all=parts.all is not None,
-        reason=_reason(reason),
+        reason=read_reason(reason),
     )
     _refuse_long(request)
     return request
@@ -491,8 +491,13 @@ def _starts(tokens: list[Token], word: str) -> bool:
     return bool(tokens) and (tokens[0].span.bare or "").lower() == word
 
 
-def _reason(text: str | None) -> str | None:
-    """Make one line of a reason; what was typed in it stays, typographic quotes included."""
+def read_reason(text: str | None) -> str | None:
+    """Make one line of a reason; what was typed in it stays, typographic quotes included.
+
+    None if it says nothing. Raises `UsageError` for one of more than `MAX_REASON` characters,
+    or with a character that can't be seen.
+    """
+    refuse_hidden(text or "")
     reason = " ".join((text or "").splitlines()).replace("\t", " ").strip()
     if len(reason) > MAX_REASON:
         raise fault(reason, f"the reason has {len(reason)} characters; {MAX_REASON} is the most")

@@ -14,7 +14,14 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.answers import NotClaimed, conclusion_of
 from bot.errors import UsageError
-from bot.grammar import HistoryRequest, KillRequest, SessionsRequest, read_kill, read_sessions
+from bot.grammar import (
+    HistoryRequest,
+    KillRequest,
+    SessionsRequest,
+    read_kill,
+    read_reason,
+    read_sessions,
+)
 from bot.kills import Action
 from bot.policy import Right, require_narrow
 from bot.slack import answers, modals, payloads
@@ -32,6 +39,7 @@ from bot.slack.views.actions import (
     kill_key,
     unseal,
 )
+from bot.slack.views.reason import Asked
 from bot.slack.views.session import Opened
 
 Listener = Callable[[Desk, Click, Admitted], Awaitable[None]]
@@ -47,6 +55,9 @@ def register(app: AsyncApp, desk: Desk) -> None:
     for action_id, (right, listener) in LISTENERS.items():
         authorized = partial(_authorized, desk, right=right, listener=listener)
         app.action(action_id.pattern)(_handler(desk, authorized))
+    for callback_id, (right, listener) in MODALS.items():
+        authorized = partial(_authorized, desk, right=right, listener=listener)
+        app.view(str(callback_id))(_submitted(desk, authorized))
     # Whatever none of these takes: a button of a bot that has gone.
     app.action(re.compile(""))(_handler(desk, lambda _: _not_ours()))
 
@@ -57,6 +68,29 @@ def _handler(
     async def handle(ack: AsyncAck, body: dict[str, Any]) -> None:
         click = _in_place(payloads.click(body))
         await desk.acknowledged(click, ack, _acked(ack))
+        desk.start(click, answer(click))
+
+    return handle
+
+
+def _submitted(
+    desk: Desk, answer: Callable[[Click], Coroutine[Any, Any, None]]
+) -> Callable[..., Awaitable[None]]:
+    async def handle(ack: AsyncAck, body: dict[str, Any]) -> None:
+        click = payloads.submission(body)
+        try:
+            asked = Asked.decode(click.value)
+        except ValueError:
+            click = replace(click, value="")
+        else:
+            click = replace(
+                click,
+                value=asked.row.encode(),
+                channel_id=asked.channel_id,
+                channel_name=asked.channel_name,
+                response_url=asked.response_url,
+            )
+        await desk.acknowledged(click, ack, _acked(ack))  # which closes the modal
         desk.start(click, answer(click))
 
     return handle
@@ -119,7 +153,9 @@ async def page(desk: Desk, click: Click, admitted: Admitted) -> None:
     if not isinstance(request, SessionsRequest):
         raise UsageError(wanted.text, "no look")
     alone = click.ephemeral or not admitted.public
-    message = await answers.looked(desk, click, request, alone=alone, offset=wanted.offset)
+    message = await answers.looked(
+        desk, click, request, alone=alone, offset=wanted.offset, redrawn=True
+    )
     if admitted.public or click.ephemeral:
         await answers.replace_message(desk, click, message)
     else:
@@ -138,7 +174,7 @@ async def show_tree(desk: Desk, click: Click, admitted: Admitted) -> None:
 
 async def refresh_tree(desk: Desk, click: Click, admitted: Admitted) -> None:
     """The tree drawn anew, in place."""
-    message = await answers.drawn_tree(desk, click)
+    message = await answers.drawn_tree(desk, click, redrawn=admitted.public and not click.ephemeral)
     if admitted.public or click.ephemeral:
         await answers.replace_message(desk, click, message)
     else:
@@ -175,9 +211,17 @@ def _opened(click: Click) -> Opened:
 
 
 async def kill_row(desk: Desk, click: Click, _: Admitted) -> None:
-    """The menu of a table: a preview of that very backend."""
+    """The menu of a table: a modal that asks for the reason; without one the preview at once."""
     row = _read(RowRef.decode, click.value)
-    await answers.proposal_of(desk, click, row.cluster, row.id)
+    asked = Asked(row, click.channel_id, click.channel_name, click.response_url)
+    if not await modals.ask(desk, click, asked):
+        await answers.proposal_of(desk, click, row.cluster, row.id)
+
+
+async def kill_for_reason(desk: Desk, click: Click, _: Admitted) -> None:
+    """That modal, submitted: a preview of that very backend."""
+    row, reason = _read(RowRef.decode, click.value), read_reason(click.inputs.get("reason"))
+    await answers.proposal_of(desk, click, row.cluster, row.id, reason=reason)
 
 
 # --- kills ---------------------------------------------------------------------------
@@ -266,3 +310,8 @@ LISTENERS: dict[ActionId, tuple[Right, Listener]] = {
     ActionId.HISTORY_OLDER: (Right.KILL, older),
 }
 """What each action does, and the right that it takes."""
+
+MODALS: dict[ActionId, tuple[Right, Listener]] = {
+    ActionId.SESSIONS_KILL_REASON: (Right.KILL, kill_for_reason),
+}
+"""The same for modals that are submitted, by their callback_id."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from enum import Enum, auto
 
 import structlog
@@ -24,6 +25,7 @@ from bot.errors import BotError, LedgerError
 from bot.grammar import HistoryRequest, KillRequest, SessionsRequest
 from bot.kills import LIVING, SUCCEEDED, Action, Conclusion, Proposal, State, Unclaimable
 from bot.operations import follow, named
+from bot.policy import Right
 from bot.slack.delivery import Undelivered
 from bot.slack.desk import Desk
 from bot.slack.gate import Admitted
@@ -67,15 +69,20 @@ def for_them(message: Message, admitted: Admitted) -> Message:
     return message if why is None else for_you_alone(message, why)
 
 
-async def looked(
+async def looked(  # noqa: PLR0913  keyword-only, each with its own meaning
     desk: Desk,
     request_from: Command | Click,
     request: SessionsRequest,
     *,
     alone: bool,
     offset: int = 0,
+    redrawn: bool = False,
 ) -> Message:
-    """A look, drawn; `alone` where the channel does not see it."""
+    """A look, drawn; `alone` where the channel does not see it.
+
+    Who may only look is offered nothing to end. What is `redrawn` in the channel keeps its
+    menu, whoever pressed Refresh: others may need it.
+    """
     answer = await desk.operations.look(
         request_from.actor,
         request_from.channel_id,
@@ -87,6 +94,9 @@ async def looked(
     )
     match answer:
         case Sessions():
+            for_all = redrawn and not alone
+            if not (for_all or await desk.gate.may(Right.KILL, request_from.actor)):
+                answer = replace(answer, endable=frozenset())
             return sessions_view.sessions(answer)
         case Overview():
             return sessions_view.overview(answer)
@@ -94,12 +104,13 @@ async def looked(
             return choice(answer)
 
 
-async def drawn_tree(desk: Desk, click: Click) -> Message:
-    """The tree of blockers on the cluster that a button names, drawn."""
+async def drawn_tree(desk: Desk, click: Click, *, redrawn: bool = False) -> Message:
+    """The tree of blockers on the cluster that a button names, drawn; `redrawn` as in `looked`."""
     answer = await desk.operations.tree(
         click.actor, click.channel_id, click.value, reference=click.reference
     )
-    return tree_view.tree(answer)
+    may_end = redrawn or await desk.gate.may(Right.KILL, click.actor)
+    return tree_view.tree(answer, may_end=may_end)
 
 
 async def proposal(desk: Desk, command: Command, request: KillRequest) -> None:
@@ -118,13 +129,16 @@ class Posted(Enum):
     NOTHING = auto()  # the channel took none of it, as the one who asked has been told
 
 
-async def proposal_of(desk: Desk, click: Click, cluster: str, backend: BackendId) -> Posted:
+async def proposal_of(
+    desk: Desk, click: Click, cluster: str, backend: BackendId, *, reason: str | None = None
+) -> Posted:
     """Answer a row's menu with a preview of that very backend."""
     answer = await desk.operations.propose_backends(
         click.actor,
         click.channel_id,
         cluster_name=cluster,
         ids=(backend,),
+        reason=reason,
         reference=click.reference,
     )
     return await post_proposed(desk, click, answer)

@@ -16,7 +16,9 @@ from bot.slack.desk import Desk
 from bot.slack.failures import FAILURES, code_of
 from bot.slack.payloads import Click
 from bot.slack.views import errors
+from bot.slack.views import reason as reason_view
 from bot.slack.views import session as session_view
+from bot.slack.views.reason import Asked
 from bot.slack.views.session import Opened
 
 log = structlog.get_logger(__name__)
@@ -38,6 +40,16 @@ async def show(desk: Desk, click: Click, opened: Opened) -> None:
     await _fill(desk, click, opened, view_id=view_id, view_hash=view_hash)
 
 
+async def ask(desk: Desk, click: Click, asked: Asked) -> bool:
+    """Open the modal that asks for a reason; whether it stands."""
+    try:
+        answer = await desk.delivery.open_view(click.trigger_id, reason_view.ask(asked))
+    except FAILURES as error:
+        log.warning("modal.not_shown", error=code_of(error))
+        return False
+    return bool(answer.get("view"))
+
+
 async def refresh(desk: Desk, click: Click, opened: Opened) -> None:
     """Read the session anew, in the modal that is open."""
     if click.view is not None:
@@ -55,13 +67,14 @@ async def says(desk: Desk, click: Click, opened: Opened, words: str) -> None:
 async def _fill(
     desk: Desk, click: Click, opened: Opened, *, view_id: str, view_hash: str | None
 ) -> None:
+    may_end = await desk.gate.may(Right.KILL, click.actor)
     try:
         answer = await desk.operations.inspect(
             click.actor,
             opened.channel_id,
             cluster_name=opened.row.cluster,
             backend_id=opened.row.id,
-            full=await desk.gate.may(Right.KILL, click.actor),
+            full=may_end,
             reference=click.reference,
         )
     except BotError as error:
@@ -71,7 +84,7 @@ async def _fill(
     if isinstance(answer, Gone):
         view = session_view.gone(opened, answer)
     else:
-        view = session_view.session(opened, answer)
+        view = session_view.session(opened, answer, may_end=may_end)
     await _update(desk, click, view, view_id, view_hash)
 
 

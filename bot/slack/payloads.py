@@ -68,7 +68,10 @@ class View:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Click(Request):
-    """One pressed button or chosen menu entry of a message.
+    """One pressed button or chosen menu entry of a message, or a modal that was submitted.
+
+    Of a modal `action_id` is its callback_id, `value` its private_metadata, and `inputs` is
+    what was typed, by action_id.
 
     `message_ts` is empty for a click on an ephemeral message, which can only be replaced
     by way of `response_url`.
@@ -84,6 +87,7 @@ class Click(Request):
     response_url: str
     trigger_id: str
     view: View | None = None
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def place(self) -> Place:
@@ -115,6 +119,8 @@ def received(body: object) -> dict[str, Any] | None:
         return None
     if body.get("command") in (KILL, SESSIONS):
         return {name: _text(body, name) for name in _COMMAND if name in body}
+    if body.get("type") == "view_submission" and _text(view := _map(body, "view"), "callback_id"):
+        return {"type": "view_submission", "user": _map(body, "user"), "view": view}
     action = _first(body.get("actions"))
     if body.get("type") != "block_actions" or not isinstance(action.get("action_id"), str):
         return None
@@ -169,6 +175,25 @@ def click(body: Mapping[str, Any]) -> Click:
         response_url=_text(body, "response_url"),
         trigger_id=_text(body, "trigger_id"),
         view=_view(_map(body, "view")),
+    )
+
+
+def submission(body: Mapping[str, Any]) -> Click:
+    """Read a `view_submission` payload. It says nothing of a channel: the modal's metadata may."""
+    user, view = _map(body, "user"), _map(body, "view")
+    values = _map(_map(view, "state"), "values")
+    typed = (_map(values, block_id) for block_id in values)
+    return Click(
+        action_id=_text(view, "callback_id"),
+        value=_text(view, "private_metadata"),
+        actor=Actor(_id(user, "id"), _id(user, "team_id")),
+        channel_id="",
+        channel_name="",
+        message_ts="",
+        ephemeral=False,
+        response_url="",
+        trigger_id="",
+        inputs={name: _text(_map(block, name), "value") for block in typed for name in block},
     )
 
 

@@ -93,7 +93,11 @@ async def test_the_story_by_keyboard_alone(
     await keys.type(str(holder.get_server_pid()))
     await expect(tab.locator(".menu-item:focus")).to_contain_text("some_user")
     await keys.press("Enter")
-    await expect(tab.get_by_role("button", name="Terminate 1 session")).to_be_visible()
+    reason = tab.get_by_role("textbox", name="Reason")
+    await expect(reason).to_be_focused()
+    await keys.type("blocks the deploy")
+    await keys.press("Enter")
+    await expect(tab.get_by_text("Reason: blocks the deploy", exact=True)).to_be_visible()
 
     terminate = tab.get_by_role("button", name="Terminate 1 session")
     for _ in range(12):

@@ -93,11 +93,59 @@ async def test_a_row_of_the_table_can_be_ended_by_its_menu(
 ) -> None:
     victim = await sessions.open("batch", "other_db", app="from the menu")
     await ana.command("/pg-sessions other_db", channel="incidents")
-    await ana.choose("Terminate a session", str(victim.get_server_pid()))
-    await ana.sees("Terminate 1 session on main?", str(victim.get_server_pid()))
+    pid = victim.get_server_pid()
+    await ana.choose("Terminate a session", str(pid))
+    await ana.sees_modal(f"pid {pid} on main", "nothing ends before it is confirmed")
+    await ana.submit({"Reason": "blocks <!channel> & the deploy"})
+    await ana.sees("Terminate 1 session on main?", str(pid), "blocks <!channel> & the deploy")
+    assert ana.modal is None
     await ana.click("Terminate 1 session")
-    await ana.sees("Terminated 1 of 1 on main")
+    await ana.sees("Terminated 1 of 1 on main", "reason: · blocks <!channel> & the deploy")
     assert await dead(victim)
+
+
+@pytest.mark.parametrize("how", ["without a reason", "without the modal"])
+async def test_reason_of_a_row_may_be_left_out(
+    bot: Bot, slack: Workspace, ana: Person, sessions: Sessions, how: str
+) -> None:
+    victim = await sessions.open("batch", "other_db", app="no reason")
+    await ana.command("/pg-sessions other_db", channel="incidents")
+    if how == "without the modal":  # Slack won't have it: the preview comes at once
+        slack.faults.refuse("views.open", "exchanged_trigger_id")
+    await ana.choose("Terminate a session", str(victim.get_server_pid()))
+    if how == "without a reason":
+        await ana.sees_modal("Reason")
+        await ana.submit()
+    preview = await ana.sees("Terminate 1 session on main?", str(victim.get_server_pid()))
+    assert "Reason" not in ana.text_of(preview)
+
+
+async def test_modal_that_comes_from_one_who_may_not_is_refused(
+    bot: Bot, slack: Workspace, ana: Person, vera: Person, sessions: Sessions
+) -> None:
+    """What it carries is no authority: the person is asked about again."""
+    victim = await sessions.open("batch", "other_db", app="not hers")
+    await ana.command("/pg-sessions other_db", channel="incidents")
+    await ana.choose("Terminate a session", str(victim.get_server_pid()))
+    view = await ana.sees_modal("Reason")
+    await slack.interactions.submit(vera.user, view)
+    await bot.says('"why": "not in PG_KILL_ALLOWLIST"')
+    assert ana.does_not_see("Terminate 1 session on main?")
+
+
+async def test_who_may_only_look_is_offered_nothing_to_end(
+    bot: Bot, ana: Person, vera: Person, sessions: Sessions
+) -> None:
+    held = await sessions.open("batch", "other_db", app="only look")
+    pid = str(held.get_server_pid())
+    looked = await vera.command("/pg-sessions other_db", channel="incidents")
+    looked = await vera.sees(pid)
+    assert "Terminate a session" not in vera.text_of(looked)
+    await ana.click("Refresh", in_message=looked)
+    await ana.sees("Terminate a session", pid)
+    # Others may need it by now, whoever presses Refresh.
+    await vera.click("Refresh", in_message=looked)
+    await vera.sees("Terminate a session", pid)
 
 
 async def test_changed_then_preview_again_then_whatever_it_runs(

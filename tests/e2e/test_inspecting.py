@@ -9,6 +9,7 @@ import pytest
 from tests.e2e.conftest import Bot
 from tests.integration.conftest import Sessions
 from workspace import Person, Workspace
+from workspace.blocks import elements
 
 
 @pytest.fixture
@@ -40,7 +41,13 @@ async def test_the_tree_shows_the_root_and_ends_it(
     shown = await ana.sees("Who waits for whom on main", f"└ {first}", channel="incidents")
     assert "2 sessions wait behind 1 root" in ana.text_of(shown)
 
+    # Vera may only look: whoever may end sessions has it offered by Refresh.
+    assert "Terminate a blocker" not in ana.text_of(shown)
+    await ana.click("Refresh", in_message=shown, channel="incidents")
+    await ana.sees("Terminate a blocker")
     await ana.choose("Terminate a blocker", str(root), channel="incidents")
+    await ana.sees_modal("Reason")
+    await ana.submit()
     await ana.sees("Terminate 1 session on main?", "2 waiting sessions go on")
     await ana.click("Terminate 1 session")
     await ana.sees("Terminated 1 of 1 on main", "waiting 2 → 0")
@@ -85,7 +92,11 @@ async def test_a_session_whole_in_a_modal(
     await ana.click("Refresh")
     await ana.sees_modal("balance = 4711")
 
-    await vera.click("Terminate…")
+    assert "Terminate…" not in vera.modal_text()
+    assert ana.modal is not None
+    assert vera.modal is not None
+    hers = next(e for e in elements(ana.modal.body["blocks"]) if e.action_id == "session.kill")
+    await slack.interactions.click_in_view(vera.user, vera.modal, hers, {})
     await vera.sees_modal("You may not end sessions here", "the attempt is on record")
     await vera.click("Refresh")
     await vera.sees_modal("balance = ?")

@@ -81,8 +81,8 @@ async def test_what_was_refused_and_what_was_looked_at_is_on_record_under_the_lo
     await ana.click("Blocking tree", in_message=shown)
     await ana.sees("Who waits for whom on main")
     preview = await ben.command('/pg-kill app="looked at"', channel="incidents")
-    await sam.click("Terminate 1 session", in_message=preview)
-    await ben.click("Terminate 1 session", in_message=preview)
+    await sam.click("Terminate 1 (2nd person)", in_message=preview)
+    await ben.click("Terminate 1 (2nd person)", in_message=preview)
     await bot.says("request.finished", times=6)
     await bot.stop()
 

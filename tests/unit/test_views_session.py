@@ -41,8 +41,8 @@ def inspection(seen: Backend | None = None, **values: Any) -> Inspection:
     return Inspection(**{**story, **values})
 
 
-def shown(**values: Any) -> Message:
-    view = session(OPENED, inspection(**values))
+def shown(*, may_end: bool = True, **values: Any) -> Message:
+    view = session(OPENED, inspection(**values), may_end=may_end)
     assert problems_of_view(view) == []
     assert problems_of_view({**view, "blocks": plainly(view["blocks"])}) == []
     return Message("modal", tuple(view["blocks"]))
@@ -117,6 +117,10 @@ def test_the_button_begins_a_kill_of_that_very_session():
     press = pressable(shown())
     assert press["Terminate…"]["action_id"] == ActionId.SESSION_KILL
     assert press["Terminate…"]["value"] == OPENED.row.encode()
+
+
+def test_who_may_only_look_has_no_button_to_end_it():
+    assert list(pressable(shown(may_end=False))) == ["Refresh"]
 
 
 def test_what_the_bot_can_not_end_says_who_can_and_has_no_button():

@@ -9,13 +9,18 @@ from bot.backends import Backend, SpareReason
 from bot.blocking import Locks, LockWait, Prepared, tree
 from bot.policy import Barrier, Ender
 from bot.slack.views.actions import ActionId, RowRef
-from bot.slack.views.tree import tree as view
+from bot.slack.views.message import Message
+from bot.slack.views.tree import tree as tree_view
 from bot.waits import Waits
 from tests.unit.builders import ALICE, NOW, SERVER_ID, ago, backend, look, waiter
 from tests.unit.reading import column, lines, parsed, pressable, problems, table
 from workspace.blocks import options_of
 
 CHAIN = Waits({33911: (33507,), 33912: (33911,)})
+
+
+def view(shown: Tree, *, may_end: bool = True) -> Message:
+    return tree_view(shown, may_end=may_end)
 
 
 def answer(*rows: Backend, waits: Waits = CHAIN, **values: Any) -> Tree:
@@ -166,3 +171,9 @@ def test_a_type_that_is_no_client_is_told_with_its_state():
     worker = backend(7, backend_type="autovacuum worker", usename=None, state_change=NOW)
     message = view(answer(worker, waiter(), waits=Waits({33911: (7,)})))
     assert column(message, "state")[0] == "autovacuum worker · idle in transaction 0 s"
+
+
+def test_who_may_only_look_is_offered_no_blocker_to_end():
+    shown = answer(backend(), waiter())
+    assert "Terminate a blocker…" in pressable(view(shown))
+    assert list(pressable(view(shown, may_end=False))) == ["Refresh"]

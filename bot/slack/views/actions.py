@@ -25,6 +25,7 @@ class ActionId(StrEnum):
     SESSIONS_NEXT = "sessions.next"  # PageOf
     SESSIONS_CHOOSE = "sessions.choose"  # PageOf, numbered
     SESSIONS_KILL_ROW = "sessions.kill_row"  # a menu; RowRef
+    SESSIONS_KILL_REASON = "sessions.kill_reason"  # a modal's callback_id; Asked
     SESSIONS_INSPECT = "sessions.inspect"  # a menu; RowRef
     SESSIONS_TREE = "sessions.tree"  # a cluster's name; a new message
     TREE_REFRESH = "tree.refresh"  # a cluster's name; in place

@@ -97,9 +97,10 @@ def gone(opened: Opened, answer: Gone) -> View:
     return _modal(opened, [blocks.paragraph(line)])
 
 
-def session(opened: Opened, answer: Inspection) -> View:
-    """Everything about one backend."""
-    return _modal(opened, [block for block in _contents(opened, answer) if block is not None])
+def session(opened: Opened, answer: Inspection, *, may_end: bool) -> View:
+    """Everything about one backend; the button that ends it for those who may."""
+    contents = _contents(opened, answer, may_end=may_end)
+    return _modal(opened, [block for block in contents if block is not None])
 
 
 def _modal(opened: Opened, contents: list[Block]) -> View:
@@ -117,7 +118,7 @@ def _window(title: str, private_metadata: str, contents: list[Block]) -> View:
     }
 
 
-def _contents(opened: Opened, answer: Inspection) -> Iterable[Block | None]:
+def _contents(opened: Opened, answer: Inspection, *, may_end: bool) -> Iterable[Block | None]:
     server = answer.server
     yield blocks.paragraph(
         (*strong(Quoted(answer.cluster)), " · ", *cluster.introduction(server)),
@@ -131,7 +132,7 @@ def _contents(opened: Opened, answer: Inspection) -> Iterable[Block | None]:
         of = f" of {len(query)}" if answer.full else ""  # a redacted one comes cut already
         yield blocks.foot((f"cut here at {_QUERY}{of} characters",))
     yield from _around(answer)
-    yield blocks.actions([*_buttons(opened, answer)])
+    yield blocks.actions([*_buttons(opened, may_end=may_end and answer.barrier is None)])
     pairs = list(_pairs(answer))
     for start in range(0, len(pairs), 10):
         yield blocks.fields(pairs[start : start + 10])
@@ -229,9 +230,9 @@ def _lock(answer: Inspection, lock: HeldLock) -> str:
     return f"{how}{lock.mode} on {what}{within}{since}"
 
 
-def _buttons(opened: Opened, answer: Inspection) -> Iterable[Block]:
+def _buttons(opened: Opened, *, may_end: bool) -> Iterable[Block]:
     yield from _refresh_button(opened)
-    if answer.barrier is None:
+    if may_end:
         yield blocks.button(
             "Terminate…", ActionId.SESSION_KILL, opened.row.encode(), style="danger"
         )

@@ -39,12 +39,11 @@ _REMEDIES = 8
 _PREPARED = "prepared transaction"
 
 
-def tree(answer: Tree) -> Message:
-    """Who waits for whom, roots first; a menu ends a root, where the bot may."""
+def tree(answer: Tree, *, may_end: bool) -> Message:
+    """Who waits for whom, roots first; a menu ends a root, for those who may."""
     fitted, left_out = _fitted(answer)
-    endable = [
-        option for branch in _roots(answer) if (option := _root_to_end(answer, branch)) is not None
-    ]
+    roots = _roots(answer) if may_end else ()
+    endable = [option for root in roots if (option := _root_to_end(answer, root)) is not None]
     below = [f"{count(left_out, 'session')} of the tree not shown"] if left_out else []
     if (unlisted := len(endable) - blocks.OPTIONS) > 0:
         below.append(f"{count(unlisted, 'root')} not in the menu: /pg-kill takes the pid")
