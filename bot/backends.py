@@ -53,7 +53,8 @@ class Backend:
     A None in `state`, `backend_start` or `backend_type` means that the bot's role may not
     see it (it lacks `pg_read_all_stats`), or that PostgreSQL has no value there.
     `virtualtransaction` is of `pg_locks`: the number of its transaction, which even one that
-    only reads has. It is read for a kill alone.
+    only reads has. It is read only for a kill, and only of who may begin another one with the
+    same `xact_start`.
     """
 
     pid: int

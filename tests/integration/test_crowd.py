@@ -11,7 +11,7 @@ import pytest
 from bot.answers import Preview
 from bot.answers import Sessions as Shown
 from bot.grammar import KillRequest, SessionsRequest, Target, parse_kill
-from bot.kills import Actor, Conclusion, Outcome, Proposal
+from bot.kills import MAX_TARGETS, Actor, Conclusion, Outcome, Proposal
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
 from bot.postgres.cluster import PostgresCluster
@@ -134,3 +134,44 @@ async def test_look_copies_no_queries_but_those_of_its_page() -> None:
         assert [len(row.query or "") for row in found.rows] == [
             1_000_000 + len("select 1 /*  */")
         ] * 2
+
+
+async def test_a_hundred_thousand_locks_of_one_client_hold_up_no_kill(tmp_path: Path) -> None:
+    """As many targets as one kill may have, half of which run a query: all are ended in time."""
+    settings: dict[str, str | int] = {
+        "max_connections": MAX_TARGETS + 20,
+        "max_locks_per_transaction": 1024,
+        "client_connection_check_interval": "200ms",
+    }
+    async with postgres(settings=settings) as server, AsyncExitStack() as stack:
+        admin = await asyncpg.connect(server.dsn())
+        stack.callback(admin.terminate)
+        await admin.execute(
+            f"create role {BOT} login; create role web login;"
+            f"grant pg_read_all_stats, pg_signal_backend to {BOT}"
+        )
+        await admin.execute("begin; select pg_advisory_lock(n) from generate_series(1, 100000) n")
+        running = []
+        for at in range(MAX_TARGETS):
+            one = await asyncpg.connect(server.dsn(user="web", database="postgres"))
+            stack.callback(one.terminate)
+            await one.execute("begin; select 1")
+            if at % 2:
+                running.append(asyncio.ensure_future(one.execute("select pg_sleep(600)")))
+        cluster = PostgresCluster("main", server.dsn(user=BOT), "db-1")
+        ledger = SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
+        await cluster.open()
+        stack.push_async_callback(cluster.close)
+        await ledger.open()
+        stack.push_async_callback(ledger.close)
+        ops = Operations({"main": cluster}, ledger, SystemClock(), rules=Rules(), owner="me")
+
+        found = await cluster.look((), names=await cluster.names(), strict=True, limit=200)
+        pids = [str(row.pid) for row in found.rows if row.usename == "web"]
+        shown = await preview(ops, f"main/ {' '.join(pids)}")
+        done = await ops.confirm(ANA, "C1", shown.key)
+
+        assert isinstance(done, Conclusion)
+        assert {result.outcome for result in done.results} == {Outcome.TERMINATED}
+        assert len(done.results) == MAX_TARGETS
+        await asyncio.gather(*running, return_exceptions=True)

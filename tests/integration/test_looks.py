@@ -260,6 +260,44 @@ async def test_the_chain_is_a_tree(cluster: PostgresCluster, chain: list[int]) -
     assert pids(await look(cluster, "blocked")) == set(chain[1:])
 
 
+@pytest.mark.parametrize(
+    ("running", "may_begin_another"),
+    [
+        ("select pg_sleep(600)", False),
+        ("select pg_sleep(600); ", False),
+        ("/* not a doer */ select pg_sleep(600)", False),
+        ("begin; select pg_sleep(600)", True),
+        ("select pg_sleep(600); select 2", True),
+        ("do $$ begin perform pg_sleep(600); end $$", True),
+        ("\n/**/CALL sleeps()", True),
+        ("Execute sleeping", True),
+        (f"select pg_sleep(600) /* {'é' * 500} */", True),  # who knows where it was cut
+    ],
+)
+async def test_number_of_transaction_is_read_if_message_may_begin_another(
+    cluster: PostgresCluster, sessions: Sessions, running: str, may_begin_another: bool
+) -> None:
+    session = await sessions.open("web", app="numbered")
+    await session.execute("prepare sleeping as select pg_sleep(600)")
+    await session.execute(
+        "create or replace procedure pg_temp.sleeps() language plpgsql"
+        " as $$ begin perform pg_sleep(600); end $$"
+    )
+    running = running.replace("sleeps()", "pg_temp.sleeps()")
+    if running.startswith("Execute"):
+        await session.execute("begin")
+    task = asyncio.ensure_future(session.execute(running))
+    try:
+        await settle(cluster, "app=numbered wait=PgSleep", session.get_server_pid())
+        for strict in (True, False):
+            rows = (await look(cluster, "app=numbered", strict=strict)).rows
+            row = next(row for row in rows if row.pid == session.get_server_pid())
+            assert (row.virtualtransaction is not None) is (strict and may_begin_another)
+    finally:
+        session.terminate()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 @pytest.mark.smoke
 async def test_a_prepared_transaction_in_the_way_is_named(
     cluster: PostgresCluster, sessions: Sessions

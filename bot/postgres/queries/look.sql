@@ -102,16 +102,31 @@ page as (
     order by place
     limit $3 offset $4
 ),
+beginning as materialized (
+    -- Who may begin another transaction with the same xact_start: it is that of the message
+    -- which began it, so this takes more than one statement, or a procedure, in the message
+    -- that runs now. (As bytes in ASCII: no regular expression meets a text that isn't valid.)
+    select page.pid
+    from page
+    cross join lateral (
+        select encode(textsend(query), 'escape') as query from pg_stat_get_activity(page.pid)
+    ) as seen
+    where {strict}
+        and page.state = 'active'
+        and page.backend_xid is null
+        and (
+            seen.query ~* ';\s*\S|\m(call|do|execute)\M'
+            or octet_length(seen.query) >= 1000  -- it may have been cut
+        )
+),
 vxids as materialized (
-    -- A transaction's own number, for what `xact_start` can't tell apart: `begin; ...; commit;
-    -- begin; ...` in one message, that is, while it runs. It takes the whole lock table.
+    -- The transaction's own number tells. It takes the whole lock table.
     select pid, min(virtualtransaction) as virtualtransaction
     from pg_lock_status()
-    where {strict}
-        and exists (select from page where page.state = 'active' and page.backend_xid is null)
+    where exists (select from beginning)
         and locktype = 'virtualxid'
         and granted
-        and pid is not null
+        and pid = any(array(select pid from beginning))
     group by pid
 )
 select
