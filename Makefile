@@ -1,7 +1,8 @@
 # Needs make and Python 3.11 or newer; everything else comes into .venv by itself.
 
+IS_NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,\
-	$(shell $(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
+	$(shell $(name) $(IS_NEW_ENOUGH) 2>/dev/null && echo $(name))))
 
 # Another environment lets a second Python be tested: make VENV=.venv-3.14 PYTHON=python3.14 test
 VENV ?= .venv
@@ -93,16 +94,25 @@ lock: $(VENV)/dev ## pin what pyproject.toml asks for, with hashes
 	done
 	$(LOCK) --group mutants -c requirements/dev.txt -o requirements/mutants.txt
 
+# For what stands before it: an older Python gives up somewhere in what it installs, unclearly.
+OR_SAY = || { echo "This needs Python 3.11 or newer: $(1)" >&2; exit 1; }
+
 $(BIN)/python:
-	@test -n "$(PYTHON)" || { echo "This needs Python 3.11 or newer, as python3." >&2; exit 1; }
+	@test -n "$(PYTHON)" $(call OR_SAY,there is none in PATH (make PYTHON=…))
+	@$(PYTHON) $(IS_NEW_ENOUGH) $(call OR_SAY,$(PYTHON) is not (make PYTHON=…))
 	$(PYTHON) -m venv $(VENV)
 
+CHECK_VENV = @$(BIN)/python $(IS_NEW_ENOUGH) \
+	$(call OR_SAY,$(VENV) is of an older one (rm -r $(VENV)))
+
 $(VENV)/run: requirements/run.txt | $(BIN)/python
+	$(CHECK_VENV)
 	$(PIP) install --require-hashes -r requirements/run.txt
 	@touch $@
 
 # What runs the bot is a part of what develops it, in the same versions.
 $(VENV)/dev: requirements/dev.txt | $(BIN)/python
+	$(CHECK_VENV)
 	$(PIP) install --require-hashes -r requirements/dev.txt
 	@touch $@ $(VENV)/run
 

@@ -9,10 +9,11 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 from pydantic import SecretStr
@@ -45,26 +46,37 @@ from bot.slack.probe import probe as probe_slack
 
 log = structlog.get_logger("bot")
 
-EX_OK, EX_FAILED, EX_SETTINGS = 0, 1, 2
+T = TypeVar("T")
+
+EX_OK, EX_FAILED, EX_SETTINGS, EX_INTERRUPTED = 0, 1, 2, 130
 HISTORY_CHUNK = 200
 KILLS = "kills"
+EPILOG = "exit status: 1 if it can't go on or the check fails, 2 for wrong settings or arguments"
 
 
 def main(arguments: list[str]) -> int:
     """Run the bot, print its record, or check what it needs; the exit status."""
     options = _options(arguments)
-    if options.command == "check":
-        return _check()
     try:
-        settings = _settings()
-        logs.configure(settings.log_level, settings.log_format)
-        if options.command == "history":
-            return asyncio.run(history(settings, options.of, options.since, options.format))
-        # What the libraries hold stays as long as the process: the collector, which looks at all
-        # there is, would hold the loop for 100 ms each time.
-        gc.collect()
-        gc.freeze()
-        return asyncio.run(run(settings))
+        match options.command:
+            case "check":
+                return _check()
+            case "history":
+                return _history(options.of, options.since, options.format)
+            case _:
+                settings = _settings()
+                logs.configure(settings.log_level, settings.log_format)
+                # What the libraries hold stays as long as the process: the collector, which looks
+                # at all there is, would hold the loop for 100 ms each time.
+                gc.collect()
+                gc.freeze()
+                return asyncio.run(run(settings))
+    except BrokenPipeError:
+        # Whoever reads has seen enough: `| head`. What is left to write goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EX_FAILED
+    except KeyboardInterrupt:
+        return EX_INTERRUPTED
     except SettingsError as error:
         for problem in error.problems:
             _print_error(problem)
@@ -83,36 +95,78 @@ def _print_error(problem: str) -> None:
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bot", description="/pg-sessions and /pg-kill")
+    parser = argparse.ArgumentParser(
+        prog="python -m bot", description="/pg-sessions and /pg-kill for Slack", epilog=EPILOG
+    )
+    parser.add_argument("--version", action="version", version=f"pg-sessions-bot {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command")
-    commands.add_parser("run", help="connect to Slack and serve; what it does without a command")
-    commands.add_parser("check", help="look whether everything is as the bot needs it")
-    record = commands.add_parser("history", help="print the record")
+    commands.add_parser(
+        "run", help="connect to Slack and serve; what it does without a command", epilog=EPILOG
+    )
+    commands.add_parser(
+        "check",
+        help="look whether everything is as the bot needs it",
+        description="Look whether everything is as the bot needs it. Changes nothing.",
+        epilog=EPILOG,
+    )
+    record = commands.add_parser(
+        "history",
+        help="print the record",
+        description="Print the record, newest first. Reads the ledger at LEDGER_URL, and needs"
+        " nothing else.",
+        epilog=EPILOG,
+    )
     record.add_argument(
         "--of",
-        choices=(KILLS, *Record),
+        choices=(KILLS, *(kind.value for kind in Record)),
         default=KILLS,
         help="kills (if nothing is said), attempts that were refused, or looks",
     )
     record.add_argument(
         "--since",
-        type=lambda text: report.since(text, datetime.now(UTC)),
-        help="a date, an ISO instant (UTC unless it says), or an age: 12h, 7d, 2w",
+        type=_since,
+        metavar="WHEN",
+        help="a date, an ISO instant (UTC unless it says), or an age: 30m, 12h, 7d, 2w",
     )
-    record.add_argument("--format", choices=("json", "csv"), default="json")
+    record.add_argument(
+        "--format",
+        choices=("json", "csv"),
+        default="json",
+        help="json (if nothing is said): an object a line; csv: a header, then a target a line",
+    )
     return parser.parse_args(arguments)
+
+
+def _since(text: str) -> datetime:
+    try:
+        return report.since(text, datetime.now(UTC))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _settings() -> config.Settings:
     """From the environment, and `.env` for what is not set there. Raises `SettingsError`."""
-    from_file, problems = env_file.read(Path(".env"), is_setting=config.is_setting)
+    return _read_settings(config.load, config.is_setting)
+
+
+def _read_settings(
+    read: Callable[[Mapping[str, str | None]], T], is_setting: Callable[[str], bool]
+) -> T:
+    from_file, problems = env_file.read(Path(".env"), is_setting=is_setting)
     try:
-        settings = config.load({**from_file, **os.environ})
+        settings = read({**from_file, **os.environ})
     except SettingsError as error:
-        raise SettingsError((*problems, *error.problems)) from None
+        raise SettingsError((*_no_env_file(), *problems, *error.problems)) from None
     if problems:
         raise SettingsError(problems)
     return settings
+
+
+def _no_env_file() -> Iterator[str]:
+    """The first step, for whoever has just checked the code out."""
+    is_configured = "SLACK_BOT_TOKEN" in os.environ or os.path.lexists(".env")
+    if not is_configured and Path(".env.example").exists():
+        yield ".env: is not here; cp .env.example .env, and fill it in"
 
 
 async def run(settings: config.Settings) -> int:
@@ -193,21 +247,35 @@ async def _unless(stop: asyncio.Event, opening: Coroutine[None, None, None]) -> 
         await asyncio.gather(work, stopped, return_exceptions=True)
 
 
-async def history(settings: config.Settings, of: str, since: datetime | None, form: str) -> int:
-    """Print the record, newest first."""
+def _history(of: str, since: datetime | None, form: str) -> int:
+    url = _read_settings(config.ledger_url, lambda name: name == config.LEDGER)
+    # What is printed is the answer; a program may read it.
+    logs.configure("WARNING", "console")
+    return asyncio.run(history(url.get_secret_value(), of, since, form))
+
+
+async def history(ledger_url: str, of: str, since: datetime | None, form: str) -> int:
+    """Print the record, newest first. Raises `LedgerError`, also if there is no ledger yet."""
     is_csv = form == "csv"
     lines: Iterable[str]
+    ledger = SqlLedger(ledger_url)
     async with AsyncExitStack() as stack:
-        ledger = await _ledger(settings, stack)
+        stack.push_async_callback(ledger.close)
+        await ledger.open_to_read()
         if of == KILLS:
             entries = await _all_since(ledger, since)
+            is_empty = not entries
             lines = report.as_csv(entries) if is_csv else report.as_json(entries)
         else:
             noted = await _all_noted(ledger, Record(of), since)
+            is_empty = not noted
             lines = report.noted_as_csv(noted) if is_csv else report.noted_as_json(noted)
     _take_every_name()
     for line in lines:
         print(line)  # noqa: T201  this is the command's answer
+    sys.stdout.flush()  # whoever reads may have gone
+    if is_empty:
+        _print_error(f"no {of} on record" + (f" since {since:%Y-%m-%d %H:%M %Z}" if since else ""))
     return EX_OK
 
 

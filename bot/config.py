@@ -6,7 +6,7 @@ but for ids and names, which are no secrets.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from datetime import timedelta
 from difflib import get_close_matches
 from types import MappingProxyType
@@ -296,6 +296,9 @@ VARIABLES: tuple[str, ...] = tuple(str(field.alias) for field in Settings.model_
 """Every variable but the `DATABASE_URL_<NAME>`, in the order in which problems are told."""
 
 
+LEDGER = "LEDGER_URL"
+
+
 def is_setting(name: str) -> bool:
     """Whether a variable is one that the bot reads."""
     return name in VARIABLES or name.startswith("DATABASE_URL_")
@@ -322,6 +325,23 @@ def load(environ: Mapping[str, str | None]) -> Settings:
         if not problems:
             return settings
     raise SettingsError(tuple(sorted(problems, key=_rank)))
+
+
+def ledger_url(environ: Mapping[str, str | None]) -> SecretStr:
+    """Return where the record is, whatever else is set. Raises `SettingsError`."""
+    given = {name: text.strip() for name, text in environ.items() if text and text.strip()}
+    meant, problems = _without_what_env_files_keep(
+        {name: text for name, text in given.items() if name == LEDGER}
+    )
+    problems += [_such(name, LEDGER) for name in given if _meant_by(name, given) == LEDGER]
+    url: SecretStr = Settings.model_fields["ledger_url"].default
+    try:
+        url = SecretStr(_ledger_url(meant[LEDGER])) if LEDGER in meant else url
+    except ValueError as error:
+        problems.append(f"{LEDGER}: {error}")
+    if problems:
+        raise SettingsError(tuple(problems))
+    return url
 
 
 def _without_what_env_files_keep(given: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
@@ -391,18 +411,29 @@ def _misspelt(given: Mapping[str, str]) -> Iterator[str]:
     silence. Slack's prefix is shared with other software: one of its names counts only
     where it is very near to one that is unset.
     """
+    for variable in given:
+        if meant := _meant_by(variable, given):
+            yield _such(variable, meant)
+
+
+def _meant_by(variable: str, given: Container[str]) -> str | None:
+    """The setting that an unknown variable can only have been meant for."""
+    if variable in VARIABLES or variable in _OF_OTHERS:
+        return None
     slack = [name for name in VARIABLES if name.startswith("SLACK_")]
     own = [name for name in VARIABLES if name not in _ANYONES and name not in slack]
-    for variable in given.keys() - set(VARIABLES) - _OF_OTHERS:
-        name = variable.upper()
-        nearest = get_close_matches(name, own, n=1, cutoff=0.85)
-        if not nearest and name.startswith(_OURS):
-            nearest = get_close_matches(name, own, n=1, cutoff=0)
-        if not nearest and name.startswith("SLACK_"):
-            unset = [known for known in slack if known not in given]
-            nearest = get_close_matches(name, unset, n=1, cutoff=0.9)
-        if nearest:
-            yield f"{variable}: no such setting; {nearest[0]} is near to it"
+    name = variable.upper()
+    nearest = get_close_matches(name, own, n=1, cutoff=0.85)
+    if not nearest and name.startswith(_OURS):
+        nearest = get_close_matches(name, own, n=1, cutoff=0)
+    if not nearest and name.startswith("SLACK_"):
+        unset = [known for known in slack if known not in given]
+        nearest = get_close_matches(name, unset, n=1, cutoff=0.9)
+    return nearest[0] if nearest else None
+
+
+def _such(variable: str, nearest: str) -> str:
+    return f"{variable}: no such setting; {nearest} is near to it"
 
 
 def _problem(detail: ErrorDetails, urls: Mapping[str, str]) -> str:

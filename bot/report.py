@@ -54,19 +54,25 @@ CSV_COLUMNS = (
 UNREADABLE = "unreadable"
 """The state of a kill that this version of the bot can't read; its `detail` says why."""
 
-_AGO = re.compile(r"(\d{1,6})([hdw])")
-_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+_AGO = re.compile(r"(\d{1,6})([mhdw])", re.ASCII)
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _FORMULA = ("=", "+", "-", "@")
 
 
 def since(text: str, now: datetime) -> datetime:
-    """`2026-11-01`, an ISO instant, or an age: `12h`, `7d`, `2w`. Raises `ValueError`."""
+    """`2026-11-01`, an ISO instant, or an age: `30m`, `12h`, `7d`, `2w`. Raises `ValueError`."""
     if found := _AGO.fullmatch(text):
         try:
             return now - timedelta(**{_UNITS[found[2]]: int(found[1])})
         except OverflowError:
-            raise ValueError(f"{text} is before all records") from None
-    instant = datetime.fromisoformat(text)
+            raise ValueError(f"{text} is before the year 1") from None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is not a date (2026-11-01), an instant (2026-11-01T12:00+01:00) or an age"
+            " (30m, 12h, 7d, 2w)"
+        ) from None
     return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
 
 

@@ -72,8 +72,10 @@ from bot.ledger.schema import (
     migrate,
     outcomes,
     refusals,
+    refuse_later,
     signatures,
     targets,
+    version_of,
 )
 from bot.ledger.stores import TROUBLE, store_of
 from bot.policy import Glob
@@ -182,6 +184,26 @@ class SqlLedger:
             self._keepers.append(asyncio.create_task(self._keep(), name="ledger"))
         if self._keep_for is not None:
             self._keepers.append(asyncio.create_task(self._forget(), name="ledger-keep"))
+
+    async def open_to_read(self) -> None:
+        """Connect to a ledger that is there, to read its record; changes nothing.
+
+        Raises `LedgerError`, also if there is none, or one of an earlier schema. `close` it then,
+        too.
+        """
+        self._store.check()
+        version = 0
+        if self._store.exists():
+            async with self._transaction(self._reader) as connection:
+                version = await connection.run_sync(version_of)
+                await connection.run_sync(refuse_later, version)
+        if version == 0:
+            raise LedgerError(f"there is no ledger at {self._store.place}")
+        if version < schema.SCHEMA_VERSION:
+            raise LedgerError(
+                f"the ledger has schema version {version}, of an earlier version of the bot; this"
+                f" one reads {schema.SCHEMA_VERSION}, and brings it there when it starts to serve"
+            )
 
     async def close(self) -> None:
         """Close the connections; harmless if none is open. What is under way has a second."""

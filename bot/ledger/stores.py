@@ -94,6 +94,10 @@ class Store(ABC):
         """Parameters of its URL that have no effect."""
         return ()
 
+    def exists(self) -> bool:
+        """Whether it may be there: False only if it is known not to be."""
+        return True
+
     def is_absent(self) -> bool:
         """Whether opening it would make it. Raises `LedgerError` where that can't be done."""
         return False
@@ -201,9 +205,13 @@ class SqliteStore(Store):
     def _is_uri(self) -> bool:
         return self._file.startswith("file:")
 
+    def exists(self) -> bool:
+        """Whether there is a file; a `file:` URI is SQLite's to resolve."""
+        return self._is_uri or Path(self._file).exists()
+
     def is_absent(self) -> bool:
         """Whether there is no file yet. Raises `LedgerError` where its folder takes none."""
-        if self._is_uri or Path(self._file).exists():
+        if self.exists():
             return False
         folder = Path(self._file).parent
         if not os.access(folder, os.W_OK | os.X_OK):

@@ -1,8 +1,9 @@
 """The Slack side as a whole: the Bolt app, its socket, and what runs beside it."""
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import AsyncExitStack, suppress
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 import aiohttp
@@ -20,7 +21,7 @@ from bot.slack import actions, answers, commands, objects
 from bot.slack.access import Directory
 from bot.slack.delivery import Delivery
 from bot.slack.desk import Desk
-from bot.slack.failures import FAILURES, Client, ShortRateLimits, in_words, is_refusal
+from bot.slack.failures import FAILURES, Client, ShortRateLimits, in_words, is_refusal, place
 from bot.slack.gate import Gate
 from bot.slack.objects import Identity
 from bot.slack.tasks import Tasks
@@ -52,6 +53,17 @@ class SlackSettings:
 
     def __repr__(self) -> str:
         return f"SlackSettings(api_url={self.api_url!r})"
+
+
+@contextmanager
+def _no_token_in_the_environment() -> Iterator[None]:
+    """Bolt takes one from there, and warns that it has no use for it."""
+    token = os.environ.pop("SLACK_BOT_TOKEN", None)
+    try:
+        yield
+    finally:
+        if token is not None:
+            os.environ["SLACK_BOT_TOKEN"] = token
 
 
 class SlackService:
@@ -97,12 +109,13 @@ class SlackService:
             # Bolt would ask Slack in the first request's time, about the team that it names.
             return AuthorizeResult(enterprise_id=None, team_id=identity.team_id)
 
-        app = AsyncApp(
-            client=self._client(session),
-            authorize=authorize,
-            # The transport does so, before anything is parsed.
-            request_verification_enabled=False,
-        )
+        with _no_token_in_the_environment():
+            app = AsyncApp(
+                client=self._client(session),
+                authorize=authorize,
+                # The transport does so, before anything is parsed.
+                request_verification_enabled=False,
+            )
         commands.register(app, desk)
         actions.register(app, desk)
         try:
@@ -148,7 +161,7 @@ class SlackService:
             raise SettingsError((f"SLACK_BOT_TOKEN: {ORG_WIDE}",))
         identity = objects.identity(me)
         if identity is None:
-            raise SettingsError((f"SLACK_API_URL: {objects.NOT_SLACK}",))
+            raise SettingsError((f"{place(self._settings.api_url)}: {objects.NOT_SLACK}",))
         return identity
 
     async def _first_call(self, variable: str, call: object) -> Mapping[str, object]:
@@ -156,9 +169,10 @@ class SlackService:
             async with asyncio.timeout(START_TIMEOUT):
                 answer = await call  # type: ignore[misc]
         except FAILURES as error:
+            words = in_words(error, self._settings.api_url)
             if is_refusal(error):
-                raise SettingsError((f"{variable}: {in_words(error)}",)) from None
-            raise SlackDown(in_words(error)) from None
+                raise SettingsError((f"{variable}: {words}",)) from None
+            raise SlackDown(words) from None
         return answer.data  # type: ignore[no-any-return]
 
     async def _keep_recovering(self, desk: Desk) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
@@ -10,6 +11,9 @@ from slack_sdk.http_retry.request import HttpRequest
 from slack_sdk.http_retry.response import HttpResponse
 from slack_sdk.http_retry.state import RetryState
 from slack_sdk.web.async_client import AsyncWebClient
+
+SLACK = "https://slack.com/api/"
+"""Where Slack's own Web API is."""
 
 FAILURES = (SlackClientError, aiohttp.ClientError, OSError, asyncio.TimeoutError)
 """Every way in which a call of the Web API ends without its answer."""
@@ -108,15 +112,35 @@ def may_be_the_layout(code: str, status: int) -> bool:
     return status in {400, 413, 422}
 
 
-def in_words(error: BaseException) -> str:
-    """Why a call has no answer, for whoever runs the bot."""
+def in_words(error: BaseException, api_url: str) -> str:
+    """Why a call to the Web API at `api_url` has no answer, for whoever runs the bot."""
     code = code_of(error)
     if not isinstance(error, SlackApiError):
-        return f"Slack can't be reached at SLACK_API_URL ({code})"
+        return f"Slack can't be reached at {place(api_url)}: {_why_not(error)} ({code})"
     if not is_refusal(error):
         return f"Slack is in trouble: {code}"
     means = "Slack refuses this token" if code in _BAD_TOKEN else "Slack refuses it"
     return f"{means} ({code})"
+
+
+def place(api_url: str) -> str:
+    """The host that is asked, and the setting that names it if somebody has set it."""
+    host = urlsplit(api_url).netloc
+    return host if api_url == SLACK else f"{host} (SLACK_API_URL)"
+
+
+def _why_not(error: BaseException) -> str:
+    match error:
+        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
+            return "the proxy that HTTPS_PROXY names does not let the bot through"
+        case aiohttp.ClientConnectorCertificateError():
+            return "its certificate is not one that this machine trusts"
+        case aiohttp.ClientConnectorDNSError():
+            return "this machine does not find its address; behind a proxy, set HTTPS_PROXY"
+        case TimeoutError():
+            return "no answer in time; behind a proxy, set HTTPS_PROXY"
+        case _:
+            return "no connection to it; behind a proxy, set HTTPS_PROXY"
 
 
 class Client(AsyncWebClient):

@@ -18,7 +18,7 @@ from bot.check.facts import Bot, Channel, Group, Member, SlackFacts, Socket, Unk
 from bot.policy import Home, Right
 from bot.slack.access import NO_GROUP
 from bot.slack.app import SlackSettings
-from bot.slack.failures import FAILURES, Client, ShortRateLimits, code_of, in_words
+from bot.slack.failures import FAILURES, Client, ShortRateLimits, code_of, in_words, place
 from bot.slack.objects import (
     NOT_SLACK,
     Identity,
@@ -94,6 +94,9 @@ class _Probe:
         async with asyncio.timeout_at(self._until), self._free, asyncio.timeout(CALL_WITHIN):
             return await call()
 
+    def _untold(self, error: BaseException) -> Untold:
+        return Untold(in_words(error, self._settings.api_url))
+
     # --- tokens --------------------------------------------------------------------
 
     async def _bot(self) -> tuple[Bot | Untold, frozenset[str] | None]:
@@ -101,10 +104,10 @@ class _Probe:
         try:
             me = await self._ask(client.auth_test)
         except FAILURES as error:
-            return Untold(in_words(error)), None
+            return self._untold(error), None
         self._identity = identity(me)
         if self._identity is None:
-            return Untold(NOT_SLACK), None
+            return Untold(f"{place(self._settings.api_url)}: {NOT_SLACK}"), None
         granted = me.headers.get("x-oauth-scopes")
         scopes = None if granted is None else _split(granted)
         bot = Bot(
@@ -131,7 +134,7 @@ class _Probe:
         try:
             answer = await self._ask(lambda: client.apps_connections_open(app_token=token))
         except FAILURES as error:
-            return Untold(in_words(error))
+            return self._untold(error)
         try:
             hello = await self._hello(text(answer.get("url")))
         except TimeoutError:
@@ -170,7 +173,7 @@ class _Probe:
                 lambda: client.usergroups_list(include_disabled=True, include_users=True)
             )
         except FAILURES as error:
-            return dict.fromkeys(ids, Untold(in_words(error)))
+            return dict.fromkeys(ids, self._untold(error))
         listed = {
             group.id: group
             for group in map(_group, map(mapping, items(answer.get("usergroups"))))
@@ -184,7 +187,7 @@ class _Probe:
         try:
             answer = await self._ask(lambda: client.usergroups_users_list(usergroup=group_id))
         except FAILURES as error:
-            return Unknown() if code_of(error) in NO_GROUP else Untold(in_words(error))
+            return Unknown() if code_of(error) in NO_GROUP else self._untold(error)
         told = members(answer)
         if told is None:
             return Untold("no users in the answer")
@@ -210,7 +213,7 @@ class _Probe:
         try:
             answer = await self._ask(lambda: client.users_info(user=user_id))
         except FAILURES as error:
-            return Unknown() if code_of(error) in _NO_PERSON else Untold(in_words(error))
+            return Unknown() if code_of(error) in _NO_PERSON else self._untold(error)
         user = mapping(answer.get("user"))
         if not user or self._identity is None:
             return Untold("no user in the answer")
@@ -228,7 +231,7 @@ class _Probe:
             answer = await self._ask(lambda: client.conversations_info(channel=channel_id))
         except FAILURES as error:
             is_unknown = code_of(error) == "channel_not_found"
-            return Unknown() if is_unknown else Untold(in_words(error))
+            return Unknown() if is_unknown else self._untold(error)
         channel = mapping(answer.get("channel"))
         return Channel(
             id=channel_id,

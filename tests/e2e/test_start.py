@@ -81,7 +81,7 @@ async def test_what_names_no_workspace_is_not_slack(start: Callable, slack: Work
     slack.faults.leave_out("auth.test", "team_id")
     bot: Bot = await start(wait=False)
     assert await bot.ended() == REFUSED
-    assert "SLACK_API_URL: what answers there is not Slack" in bot.output
+    assert "(SLACK_API_URL): what answers there is not Slack" in bot.output
 
 
 @pytest.mark.parametrize("mode", ["socket"])

@@ -7,7 +7,15 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.slack.failures import code_of, in_words, is_refusal, is_restricted, may_be_the_layout
+from bot import config
+from bot.slack.failures import (
+    SLACK,
+    code_of,
+    in_words,
+    is_refusal,
+    is_restricted,
+    may_be_the_layout,
+)
 from workspace.faults import TABLE_ERRORS
 
 
@@ -59,11 +67,25 @@ def test_every_failure_has_a_name(error: Exception, code: str) -> None:
         # A proxy's page is no word of Slack's, whatever its status.
         (refusal("blocked", 403), False, "Slack is in trouble: http_403"),
         (refusal({}, 200), False, "Slack is in trouble: http_200"),
-        (TimeoutError(), False, "Slack can't be reached at SLACK_API_URL (TimeoutError)"),
+        (
+            TimeoutError(),
+            False,
+            (
+                "Slack can't be reached at slack.com: no answer in time; behind a proxy, set"
+                " HTTPS_PROXY (TimeoutError)"
+            ),
+        ),
     ],
 )
 def test_a_refusal_is_told_from_trouble(error: Exception, refused: bool, words: str) -> None:
-    assert (is_refusal(error), in_words(error)) == (refused, words)
+    assert (is_refusal(error), in_words(error, SLACK)) == (refused, words)
+
+
+def test_the_setting_is_blamed_for_an_address_only_if_somebody_set_it() -> None:
+    words = in_words(ConnectionResetError(), "https://gov.slack.test/api/")
+    assert words.startswith("Slack can't be reached at gov.slack.test (SLACK_API_URL): ")
+    assert config.Settings.model_fields["slack_api_url"].default == SLACK
+    assert "SLACK_API_URL" not in in_words(ConnectionResetError(), SLACK)
 
 
 @pytest.mark.parametrize("code", [*TABLE_ERRORS, "no_text", "msg_blocks_too_long", "http_413"])

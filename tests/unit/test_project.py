@@ -320,6 +320,39 @@ def test_the_bots_tests_start_their_servers_by_the_version_that_was_asked_for():
             assert "PostgresServer(" not in path.read_text(), path
 
 
+OLD_PYTHON = f"""#!/bin/sh
+case $1 in
+-c) exec {sys.executable} -c "import sys; sys.version_info = (3, 9, 18); $2" ;;
+*) exec {sys.executable} "$@" ;;
+esac
+"""
+
+
+def make(folder: Path, *variables: str) -> subprocess.CompletedProcess[str]:
+    """Have a virtual environment made, and what runs the bot put into it."""
+    return subprocess.run(
+        ["make", "--silent", f"VENV={folder}/venv", *variables, f"{folder}/venv/run"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_an_old_python_leaves_no_environment_behind(tmp_path: Path):
+    python = tmp_path / "python3.9"
+    python.write_text(OLD_PYTHON)
+    python.chmod(0o755)
+    for given in (f"PYTHON={python}", "PYTHON=python-that-is-not-there", "PYTHON="):
+        made = make(tmp_path, given)
+        assert made.returncode != 0
+        assert "This needs Python 3.11 or newer" in made.stderr
+        assert not (tmp_path / "venv").exists()
+    (tmp_path / "venv/bin").mkdir(parents=True)
+    python.rename(tmp_path / "venv/bin/python")
+    assert f"{tmp_path}/venv is of an older one (rm -r {tmp_path}/venv)" in make(tmp_path).stderr
+
+
 def test_every_version_that_is_tested_is_locked_and_tried_by_ci():
     makefile, ci = (ROOT / "Makefile").read_text(), (ROOT / ".ci/run").read_text()
     (versions,) = re.findall(r"^POSTGRES_VERSIONS := (.*)$", makefile, re.MULTILINE)

@@ -1,0 +1,176 @@
+"""`python -m bot …` at a terminal: what it says of wrong arguments, and of a record to print."""
+
+import asyncio
+import os
+import sqlite3
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from bot.ledger.sql import SqlLedger
+from bot.ports import RefusalNote
+from tests.e2e.conftest import ROOT, Bot
+from tests.unit.builders import ALICE
+
+MODES = ("socket",)
+SQLITE = "sqlite:///ledger.db"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended, and what it said."""
+
+    status: int | None
+    printed: str
+    said: str
+
+
+async def run(folder: Path, *arguments: str, **environment: str) -> Ended:
+    """Run the bot in a folder, with nothing set but what is given."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bot", *arguments),
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    printed, said = await process.communicate()
+    return Ended(process.returncode, printed.decode(), said.decode())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("history", "--since", "foo"), ["argument --since: 'foo' is not a date", "12h"]),
+        (("history", "--since", "999999w"), ["argument --since: 999999w is before the year 1"]),
+        (("history", "--of", "nothing"), ["argument --of", "'nothing'", "refusals", "looks"]),
+        (("history", "--format", "xml"), ["argument --format", "'xml'", "json", "csv"]),
+        (("histroy",), ["'histroy'", "run", "check", "history"]),
+    ],
+)
+async def test_a_wrong_argument_is_told_with_what_would_be_right(
+    tmp_path: Path, arguments: tuple[str, ...], words: list[str]
+) -> None:
+    ended = await run(tmp_path, *arguments)
+    assert (ended.status, ended.printed) == (2, "")
+    for word in words:
+        assert word in ended.said
+    for inside in ("lambda", "<Record", "_since", "Traceback"):
+        assert inside not in ended.said
+
+
+async def test_the_version_is_told(tmp_path: Path) -> None:
+    assert (await run(tmp_path, "--version")).printed.startswith("pg-sessions-bot ")
+
+
+async def test_a_checkout_without_dotenv_is_told_how_to_make_one(tmp_path: Path) -> None:
+    (tmp_path / ".env.example").write_text("SLACK_BOT_TOKEN=xoxb-\n")
+    hint = ".env: is not here; cp .env.example .env"
+    for command in ("run", "check"):
+        ended = await run(tmp_path, command)
+        assert ended.status == 2
+        assert hint in ended.printed + ended.said
+    # Whoever sets the environment means no file.
+    assert hint not in (await run(tmp_path, "run", SLACK_BOT_TOKEN="xoxb-1")).said
+    (tmp_path / ".env").touch()
+    assert hint not in (await run(tmp_path, "run")).said
+
+
+# The record
+
+
+@pytest.fixture
+async def ledger(tmp_path: Path) -> Path:
+    """A ledger in a file, with nothing in it."""
+    path = tmp_path / "ledger.db"
+    opened = SqlLedger(f"sqlite:///{path}")
+    await opened.open()
+    await opened.close()
+    return path
+
+
+@pytest.mark.parametrize("of", ["kills", "refusals", "looks"])
+async def test_history_of_a_ledger_that_is_not_there_makes_none(tmp_path: Path, of: str) -> None:
+    ended = await run(tmp_path, "history", "--of", of)
+    assert (ended.status, ended.printed) == (1, "")
+    assert ended.said == f"LEDGER_URL: there is no ledger at {tmp_path / 'ledger.db'}\n"
+    assert not any(tmp_path.iterdir())  # noqa: ASYNC240 - a test
+
+
+async def test_history_makes_no_ledger_in_a_database(tmp_path: Path, ledger_url: str) -> None:
+    ended = await run(tmp_path, "history", LEDGER_URL=ledger_url)
+    assert ended.status == 1
+    assert "there is no ledger at 127.0.0.1" in ended.said
+    connection = await asyncpg.connect(ledger_url)
+    assert await connection.fetch("select from pg_tables where schemaname = 'public'") == []
+    await connection.close()
+
+
+async def test_an_empty_record_is_told_beside_the_answer(tmp_path: Path, ledger: Path) -> None:
+    """Without a token of Slack's or a server: the ledger is all that it reads."""
+    ended = await run(tmp_path, "history")
+    assert ended == Ended(0, "", "no kills on record\n")
+    ended = await run(tmp_path, "history", "--of", "looks", "--since", "2026-01-31", "--format=csv")
+    assert ended.status == 0
+    assert ended.printed.startswith("id,at,")
+    assert ended.said == "no looks on record since 2026-01-31 00:00 UTC\n"
+
+
+async def test_history_leaves_a_ledger_of_an_earlier_schema_as_it_is(
+    tmp_path: Path, ledger: Path
+) -> None:
+    connection = sqlite3.connect(ledger)
+    connection.execute("delete from ledger_version where version > 1")
+    connection.commit()
+    ended = await run(tmp_path, "history")
+    assert ended.status == 1
+    assert "LEDGER_URL: the ledger has schema version 1, of an earlier version" in ended.said
+    assert connection.execute("select max(version) from ledger_version").fetchone() == (1,)
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"LEDGER_URI": SQLITE}, "LEDGER_URI: no such setting; LEDGER_URL is near to it\n"),
+        ({"LEDGER_URL": "x"}, "LEDGER_URL: must begin with sqlite:/// or postgresql://\n"),
+        ({"LEDGER_URL": f'"{SQLITE}"'}, "LEDGER_URL: is in quotes, which --env-file keeps"),
+    ],
+)
+async def test_history_reads_its_one_setting_as_the_bot_does(
+    tmp_path: Path, ledger: Path, environment: dict[str, str], said: str
+) -> None:
+    ended = await run(tmp_path, "history", **environment, PG_KILL_ALLOWLIST="*")
+    assert (ended.status, ended.printed) == (2, "")
+    assert ended.said.startswith(said)
+    assert "PG_KILL_ALLOWLIST" not in ended.said
+
+
+async def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path, ledger: Path) -> None:
+    opened = SqlLedger(f"sqlite:///{ledger}")
+    await opened.open()
+    note = RefusalNote(actor=ALICE, channel_id="C1", what="x" * 900, why="why", reference="r")
+    await opened.note([(0.0, note)] * 500)  # more than a pipe takes
+    await opened.close()
+    reader, writer = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bot", "history", "--of", "refusals"),
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+        stdout=writer,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    os.close(writer)
+    os.close(reader)
+    _, said = await process.communicate()
+    assert (process.returncode, said.decode()) == (1, "")
+
+
+# The start
+
+
+async def test_a_start_warns_of_nothing_that_nobody_can_mend(bot: Bot) -> None:
+    assert [line for line in bot.lines if '"level": "warning"' in line] == []
