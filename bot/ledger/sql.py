@@ -603,6 +603,8 @@ class SqlLedger:
             kills.c.key == key,
             kills.c.state == State.PROPOSED,
             kills.c.expires_at > self._now_or_latest(),
+            # Made on a clock that was set back since, which is not noted yet.
+            kills.c.created_at <= self._store.after(CLOCK_TOLERANCE),
             serves <= schema.SCHEMA_VERSION,
         )
 
@@ -645,14 +647,15 @@ class SqlLedger:
         asked = select(ledger_marks.c.latest, self._store.clock, may_be_open)
         latest, clock, is_due = (await connection.execute(asked)).one()
         now: datetime = clock
-        if now > latest and (is_due or not lazily):
-            await connection.execute(
-                update(ledger_marks).where(ledger_marks.c.latest < now).values(latest=now)
-            )
-        elif now < latest - CLOCK_TOLERANCE:
-            marking = update(ledger_marks).where(ledger_marks.c.latest == latest)
-            if await _changed(connection, marking.values(latest=now)):
-                await self._set_back(connection, latest, now)
+        is_set_back = now < latest - CLOCK_TOLERANCE
+        if is_set_back or (now > latest and (is_due or not lazily)):
+            # Who holds the row may have lost its network, and then holds it for long: the mark
+            # is not worth the wait, nor is a kill to wait for it.
+            mine = select(ledger_marks.c.latest).with_for_update(skip_locked=True)
+            if await connection.scalar(mine) == latest:
+                await connection.execute(update(ledger_marks).values(latest=now))
+                if is_set_back:
+                    await self._set_back(connection, latest, now)
         return now
 
     async def _set_back(self, connection: AsyncConnection, latest: datetime, now: datetime) -> None:
