@@ -6,7 +6,7 @@ The adapters (`bot.postgres`, `bot.ledger`) fulfil these and never meet each oth
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Protocol
 
 from bot.backends import About, BackendId, Cost, Limit, Look, Names, ServerId
@@ -101,6 +101,18 @@ class Sighting:
     there: Mapping[BackendId, Whereabouts]
 
 
+class Urgency(IntEnum):
+    """What may wait behind what, when many ask one server at once.
+
+    Whatever is more urgent has connections that the less urgent leave free: any number of
+    looks hold up no preview, and no preview that hangs holds up a kill.
+    """
+
+    LOOK = 0
+    PREVIEW = 1
+    KILL = 2
+
+
 class Cluster(Protocol):
     """One PostgreSQL server. Every method raises `ClusterError` when it is in trouble.
 
@@ -128,11 +140,8 @@ class Cluster(Protocol):
     def last_names(self) -> Names | None:
         """The last reading of its roles and databases, if there was one."""
 
-    async def names(self, *, urgent: bool = False) -> Names:
-        """Roles and databases, read now; or the last reading, marked stale.
-
-        What is `urgent` goes by the connection that is kept back for kills.
-        """
+    async def names(self, *, urgency: Urgency = Urgency.LOOK) -> Names:
+        """Roles and databases, read now; or the last reading, marked stale."""
 
     @property
     def system_identifier(self) -> int | None:
@@ -154,7 +163,7 @@ class Cluster(Protocol):
         logins: bool = True,
         limit: int = 100,
         offset: int = 0,
-        urgent: bool = False,
+        urgency: Urgency = Urgency.LOOK,
     ) -> Look:
         """One statement, one snapshot: the rows that hold all conditions, and the counts.
 

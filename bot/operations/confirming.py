@@ -30,7 +30,7 @@ from bot.kills import (
     Unclaimable,
 )
 from bot.operations.parts import Parts, arrived_since, closed, follow, named
-from bot.ports import Cluster, Guard, Sighting, Verdict
+from bot.ports import Cluster, Guard, Sighting, Urgency, Verdict
 
 log = structlog.get_logger(__name__)
 
@@ -93,9 +93,9 @@ class Confirming(Parts):
 
         async def read() -> Look:
             # By the connection that will signal: if it is dead, that is known before the claim.
-            names = await cluster.names(urgent=True)
+            names = await cluster.names(urgency=Urgency.KILL)
             return await cluster.look(
-                (), names=names, waits=False, logins=False, limit=0, urgent=True
+                (), names=names, waits=False, logins=False, limit=0, urgency=Urgency.KILL
             )
 
         before = await self._read(cluster, read)
@@ -285,7 +285,13 @@ class Confirming(Parts):
             await self._clock.sleep(SETTLING)
         try:
             after = await cluster.look(
-                arrived, names=before.names, strict=True, waits=False, logins=False, limit=0
+                arrived,
+                names=before.names,
+                strict=True,
+                waits=False,
+                logins=False,
+                limit=0,
+                urgency=Urgency.PREVIEW,
             )
         except ClusterError as error:
             log.warning("kill.no_look_after", kill=claimed.id, problem=error.problem)

@@ -26,7 +26,7 @@ from bot.kills import Actor, Conclusion, Proposal, Result, State, Unclaimable
 from bot.operations.notes import Notes
 from bot.operations.signatures import Signatures
 from bot.policy import Glob, Protection
-from bot.ports import Clock, Cluster, Entry, Ledger, LookNote, Meter
+from bot.ports import Clock, Cluster, Entry, Ledger, LookNote, Meter, Urgency
 
 log = structlog.get_logger(__name__)
 
@@ -122,7 +122,7 @@ class Parts:
                 f"{name}/", "no such cluster", tuple(f"{n}/" for n in nearest)
             ) from None
 
-    async def _resolve(self, target: Named) -> Found:
+    async def _resolve(self, target: Named, urgency: Urgency = Urgency.LOOK) -> Found:
         """The clusters that a target may mean. Raises `TargetError` if none does.
 
         None if only a cluster has the name that was typed for a database's.
@@ -133,7 +133,7 @@ class Parts:
         if target.database is None:
             return Found(tuple(self._clusters.values()))
 
-        known, troubles = await self._names_of(self._clusters.values(), target.database)
+        known, troubles = await self._names_of(self._clusters.values(), target.database, urgency)
         having = tuple(c for c, a in known if a.database_named(target.database) is not None)
         if having or target.database in self._clusters:
             return Found(having, troubles)
@@ -162,7 +162,7 @@ class Parts:
         return Choice(what=what, requests=requests, troubles=troubles, about=about)
 
     async def _names_of(
-        self, clusters: Iterable[Cluster], datname: str
+        self, clusters: Iterable[Cluster], datname: str, urgency: Urgency
     ) -> tuple[list[tuple[Cluster, Names]], tuple[ClusterError, ...]]:
         """The names that the clusters have, and the trouble of those that don't say.
 
@@ -170,7 +170,10 @@ class Parts:
         database, or its trouble is told. It is asked on in the background, since a slow
         answer that is given up costs a held connection.
         """
-        asked = {asyncio.create_task(c.names(), name=f"names-{c.name}"): c for c in clusters}
+        asked = {
+            asyncio.create_task(c.names(urgency=urgency), name=f"names-{c.name}"): c
+            for c in clusters
+        }
         self._asking.update(asked)
         for task in asked:
             task.add_done_callback(self._asked)

@@ -28,7 +28,7 @@ from bot.kills import (
 )
 from bot.operations.parts import NOTE_WITHIN, Parts, answer_by, follow, names_type
 from bot.policy import require_narrow
-from bot.ports import Cluster
+from bot.ports import Cluster, Urgency
 from bot.shown import as_shown
 
 log = structlog.get_logger(__name__)
@@ -51,7 +51,7 @@ class Proposing(Parts):
         `LedgerError` (what can't be recorded can't be confirmed).
         """
         until = answer_by()
-        found = await self._resolve(request.target)
+        found = await self._resolve(request.target, Urgency.PREVIEW)
         if not found.clusters:
             meant = replace(request, target=Named(request.target.database))
             require_narrow(meant)  # `all` is of a database, never of a cluster
@@ -109,9 +109,10 @@ class Proposing(Parts):
         async def read() -> Look:
             return await cluster.look(
                 (*conditions, PidIn(tuple(wanted))),
-                names=await cluster.names(),
+                names=await cluster.names(urgency=Urgency.PREVIEW),
                 everything=True,
                 strict=True,
+                urgency=Urgency.PREVIEW,
                 limit=2 * MAX_TARGETS,  # some may be spared
             )
 
@@ -170,13 +171,14 @@ class Proposing(Parts):
         await self._ledger.posted(proposal.id, message_ts)
 
     async def _gather(self, cluster: Cluster, request: KillRequest) -> "_Gathered":
-        names = await cluster.names()
+        names = await cluster.names(urgency=Urgency.PREVIEW)
         conditions = self._conditions(cluster, request, names)
         look = await cluster.look(
             conditions,
             names=names,
             everything=bool(request.pids) or names_type(request),
             strict=True,
+            urgency=Urgency.PREVIEW,
             limit=2 * MAX_TARGETS,  # some may be spared
         )
         return _Gathered(cluster, look, conditions)

@@ -5,7 +5,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -34,7 +34,7 @@ from bot.errors import ClusterError, TargetError, TwoServers
 from bot.grammar import SortKey, Word
 from bot.kept_names import Applications
 from bot.kills import Action, Basis
-from bot.ports import Guard, Reply, Sighting, Verdict, Whereabouts
+from bot.ports import Guard, Reply, Sighting, Urgency, Verdict, Whereabouts
 from bot.postgres import queries, trouble
 from bot.postgres.bounded import BOUNDS, BoundedConnection, server_id
 from bot.postgres.connections import HeldConnections
@@ -47,7 +47,10 @@ log = structlog.get_logger(__name__)
 
 WORK_CONNECTIONS = 3
 KEPT_CONNECTIONS = 1
-"""Kept back for the signals of a kill and its checks, so that none waits behind looks."""
+"""Kept back for the signals of a kill and its checks, so that none waits behind what hangs."""
+
+LEFT_BY_LOOKS = 1
+"""Of the others, what looks leave to previews: an operator's comes before a crowd's looks."""
 
 CONNECT_TIMEOUT = 5.0
 ACQUIRE_TIMEOUT = 1.5
@@ -214,9 +217,9 @@ class PostgresCluster:
         """The oids of the roles that the bot's own connections have, by system identifier."""
         return {system: frozenset(oids) for system, oids in self._own_roles.items()}
 
-    async def names(self, *, urgent: bool = False) -> Names:
+    async def names(self, *, urgency: Urgency = Urgency.LOOK) -> Names:
         """Roles and databases, read now; or the last reading, marked stale."""
-        async with self._reading(urgent=urgent) as connection:
+        async with self._reading(urgency) as connection:
             roles = await self._catalog(connection, "roles")
             databases = await self._catalog(connection, "databases")
             # Each row has the clock, too: over a slow network a round trip counts.
@@ -257,7 +260,7 @@ class PostgresCluster:
         logins: bool = True,
         limit: int = 100,
         offset: int = 0,
-        urgent: bool = False,
+        urgency: Urgency = Urgency.LOOK,
     ) -> Look:
         """One statement, one snapshot. Needs pg_read_all_stats to see other roles' rows.
 
@@ -266,7 +269,7 @@ class PostgresCluster:
         waits = waits or InTree() in conditions or InLock(Word.BLOCKING) in conditions
         limited = [role for role in names.roles.values() if role.limit is not None]
         databases = [d for d in names.databases.values() if d.limit is not None]
-        places = await self._places(sort, names, urgent=urgent)
+        places = await self._places(sort, names, urgency)
         parameters = Parameters(
             [
                 [role.oid for role in limited],
@@ -298,19 +301,19 @@ class PostgresCluster:
             .replace("{logins_by_locks}", _literal(logins))
             .replace("{order}", order(sort, names, parameters, places))
         )
-        async with self._reading(urgent=urgent) as connection:
+        async with self._reading(urgency) as connection:
             rows = await connection.fetch(statement, *parameters)
         self._compare(names.server, rows)
         return _look(self._name, self._host, names, rows)
 
     async def _places(
-        self, sort: tuple[SortKey, ...], names: Names, *, urgent: bool
+        self, sort: tuple[SortKey, ...], names: Names, urgency: Urgency
     ) -> Mapping[str, Mapping[int, int]]:
         """Where each backend stands by what is shown of its query, if that is asked for."""
         column = next((key.column for key in sort if key.column in HIDES), None)
         if column is None:
             return {}
-        async with self._reading(urgent=urgent) as connection:
+        async with self._reading(urgency) as connection:
             rows = await connection.fetch(queries.get("texts"), SORTED_TEXT)
         self._compare(names.server, rows)
         if rows[0]["is_too_much"]:
@@ -330,7 +333,7 @@ class PostgresCluster:
     async def signal(self, guard: Guard) -> Reply:
         """Verdict and signal in one statement; see `queries/signal.sql`."""
         statement, parameters = signal_statement(guard)
-        async with self._lent(urgent=True) as connection:
+        async with self._lent(Urgency.KILL) as connection:
             try:
                 async with asyncio.timeout(SIGNAL_TIMEOUT):
                     row = await connection.fetchrow(statement, *parameters)
@@ -358,7 +361,7 @@ class PostgresCluster:
     async def sight(self, ids: Iterable[BackendId]) -> Sighting:
         """Which of these backends are still there."""
         wanted = list(ids)
-        async with self._reading(urgent=True) as connection:
+        async with self._reading(Urgency.KILL) as connection:
             rows = await connection.fetch(
                 queries.get("sight"),
                 [backend.pid for backend in wanted],
@@ -465,18 +468,18 @@ class PostgresCluster:
         self._last_seen = datetime.now(UTC)
 
     @asynccontextmanager
-    async def _lent(self, *, urgent: bool) -> AsyncIterator[Connection]:
-        """A connection; for what is urgent the one that is kept back, if it is free."""
-        async with AsyncExitStack() as stack:
-            if urgent and self._kept.free:
-                yield await stack.enter_async_context(self._kept.acquire(within=ACQUIRE_TIMEOUT))
-            else:
-                yield await stack.enter_async_context(self._work.acquire(within=ACQUIRE_TIMEOUT))
+    async def _lent(self, urgency: Urgency) -> AsyncIterator[Connection]:
+        """A connection; for a kill the one that is kept back, if it is free."""
+        for_kill = urgency is Urgency.KILL and self._kept.free
+        held = self._kept if for_kill else self._work
+        leave = LEFT_BY_LOOKS if urgency is Urgency.LOOK else 0
+        async with held.acquire(within=ACQUIRE_TIMEOUT, leave=leave) as connection:
+            yield connection
 
     @asynccontextmanager
-    async def _reading(self, *, urgent: bool = False) -> AsyncIterator[Connection]:
+    async def _reading(self, urgency: Urgency = Urgency.LOOK) -> AsyncIterator[Connection]:
         """A connection for reading: its errors become the cluster's, in time."""
-        async with self._lent(urgent=urgent) as connection:
+        async with self._lent(urgency) as connection:
             try:
                 async with asyncio.timeout(READ_TIMEOUT):
                     yield connection

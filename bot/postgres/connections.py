@@ -131,12 +131,13 @@ class HeldConnections:
                 slot.connection.terminate()
 
     @asynccontextmanager
-    async def acquire(self, *, within: float) -> AsyncIterator[Connection]:
+    async def acquire(self, *, within: float, leave: int = 0) -> AsyncIterator[Connection]:
         """Lend a connection; waits at most `within` seconds for one.
 
-        Raises `NotSent`: where none lives, or all are busy for so long.
+        So many of those that work are left to others, but for the last one. Raises `NotSent`
+        if none lives, or all that may be lent are busy for so long.
         """
-        slot = await self._take(within)
+        slot = await self._take(within, leave)
         connection = slot.connection
         assert connection is not None  # noqa: S101  a slot is taken only while it has one
         try:
@@ -148,8 +149,11 @@ class HeldConnections:
                 connection.terminate()
             await self._notify()
 
-    async def _take(self, within: float) -> Slot:
+    async def _take(self, within: float, leave: int) -> Slot:
         def pick() -> Slot | None:
+            usable = [slot for slot in self._slots if slot.live and not slot.doubted]
+            if sum(slot.busy for slot in usable) >= max(1, len(usable) - leave):
+                return None
             # The longest unused first, so that a quiet death is found out early.
             free = [slot for slot in self._slots if slot.free]
             return min(free, key=lambda slot: slot.used_at, default=None)

@@ -14,13 +14,14 @@ import structlog
 
 from bot.answers import Choice, NeedsSecondPerson, NotClaimed, NothingToKill, Preview, TooMany
 from bot.backends import BackendId, SpareReason
-from bot.errors import LedgerError, TargetError, UsageError
+from bot.errors import LedgerError, NotSent, TargetError, UsageError
 from bot.grammar import KillRequest, SessionsRequest, Target
 from bot.kept_names import Applications
 from bot.kills import LEASE, Action, Basis, Conclusion, Outcome, State
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
-from bot.ports import Guard, Record, Reply, Sighting, Verdict
+from bot.ports import Guard, Record, Reply, Sighting, Urgency, Verdict
+from bot.postgres import cluster as cluster_module
 from bot.postgres.cluster import PostgresCluster
 from bot.service.metrics import Metrics
 from bot.slack.views.choice import choice
@@ -917,6 +918,51 @@ async def test_an_outcome_that_was_not_written_is_written_when_the_ledger_is_bac
     await ops.settle()
     await after_a_while(down, 11)
     assert await bench(ledger=down, owner="you").left_behind() == ()
+
+
+async def test_an_operator_does_not_wait_behind_looks(
+    cluster: PostgresCluster, bench: Bench, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any number of looks leave a connection to previews; what hangs leaves one to kills."""
+    monkeypatch.setattr(cluster_module, "ACQUIRE_TIMEOUT", 0.1)
+    victim = await sessions.open("batch", app="crowded")
+    ops = bench()
+    async with AsyncExitStack() as lent:
+        for _ in range(cluster_module.WORK_CONNECTIONS - cluster_module.LEFT_BY_LOOKS):
+            await lent.enter_async_context(cluster._lent(Urgency.LOOK))
+        with pytest.raises(NotSent, match="busy"):
+            await cluster.names()
+        shown = await preview(ops, "app=crowded")
+        row = shown.proposal.targets[0].id
+        again = await ops.propose_backends(ANA, CHANNEL, cluster_name="main", ids=[row])
+        assert isinstance(again, Preview)
+        assert isinstance(await ops.preview_again(ANA, CHANNEL, shown.proposal.key), Preview)
+
+        await lent.enter_async_context(cluster._lent(Urgency.PREVIEW))
+        with pytest.raises(NotSent, match="busy"):
+            await cluster.names(urgency=Urgency.PREVIEW)
+        done = await confirm(ops, shown)
+    assert outcomes(done) == {victim.get_server_pid(): Outcome.TERMINATED}
+
+
+async def test_with_one_connection_left_all_share_it(pg: PostgresServer) -> None:
+    lonely = PostgresCluster("main", pg.dsn(user=BOT), "db-1.internal")
+    await lonely.open()
+    try:
+        *others, _ = lonely._work._slots
+        for slot in others:
+            slot.retired = True
+        for slot in (*others, *lonely._kept._slots):
+            assert slot.connection is not None
+            slot.connection.terminate()
+        for keeper in (*lonely._work._keepers[:-1], *lonely._kept._keepers):
+            keeper.cancel()
+        names = await lonely.names()
+        for urgency in Urgency:
+            look = await lonely.look((), names=names, urgency=urgency)
+            assert look.counts.total > 0
+    finally:
+        await lonely.close()
 
 
 async def test_a_kill_does_not_wait_behind_looks(

@@ -29,7 +29,7 @@ from bot.kills import (
     Result,
 )
 from bot.ledger.sql import SqlLedger
-from bot.ports import Guard, Reply, Verdict
+from bot.ports import Guard, Reply, Urgency, Verdict
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.machine.processes import WORK, Time
 from tests.integration.machine.scene import (
@@ -558,7 +558,7 @@ class JudgedCluster:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cluster, name)
 
-    async def names(self, **how: bool) -> Names:
+    async def names(self, **how: Urgency) -> Names:
         began = time.time()
         names = await self._cluster.names(**how)
         cast("Doing", WORK.get()).names_read = (began, time.time())
