@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -5,7 +6,7 @@ import pytest
 from bot.answers import History
 from bot.errors import ClusterRefused, ClusterTimeout, TargetError, UsageError
 from bot.grammar import HistoryRequest, Target, parse_kill, parse_sessions, read_kill
-from bot.kills import Outcome, Result, State
+from bot.kills import Actor, Outcome, Result, State
 from bot.policy import Allowlist, Home, Person, Right
 from bot.ports import Entry, Unreadable
 from bot.slack.views import errors
@@ -67,7 +68,7 @@ def test_history_is_a_table_newest_first():
             "outcome",
             "targets",
             "asked_by",
-            "confirmed_by",
+            "decided_by",
             "reason",
             "request",
         ],
@@ -77,13 +78,13 @@ def test_history_is_a_table_newest_first():
             "main",
             "1 changed · 1 terminated",
             "33507 · some_user and 33508 · some_user",
-            "U0ALICE",
-            "U0CAROL",
+            "<@U0ALICE>",
+            "<@U0CAROL>",
             "blocks the deploy",
             "user=some_user",
         ],
     ]
-    assert lines(message) == ["The last 1 kill · /pg-kill history"]
+    assert lines(message) == ["The last 1 request: 1 kill · /pg-kill history"]
 
 
 def test_history_says_where_each_kill_stands_by_the_latest_knowledge():
@@ -104,15 +105,24 @@ def test_history_says_where_each_kill_stands_by_the_latest_knowledge():
         "waits to be confirmed",
         "expired",
         "under way",
-        "dismissed by U0CAROL",
+        "dismissed",
         "1 terminated",
     ]
+    assert column(message, "decided_by")[3:] == ["<@U0CAROL>", "<@U0CAROL>"]
+    (head,) = lines(message)
+    assert head.startswith(
+        "The last 5 requests: 2 kills · 1 waits to be confirmed · 1 expired · 1 dismissed ·"
+    )
 
 
-def test_history_mentions_nobody():
-    message = past(Entry(confirmed(), expired=False))
+def test_history_names_people_as_slack_draws_them():
+    hostile = replace(confirmed(), confirmed_by=Actor("<!channel>"))
+    message = past(Entry(confirmed(), expired=False), Entry(hostile, expired=False))
+    people = [each["user_id"] for each in walk(message.blocks) if each.get("type") == "user"]
+    assert people == ["U0ALICE", "U0CAROL", "U0ALICE"]
     assert "<@" not in parsed(message)
-    assert not [each for each in walk(message.blocks) if each.get("type") == "user"]
+    (_, text) = message.without_tables().blocks[:2]
+    assert "U0CAROL" in str(text)
 
 
 def test_history_names_a_few_of_many_targets():
@@ -127,7 +137,9 @@ def test_older_kills_are_a_click_away_with_the_same_filter():
     request = read_kill("history prod/ user=web*")
     assert isinstance(request, HistoryRequest)
     message = past(Entry(proposal(id=7), expired=True), more=True, before_id=9, request=request)
-    assert lines(message) == ["The last 1 kill before kill 9 · /pg-kill history prod/ user=web*"]
+    assert lines(message) == [
+        "The last 1 request before number 9: 1 expired · /pg-kill history prod/ user=web*"
+    ]
     older = OlderThan.decode(pressable(message)["Older"]["value"])
     assert older.before_id == 7
     assert read_kill(older.text) == request
@@ -135,7 +147,7 @@ def test_older_kills_are_a_click_away_with_the_same_filter():
 
 def test_an_empty_history_says_so():
     message = past(request=HistoryRequest(target=Target("prod")))
-    assert lines(message) == ["No kill · /pg-kill history prod/"]
+    assert lines(message) == ["No request · /pg-kill history prod/"]
     assert pressable(message) == {}
 
 

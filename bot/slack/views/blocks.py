@@ -5,7 +5,7 @@ updated, which is what it asks of apps that name their own. The numbers are thos
 Slack's block reference.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from bot.legible import cost, cut
@@ -65,10 +65,29 @@ def fields(pairs: Iterable[tuple[str, str]]) -> Block:
     return {"type": "section", "fields": texts[:10]}
 
 
-def table(rows: Sequence[Sequence[str]]) -> Block:
-    """A table of texts that `tables.fit` has measured."""
-    cells = [[{"type": "raw_text", "text": cell} for cell in row] for row in rows]
-    return {"type": "table", "rows": cells}
+def table(rows: Sequence[Sequence[str]], *, people: Collection[int] = ()) -> Block:
+    """A table of texts that `tables.fit` has measured, the header's row first.
+
+    In the columns `people`, counted from 0, a user's id stands for the person: Slack draws the
+    name, and in a message that others see it notifies them.
+    """
+    header, *body = [[{"type": "raw_text", "text": cell} for cell in row] for row in rows]
+    cells = [[_person(c) if at in people else c for at, c in enumerate(row)] for row in body]
+    return {"type": "table", "rows": [header, *cells]}
+
+
+def _person(cell: Block) -> Block:
+    if not isinstance(named := lines.person(cell["text"]), lines.Person):
+        return cell
+    section = {"type": "rich_text_section", "elements": lines.rich((named,))}
+    return {"type": "rich_text", "elements": [section]}
+
+
+def cell_text(cell: Block) -> str:
+    """What a table's cell says, a person by their id."""
+    if cell["type"] == "raw_text":
+        return str(cell["text"])
+    return str(cell["elements"][0]["elements"][0]["user_id"])
 
 
 def actions(elements: Iterable[Block]) -> Block | None:
@@ -158,7 +177,7 @@ def _words(block: Block) -> Iterator[str]:
         case "section":
             yield from (field["text"].replace("\n", ": ") for field in block["fields"])
         case "table":
-            yield from (" | ".join(cell["text"] for cell in row) for row in block["rows"])
+            yield from (" | ".join(map(cell_text, row)) for row in block["rows"])
         case _:  # a context
             yield " ".join(element["text"] for element in block["elements"])
 

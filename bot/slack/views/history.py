@@ -4,8 +4,9 @@ Pure.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from enum import Enum
 
 from bot.answers import History
 from bot.grammar import KILL
@@ -26,31 +27,59 @@ _COLUMNS = (
     Column("outcome", (80, 60, 40, 30)),
     Column("targets", (80, 60, 40, 30, 20)),
     Column("asked_by", (20,)),
-    Column("confirmed_by", (20,)),
+    Column("decided_by", (20,)),
     Column("reason", (80, 60, 40, 20)),
     Column("request", (80, 60, 40, 20)),
 )
+_PEOPLE = tuple(at for at, column in enumerate(_COLUMNS) if column.name.endswith("_by"))
 
 
 def history(answer: History) -> Message:
-    """Draw the last kills, newest first, with a button for those before.
+    """Draw the last requests for kills, newest first, with a button for those before.
 
-    People are named by their ids, as text: a list must notify nobody.
+    People stand as Slack draws them: the answer is for one person, so it notifies nobody.
     """
     fitted = tables.fit(_COLUMNS, [_row(entry) for entry in answer.entries])
     shown = answer.entries[: fitted.shown]
     has_older = answer.more or len(shown) < len(answer.entries)
     return message(
-        [_head(answer, len(shown))],
-        blocks.table(fitted.cells) if shown else None,
+        [_head(answer, shown)],
+        blocks.table(fitted.cells, people=_PEOPLE) if shown else None,
         blocks.actions(_older(answer, shown[-1])) if shown and has_older else None,
     )
 
 
-def _head(answer: History, shown: int) -> Line:
-    before = "" if answer.before_id is None else f" before kill {answer.before_id}"
-    number = "No kill" if not shown else f"The last {count(shown, 'kill')}"
-    return (*strong(f"{number}{before}"), " · ", Quoted(f"{KILL} {answer.request}", 500, code=True))
+def _head(answer: History, shown: Sequence[Entry | Unreadable]) -> Line:
+    """`The last 12 requests: 7 kills · 3 expired · 2 dismissed`: not each became a kill."""
+    before = "" if answer.before_id is None else f" before number {answer.before_id}"
+    number = "No request" if not shown else f"The last {count(len(shown), 'request')}"
+    found = Counter(map(_became, shown))
+    kinds = [count(found[kind], *kind.value) for kind in _Became if found[kind]]
+    what = f": {' · '.join(kinds)}" if kinds else ""
+    command = Quoted(f"{KILL} {answer.request}", 500, code=True)
+    return (*strong(f"{number}{before}"), f"{what} · ", command)
+
+
+class _Became(Enum):
+    """What a request for a kill became, in one and in several."""
+
+    KILL = ("kill", "kills")
+    WAITS = ("waits to be confirmed", "wait to be confirmed")
+    EXPIRED = ("expired", "expired")
+    DISMISSED = ("dismissed", "dismissed")
+    UNREADABLE = ("of another version", "of another version")
+
+
+def _became(entry: Entry | Unreadable) -> _Became:
+    if isinstance(entry, Unreadable):
+        return _Became.UNREADABLE
+    match entry.proposal.state:
+        case State.PROPOSED:
+            return _Became.EXPIRED if entry.expired else _Became.WAITS
+        case State.DISMISSED:
+            return _Became.DISMISSED
+        case State.CLAIMED | State.DONE:
+            return _Became.KILL
 
 
 def _older(answer: History, last: Entry | Unreadable) -> Iterable[Block]:
@@ -64,7 +93,7 @@ def _row(entry: Entry | Unreadable) -> list[str | None]:
         told = "on record, of another version of the bot: this one can't read it"
         return [str(entry.number), None, None, told, *[None] * (len(_COLUMNS) - 4)]
     proposal = entry.proposal
-    confirmed_by = proposal.confirmed_by
+    decided_by = proposal.confirmed_by or proposal.dismissed_by
     return [
         str(proposal.id),
         _minute(proposal.created_at),
@@ -72,7 +101,7 @@ def _row(entry: Entry | Unreadable) -> list[str | None]:
         _outcome(entry),
         _targets(entry),
         proposal.asked_by.user_id,
-        None if confirmed_by is None else confirmed_by.user_id,
+        None if decided_by is None else decided_by.user_id,
         proposal.reason,
         proposal.wording,
     ]
@@ -89,8 +118,7 @@ def _outcome(entry: Entry) -> str:
         case State.CLAIMED:
             return "under way"
         case State.DISMISSED:
-            by = entry.proposal.dismissed_by
-            return "dismissed" if by is None else f"dismissed by {by.user_id}"
+            return "dismissed"
         case State.DONE:
             counts = Counter(result.outcome for result in entry.latest)
             return dotted(f"{counts[each]} {each}" for each in NEEDS_SOMEONE if counts[each])

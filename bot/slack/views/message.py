@@ -80,7 +80,7 @@ def plainly(content: Iterable[Block]) -> list[Block]:
 def _as_text(block: Block) -> Iterable[Block]:
     if block["type"] != "table":
         return (block,)
-    rows = [[str(cell["text"]) for cell in row] for row in block["rows"]]
+    rows = [[blocks.cell_text(cell) for cell in row] for row in block["rows"]]
     return (blocks.preformatted(chunk) for chunk in _chunks(_drawn(rows)))
 
 
