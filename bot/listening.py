@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
@@ -22,14 +23,18 @@ def in_the_way(port: int) -> str | None:
     return None
 
 
+GRACE = 1.0
+"""Seconds in which a connection has time to send its request, and the request to be answered."""
+
+
 class BoundedServer(web.Server):
     """An HTTP server of a bounded number of connections.
 
     Each costs a file descriptor and some memory, and whoever reaches the port can open them.
-    Beyond `most` a new one takes the place of the one whose last request is longest ago, so
-    that a crowd keeps nobody out. One without a whole request is closed after `idle_within`
-    seconds. The rest of a body that nobody read is thrown away for `linger` seconds, so that
-    its sender gets to read the answer.
+    Beyond `most` a new one takes the place of the one whose last request is longest ago, and a
+    second at least, so that idle ones keep nobody out. At twice as many no more are taken. One
+    without a whole request is closed after `idle_within` seconds. The rest of a body that nobody
+    read is thrown away for `linger` seconds, so that its sender gets to read the answer.
     """
 
     def __init__(
@@ -45,16 +50,16 @@ class BoundedServer(web.Server):
         )
         self._answer = handler
         self._most = most
-        self._open: dict[web.RequestHandler, asyncio.Transport] = {}  # the last used last
+        # With the instant of their last request, the last used last.
+        self._open: dict[web.RequestHandler, tuple[asyncio.Transport, float]] = {}
         self._kept: set[web.RequestHandler] = set()
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         """Take a connection, and give up another if there are too many."""
         super().connection_made(handler, transport)
-        self._open[handler] = transport
+        self._open[handler] = transport, time.monotonic()
         if len(self._open) > self._most:
-            unused = next(each for each in self._open if each not in self._kept)
-            self._open.pop(unused).abort()
+            self._make_room()
 
     def connection_lost(
         self, handler: web.RequestHandler, exc: BaseException | None = None
@@ -72,7 +77,20 @@ class BoundedServer(web.Server):
         finally:
             self._kept.discard(request.protocol)
 
+    def _make_room(self) -> None:
+        before = time.monotonic() - GRACE
+        for handler, (transport, since) in self._open.items():
+            if since > before:
+                break
+            if handler not in self._kept:
+                del self._open[handler]
+                transport.abort()
+                return
+        if len(self._open) > 2 * self._most:
+            _, (transport, _) = self._open.popitem()
+            transport.abort()
+
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        if (transport := self._open.pop(request.protocol, None)) is not None:
-            self._open[request.protocol] = transport
+        if (used := self._open.pop(request.protocol, None)) is not None:
+            self._open[request.protocol] = used[0], time.monotonic()
         return await self._answer(request)

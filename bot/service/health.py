@@ -17,8 +17,8 @@ CHECK_TIMEOUT = 3.0
 KEPT_FOR = 1.0
 """Seconds for which the checks' answer is given to whoever asks next."""
 
-MOST_CONNECTIONS = 64
-"""An orchestrator and a few scrapers have one each."""
+MOST_CONNECTIONS = 128
+"""An orchestrator and a few scrapers have one each, while they ask."""
 
 IDLE_WITHIN = 5.0
 """Seconds after which a connection without a request is closed."""
@@ -68,7 +68,9 @@ class HealthServer:
             return web.Response(status=404)
         if request.method not in ("GET", "HEAD"):
             return web.Response(status=405, headers={"Allow": "GET, HEAD"})
-        return await answer()
+        response = await answer()
+        response.force_close()  # nobody asks so often that a connection is worth keeping
+        return response
 
     async def _healthz(self) -> web.Response:
         """The process answers: its loop turns."""
