@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -26,12 +26,15 @@ from bot.kills import (
     Target,
     Unclaimable,
 )
-from bot.operations.parts import NOTE_WITHIN, Parts, answer_by, follow, names_type
+from bot.operations.parts import NOTE_WITHIN, Parts, answer_by, closed, follow, names_type
 from bot.policy import require_narrow
 from bot.ports import Cluster, Urgency
 from bot.shown import as_shown
 
 log = structlog.get_logger(__name__)
+
+EXPIRED_AFTER = timedelta(seconds=1)
+"""How long after its time a preview is asked for: clocks differ a little."""
 
 KEPT_QUERY = 300
 """Characters of a target's redacted query that the ledger keeps; a preview shows fewer."""
@@ -169,6 +172,16 @@ class Proposing(Parts):
     async def posted(self, proposal: Proposal, message_ts: str) -> None:
         """Keep where a preview's message stands."""
         await self._ledger.posted(proposal.id, message_ts)
+
+    async def left_to_expire(self, proposal: Proposal) -> bool:
+        """Wait until a preview is no longer good; whether nobody confirmed or dismissed it.
+
+        The ledger's clock decides, as it does for a click: nothing can become of it any more.
+        Raises `LedgerError`.
+        """
+        await self._clock.sleep((self._rules.confirm_ttl + EXPIRED_AFTER).total_seconds())
+        entry = await self._ledger.get(proposal.key)
+        return entry is not None and closed(entry) is Unclaimable.EXPIRED
 
     async def _gather(self, cluster: Cluster, request: KillRequest) -> "_Gathered":
         names = await cluster.names(urgency=Urgency.PREVIEW)

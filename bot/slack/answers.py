@@ -23,7 +23,7 @@ from bot.answers import (
 from bot.backends import BackendId
 from bot.errors import BotError, LedgerError
 from bot.grammar import HistoryRequest, KillRequest, SessionsRequest
-from bot.kills import LIVING, SUCCEEDED, Action, Conclusion, Proposal, State, Unclaimable
+from bot.kills import LIVING, SUCCEEDED, Action, Conclusion, Place, Proposal, State, Unclaimable
 from bot.operations import follow, named
 from bot.policy import Right
 from bot.slack.delivery import Undelivered
@@ -159,7 +159,22 @@ async def post_proposed(desk: Desk, request: Command | Click, answer: Proposed) 
         except LedgerError:
             # The preview stands; where is kept with the click that confirms it.
             log.warning("kill.place_not_recorded", exc_info=True)
+        work = _show_expiry(desk, answer.proposal, place)
+        desk.tasks.start(work, name=f"expiry-{answer.proposal.id}", optional=True)
     return Posted.PREVIEW if is_preview else Posted.NO_PREVIEW
+
+
+async def _show_expiry(desk: Desk, proposal: Proposal, place: Place) -> None:
+    """Take the buttons off a preview that nobody used in time.
+
+    A courtesy, tried once: a bot that has stopped meanwhile leaves it to the next click.
+    """
+    try:
+        if await desk.operations.left_to_expire(proposal):
+            log.info("kill.expired")
+            await desk.delivery.update(place, kill_view.expired(proposal), at_any_cost=False)
+    except LedgerError:
+        log.warning("kill.expiry_not_shown", exc_info=True)
 
 
 def _without_preview(given: Undelivered) -> Message:

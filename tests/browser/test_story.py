@@ -1,5 +1,7 @@
 """The story in a browser: the real bot on a real PostgreSQL, people in tabs of their own."""
 
+from collections.abc import Callable
+
 import asyncpg
 import pytest
 from playwright.async_api import Page, expect
@@ -69,6 +71,19 @@ async def test_the_story(
         await holder.execute("commit")
     login = await sessions.open("some_user")
     assert await login.fetchval("select balance from accounts where id = 1") == 100
+
+
+async def test_a_preview_that_expires_loses_its_red_button_by_itself(
+    start: Callable, look: Look, holder: asyncpg.Connection
+) -> None:
+    await start(CONFIRM_TTL="4")
+    tab = await look("ana")
+    await type_in(tab, KILL)
+    await expect(tab.locator(".message .button.danger")).to_be_visible()
+    await expect(tab.locator(".message").last).to_contain_text("Expired at")
+    await expect(tab.locator(".message .button.danger")).to_have_count(0)
+    await expect(tab.get_by_role("button", name="Preview again")).to_be_visible()
+    assert await holder.fetchval("select true")
 
 
 async def test_the_story_by_keyboard_alone(

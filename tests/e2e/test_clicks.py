@@ -168,13 +168,58 @@ async def test_changed_then_preview_again_then_whatever_it_runs(
     assert await dead(busy)
 
 
+@pytest.mark.parametrize("mode", ["socket"])
+async def test_a_preview_that_nobody_used_in_time_loses_its_buttons(
+    start: Callable, ana: Person, ben: Person, sessions: Sessions
+) -> None:
+    left, used, dismissed = [
+        await sessions.open("batch", app=app) for app in ("left", "used", "dismissed")
+    ]
+    bot = await start(CONFIRM_TTL="10")
+    for app in ("dismissed", "used", "left"):
+        await ana.command(f"/pg-kill app={app}", channel="incidents")
+    await ana.click("Terminate 1 session", in_message=await ana.sees("app=used"))
+    await ana.click("Dismiss", in_message=await ana.sees("app=dismissed"))
+    preview = await ben.sees("app=left", "good until", channel="incidents")
+
+    await ben.sees("Expired at", "nothing was done", "app=left", seconds=30)
+    with pytest.raises(NotSeen):
+        await ben.click("Terminate 1 session", in_message=preview)
+
+    # The others' time was over before.
+    await ana.sees("Terminated 1 of 1 on main")
+    await ana.sees("app=dismissed", "ismissed by @ana")
+    assert sum("kill.expired" in line for line in bot.lines) == 1
+    assert (await dead(left), await dead(used), await dead(dismissed)) == (False, True, False)
+    await ben.click("Preview again", channel="incidents")
+    await ben.sees("Terminate 1 session on main?", "app=left", "good until")
+
+
+async def test_an_expiry_that_slack_does_not_take_is_told_at_the_next_click(
+    start: Callable, slack: Workspace, ana: Person, sessions: Sessions
+) -> None:
+    victim = await sessions.open("batch", app="old")
+    bot = await start(CONFIRM_TTL="1")
+    slack.faults.refuse("chat.update", "is_archived")
+    preview = await ana.command("/pg-kill app=old", channel="incidents")
+    await bot.says("kill.expired")
+    await slack.state.log.until(lambda: slack.faults.in_force() == [], 15)
+    await asyncio.sleep(0.2)  # it is tried once, and makes no message of its own
+    assert len(slack.messages("incidents")) == 2
+    await ana.click("Terminate 1 session", in_message=preview)
+    await ana.sees("Expired")
+    assert not await dead(victim)
+
+
 async def test_an_old_button_says_expired_and_offers_a_fresh_preview(
     start: Callable, ana: Person, sessions: Sessions
 ) -> None:
     victim = await sessions.open("batch", app="old")
-    await start(CONFIRM_TTL="1")
+    bot = await start(CONFIRM_TTL="1")
     await ana.command("/pg-kill app=old", channel="incidents")
+    await bot.stop(signal.SIGKILL)  # or it would take the button away
     await asyncio.sleep(1.1)  # by the ledger's own clock, which no test can move
+    await start()
     await ana.click("Terminate 1 session")
     await ana.sees("xpired")
     assert not await dead(victim)
