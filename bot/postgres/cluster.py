@@ -4,10 +4,10 @@ import asyncio
 import math
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 import structlog
@@ -30,7 +30,7 @@ from bot.backends import (
 from bot.blocking import HeldLock, Locks, LockWait, Prepared
 from bot.conditions import Condition, InLock, InTree
 from bot.driver import APPLICATION_NAME, Connection
-from bot.errors import ClusterError, TargetError, TwoServers
+from bot.errors import ClusterDown, ClusterError, TargetError, TwoServers
 from bot.grammar import SortKey, Word
 from bot.kept_names import Applications
 from bot.kills import Action, Basis
@@ -57,12 +57,19 @@ ACQUIRE_TIMEOUT = 1.5
 READ_TIMEOUT = 3.0
 """Seconds. Waiting for a connection and for a reply stay under 5 s together."""
 
+REMADE_WITHIN = 3.0
+"""Seconds for the next connection, where a read has lost one: a restart takes about as long."""
+
 READ_AHEAD_WITHIN = 2.0
 """Seconds after which a new connection reads no further ahead: over a slow network a kill
 needs the connection more than what it would have in its caches."""
 
 SIGNAL_TIMEOUT = 3.0
 """Seconds for a signal's reply. The statement's own deadline, on the server, lies later."""
+
+READ_TRIES = WORK_CONNECTIONS + KEPT_CONNECTIONS + 1
+"""A read whose connection is lost is asked again: all that are held may have been lost at once, and
+be found out about one by one."""
 
 SORTED_TEXT = 8_000_000
 """Bytes of queries, of all sessions together, that are put in order by what is shown of them."""
@@ -76,6 +83,10 @@ _FUNCTIONS = {
     Action.TERMINATE: "pg_terminate_backend",
     Action.CANCEL: "pg_cancel_backend",
 }
+
+
+_T = TypeVar("_T")
+_Rows = list[asyncpg.Record]
 
 
 class PostgresCluster:
@@ -162,7 +173,9 @@ class PostgresCluster:
                     self._pooled = True
                     log.warning("cluster.behind_a_pooler", cluster=self._name)
                 if not connection.pooled:
-                    await _read_ahead(connection, until)
+                    await _read_ahead(
+                        connection, lambda: time.monotonic() < until and not self._work.wanted
+                    )
         except BaseException:
             connection.terminate()
             raise
@@ -219,12 +232,15 @@ class PostgresCluster:
 
     async def names(self, *, urgency: Urgency = Urgency.LOOK) -> Names:
         """Roles and databases, read now; or the last reading, marked stale."""
-        async with self._reading(urgency) as connection:
+
+        async def ask(connection: Connection) -> tuple[_Rows | None, _Rows | None, asyncpg.Record]:
             roles = await self._catalog(connection, "roles")
             databases = await self._catalog(connection, "databases")
             # Each row has the clock, too: over a slow network a round trip counts.
-            read = databases or roles or await connection.fetch(queries.get("now"))
-        first = read[0]
+            rows = databases or roles or await connection.fetch(queries.get("now"))
+            return roles, databases, rows[0]
+
+        roles, databases, first = await self._read(ask, urgency=urgency)
         server = server_id(first)
         self._compare(server, roles or (), databases or ())
         self._about = About(self._host, _version(first["server_version_num"]), first["in_recovery"])
@@ -301,8 +317,7 @@ class PostgresCluster:
             .replace("{logins_by_locks}", _literal(logins))
             .replace("{order}", order(sort, names, parameters, places))
         )
-        async with self._reading(urgency) as connection:
-            rows = await connection.fetch(statement, *parameters)
+        rows = await self._fetch(statement, *parameters, urgency=urgency)
         self._compare(names.server, rows)
         return _look(self._name, self._host, names, rows)
 
@@ -313,8 +328,7 @@ class PostgresCluster:
         column = next((key.column for key in sort if key.column in HIDES), None)
         if column is None:
             return {}
-        async with self._reading(urgency) as connection:
-            rows = await connection.fetch(queries.get("texts"), SORTED_TEXT)
+        rows = await self._fetch(queries.get("texts"), SORTED_TEXT, urgency=urgency)
         self._compare(names.server, rows)
         if rows[0]["is_too_much"]:
             problem = f"there are more than {SORTED_TEXT // 1_000_000} MB of queries to compare"
@@ -361,12 +375,12 @@ class PostgresCluster:
     async def sight(self, ids: Iterable[BackendId]) -> Sighting:
         """Which of these backends are still there."""
         wanted = list(ids)
-        async with self._reading(Urgency.KILL) as connection:
-            rows = await connection.fetch(
-                queries.get("sight"),
-                [backend.pid for backend in wanted],
-                [backend.backend_start for backend in wanted],
-            )
+        rows = await self._fetch(
+            queries.get("sight"),
+            [backend.pid for backend in wanted],
+            [backend.backend_start for backend in wanted],
+            urgency=Urgency.KILL,
+        )
         first = rows[0]
         return Sighting(
             server_id(first),
@@ -382,10 +396,13 @@ class PostgresCluster:
 
     async def locks(self, names: Names) -> Locks:
         """Who waits for which lock since when, and the prepared transactions in the way."""
-        async with self._reading() as connection:
+
+        async def ask(connection: Connection) -> tuple[_Rows, _Rows, dict[int, str]]:
             rows = await connection.fetch(queries.get("locks"))
             prepared = await connection.fetch(queries.get("prepared"))
-            here = await self._relations(connection, names.server, rows)
+            return rows, prepared, await self._relations(connection, names.server, rows)
+
+        rows, prepared, here = await self._read(ask)
         self._compare(names.server, rows, prepared)
         relname = await self._relname(rows, here, names)
         waits = {
@@ -405,9 +422,12 @@ class PostgresCluster:
         self, pid: int, names: Names, *, limit: int
     ) -> tuple[tuple[HeldLock, ...], int]:
         """The locks that one backend holds and waits for, and how many there are of them."""
-        async with self._reading() as connection:
+
+        async def ask(connection: Connection) -> tuple[_Rows, dict[int, str]]:
             rows = await connection.fetch(queries.get("locks_of"), pid, limit)
-            here = await self._relations(connection, names.server, rows)
+            return rows, await self._relations(connection, names.server, rows)
+
+        rows, here = await self._read(ask)
         self._compare(names.server, rows)
         relname = await self._relname(rows, here, names)
         locks = tuple(
@@ -468,42 +488,69 @@ class PostgresCluster:
         self._last_seen = datetime.now(UTC)
 
     @asynccontextmanager
-    async def _lent(self, urgency: Urgency) -> AsyncIterator[Connection]:
+    async def _lent(
+        self, urgency: Urgency, within: float = ACQUIRE_TIMEOUT
+    ) -> AsyncIterator[Connection]:
         """A connection; for a kill the one that is kept back, if it is free."""
         for_kill = urgency is Urgency.KILL and self._kept.free
         held = self._kept if for_kill else self._work
         leave = LEFT_BY_LOOKS if urgency is Urgency.LOOK else 0
-        async with held.acquire(within=ACQUIRE_TIMEOUT, leave=leave) as connection:
+        async with held.acquire(within=within, leave=leave) as connection:
             yield connection
 
-    @asynccontextmanager
-    async def _reading(self, urgency: Urgency = Urgency.LOOK) -> AsyncIterator[Connection]:
-        """A connection for reading: its errors become the cluster's, in time."""
-        async with self._lent(urgency) as connection:
-            try:
-                async with asyncio.timeout(READ_TIMEOUT):
-                    yield connection
-            except asyncpg.PostgresError as error:
-                raise trouble.of_statement(self._name, error) from error
-            except BaseException as error:
-                # Whatever comes back on it later would answer another question.
-                self._give_up(connection)
-                if isinstance(error, _BROKEN):
-                    raise trouble.of_statement(self._name, error) from error
-                raise
-            self._seen()
+    async def _fetch(
+        self, statement: str, *parameters: object, urgency: Urgency = Urgency.LOOK
+    ) -> list[asyncpg.Record]:
+        """The rows of one statement that reads."""
+        return await self._read(lambda each: each.fetch(statement, *parameters), urgency=urgency)
+
+    async def _read(
+        self, ask: Callable[[Connection], Awaitable[_T]], *, urgency: Urgency = Urgency.LOOK
+    ) -> _T:
+        """What is asked of one connection; of the next, if that one is lost. It must only read.
+
+        One on which no reply comes in time is not waited for twice.
+        """
+        within = ACQUIRE_TIMEOUT
+        for is_last in (*(READ_TRIES - 1) * (False,), True):
+            async with self._lent(urgency, within) as connection:
+                try:
+                    async with asyncio.timeout(READ_TIMEOUT):
+                        answer = await ask(connection)
+                except asyncpg.PostgresError as error:
+                    meant = trouble.of_statement(self._name, error)
+                    meant.__cause__ = error
+                    if isinstance(meant, ClusterDown):
+                        self._give_up(connection)
+                except ClusterError:
+                    raise
+                except BaseException as error:
+                    # Whatever comes back on it later would answer another question.
+                    self._give_up(connection)
+                    if not isinstance(error, _BROKEN):
+                        raise
+                    meant = trouble.of_statement(self._name, error)
+                    meant.__cause__ = error
+                else:
+                    self._seen()
+                    return answer
+            if is_last or not isinstance(meant, ClusterDown):
+                raise meant
+            log.info("cluster.read_again", cluster=self._name, problem=meant.problem)
+            within = REMADE_WITHIN
+        raise AssertionError("the last try returns or raises")
 
 
-async def _read_ahead(connection: Connection, until: float) -> None:
+async def _read_ahead(connection: Connection, may_go_on: Callable[[], bool]) -> None:
     """Have the backend read all that our statements need of the catalogs.
 
-    No further statement begins after `until`, an instant of the monotonic clock.
+    No further statement begins once it may not go on: somebody waits for the connection.
 
     What it has in its caches it need not read again when somebody holds ACCESS EXCLUSIVE on
     a catalog (VACUUM FULL, REINDEX SYSTEM).
     """
     for statement, parameters in every_statement():
-        if time.monotonic() > until:
+        if not may_go_on():
             return
         # What is locked just now is for later to find out.
         with suppress(asyncpg.PostgresError):

@@ -71,6 +71,8 @@ class HeldConnections:
         self._changed = asyncio.Condition()
         self._keepers: list[asyncio.Task[None]] = []
         self._trouble = "it has not answered yet"
+        self._waiting = 0  # those who wait for one
+        self._wanted = asyncio.Event()
 
     @property
     def live(self) -> int:
@@ -81,6 +83,11 @@ class HeldConnections:
     def free(self) -> bool:
         """Whether one could be lent at once."""
         return any(slot.free for slot in self._slots)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits for one."""
+        return self._waiting > 0
 
     @property
     def size(self) -> int:
@@ -158,6 +165,8 @@ class HeldConnections:
             free = [slot for slot in self._slots if slot.free]
             return min(free, key=lambda slot: slot.used_at, default=None)
 
+        self._waiting += 1
+        self._wanted.set()
         try:
             async with asyncio.timeout(within), self._changed:
                 await self._changed.wait_for(lambda: pick() is not None)
@@ -167,6 +176,10 @@ class HeldConnections:
                 return slot
         except TimeoutError:
             raise NotSent(self._cluster, self._why_none()) from None
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                self._wanted.clear()
 
     def _why_none(self) -> str:
         live = [slot for slot in self._slots if slot.live]
@@ -190,7 +203,7 @@ class HeldConnections:
                 if words != self._trouble:
                     log.warning("cluster.down", cluster=self._cluster, problem=words)
                 self._trouble = words
-                await asyncio.sleep(_pause(time.monotonic() - lost_at))
+                await self._rest(_pause(time.monotonic() - lost_at))
                 continue
             log.info("cluster.connected", cluster=self._cluster, slot=slot.number)
             slot.used_at = time.monotonic()
@@ -202,7 +215,15 @@ class HeldConnections:
             self._trouble = "the connection was lost"
             lost_at = time.monotonic()
             # Also where each new one dies at once: no hot loop.
-            await asyncio.sleep(_pause(0.0))
+            await self._rest(_pause(0.0))
+
+    async def _rest(self, pause: float) -> None:
+        """Wait before the next attempt; not as long if somebody waits for a connection."""
+        least = min(pause, RETRY_EVERY[0][1])
+        await asyncio.sleep(least)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause - least):
+                await self._wanted.wait()
 
     async def _watch(self, slot: Slot) -> None:
         """Return when the slot's connection is dead."""

@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import subprocess
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -24,6 +25,7 @@ from bot.kills import Actor, Conclusion, Outcome, State
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules, confirming
 from bot.ports import Entry
+from bot.postgres import connections
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import BOT, Sessions
 from tests.integration.kills import QuickClock, lives
@@ -353,6 +355,91 @@ async def test_after_a_failover_the_preview_of_the_old_server_kills_nothing(scen
         assert (await scene.confirm(fresh)).counts == {Outcome.TERMINATED: 1}
         assert await lives(scene.victim)
         assert not await lives(other)
+
+
+async def terminated(scene: Scene) -> None:
+    """Somebody ends all of the bot's sessions."""
+    await administer(
+        scene.server,
+        "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
+        f" where application_name = '{APPLICATION_NAME}'",
+    )
+
+
+async def terminated_unseen(scene: Scene) -> None:
+    """Nothing of it has been read yet when the next command comes."""
+    statement = (
+        "select pg_terminate_backend(pid, 5000) from pg_stat_activity"
+        f" where application_name = '{APPLICATION_NAME}'"
+    )
+    psql = str(scene.server.bin_dir / "psql")
+    subprocess.run(  # noqa: ASYNC221  the loop is to see nothing meanwhile
+        [psql, "-qc", statement, scene.server.dsn()], check=True, capture_output=True
+    )
+
+
+async def restarted(scene: Scene) -> None:
+    await scene.server.restart("fast")
+
+
+async def crashed(scene: Scene) -> None:
+    await scene.server.restart("immediate")
+
+
+async def cut(scene: Scene) -> None:
+    scene.proxy.cut()
+
+
+LOSSES = (terminated, terminated_unseen, restarted, crashed, cut)
+
+
+@pytest.mark.parametrize("lose", LOSSES, ids=lambda lose: lose.__name__)
+@pytest.mark.parametrize("by", ["a look", "a preview", "a click"])
+async def test_the_first_to_ask_after_all_connections_were_lost_is_answered(
+    scene: Scene, lose: Callable[[Scene], Awaitable[None]], by: str
+) -> None:
+    for _ in range(3):
+        await scene.recovers()
+        both = [await scene.session(scene.server) for _ in range(2)]
+        shown = await scene.preview(f"main/ {both[0].get_server_pid()}")
+        await lose(scene)
+        if lose in (restarted, crashed):
+            both.append(await scene.session(scene.server))
+        try:
+            if by == "a look":
+                await scene.look()
+            elif by == "a preview":
+                await scene.preview(f"main/ {both[-1].get_server_pid()}")
+            else:
+                await scene.confirm(shown)
+        finally:
+            for each in both:
+                each.terminate()
+
+
+async def test_the_first_to_ask_after_a_failover_is_answered(scene: Scene) -> None:
+    async with postgres() as heir:
+        await set_up(heir)
+        scene.proxy.lead_to(heir)
+        scene.proxy.cut()
+        await scene.look()
+        await scene.recovers()
+
+
+async def test_whoever_asks_a_server_that_was_down_for_long_does_not_wait_for_the_next_try(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "RETRY_EVERY", ((0.0, 0.2),))
+    monkeypatch.setattr(connections, "RETRY_AT_LAST", 3600.0)
+    scene.proxy.refuse()
+    scene.proxy.cut()
+    with pytest.raises(ClusterError):
+        await scene.look()
+    async with asyncio.timeout(PATIENCE):
+        while scene.main.connections[0]:
+            await asyncio.sleep(0.02)
+    await scene.proxy.heal()
+    await scene.look()
 
 
 CROWD = 20

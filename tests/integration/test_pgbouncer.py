@@ -104,8 +104,7 @@ async def application(bouncer: PgBouncer, database: str = "some_db") -> asyncpg.
 
 async def fetchval(cluster: PostgresCluster, query: str) -> object:
     """What a statement gives on one of the bot's own connections."""
-    async with cluster._reading() as connection:
-        return await connection.fetchval(query)
+    return await cluster._read(lambda connection: connection.fetchval(query))
 
 
 # --- looks and kills -------------------------------------------------------------------
