@@ -180,10 +180,19 @@ class Crowd:
             self._clients.append(client)
 
     async def leave(self) -> None:
-        """Disconnect."""
+        """Disconnect; returns once the server has room again, if it answers."""
         clients, self._clients = self._clients, []
         await asyncio.gather(*(client.close() for client in clients))
+        pids = [client.pid for client in clients if client.pid is not None]
+        with suppress(*TROUBLE):
+            if pids:
+                await self._until_gone(pids)
         self._changed()
+
+    async def _until_gone(self, pids: Sequence[int]) -> None:
+        async with superuser(self._server) as connection, asyncio.timeout(STATEMENT_TIMEOUT):
+            while await connection.fetchval(_ANY_LEFT, pids):  # noqa: ASYNC110 - no event
+                await asyncio.sleep(_POLL)
 
 
 async def _open(clients: Sequence[Client]) -> None:
@@ -199,6 +208,8 @@ async def _open(clients: Sequence[Client]) -> None:
 
 
 _WAITS = "select wait_event_type = 'Lock' from pg_stat_activity where pid = $1"
+
+_ANY_LEFT = "select exists (select from pg_stat_activity where pid = any($1))"
 
 _END = """
     select pg_terminate_backend(pid) from pg_stat_activity
