@@ -246,6 +246,24 @@ async def test_nothing_of_an_owner_runs_in_a_look_or_a_kill(
     assert await hostile.calls(land.owner) == set()
 
 
+@pytest.mark.parametrize("land", PATHS, indirect=True)
+async def test_nothing_of_an_owner_runs_where_relations_are_named(land: Land) -> None:
+    """For that the bot connects to other databases than its URL's, whoever owns them."""
+    await land.owner.execute("create table public.locked ()")
+    await land.owner.execute("begin; lock table public.locked")
+    cluster = PostgresCluster("main", land.server.dsn(user=BOT), "db-1.internal")
+    await cluster.open()
+    try:
+        pid = land.owner.get_server_pid()
+        locks, _ = await cluster.locks_of(pid, await cluster.names(), limit=50)
+    finally:
+        await cluster.close()
+        await land.owner.execute("rollback")
+        await land.owner.execute("drop table public.locked")
+    assert "public.locked" in {lock.relname for lock in locks}
+    assert await hostile.calls(land.owner) == set()
+
+
 @pytest.mark.parametrize(("land", "way"), CASES, indirect=["land"])
 async def test_nothing_of_an_owner_runs_in_a_check(land: Land, way: str) -> None:
     async with way_to(land, BOT, way) as dsn:
