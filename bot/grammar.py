@@ -581,7 +581,7 @@ class _Parts:
                 self._refuse_view(token)
                 self.private = True
             case "history":
-                raise fault(token.typed, f"comes right behind {KILL}")
+                raise fault(token.typed, f"the record of kills is `{HISTORY}`")
             case _:
                 raise fault(token.typed, "stands alone")
 
