@@ -114,7 +114,7 @@ def button(  # noqa: PLR0913  a button's fields
         raise ValueError(f"a button's value of {cost(value)} characters")
     made: Block = {
         "type": "button",
-        "text": _plain(label, LABEL),
+        "text": plain_text(label, LABEL),
         "action_id": action_id,
         "value": value,
     }
@@ -136,7 +136,7 @@ def menu(placeholder: str, action_id: str, options: Sequence[Block]) -> Block:
     """Make a menu of at least one option."""
     return {
         "type": "static_select",
-        "placeholder": _plain(placeholder, 150),
+        "placeholder": plain_text(placeholder, 150),
         "action_id": action_id,
         "options": list(options[:OPTIONS]),
     }
@@ -144,7 +144,7 @@ def menu(placeholder: str, action_id: str, options: Sequence[Block]) -> Block:
 
 def option(label: str, value: str) -> Block:
     """One option of a menu, whose value `fits_option`."""
-    return {"text": _plain(label, 75), "value": value}
+    return {"text": plain_text(label, 75), "value": value}
 
 
 def fits_option(value: str) -> bool:
@@ -155,10 +155,10 @@ def fits_option(value: str) -> bool:
 def confirm(title: str, text: str, *, yes: str, no: str, style: Style) -> Block:
     """Slack's own dialog before a click counts."""
     return {
-        "title": _plain(title, 100),
-        "text": _plain(text, 300),
-        "confirm": _plain(yes, 30),
-        "deny": _plain(no, 30),
+        "title": plain_text(title, 100),
+        "text": plain_text(text, 300),
+        "confirm": plain_text(yes, 30),
+        "deny": plain_text(no, 30),
         "style": style,
     }
 
@@ -192,5 +192,6 @@ def _word(part: Block) -> str:
             return str(part["text"])
 
 
-def _plain(text: str, most: int) -> Block:
+def plain_text(text: str, most: int = 150) -> Block:
+    """Text that Slack draws as it is: `:boom:` stays what somebody named their application."""
     return {"type": "plain_text", "text": plain(text, most), "emoji": False}

@@ -53,9 +53,9 @@ def ask(asked: Asked) -> dict[str, Any]:
         "type": "modal",
         "callback_id": ActionId.SESSIONS_KILL_REASON,
         "private_metadata": asked.encode(),
-        "title": {"type": "plain_text", "text": f"Terminate pid {row.id.pid}"[:24]},
-        "submit": {"type": "plain_text", "text": "Preview"},
-        "close": {"type": "plain_text", "text": "Keep it"},
+        "title": blocks.plain_text(f"Terminate pid {row.id.pid}", 24),
+        "submit": blocks.plain_text("Preview"),
+        "close": blocks.plain_text("Keep it"),
         "blocks": [
             blocks.paragraph(
                 (
@@ -66,14 +66,14 @@ def ask(asked: Asked) -> dict[str, Any]:
             {
                 "type": "input",
                 "optional": True,
-                "label": {"type": "plain_text", "text": "Reason"},
-                "hint": {"type": "plain_text", "text": "Everyone in the channel reads it."},
+                "label": blocks.plain_text("Reason"),
+                "hint": blocks.plain_text("Everyone in the channel reads it."),
                 "element": {
                     "type": "plain_text_input",
                     "action_id": "reason",
                     "max_length": MAX_REASON,
                     "focus_on_load": True,
-                    "placeholder": {"type": "plain_text", "text": "blocks the deploy"},
+                    "placeholder": blocks.plain_text("blocks the deploy"),
                 },
             },
         ],

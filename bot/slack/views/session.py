@@ -104,7 +104,7 @@ def session(opened: Opened, answer: Inspection, *, may_end: bool) -> View:
 
 
 def _modal(opened: Opened, contents: list[Block]) -> View:
-    return _window(f"pid {opened.row.id.pid}"[:_TITLE], opened.encode(), contents)
+    return _window(f"pid {opened.row.id.pid}", opened.encode(), contents)
 
 
 def _window(title: str, private_metadata: str, contents: list[Block]) -> View:
@@ -112,8 +112,8 @@ def _window(title: str, private_metadata: str, contents: list[Block]) -> View:
         "type": "modal",
         "callback_id": CALLBACK_ID,
         "private_metadata": private_metadata,
-        "title": {"type": "plain_text", "text": title, "emoji": False},
-        "close": {"type": "plain_text", "text": "Close", "emoji": False},
+        "title": blocks.plain_text(title, _TITLE),
+        "close": blocks.plain_text("Close"),
         "blocks": contents[:100],
     }
 
