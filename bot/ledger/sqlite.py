@@ -40,7 +40,7 @@ def make(path: str) -> None:
     Others had it by the umask of before, not by a decision: then the group had it so, too. A
     group alone may be meant. What SQLite makes beside the file gets the file's mode.
     """
-    with suppress(FileExistsError, PermissionError, FileNotFoundError):
+    with suppress(OSError):  # it exists, or SQLite says why there is none
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     # By the path: to open and close the file here would drop this process's locks on it.
     for each in (path + suffix for suffix in _BESIDE):
