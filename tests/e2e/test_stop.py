@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.conftest import Bot, becomes
 from tests.e2e.test_clicks import dead
 from tests.e2e.test_faults import stopped
-from tests.e2e.test_replicas import TAKEN_OVER_WITHIN, Ledger
+from tests.e2e.test_replicas import Ledger
 from tests.integration.conftest import BOT, Sessions
 from tests.proxy import Hold, Proxy
 from workspace import Person, Workspace
@@ -47,7 +47,7 @@ async def test_told_to_stop_it_takes_no_more_and_finishes_what_is_under_way(
         assert bot.process is not None
         bot.process.send_signal(signal.SIGTERM)
         await bot.says("bot.stopping")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while len(slack.server.sockets):
                 await asyncio.sleep(0.01)
         await vera.command("/pg-sessions other_db", channel="incidents", wait=False)
@@ -214,7 +214,7 @@ async def test_killed_at_any_moment_of_a_kill_no_intent_is_lost(
     hold = doomed.book.hold(OUTCOME)
     assert await doomed.dies_at(hold, ana, unkept, "Terminate 1") == "claimed"
 
-    async with asyncio.timeout(TAKEN_OVER_WITHIN):
+    async with asyncio.timeout(PATIENCE):
         while [kill["state"] for kill in await doomed.ledger.kills()].count("done") < 3:
             await asyncio.sleep(0.1)
     assert await doomed.ledger.outcomes() == [
@@ -276,7 +276,9 @@ async def test_a_server_that_hangs_does_not_keep_it_from_ending(
                 await bot.says("request.started", times=2)
             assert await bot.stop() == 0
     assert "bot.stopped" in bot.output
-    assert [line for line in bot.errors if "kill.outcome_not_in_ledger" not in line] == []
+    told = {json.loads(line)["event"] for line in bot.errors}
+    unwritten = {"kill.outcome_not_in_ledger", "notes.lost"} if hangs == "the ledger" else set()
+    assert told <= unwritten
 
 
 async def half_a_request(port: int) -> asyncio.StreamWriter:

@@ -42,6 +42,7 @@ from tests.integration.kills import (
 )
 from tests.servers import postgres
 from tests.unit.reading import walk
+from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 
 
@@ -624,7 +625,7 @@ async def test_cancel_ends_the_call_that_was_shown_in_whatever_transaction_it_is
 
 
 async def active(admin: asyncpg.Connection, session: asyncpg.Connection) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not await admin.fetchval(
             "select state = 'active' from pg_stat_activity where pid = $1",
             session.get_server_pid(),
@@ -945,7 +946,10 @@ async def test_an_operator_does_not_wait_behind_looks(
     assert outcomes(done) == {victim.get_server_pid(): Outcome.TERMINATED}
 
 
-async def test_with_one_connection_left_all_share_it(pg: PostgresServer) -> None:
+async def test_with_one_connection_left_all_share_it(
+    pg: PostgresServer, sessions: Sessions
+) -> None:
+    await sessions.open("batch")
     lonely = PostgresCluster("main", pg.dsn(user=BOT), "db-1.internal")
     await lonely.open()
     try:
