@@ -20,10 +20,10 @@ from typing import Self
 import pytest
 
 from tests.integration.conftest import BOT
+from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 
 _NOBODY = 65534  # PgBouncer refuses to run as root
-_START_WITHIN = 30.0  # seconds
 _USERS = ("postgres", BOT, "blind", "some_user", "web", "batch")
 
 # $0 is the folder. Standard input is the pipe; a program in the background has none of its own.
@@ -77,7 +77,7 @@ class PgBouncer:
     async def start(self) -> None:
         """Run it, after a stop on the same port; returns when it takes connections."""
         is_first = self.port == 0
-        async with asyncio.timeout(_START_WITHIN):
+        async with asyncio.timeout(PATIENCE):
             while not await self._run(_free_port() if is_first else self.port):
                 # Another process has the port, or its last connections still do.
                 await self.stop()

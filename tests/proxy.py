@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 
 HOST = "127.0.0.1"
 CHUNK = 65536
-PATIENCE = 30.0
 
 
 class Hold:

@@ -13,7 +13,8 @@ from workspace.payloads import choice, initial_value
 from workspace.screen import Screen
 from workspace.state import Channel, Dialog, Message, State, User, View
 
-PATIENCE = 15.0
+PATIENCE = 120.0
+"""Seconds that a test waits for what must come, on however busy a machine. It measures nothing."""
 
 
 Says: TypeAlias = Callable[[Message | View, Element, str], bool]

@@ -28,6 +28,7 @@ from workspace.blocks import Json, complete, problems_of_message
 from workspace.page import Page as Site
 from workspace.page import Scenario, ScenarioView
 from workspace.page.contract import FaultButton, Login, Step, StepState
+from workspace.people import PATIENCE
 from workspace.state import Message
 
 ARGUMENTS = (
@@ -42,7 +43,7 @@ ARGUMENTS = (
 WIDE = (1440, 900)
 PHONE = (390, 844)
 
-expect.set_options(timeout=15_000)
+expect.set_options(timeout=PATIENCE * 1000)
 
 Look = Callable[..., Awaitable[Page]]
 
@@ -104,6 +105,7 @@ async def look(chromium: Browser, site: Site, complaints: list[str]) -> AsyncIte
             color_scheme=scheme,
             reduced_motion="reduce",
         )
+        context.set_default_timeout(PATIENCE * 1000)
         contexts.append(context)
         tab = await context.new_page()
         tab.on("console", heard)

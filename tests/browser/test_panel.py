@@ -8,6 +8,7 @@ from playwright.async_api import Page, expect
 
 from tests.browser.conftest import PHONE, WIDE, Look, Say, Story
 from workspace import Workspace
+from workspace.people import PATIENCE
 
 TABLET = (900, 700)
 LAPTOP = (1280, 800)
@@ -26,7 +27,7 @@ async def from_the_end(tab: Page) -> float:
 
 
 async def until_at_the_end(tab: Page) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE):
         while await from_the_end(tab) > 1:
             await asyncio.sleep(0.05)
 
@@ -105,7 +106,7 @@ async def test_who_scrolls_up_is_left_there(
             await tab.keyboard.press("PageUp")
         case _:
             await tab.get_by_role("button", name="Terminate").first.focus()
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE):
         while await from_the_end(tab) < 100:
             await asyncio.sleep(0.05)
     slack.state.change(replace(first, text="grown\n" * 30))
@@ -319,7 +320,7 @@ async def test_on_a_phone_the_channels_are_a_drawer(look: Look) -> None:
     await tab.get_by_role("link", name="random").click()
     await expect(tab.locator(".channel-title h1")).to_have_text("random")
     await expect(tab.get_by_role("link", name="random")).to_be_hidden()
-    async with asyncio.timeout(10):  # the drawer slides
+    async with asyncio.timeout(PATIENCE):  # the drawer slides
         while not await tab.evaluate("document.documentElement.scrollWidth <= innerWidth"):
             await asyncio.sleep(0.05)
 

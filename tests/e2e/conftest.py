@@ -16,6 +16,7 @@ import asyncpg
 import pytest
 
 from tests.integration.conftest import BOT, SCHEMA, SETUP, Sessions
+from tests.processes import TIED
 from tests.servers import postgres
 from workspace import Person, Workspace
 from workspace.people import PATIENCE
@@ -23,8 +24,6 @@ from workspace.postgres import PostgresServer
 from workspace.state import Message
 
 ROOT = Path(__file__).parents[2]
-START_WITHIN = 30.0
-STOP_WITHIN = 30.0
 
 
 @dataclass
@@ -42,6 +41,7 @@ class Bot:
     async def start(self) -> None:
         self.process = await asyncio.create_subprocess_exec(
             *self.within,
+            *TIED,
             sys.executable,
             "-m",
             self.module,
@@ -56,9 +56,7 @@ class Bot:
     async def run(self, *arguments: str, status: int = 0) -> str:
         """Run another command of the bot in the same folder; what it prints."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "bot",
+            *(*TIED, sys.executable, "-m", "bot"),
             *arguments,
             cwd=self.folder,
             env={**_inherited(), **self.environment, "PYTHONPATH": str(ROOT)},
@@ -69,9 +67,9 @@ class Bot:
         return printed.decode()
 
     async def ready(self) -> None:
-        await self.says("bot.ready", within=START_WITHIN)
+        await self.says("bot.ready")
 
-    async def says(self, words: str, *, within: float = 15.0, times: int = 1) -> str:
+    async def says(self, words: str, *, within: float = PATIENCE, times: int = 1) -> str:
         """Wait for a line of the log, or for so many."""
         async with asyncio.timeout(within):
             while True:
@@ -93,7 +91,7 @@ class Bot:
         assert self.process is not None
         assert self._reader is not None
         try:
-            async with asyncio.timeout(STOP_WITHIN):
+            async with asyncio.timeout(PATIENCE):
                 status = await self.process.wait()
                 await self._reader
         except TimeoutError:

@@ -20,8 +20,10 @@ from bot.ledger.schema import SCHEMA_VERSION
 from bot.slack.probe import MOST_PEOPLE
 from tests.e2e.conftest import Bot
 from tests.integration.conftest import BOT, Sessions
+from tests.pgbouncer import PgBouncer
 from tests.servers import bin_dir, postgres
 from workspace import Workspace
+from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 from workspace.state import User, UserGroup
 
@@ -85,7 +87,7 @@ def check(environment: dict[str, str], tmp_path: Path) -> Check:
     """Run the check with what a test changes of the environment; `status` is what it exits with."""
 
     async def check(status: int = 0, **changes: str) -> Report:
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(PATIENCE):
             printed = await Bot({**environment, **changes}, tmp_path).run("check", status=status)
         return Report(printed)
 
@@ -654,7 +656,7 @@ async def no_sessions(admin: asyncpg.Connection, name: str, *, but: str = "") ->
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while not await holds():
             await asyncio.sleep(0.02)
 
@@ -769,7 +771,7 @@ class Standby(PostgresServer):
             "--write-recovery-conf",
             "--no-sync",
         )
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while backup.poll() is None:
                 await asyncio.sleep(0.02)
         assert backup.returncode == 0, den.read_log()
@@ -828,43 +830,10 @@ async def run(server: PostgresServer, statement: str) -> None:
 @pytest.mark.skipif(shutil.which("pgbouncer") is None, reason="pgbouncer is not installed")
 @pytest.mark.parametrize("pool_mode", ["session", "transaction"])
 async def test_a_pooler_is_advised_against(
-    check: Check, server: PostgresServer, tmp_path_factory, pool_mode: str
+    check: Check, server: PostgresServer, pool_mode: str
 ) -> None:
-    async with pooler(server, tmp_path_factory.mktemp("pooler"), pool_mode) as url:
-        report = await check(DATABASE_URL=url)
+    async with PgBouncer(server, pool_mode=pool_mode) as bouncer:
+        report = await check(DATABASE_URL=bouncer.dsn(user=BOT))
         assert report.says("cluster main", "warning", "the URL leads to a pooler")
         assert report.says("cluster main", "ok", "sees all sessions")
     assert "pooler" not in str((await check()).of("cluster main"))
-
-
-@asynccontextmanager
-async def pooler(server: PostgresServer, folder: Path, pool_mode: str) -> AsyncIterator[str]:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    (folder / "users").write_text(f'"{BOT}" ""\n')
-    (folder / "pooler.ini").write_text(
-        f"[databases]\n* = host={server.host} port={server.port}\n"
-        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-        f"auth_type = trust\nauth_file = {folder}/users\npool_mode = {pool_mode}\n"
-    )
-    os.chmod(folder, 0o755)  # noqa: PTH101  a Path's own would be asked for in a thread
-    # It refuses to run as root, and changes to another user by itself.
-    user = ("-u", "nobody") if os.geteuid() == 0 else ()
-    process = await asyncio.create_subprocess_exec(
-        "pgbouncer", "-q", *user, str(folder / "pooler.ini")
-    )
-    try:
-        async with asyncio.timeout(30):
-            while True:
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                except OSError:
-                    await asyncio.sleep(0.02)
-                else:
-                    writer.close()
-                    break
-        yield f"postgresql://{BOT}@127.0.0.1:{port}/postgres"
-    finally:
-        process.kill()
-        await process.wait()

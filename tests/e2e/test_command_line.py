@@ -13,6 +13,7 @@ import pytest
 from bot.ledger.sql import SqlLedger
 from bot.ports import RefusalNote
 from tests.e2e.conftest import ROOT, Bot
+from tests.processes import TIED
 from tests.unit.builders import ALICE
 
 MODES = ("socket",)
@@ -31,7 +32,7 @@ class Ended:
 async def run(folder: Path, *arguments: str, **environment: str) -> Ended:
     """Run the bot in a folder, with nothing set but what is given."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bot", *arguments),
+        *(*TIED, sys.executable, "-m", "bot", *arguments),
         cwd=folder,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **environment},
         stdout=asyncio.subprocess.PIPE,
@@ -157,7 +158,7 @@ async def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path, ledger:
     await opened.close()
     reader, writer = os.pipe()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bot", "history", "--of", "refusals"),
+        *(*TIED, sys.executable, "-m", "bot", "history", "--of", "refusals"),
         cwd=tmp_path,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
         stdout=writer,

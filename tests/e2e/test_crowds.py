@@ -16,6 +16,7 @@ from tests.e2e.conftest import Bot, free_port
 from tests.e2e.test_health import get, ready
 from tests.integration.conftest import Sessions
 from workspace import Person, Workspace
+from workspace.people import PATIENCE
 
 
 async def answers(port: int) -> bool:
@@ -78,7 +79,7 @@ async def test_asking_for_readiness_holds_up_nobody_while_the_ledger_is_held(
     port = free_port()
     await start(HEALTH_PORT=str(port))
     with held(tmp_path):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             for _ in range(24):
                 asked = await asyncio.gather(*(get(port, "/readyz") for _ in range(50)))
                 assert set(asked) == {(503, '{"slack": true, "ledger": false}')}
@@ -102,7 +103,7 @@ async def test_connections_to_the_health_port_do_not_use_up_the_bot(
     assert len(files) < 2 * MOST_CONNECTIONS + 100
     await ana.command("/pg-sessions some_db", channel="incidents")
     await ana.sees("some_db on main")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         await asyncio.gather(*(ended(reader) for reader, _ in crowd))
     for _, writer in crowd:
         writer.close()

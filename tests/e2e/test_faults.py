@@ -19,9 +19,6 @@ from workspace import Person, Workspace
 from workspace.faults import TABLE_ERRORS
 from workspace.state import Message
 
-LONG = 40.0
-
-
 ON_THE_SOCKET = pytest.mark.parametrize("mode", ["socket"])
 
 
@@ -30,8 +27,8 @@ async def test_after_the_socket_is_cut_the_bot_comes_back(
     bot: Bot, slack: Workspace, ana: Person
 ) -> None:
     slack.server.sockets.cut()
-    await slack.connected(seconds=LONG)
-    await ana.command("/pg-sessions some_db", channel="incidents", seconds=LONG)
+    await slack.connected()
+    await ana.command("/pg-sessions some_db", channel="incidents")
     await ana.sees("some_db on main")
 
 
@@ -40,8 +37,8 @@ async def test_after_slack_refreshes_the_socket_the_bot_goes_on(
     bot: Bot, slack: Workspace, ana: Person
 ) -> None:
     await slack.server.sockets.disconnect("refresh_requested")
-    await slack.connected(seconds=LONG)
-    await ana.command("/pg-sessions some_db", channel="incidents", seconds=LONG)
+    await slack.connected()
+    await ana.command("/pg-sessions some_db", channel="incidents")
     await ana.sees("some_db on main")
 
 
@@ -54,8 +51,8 @@ async def test_a_socket_that_slack_refuses_is_asked_for_anew(
         late.setattr(slack.server.sockets, "new_ticket", lambda: "a-ticket-of-yesterday")
         slack.server.sockets.cut()
         await bot.says("Failed to connect")
-    await slack.connected(seconds=LONG)
-    await ana.command("/pg-sessions some_db", channel="incidents", seconds=LONG)
+    await slack.connected()
+    await ana.command("/pg-sessions some_db", channel="incidents")
     await ana.sees("some_db on main")
     assert "a-ticket-of-yesterday" not in bot.output
 
@@ -192,12 +189,12 @@ async def test_a_kill_goes_on_while_its_socket_is_refreshed_and_cut(
         await ana.click("Terminate 1 session")
         await ana.sees("Terminating 1 session")
         await slack.server.sockets.disconnect("refresh_requested")
-        await slack.connected(seconds=LONG)
+        await slack.connected()
         slack.server.sockets.cut()
     await ana.sees("Terminated 1 of 1 on main")
     assert await dead(victim)
-    await slack.connected(seconds=LONG)
-    await ana.command("/pg-sessions some_db", channel="incidents", seconds=LONG)
+    await slack.connected()
+    await ana.command("/pg-sessions some_db", channel="incidents")
 
 
 @ON_THE_SOCKET
@@ -225,7 +222,7 @@ async def test_in_a_private_channel_without_the_bot_everything_comes_by_the_resp
     with stopped(victim):
         await ana.click("Terminate 1 session")
         await ana.sees("Terminating 1 session")
-    await ana.sees("Terminated 1 of 1 on main", "10 s later", seconds=30)
+    await ana.sees("Terminated 1 of 1 on main", "10 s later")
     assert len([m for m in slack.messages("secret") if "on main" in m.text]) == 1
     assert {call.status for call in slack.calls("response_url")} == {200}
 
@@ -257,7 +254,7 @@ async def test_an_outcome_that_can_not_be_delivered_is_in_the_log_and_in_the_led
         slack.faults.fail(way, times=1000)
     await ana.click("Terminate 1 session")
 
-    said = json.loads(await bot.says("delivery.failed", within=30))
+    said = json.loads(await bot.says("delivery.failed"))
 
     assert await dead(victim)
     recorded = json.loads(await bot.run("history"))
@@ -275,7 +272,7 @@ async def test_a_ledger_that_another_process_has_locked_ends_nobody_and_the_prev
         await ana.command('/pg-kill app="locked out"', channel="incidents")
         other.execute("begin exclusive")
         await ana.click("Terminate 1 session")
-        await ana.sees("The record of kills can't be reached", seconds=30)
+        await ana.sees("The record of kills can't be reached")
         other.execute("rollback")
     assert not await dead(victim)
     await ana.click("Terminate 1 session")

@@ -22,6 +22,7 @@ from tests.e2e.watched import HELD
 from tests.integration.conftest import BOT
 from tests.servers import postgres
 from workspace import Person, Workspace
+from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 
 MODES = ("socket",)
@@ -45,6 +46,8 @@ def test_callback_that_holds_the_loop_is_named() -> None:
     planted = """
 import asyncio, time
 from tests.e2e.watched import watch
+from workspace.people import PATIENCE
+from workspace.people import PATIENCE
 
 async def planted():
     until = time.thread_time() + 1
@@ -94,7 +97,9 @@ async def server() -> AsyncIterator[PostgresServer]:
         async def opened(user: str) -> asyncpg.Connection:
             async with opening:
                 one = await asyncpg.connect(
-                    running.dsn(user=user, database="postgres"), timeout=120, statement_cache_size=0
+                    running.dsn(user=user, database="postgres"),
+                    timeout=PATIENCE,
+                    statement_cache_size=0,
                 )
             stack.callback(one.terminate)
             return one
@@ -182,7 +187,7 @@ async def test_nothing_holds_the_loop(
     await ana.command("/pg-kill main/ user=batch state=idle_tx", channel="incidents")
     await ana.sees(f"Terminate {MAX_TARGETS} sessions on main?")
     await ben.click(f"Terminate {MAX_TARGETS} sessions", channel="incidents")
-    await ana.sees(f"Terminated {MAX_TARGETS} of {MAX_TARGETS} on main", seconds=60)
+    await ana.sees(f"Terminated {MAX_TARGETS} of {MAX_TARGETS} on main")
     await ana.command("/pg-kill history", channel="incidents")
 
     if held := named(bot):

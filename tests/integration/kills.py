@@ -13,6 +13,7 @@ from bot.kills import Actor, Conclusion, Outcome
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations
 from bot.ports import Entry
+from workspace.people import PATIENCE
 
 ANA, BEN = Actor("UANA", "T1"), Actor("UBEN", "T1")
 CHANNEL = "C1"
@@ -75,7 +76,7 @@ async def lives(connection: asyncpg.Connection) -> bool:
 
 
 async def ask_until_it_answers(ops: Operations, shown: Preview) -> Conclusion:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while True:
             try:
                 return await confirm(ops, shown)

@@ -97,6 +97,7 @@ from tests.integration.machine.victims import (
     Victim,
 )
 from tests.integration.machine.world import REPLICAS, World
+from workspace.people import PATIENCE
 
 T = TypeVar("T")
 
@@ -114,7 +115,7 @@ class AnyOrder(RuleBasedStateMachine):
         """Take a step, and look what it has done."""
 
         async def taken() -> T:
-            async with asyncio.timeout(120):
+            async with asyncio.timeout(PATIENCE):
                 self.world.tally["steps"] += 1
                 result = await step
                 await self.world.judge.look_around()

@@ -17,6 +17,7 @@ from tests.integration.conftest import BOT, SETUP, Bench, Sessions
 from tests.integration.kills import ANA, CHANNEL, confirm, lives, outcomes, preview
 from tests.servers import postgres
 from tests.unit.reading import walk
+from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 
 GROWS = {
@@ -134,7 +135,7 @@ async def test_commit_that_waits_for_a_standby_is_not_promised_to_roll_back(
     pg, admin = without_a_standby
     client = await asyncpg.connect(pg.dsn(user="web"))
     commit = asyncio.ensure_future(client.execute("insert into kept values (1)"))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while not await admin.fetchval(
             "select exists (select from pg_stat_activity where wait_event = 'SyncRep')"
         ):

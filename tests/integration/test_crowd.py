@@ -20,6 +20,7 @@ from bot.slack.views.sessions import sessions
 from bot.slack.views.tree import tree
 from tests.integration.conftest import BOT
 from tests.servers import postgres
+from workspace.people import PATIENCE
 
 WAITERS = 500
 ANA = Actor("UANA", "T1")
@@ -52,7 +53,7 @@ async def crowd() -> AsyncIterator[tuple[str, asyncpg.Connection]]:
 
         async def wait() -> None:
             async with opening:
-                one = await asyncpg.connect(server.dsn(user="web"), timeout=120)
+                one = await asyncpg.connect(server.dsn(user="web"), timeout=PATIENCE)
                 stack.callback(one.terminate)
             await one.execute("update t set n = 2")
 

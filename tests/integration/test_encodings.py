@@ -26,6 +26,7 @@ from bot.postgres.cluster import PostgresCluster
 from bot.postgres.probe import probe
 from tests.proxy import Proxy
 from tests.servers import postgres
+from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 
 BOT = "sessions_bot"
@@ -193,7 +194,7 @@ async def test_names_of_roles_and_databases_in_any_encoding_are_shown(
 
 
 async def test_a_prepared_transaction_in_the_way_is_named(cluster: PostgresCluster) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         locks = Locks()
         while not locks.prepared:
             locks = await cluster.locks(await cluster.names())
@@ -284,7 +285,7 @@ async def test_an_error_whose_words_are_not_utf8_keeps_its_sqlstate(babel: Babel
     connection = await driver.connect(
         url.arguments(), BOUNDS, connection_class=driver.PinnedConnection, timeout=5
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         for statement in (r"select E'caf\xe9'::int", r"select (E'caf\xe9' || $1)::int"):
             with pytest.raises(asyncpg.InvalidTextRepresentationError) as refused:
                 await connection.fetch(statement, *(["1"] if "$1" in statement else []))

@@ -9,6 +9,7 @@ import pytest
 from bot.service import health
 from bot.service.health import HealthServer
 from tests.e2e.conftest import free_port
+from workspace.people import PATIENCE
 
 
 @pytest.fixture
@@ -80,6 +81,6 @@ async def test_an_idle_connection_is_closed(
     await server.open()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE):
         assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
     writer.close()

@@ -37,6 +37,7 @@ from tests.integration.test_ledger import (
 from tests.integration.test_looks import settle
 from tests.pgbouncer import PgBouncer
 from tests.servers import postgres
+from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 
 OWNER = "landlord"
@@ -238,7 +239,7 @@ async def test_nothing_of_an_owner_runs_in_a_look_or_a_kill(
             stays = replace(one, action=Action.CANCEL)
             assert (await cluster.signal(stays)).verdict is Verdict.FINISHED
             assert (await cluster.signal(one)).verdict is Verdict.SIGNALLED
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 while (await cluster.sight([one.target])).there:
                     await asyncio.sleep(0.01)
         assert not spared.is_closed()

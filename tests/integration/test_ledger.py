@@ -68,7 +68,9 @@ from bot.ports import (
     SignatureNote,
     Unreadable,
 )
+from tests.processes import TIED
 from tests.servers import postgres
+from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 
 ROOT = Path(__file__).parents[2]
@@ -1386,7 +1388,7 @@ class TestRetention:
         assert not await reader.drop_old()
         assert await self.kept(reader, schema.looks) == [1]
         await opened(url, keep=timedelta(days=30))
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE):
             while await self.kept(reader, schema.looks) != [0]:
                 await asyncio.sleep(0.05)
 
@@ -1500,7 +1502,7 @@ class TestTrouble:
             if holder == "another process":
                 other.execute("BEGIN IMMEDIATE")
             try:
-                async with asyncio.timeout(15):
+                async with asyncio.timeout(PATIENCE):
                     with pytest.raises(LedgerError, match="did not answer") as kept:
                         async with ledger._transaction(ledger._writer) as connection:
                             await connection.exec_driver_sql(
@@ -1569,7 +1571,7 @@ class TestTrouble:
         opening.cancel()
         await asyncio.gather(opening, return_exceptions=True)
         go_on.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not opened or not is_closed():
                 await asyncio.sleep(0.01)
 
@@ -1796,7 +1798,7 @@ class TestOnAServerInTrouble:
         for pid in held:
             os.kill(pid, signal.SIGSTOP)
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 await ledger.close()
         finally:
             for pid in held:
@@ -1848,7 +1850,7 @@ async def start(
 ) -> asyncio.subprocess.Process:
     """Run a program in another Python, from the root of the tree."""
     return await asyncio.create_subprocess_exec(
-        sys.executable,
+        *(*TIED, sys.executable),
         "-c",
         textwrap.dedent(program),
         *map(str, arguments),

@@ -24,6 +24,7 @@ from bot.slack.views import sessions as sessions_view
 from tests.integration.conftest import BOT
 from tests.integration.kills import ANA, CHANNEL, QuickClock, confirm, preview
 from tests.servers import MAJOR, postgres
+from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 
 SECRET = "s3cret"
@@ -81,7 +82,7 @@ async def look(ops: Operations, text: str = "") -> Shown:
 
 async def gone(ops: Operations) -> Look:
     """Look until nobody is logging in any more."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while (found := (await look(ops)).look).server.logging_in:
             await asyncio.sleep(0.02)
     return found
@@ -150,7 +151,7 @@ async def test_the_table_of_all_clusters_has_them(server: PostgresServer, ops: O
 
 
 async def gone_from(server: PostgresServer) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while (await probed(server)).logging_in:
             await asyncio.sleep(0.02)
 

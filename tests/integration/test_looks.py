@@ -24,6 +24,7 @@ from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import BOT, Sessions
 from tests.integration.kills import QuickClock
 from tests.servers import postgres
+from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 
 
@@ -46,7 +47,7 @@ def pids(found: Look) -> set[int]:
 
 async def settle(cluster: PostgresCluster, text: str, pid: int) -> Look:
     """Look until a session that was just told to do something is seen to do it."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while pid not in pids(found := await look(cluster, text)):
             await asyncio.sleep(0.01)
     return found
@@ -237,7 +238,7 @@ async def test_a_full_databases_sessions_stand_before_others(
 async def test_how_many_of_the_bots_own_are_left_out_is_counted(
     cluster: PostgresCluster, sessions: Sessions
 ) -> None:
-    async with asyncio.timeout(10):  # one that another test cut may be on its way
+    async with asyncio.timeout(PATIENCE):  # one that another test cut may be on its way
         while cluster.connections != (4, 4):
             await asyncio.sleep(0.05)
     assert (await look(cluster, "")).counts.hidden == 4
@@ -403,7 +404,7 @@ async def test_a_look_does_not_hang_behind_a_lock_on_a_catalog(
     ddl = await asyncpg.connect(pg.dsn())
     await ddl.execute(f"begin; lock table {catalog} in access exclusive mode")
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             found = await look(cluster, 'app="in the dark"')
         assert pids(found) == {session.get_server_pid()}
         assert found.rows[0].usename == "web"
@@ -429,7 +430,7 @@ async def test_the_first_look_of_a_connection_does_not_hang_behind_it_either(
     await fresh.open()
     await ddl.execute(f"begin; lock table {catalog} in access exclusive mode")
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             found = await look(fresh, "user=web")  # the names were read at the start
             assert session.get_server_pid() in pids(found)
             await fresh.locks(found.names)
@@ -507,7 +508,7 @@ async def test_locks_are_named_in_the_bots_own_database(
         assert "public.accounts" in {lock.relname for lock in locks}
         # Where the catalog is locked the number stands for the name, and nothing hangs.
         await ddl.execute("begin; lock table pg_class in access exclusive mode")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             locks, _ = await own.locks_of(holder.get_server_pid(), await own.names(), limit=50)
         assert {lock.relname for lock in locks} == {None}
         await ddl.execute("rollback")
@@ -570,7 +571,7 @@ async def test_a_query_in_another_encoding_is_shown_and_breaks_nothing(
 
 
 async def settle_on(cluster: PostgresCluster, text: str) -> Look:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not (found := await look(cluster, text)).rows:
             await asyncio.sleep(0.01)
     return found

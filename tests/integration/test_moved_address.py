@@ -29,6 +29,7 @@ from tests.integration.kills import QuickClock, lives
 from tests.pgbouncer import PgBouncer
 from tests.proxy import HOST, Proxy
 from tests.servers import postgres
+from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 
 ANA = Actor("UANA", "T1")
@@ -57,7 +58,7 @@ class Scene:
         for place in places:
             held = self.slots[place].connection
             self.proxy.cut_from(held._transport.get_extra_info("sockname")[1])
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while not all(self.slots[n].live and self.leads_to(n) is self.green for n in places):
                 await asyncio.sleep(0.02)
 
@@ -174,7 +175,7 @@ async def test_connections_that_lead_elsewhere_than_the_newest_are_re_made(scene
     assert isinstance(before, Preview)
     await scene.move(2)
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while {scene.leads_to(n) for n in range(4) if scene.slots[n].live} != {scene.green}:
             await asyncio.sleep(0.02)
         while scene.cluster.connections != (4, 4):
@@ -216,7 +217,7 @@ async def test_a_preview_again_takes_no_other_servers_sessions_for_its_own(scene
     assert isinstance(shown, Preview)
     scene.proxy.lead_to(scene.green)
     scene.proxy.cut()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while scene.cluster.connections != (4, 4):
             await asyncio.sleep(0.02)
 
@@ -262,7 +263,7 @@ async def test_behind_a_pooler_two_statements_may_come_to_two_servers(
 
 async def two_backends(bouncer: PgBouncer) -> None:
     """Have the pool hold two at once."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while True:
             both = [
                 await asyncpg.connect(bouncer.dsn(user=BOT), statement_cache_size=0)

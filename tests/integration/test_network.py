@@ -31,11 +31,11 @@ from tests.integration.conftest import BOT, Sessions
 from tests.integration.kills import QuickClock, lives
 from tests.proxy import Proxy
 from tests.servers import postgres
+from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 
 ANA = Actor("UANA", "T1")
 CHANNEL = "C1"
-PATIENCE = 30.0
 PASSWORD = "right"
 SIGNAL = b"pg_terminate_backend(a.pid)"
 CLAIM = b"confirmed_action="

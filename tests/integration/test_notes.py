@@ -18,6 +18,7 @@ from bot.operations.notes import Notes
 from bot.operations.signatures import Signatures
 from bot.ports import Record, RefusalNote
 from tests.integration.kills import QuickClock
+from workspace.people import PATIENCE
 
 
 @pytest.fixture
@@ -68,11 +69,11 @@ async def test_notes_wait_for_a_ledger_that_is_held_and_are_written_in_order(
     with held(tmp_path), structlog.testing.capture_logs() as lines:
         for number in range(250):
             queue.add(refusal(f"{number}"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while "notes.wait" not in [line["event"] for line in lines]:
                 await asyncio.sleep(0.01)
         assert await refused(ledger) == []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while len(await refused(ledger)) < 250:
             await asyncio.sleep(0.01)
     assert await refused(ledger) == [f"{number}" for number in range(250)]
@@ -113,7 +114,7 @@ async def test_a_note_that_the_ledger_never_takes_does_not_keep_the_others_for_e
         queue.add(refusal("\ud800"))  # no database keeps it
         await asyncio.sleep(0.4)
         queue.add(refusal("after"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while await refused(ledger) != ["after"]:
                 await asyncio.sleep(0.01)
     assert lost(lines) == [1]

@@ -46,6 +46,7 @@ from tests.integration.test_looks import look, pids, settle
 from tests.integration.test_signal import CASES, Scenario, Scene
 from tests.integration.test_trouble import answers
 from tests.pgbouncer import PgBouncer
+from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 
 MODES = ("session", "transaction")
@@ -315,7 +316,7 @@ async def test_what_the_bot_no_longer_waits_for_ends_on_the_server_too(
 ) -> None:
     with pytest.raises(ClusterTimeout):
         await fetchval(cluster, "select pg_sleep(600)")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while await waiting_of_the_bots(admin):
             await asyncio.sleep(0.05)
     await answers(cluster)
@@ -336,7 +337,7 @@ async def test_after_a_restart_of_the_pooler_the_connections_come_back(
             await cluster.names()
         await bouncer.start()
         await answers(cluster)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while cluster.connections != (4, 4):
                 await asyncio.sleep(0.05)
 
@@ -368,7 +369,7 @@ async def test_a_pool_without_a_backend_left_is_an_error_and_not_a_wait(
             await client.execute("begin")
         async with through(bouncer.dsn(user=BOT, database="shared")) as cluster:
             await client.execute("begin" if first == "the bot" else "select 1")
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 with pytest.raises(ClusterTimeout if first == "the bot" else NotSent):
                     await cluster.names()
             await client.execute("commit")
@@ -384,7 +385,7 @@ async def test_backends_that_the_pooler_changes_for_others_are_not_missed(
         through(bouncer.dsn(user=BOT)) as cluster,
     ):
         first = await fetchval(cluster, "select pg_backend_pid()")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while await fetchval(cluster, "select pg_backend_pid()") == first:
                 await look(cluster, "")
         assert cluster.connections == (4, 4)

@@ -10,6 +10,7 @@ import pytest
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import BOT, SCHEMA, Sessions
 from tests.servers import postgres
+from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 
 
@@ -35,14 +36,14 @@ async def test_relation_of_another_database_is_named_in_the_tree_and_for_one_ses
     holder, waiter = await sessions.open(), await sessions.open()
     await holder.execute("begin; lock table accounts in access exclusive mode")
     waiting = asyncio.ensure_future(waiter.execute("select * from accounts"))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while not (waits := (await fresh.locks(await fresh.names())).waits):
             await asyncio.sleep(0.02)
     assert waits[waiter.get_server_pid()].on == "public.accounts"
     assert await names_of(fresh, holder) == {"public.accounts"}
     # The connection that asked is gone again.
     own = "select count(*) from pg_stat_activity where usename = $1 and datname = 'some_db'"
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while await admin.fetchval(own, BOT):
             await asyncio.sleep(0.02)
     await holder.execute("rollback")
@@ -99,12 +100,12 @@ async def test_full_server_and_a_locked_catalog_leave_the_number() -> None:
             while True:
                 crowd.append(await asyncpg.connect(pg.dsn()))
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 assert await names_of(cluster, holder) == {None}
             crowd.pop().terminate()
             cluster._elsewhere._refused.clear()
             await admin.execute("begin; lock table pg_class in access exclusive mode")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 await names_of(cluster, holder)
             await admin.execute("rollback")
         finally:

@@ -27,6 +27,7 @@ from bot.ports import Guard, Verdict
 from bot.postgres import cluster as module
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import BOT, Sessions, alive
+from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 
 
@@ -353,7 +354,7 @@ async def test_without_its_guard_it_would_have_been_signalled(
 
 
 async def gone(scene: Scene, backend: Backend) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while await alive(scene.admin, backend):
             await asyncio.sleep(0.01)
 
@@ -595,7 +596,7 @@ async def test_a_signal_that_gets_no_reply_is_given_up_and_does_nothing_when_it_
     monkeypatch.setattr(module, "SIGNAL_TIMEOUT", 0.5)
     async with apart.stopped():
         with pytest.raises(ClusterTimeout) as silent:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE):
                 await apart.cluster.signal(guard)
         assert silent.value.cluster == "main"
         while await scene.now() < guard.deadline:

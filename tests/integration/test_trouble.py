@@ -34,10 +34,10 @@ from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import BOT, Sessions
 from tests.integration.kills import QuickClock
 from tests.servers import postgres
+from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 
 ANA = Actor("UANA", "T1")
-PATIENCE = 30.0
 
 
 @pytest.fixture
@@ -307,7 +307,7 @@ async def test_nothing_that_hangs_is_waited_for_longer_than_an_answer_may_take(
     both: Operations, own: PostgresCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The names come late and the look never: the bounds of each may not add up."""
-    monkeypatch.setattr(parts, "ANSWER_WITHIN", 0.2)
+    monkeypatch.setattr(parts, "PATIENCE", 0.2)
 
     async def for_ever(*_: object, **__: object) -> Look:
         return await asyncio.Future()

@@ -13,6 +13,7 @@ from bot.grammar import Word
 from bot.postgres.cluster import PostgresCluster
 from bot.waits import FIRST_BLOCKERS, FIRST_PLACE
 from tests.integration.conftest import Sessions
+from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 
 MODES = (
@@ -45,7 +46,7 @@ def wish(random: Random) -> str:
 
 async def settled(admin: asyncpg.Connection, tasks: dict[asyncpg.Connection, asyncio.Task]) -> None:
     """Wait until everyone has what they asked for, or is seen to wait for it."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             asking = {c.get_server_pid() for c, task in tasks.items() if not task.done()}
             waiting = {row["pid"] for row in await admin.fetch(PEOPLE)}
@@ -145,7 +146,7 @@ async def test_parallel_workers_wait_as_their_leader(
     )
     task = asyncio.ensure_future(leader.fetch("select sum(slow(generate_series)) from many"))
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 found = await cluster.look(
                     (InLock(Word.BLOCKED),), names=await cluster.names(), everything=True

@@ -7,6 +7,7 @@ import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
 from workspace import Workspace
+from workspace.people import PATIENCE
 
 
 @pytest.fixture
@@ -22,6 +23,6 @@ def client(slack: Workspace) -> AsyncWebClient:
 
 async def eventually(holds: Callable[[], object]) -> None:
     """Wait until `holds()` is true, 15 s at most."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE):
         while not holds():
             await asyncio.sleep(0.01)

@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 
 import workspace.demo
+from workspace.people import PATIENCE
 
 ROOT = Path(workspace.demo.__file__).parents[1]
 LAST = "Ctrl-C"
@@ -45,7 +46,7 @@ class Demo:
         """Read on to a line with these words."""
         assert self.process is not None
         assert self.process.stdout is not None
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while line := (await self.process.stdout.readline()).decode().rstrip():
                 self.lines.append(line)
                 if words in line:
@@ -56,7 +57,7 @@ class Demo:
         """Its exit status, and what it said since the last look."""
         assert self.process is not None
         assert self.process.stdout is not None
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             rest = (await self.process.stdout.read()).decode().splitlines()
             return await self.process.wait(), rest
 
@@ -130,7 +131,7 @@ def taken_port() -> Iterator[int]:
 
 
 async def gone(demo: Demo) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while demo.processes or demo.files:
             await asyncio.sleep(0.02)
 

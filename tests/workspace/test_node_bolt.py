@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import TIED
 from workspace import Workspace
+from workspace.people import PATIENCE
 
 FOLDER = Path(__file__).parent / "node"
 NODE = 20
-PATIENCE = 30.0
 
 
 async def _run(*command: str) -> str:
@@ -62,7 +63,7 @@ async def node() -> str:
 async def app(node: str, slack: Workspace) -> AsyncIterator[list[str]]:
     """The app, connected; the lines that it prints."""
     process = await asyncio.create_subprocess_exec(
-        node,
+        *(*TIED, node),
         "app.js",
         cwd=FOLDER,
         env={"PATH": os.environ["PATH"], **slack.env},

@@ -16,6 +16,7 @@ import asyncpg
 import pytest
 
 import workspace.postgres
+from workspace.people import PATIENCE
 from workspace.postgres import Mode, PostgresServer, PostgresServerError
 
 AS_ORDINARY_USER = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
@@ -79,7 +80,7 @@ def status(pid: int) -> str:
 
 
 async def eventually(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while not condition():
             await asyncio.sleep(0.02)
 

@@ -15,6 +15,7 @@ import workspace.demo
 from workspace import Workspace
 from workspace.page.contract import Scenario as Contract
 from workspace.page.contract import ScenarioView
+from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 from workspace.scenario import Scenario, cast, faults
 
@@ -78,7 +79,7 @@ async def watched(scenario: Scenario) -> AsyncIterator[list]:
 
 
 async def until(holds: Callable[[], Awaitable[object]]) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE):
         while not await holds():
             await asyncio.sleep(0.02)
 

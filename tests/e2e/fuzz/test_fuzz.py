@@ -32,9 +32,9 @@ from workspace.blocks import Element, Json, elements, options_of
 from workspace.faults import TABLE_ERRORS, Faults
 from workspace.log import Change
 from workspace.payloads import command_payload, message_click_payload, view_click_payload
+from workspace.people import PATIENCE
 from workspace.state import Channel, Message, State, User, View
 
-ANSWER_WITHIN = 60.0
 KEPT_MESSAGES = 12
 MOST_FAILURES = 10
 END_KINDS = frozenset({"kill.terminate", "kill.cancel"})
@@ -87,7 +87,7 @@ class Rig:
                     case _:
                         pass
 
-        found = await log.until(lambda: any(answers()), ANSWER_WITHIN)
+        found = await log.until(lambda: any(answers()), PATIENCE)
         assert found, "it stayed without an answer"
         return next(answers())
 

@@ -54,6 +54,7 @@ from tests.integration.machine.victims import (
     moment,
     settled,
 )
+from workspace.people import PATIENCE
 
 CONFIRM_TTL = timedelta(seconds=60)
 
@@ -134,7 +135,7 @@ class Judge:
 
     async def until_gone(self, victims: list[Victim]) -> None:
         """Wait until none of these is there."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while await self.there(victims):
                 await asyncio.sleep(0.002)
 
@@ -487,7 +488,7 @@ class Judge:
         await self.until_gone([victim for victim in ended if victim is not None])
         for shot in signalled:
             if shot.doing.action is Action.CANCEL and shot.message is not None:
-                await asyncio.wait({shot.message.done}, timeout=60)
+                await asyncio.wait({shot.message.done}, timeout=PATIENCE)
         await settled([victim for victim in self.victims if victim.there], self._eyes)
         there = await self.there(self.victims)
         for victim in self.victims:

@@ -19,6 +19,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from bot.errors import BotError
+from workspace.people import PATIENCE
 
 T = TypeVar("T")
 
@@ -102,7 +103,7 @@ class Time:
                 break
             self.skipped = max(self.skipped, first.until - time.time())
             first.woken.set()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 while not self._at_rest(first):
                     await asyncio.sleep(0.001)
         self.skipped = max(self.skipped, until)
@@ -220,7 +221,7 @@ class Work:
     async def until_it_rests(self) -> None:
         """Return when it is done, or held up."""
         assert self.task is not None
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while not self.task.done() and self.held is None and self.life.runs:
                 await asyncio.wait({self.task}, timeout=0.002)
         if self.task.done():

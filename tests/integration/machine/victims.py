@@ -16,6 +16,7 @@ import asyncpg
 
 from bot.backends import Cost
 from bot.grammar import Aged, AgeOf, Field, KillRequest, Match, Pattern, Target, Term, Word
+from workspace.people import PATIENCE
 
 Session: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -166,7 +167,7 @@ class Victim:
         assert self.message is not None
         self.message.given_up = True
         await eyes.fetch("select pg_cancel_backend($1)", self.pid)
-        await asyncio.wait({self.message.done}, timeout=60)
+        await asyncio.wait({self.message.done}, timeout=PATIENCE)
         await settled([self], eyes)
         if self.aborted:
             await self.end(rollback=True)
@@ -345,7 +346,7 @@ ASKS: dict[str, tuple[KillRequest, Holds]] = {
 
 async def settled(victims: list[Victim], eyes: Asks) -> None:
     """Return when every message has ended or stands still, and note those that ended."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while moving := [v for v in victims if v.message is not None and not v.stopped]:
             standing = await _standing(eyes, moving)
             for victim in moving:

@@ -57,6 +57,7 @@ from tests.integration.machine.scene import (
 from tests.integration.machine.victims import Session, Victim
 from tests.servers import postgres
 from workspace import Workspace
+from workspace.people import PATIENCE
 
 RULES = Rules(
     protected_roles=(("vi", ""),),
@@ -438,7 +439,7 @@ class World:
 
     async def _whole(self, replica: Replica) -> None:
         """Wait until lost connections are made anew: who comes next meets no trouble."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while (
                 self._lost & _held_by(replica.cluster) or len(set(replica.cluster.connections)) > 1
             ):
@@ -473,7 +474,7 @@ class World:
     async def _break_off(self, work: Work) -> None:
         assert work.task is not None
         work.task.cancel()
-        _, pending = await asyncio.wait({work.task}, timeout=60)
+        _, pending = await asyncio.wait({work.task}, timeout=PATIENCE)
         assert not pending, "a work that is broken off does not end"
         await self.judge.judge(cast("Doing", work))
         if work in work.life.works:

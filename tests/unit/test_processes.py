@@ -1,0 +1,30 @@
+"""What a test starts ends with it."""
+
+import asyncio
+import signal
+import sys
+
+import pytest
+
+from tests.processes import TIED
+from workspace.people import PATIENCE
+
+PARENT = """
+import signal, subprocess, sys
+subprocess.Popen([*sys.argv[1:], sys.executable, "-c", "import time; time.sleep(3600)"])
+print(flush=True)
+signal.pause()
+"""
+
+
+@pytest.mark.skipif(not TIED, reason="setpriv is missing (util-linux)")
+async def test_what_a_killed_test_has_started_ends() -> None:
+    parent = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", PARENT, *TIED), stdout=asyncio.subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    async with asyncio.timeout(PATIENCE):
+        await parent.stdout.readline()
+        parent.send_signal(signal.SIGKILL)
+        await parent.stdout.read()  # to its end: the child, too, has let go of the pipe
+        await parent.wait()
