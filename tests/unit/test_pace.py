@@ -30,6 +30,7 @@ from bot.waits import Request, Waits, queued
 from tests.pace import limit, untraced
 from tests.unit import builders
 
+TRIES = 10
 SESSIONS = 5000
 SIZE = 100_000
 NAME = "o" + 31 * "\u0301"
@@ -88,14 +89,16 @@ def only_what_is_watched() -> Iterator[None]:
 
 
 def watched(work: Callable[[], object]) -> None:
-    """Fail if it takes too long; the best of three, since others use the caches as well."""
+    """Fail if it takes too long each time, since others use the processor's caches as well."""
     took = []
-    for _ in range(3):
+    for _ in range(TRIES):
         with untraced():
             began = time.thread_time()
             work()
             took.append(time.thread_time() - began)
-    assert min(took) < limit(), f"{min(took):.3f} s"
+        if took[-1] < limit():
+            return
+    raise AssertionError(f"{min(took):.3f} s at best")
 
 
 @pytest.mark.parametrize("shape", QUEUES)

@@ -11,8 +11,8 @@ from workspace.people import PATIENCE
 
 PARENT = """
 import signal, subprocess, sys
-subprocess.Popen([*sys.argv[1:], sys.executable, "-c", "import time; time.sleep(3600)"])
-print(flush=True)
+CHILD = "import time; print(flush=True); time.sleep(3600)"
+subprocess.Popen([*sys.argv[1:], sys.executable, "-c", CHILD])
 signal.pause()
 """
 
