@@ -9,6 +9,7 @@ COPY requirements/run.txt requirements/run.txt
 RUN python -m pip install --disable-pip-version-check --no-cache-dir --no-input \
         --root-user-action=ignore --require-hashes -r requirements/run.txt
 
+COPY LICENSE LICENSE
 COPY bot bot
 
 # Numeric, so that a platform that insists on it can see that this is not root.

@@ -186,6 +186,15 @@ def test_the_manifest_keeps_to_slacks_lengths():
     assert MANIFEST["features"]["bot_user"]["display_name"]
 
 
+# License
+
+
+def test_project_names_its_license():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (project["license"], project["license-files"]) == ("MIT", ["LICENSE"])
+    assert (ROOT / "LICENSE").read_text().startswith("MIT License\n\nCopyright (c) 2026 The ")
+
+
 # Image
 
 
@@ -201,7 +210,11 @@ def arguments_of(instruction: str) -> list[str]:
 
 
 def test_the_image_holds_the_bot_and_its_locked_dependencies_alone():
-    assert arguments_of("COPY") == ["requirements/run.txt requirements/run.txt", "bot bot"]
+    assert arguments_of("COPY") == [
+        "requirements/run.txt requirements/run.txt",
+        "LICENSE LICENSE",
+        "bot bot",
+    ]
     assert arguments_of("ADD") == []
     (install,) = (run for run in arguments_of("RUN") if "pip" in run)
     assert "--require-hashes -r requirements/run.txt" in install
@@ -213,7 +226,7 @@ def test_the_image_is_slim_and_its_context_holds_nothing_else():
     rules = (ROOT / ".dockerignore").read_text().splitlines()
     taken_in = [rule for rule in rules if rule.startswith("!")]
     assert rules.index("*") < rules.index(taken_in[0])
-    assert taken_in == ["!bot", "!requirements", "!requirements/run.txt"]
+    assert taken_in == ["!bot", "!LICENSE", "!requirements", "!requirements/run.txt"]
 
 
 def test_the_image_does_not_run_as_root():
