@@ -26,14 +26,13 @@ from bot.check.postgres import needed, of_all, of_cluster
 from bot.check.protection import of_protection
 from bot.check.settings import of_settings, wrong_settings
 from bot.check.slack import of_allowlist, of_channels, of_slack
+from bot.domain.people import Glob, Right, roles_named
+from bot.domain.record import Entry, HistoryFilter, Noted, Record, Unreadable
 from bot.errors import LedgerError, SettingsError, SlackDown
 from bot.ledger.probe import probe as probe_ledger
 from bot.ledger.sql import SqlLedger
-from bot.legible import visible
 from bot.listening import in_the_way
 from bot.operations import Operations, Rules
-from bot.policy import Glob, Right, roles_named
-from bot.ports import Entry, HistoryFilter, Noted, Record, Unreadable
 from bot.postgres.cluster import PostgresCluster
 from bot.postgres.fleet import open_fleet
 from bot.postgres.probe import probe as probe_cluster
@@ -43,6 +42,7 @@ from bot.service.health import HealthServer
 from bot.service.metrics import Metrics
 from bot.slack.app import SlackService, SlackSettings
 from bot.slack.probe import probe as probe_slack
+from bot.text import visible
 
 log = structlog.get_logger("bot")
 

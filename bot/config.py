@@ -19,10 +19,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from bot import pg_url
 from bot.addresses import is_loopback
+from bot.domain.kept_names import of_roles
+from bot.domain.people import Allowlist, Glob
 from bot.errors import SettingsError
-from bot.grammar import MAX_NAME
-from bot.kept_names import of_roles
-from bot.policy import Allowlist, Glob
+from bot.grammar.parser import MAX_NAME
 
 LogFormat = Literal["json", "console"]
 
@@ -237,7 +237,7 @@ class Settings(BaseSettings):
         slack_signing_secret: HTTP mode, where there is no app token.
         slack_api_url: ends in a slash.
         clusters: name -> URL; `main` first, then by name. Each URL names one server.
-        protected_roles: globs as `bot.policy.Protection` takes them.
+        protected_roles: globs as `bot.domain.people.Protection` takes them.
         protected_applications: the same.
         second_person_clusters: some of the names in `clusters`.
         ledger_url: `sqlite:///…` or `postgresql://…`, as it was given.

@@ -4,101 +4,24 @@ The adapters (`bot.postgres`, `bot.ledger`) fulfil these and never meet each oth
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 from typing import Protocol
 
-from bot.backends import About, BackendId, Cost, Limit, Look, Names, ServerId
-from bot.blocking import HeldLock, Locks
-from bot.conditions import Condition
-from bot.grammar import SortKey, Target
-from bot.kept_names import Applications
-from bot.kills import (
+from bot.domain.blocking import HeldLock, Locks
+from bot.domain.filters import Condition
+from bot.domain.kills import (
     Action,
     Actor,
-    Basis,
     Conclusion,
     Draft,
     Proposal,
     Result,
 )
-from bot.policy import Glob
-
-
-class Verdict(StrEnum):
-    """What the signalling statement says of its one target."""
-
-    SIGNALLED = "signalled"
-    GONE = "gone"  # no such backend: the pid is free, or another's
-    NOT_VISIBLE = "not visible"  # the bot may not see enough to be sure
-    NOT_CLIENT = "not a client backend"
-    PROTECTED = "protected"
-    FINISHED = "finished"  # to cancel: the query that was shown runs no more
-    CHANGED = "changed"  # another transaction than shown
-    COSTS_MORE = "costs more"  # it still matches, and its end would undo more than shown
-    NO_LONGER_MATCHES = "no longer matches"
-    SERVER_CHANGED = "server changed"
-    LATE = "late"  # the deadline had passed; nothing was signalled
-    NOT_PERMITTED = "not permitted"  # PostgreSQL refused the signal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Guard:
-    """Everything that a signalling statement checks, in the statement itself.
-
-    `cost` is the most that its end may undo, None if that is not compared: what is named by
-    its pid has its transaction compared instead.
-    """
-
-    server: ServerId
-    target: BackendId
-    action: Action
-    basis: Basis
-    xact_start: datetime | None
-    backend_xid: int | None
-    virtualtransaction: str | None
-    query_start: datetime | None
-    conditions: tuple[Condition, ...]
-    cost: Cost | None
-    protected_roles: frozenset[int]  # oids, the bot's own included
-    protected_applications: Applications
-    deadline: datetime  # on the server's clock
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What came back from the signalling statement.
-
-    `detail` is PostgreSQL's own reason for a refusal; `xact_start`, `backend_xid` and `state`
-    what the target was doing at that moment, `now` the server's clock.
-    """
-
-    verdict: Verdict
-    now: datetime | None = None
-    detail: str = ""
-    xact_start: datetime | None = None
-    state: str | None = None
-    backend_xid: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Whereabouts:
-    """What a backend that was signalled does now; None in `state`: it may not be seen."""
-
-    state: str | None
-    wait_event_type: str | None
-    wait_event: str | None
-    query_start: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """Which of some backends are still there, on the server as it is now, by its clock."""
-
-    server: ServerId
-    now: datetime
-    there: Mapping[BackendId, Whereabouts]
+from bot.domain.record import Entry, HistoryFilter, LedgerHome, Note, Noted, Record, Unreadable
+from bot.domain.sessions import About, BackendId, Look, Names
+from bot.domain.signals import Guard, Reply, Sighting
+from bot.grammar.parser import SortKey
 
 
 class Urgency(IntEnum):
@@ -196,127 +119,6 @@ class Cluster(Protocol):
 
         Those it waits for come first, then the strongest on relations.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerHome:
-    """The server and the role (its oid) that a ledger in PostgreSQL connects as."""
-
-    system_identifier: int
-    usesysid: int
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A proposal as the ledger has it now.
-
-    `expired` is by the ledger's clock. `results` are as first recorded; `amendments` is
-    what was learned of a target later.
-    """
-
-    proposal: Proposal
-    expired: bool
-    results: tuple[Result, ...] = ()
-    amendments: tuple[Result, ...] = ()
-    notes: tuple[str, ...] = ()
-    began_at: datetime | None = None  # the cluster's clock, right before the claim
-    concluded_at: datetime | None = None
-    took: timedelta | None = None
-    limits: tuple[tuple[Limit, Limit], ...] = ()
-    waiting: tuple[int, int] | None = None
-    arrivals: int = 0
-
-    @property
-    def number(self) -> int:
-        """What people call the kill by."""
-        return self.proposal.id
-
-    @property
-    def latest(self) -> tuple[Result, ...]:
-        """What became of each target, by the latest knowledge."""
-        later = {result.id: result for result in self.amendments}
-        return tuple(later.get(result.id, result) for result in self.results)
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """A kill on record that this version of the bot can't read, and why."""
-
-    number: int
-    why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryFilter:
-    """Which kills to list: all that are given must hold; globs as in the grammar."""
-
-    target: Target = field(default_factory=Target)
-    roles: tuple[tuple[Glob, bool], ...] = ()  # (parts, negated): any target's usename
-    databases: tuple[tuple[Glob, bool], ...] = ()
-    since: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Noted:
-    """Something on record beside the kills: an attempt that was refused, or a look.
-
-    `why` is why it was refused; `cluster` where was looked; `reference` what the log has
-    of the request, empty where it was recorded before logs had it.
-    """
-
-    id: int
-    at: datetime
-    actor: Actor
-    channel_id: str
-    what: str
-    why: str | None = None
-    cluster: str | None = None
-    reference: str = ""
-
-
-class Record(StrEnum):
-    """What else the ledger holds."""
-
-    REFUSALS = "refusals"
-    LOOKS = "looks"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefusalNote:
-    """An attempt that was refused, to be recorded; `reference` is what the log has of it."""
-
-    actor: Actor
-    channel_id: str
-    what: str
-    why: str
-    reference: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LookNote:
-    """A look, to be recorded. `cluster_at` is the cluster's clock, `what` what was looked at."""
-
-    actor: Actor
-    channel_id: str
-    cluster: str
-    cluster_at: datetime
-    what: str
-    reference: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SignatureNote:
-    """The signature of a request that was taken, to be remembered for some minutes."""
-
-    signature: str
-
-
-Note = RefusalNote | LookNote | SignatureNote
-
-SEEN = "sessions, in the channel"
-"""A look at sessions that the channel saw: who starts after it is new to the channel."""
-
-ALONE = "sessions, for one alone"
 
 
 class Ledger(Protocol):

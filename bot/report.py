@@ -14,10 +14,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bot.backends import Backend, Limit
-from bot.kills import Target
-from bot.legible import is_visible, visible
-from bot.ports import Entry, Noted, Unreadable
+from bot.domain.kills import Target
+from bot.domain.record import Entry, Noted, Unreadable
+from bot.domain.sessions import Backend, Limit
+from bot.text import is_visible, visible
 
 CSV_COLUMNS = (
     "kill",

@@ -54,12 +54,12 @@ LEDGER = tuple(
 PARTS_OF_THE_PROJECT = ("bot", "tests", "workspace", "docs")
 
 FILES: dict[str, tuple[str, ...]] = {
-    "bot/policy.py": ("tests/unit/test_policy.py",),
-    "bot/kills.py": ("tests/unit/test_kills.py",),
-    "bot/redaction.py": ("tests/unit/test_redaction.py",),
-    "bot/conditions.py": ("tests/unit/test_conditions.py",),
-    "bot/grammar.py": ("tests/unit/test_grammar.py",),
-    "bot/_text.py": ("tests/unit/test_grammar.py",),
+    "bot/domain/people.py": ("tests/unit/test_policy.py",),
+    "bot/domain/kills.py": ("tests/unit/test_kills.py",),
+    "bot/domain/redaction.py": ("tests/unit/test_redaction.py",),
+    "bot/domain/filters.py": ("tests/unit/test_conditions.py",),
+    "bot/grammar/parser.py": ("tests/unit/test_grammar.py",),
+    "bot/grammar/tokens.py": ("tests/unit/test_grammar.py",),
     "bot/postgres/where.py": ("tests/integration/test_guards.py",),
     "bot/postgres/cluster.py": (
         "tests/integration/test_guards.py",

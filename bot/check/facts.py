@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from bot.backends import ServerId
-from bot.policy import Home
-from bot.ports import LedgerHome
+from bot.domain.people import Home
+from bot.domain.record import LedgerHome
+from bot.domain.sessions import ServerId
 
 
 @dataclass(frozen=True, slots=True)

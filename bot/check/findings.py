@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bot.legible import cost, cut, visible
+from bot.text import cost, cut, visible
 
 WIDTH = 80
 NAME = 60

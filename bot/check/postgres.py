@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from bot.check.facts import Answer, ClusterFacts, Holds, LedgerFacts, OwnRole, Slots, Untold
 from bot.check.findings import Finding, Section, count, failure, name, of_url, ok, some, warning
-from bot.legible import visible
+from bot.text import visible
 
 OLDEST = 14
 """The oldest version of PostgreSQL whose views have what the looks read."""

@@ -14,7 +14,7 @@ from bot.check.findings import (
     some,
     warning,
 )
-from bot.policy import Allowlist, Home, Right
+from bot.domain.people import Allowlist, Home, Right
 
 SCOPES: Mapping[str, str] = {
     "channels:read": "the bot can't see whether another workspace shares a public channel",

@@ -9,7 +9,7 @@ from datetime import timedelta
 from sqlalchemy import delete, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.kills import State
+from bot.domain.kills import State
 from bot.ledger.schema import amendments, kills, looks, notes, outcomes, refusals, targets
 from bot.ledger.stores import Store
 

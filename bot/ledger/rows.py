@@ -9,10 +9,9 @@ from typing import Any, get_args
 
 from sqlalchemy import Row
 
-from bot.backends import Backend, BackendId, Limit, LimitOf, ServerId, SpareReason
-from bot.conditions import from_json, to_json
-from bot.instants import from_us, to_us
-from bot.kills import (
+from bot.domain.filters import from_json, to_json
+from bot.domain.instants import from_us, to_us
+from bot.domain.kills import (
     Action,
     Actor,
     Basis,
@@ -25,7 +24,8 @@ from bot.kills import (
     State,
     Target,
 )
-from bot.ports import Entry
+from bot.domain.record import Entry
+from bot.domain.sessions import Backend, BackendId, Limit, LimitOf, ServerId, SpareReason
 
 _INSTANTS = ("backend_start", "xact_start", "query_start", "state_change")
 

@@ -36,8 +36,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
+from bot.domain.instants import from_us, to_us
 from bot.errors import OtherVersion
-from bot.instants import from_us, to_us
 
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -148,7 +148,7 @@ kills = Table(
     "kills",
     _metadata,
     _id(),
-    # bot.kills.State
+    # bot.domain.kills.State
     Column("state", Text, nullable=False),
     # What was asked, where, by whom; complete from the start but for `message_ts`.
     Column("cluster", Text, nullable=False),

@@ -41,8 +41,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from bot.errors import LedgerError, OtherVersion
-from bot.kills import (
+from bot.domain.kills import (
     SECOND_LOOK_AFTER,
     SECOND_LOOK_LEASE,
     SECOND_LOOK_UNTIL,
@@ -54,6 +53,21 @@ from bot.kills import (
     Result,
     State,
 )
+from bot.domain.people import Glob
+from bot.domain.record import (
+    SEEN,
+    Entry,
+    HistoryFilter,
+    LedgerHome,
+    LookNote,
+    Note,
+    Noted,
+    Record,
+    RefusalNote,
+    SignatureNote,
+    Unreadable,
+)
+from bot.errors import LedgerError, OtherVersion
 from bot.ledger import retention, schema
 from bot.ledger.rows import (
     conclusion_values,
@@ -78,20 +92,6 @@ from bot.ledger.schema import (
     version_of,
 )
 from bot.ledger.stores import TROUBLE, store_of
-from bot.policy import Glob
-from bot.ports import (
-    SEEN,
-    Entry,
-    HistoryFilter,
-    LedgerHome,
-    LookNote,
-    Note,
-    Noted,
-    Record,
-    RefusalNote,
-    SignatureNote,
-    Unreadable,
-)
 
 log = structlog.get_logger(__name__)
 

@@ -34,11 +34,11 @@ from sqlalchemy.exc import (
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from bot import driver, pg_url, tls
+from bot.domain.people import Glob
+from bot.domain.record import LedgerHome
 from bot.errors import LedgerError
 from bot.ledger import sqlite
 from bot.ledger.schema import Instant, microseconds
-from bot.policy import Glob
-from bot.ports import LedgerHome
 
 log = structlog.get_logger(__name__)
 
@@ -127,7 +127,7 @@ class Store(ABC):
 
     @abstractmethod
     def like(self, column: Column[Any], parts: Glob) -> ColumnElement[bool]:
-        """Whether a column matches, as `bot.grammar.Pattern` does; NULL where it is NULL."""
+        """Whether a column matches, as `bot.grammar.parser.Pattern` does; NULL where it is NULL."""
 
     @abstractmethod
     async def home(self, connection: AsyncConnection) -> LedgerHome | None:

@@ -8,13 +8,10 @@ from datetime import timedelta
 
 import structlog
 
-from bot import verdicts
-from bot.answers import Confirmed, NeedsSecondPerson, NotClaimed, conclusion_of
-from bot.backends import BackendId, Cost, Limit, Look
-from bot.conditions import Condition
-from bot.errors import ClusterError, ClusterRefused, LedgerError, NotSent, TargetError
-from bot.kept_names import of_applications
-from bot.kills import (
+from bot.domain import outcomes
+from bot.domain.filters import Condition
+from bot.domain.kept_names import of_applications
+from bot.domain.kills import (
     GONE_WITHIN,
     LEASE,
     OTHER_WORK,
@@ -29,8 +26,12 @@ from bot.kills import (
     Target,
     Unclaimable,
 )
+from bot.domain.sessions import BackendId, Cost, Limit, Look
+from bot.domain.signals import Guard, Sighting, Verdict
+from bot.errors import ClusterError, ClusterRefused, LedgerError, NotSent, TargetError
 from bot.operations.parts import Parts, arrived_since, closed, follow, named
-from bot.ports import Cluster, Guard, Sighting, Urgency, Verdict
+from bot.operations.results import Confirmed, NeedsSecondPerson, NotClaimed, conclusion_of
+from bot.ports import Cluster, Urgency
 
 log = structlog.get_logger(__name__)
 
@@ -118,10 +119,10 @@ class Confirming(Parts):
     async def _carry_out(
         self, cluster: Cluster, claimed: Proposal, guards: list[Guard], before: Look
     ) -> Conclusion:
-        results = verdicts.without_a_query(claimed)
+        results = outcomes.without_a_query(claimed)
         if before.server.id != claimed.server:
             # The guards protect by the roles of a server that is not the targets' own.
-            results = {guard.target: verdicts.elsewhere(guard) for guard in guards}
+            results = {guard.target: outcomes.elsewhere(guard) for guard in guards}
         guards = [guard for guard in guards if guard.target not in results]
         started = self._clock.monotonic()
         try:
@@ -132,7 +133,7 @@ class Confirming(Parts):
             conclusion = replace(conclusion, watched_until=until)
         except BaseException:
             # A defect, or the process is told to stop: what is known is recorded.
-            await self._record(verdicts.broken_off(claimed, results, self._clock.now()))
+            await self._record(outcomes.broken_off(claimed, results, self._clock.now()))
             raise
         return await self._record(conclusion)
 
@@ -208,7 +209,7 @@ class Confirming(Parts):
             except ClusterRefused as error:
                 # An error reply ends the statement before its signal, and no other's.
                 log.warning("kill.refused", pid=guard.target.pid, why=error.problem)
-                results[guard.target] = verdicts.not_sent(guard, error)
+                results[guard.target] = outcomes.not_sent(guard, error)
                 continue
             except ClusterError as error:
                 log.warning("kill.no_reply", cluster=cluster.name, pid=guard.target.pid)
@@ -217,13 +218,13 @@ class Confirming(Parts):
                 break
             log.info("kill.signal", pid=guard.target.pid, verdict=reply.verdict)
             if reply.verdict is Verdict.SIGNALLED:
-                signalled[guard] = OTHER_WORK if verdicts.other_work(guard, reply) else ""
-                results[guard.target] = verdicts.signalled(guard.target)
+                signalled[guard] = OTHER_WORK if outcomes.other_work(guard, reply) else ""
+                results[guard.target] = outcomes.signalled(guard.target)
             else:
-                results[guard.target] = verdicts.refused(guard, reply)
+                results[guard.target] = outcomes.refused(guard, reply)
         for guard in guards:
             if guard.target not in results:
-                results[guard.target] = verdicts.not_sent(guard, stopped_by)
+                results[guard.target] = outcomes.not_sent(guard, stopped_by)
         for result in await self._watch(cluster, signalled):
             results[result.id] = result
 
@@ -247,15 +248,15 @@ class Confirming(Parts):
                 trouble = error
             else:
                 for backend_id, guard in list(pending.items()):
-                    if verdicts.ended(guard, seen):
-                        ended = Result(backend_id, verdicts.success(guard.action), signalled[guard])
+                    if outcomes.ended(guard, seen):
+                        ended = Result(backend_id, outcomes.success(guard.action), signalled[guard])
                         results.append(ended)
                         del pending[backend_id]
             if not pending or self._clock.monotonic() >= until:
                 break
             await self._clock.sleep(next(steps, _WATCH_STEPS[-1]))
         results += (
-            verdicts.not_ended(guard, None if trouble else seen, trouble)
+            outcomes.not_ended(guard, None if trouble else seen, trouble)
             for guard in pending.values()
         )
         return results
@@ -433,7 +434,7 @@ class Confirming(Parts):
             Result(
                 i,
                 Outcome.INTERRUPTED,
-                f"the bot stopped while it was at work; {verdicts.since(i, proposal, seen)}",
+                f"the bot stopped while it was at work; {outcomes.since(i, proposal, seen)}",
             )
             for i in ids
         )

@@ -6,19 +6,19 @@ from dataclasses import replace
 
 import structlog
 
-from bot import verdicts
-from bot.answers import conclusion_of
-from bot.backends import Look
-from bot.conditions import OidIn
-from bot.errors import ClusterError, LedgerError
-from bot.kills import (
+from bot.domain import outcomes
+from bot.domain.filters import OidIn
+from bot.domain.kills import (
     MAX_TARGETS,
     SECOND_LOOK_AFTER,
     Conclusion,
     Outcome,
     Result,
 )
+from bot.domain.sessions import Look
+from bot.errors import ClusterError, LedgerError
 from bot.operations.parts import Parts, arrived_since
+from bot.operations.results import conclusion_of
 from bot.ports import Cluster
 
 log = structlog.get_logger(__name__)
@@ -99,7 +99,7 @@ class Following(Parts):
     def _when(self, conclusion: Conclusion) -> str:
         """How long after the outcome it is now."""
         now = self._clock.now()
-        return verdicts.later_by(now - (conclusion.concluded_at or now))
+        return outcomes.later_by(now - (conclusion.concluded_at or now))
 
     async def _look_again(self, cluster: Cluster, conclusion: Conclusion) -> tuple[Result, ...]:
         """What is seen now of the targets that were left open."""
@@ -115,7 +115,7 @@ class Following(Parts):
                 problem = error.problem
             else:
                 when = self._when(conclusion)
-                return tuple(verdicts.later(result, seen, proposal, when) for result in open_ends)
+                return tuple(outcomes.later(result, seen, proposal, when) for result in open_ends)
             if self._clock.monotonic() >= until:
                 return tuple(
                     replace(result, detail=f"{result.detail}; looked at again: {problem}")
@@ -152,12 +152,12 @@ class Following(Parts):
         when = self._when(conclusion)
         if look.server.id != conclusion.proposal.server:
             # Whoever is there came to another server, with all of its sessions.
-            return (f"{when}: {verdicts.ELSEWHERE}",)
+            return (f"{when}: {outcomes.ELSEWHERE}",)
         if not look.rows:
             who = roles[next(iter(roles))] if len(roles) == 1 else "the same roles"
-            return (verdicts.stayed_away(who, look.server, when),)
+            return (outcomes.stayed_away(who, look.server, when),)
         return tuple(
-            verdicts.came_back(name, [row for row in look.rows if row.usesysid == oid], when)
+            outcomes.came_back(name, [row for row in look.rows if row.usesysid == oid], when)
             for oid, name in roles.items()
             if any(row.usesysid == oid for row in look.rows)
         )

@@ -6,17 +6,27 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from bot.answers import Choice, ClusterCard, Gone, Inspection, Looked, Overview, Sessions, Tree
-from bot.backends import Backend, BackendId, Look
-from bot.blocking import Branch, HeldLock, Locks, tree, worst_first
-from bot.conditions import InTree, PidIn
+from bot.domain.blocking import Branch, HeldLock, Locks, tree, worst_first
+from bot.domain.filters import InTree, PidIn
+from bot.domain.kills import Actor
+from bot.domain.record import ALONE, SEEN
+from bot.domain.sessions import Backend, BackendId, Look
+from bot.domain.shown import ROW_QUERY, as_shown
 from bot.errors import ClusterError, TargetError
-from bot.grammar import SessionsRequest
-from bot.grammar import Target as Named
-from bot.kills import Actor
+from bot.grammar.parser import SessionsRequest
+from bot.grammar.parser import Target as Named
 from bot.operations.parts import Parts, answer_by, names_type
-from bot.ports import ALONE, SEEN, Cluster
-from bot.shown import ROW_QUERY, as_shown
+from bot.operations.results import (
+    Choice,
+    ClusterCard,
+    Gone,
+    Inspection,
+    Looked,
+    Overview,
+    Sessions,
+    Tree,
+)
+from bot.ports import Cluster
 
 log = structlog.get_logger(__name__)
 

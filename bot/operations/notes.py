@@ -8,8 +8,9 @@ from itertools import islice
 
 import structlog
 
+from bot.domain.record import Note
 from bot.errors import LedgerError
-from bot.ports import Clock, Ledger, Note
+from bot.ports import Clock, Ledger
 
 log = structlog.get_logger(__name__)
 

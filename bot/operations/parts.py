@@ -9,9 +9,11 @@ from typing import TypeVar
 
 import structlog
 
-from bot.answers import Choice, NotClaimed
-from bot.backends import CLIENT_BACKEND, Look, Names, ServerId
-from bot.conditions import Before, Condition, PidIn, TextLike, freeze, near
+from bot.domain.filters import Before, Condition, PidIn, TextLike, freeze, near
+from bot.domain.kills import Actor, Conclusion, Proposal, Result, State, Unclaimable
+from bot.domain.people import Glob, Protection
+from bot.domain.record import Entry, LookNote
+from bot.domain.sessions import CLIENT_BACKEND, Look, Names, ServerId
 from bot.errors import (
     ClusterError,
     ClusterRefused,
@@ -20,13 +22,12 @@ from bot.errors import (
     TargetError,
     TwoServers,
 )
-from bot.grammar import AgeOf, Field, KillRequest, Match, SessionsRequest, state_filter
-from bot.grammar import Target as Named
-from bot.kills import Actor, Conclusion, Proposal, Result, State, Unclaimable
+from bot.grammar.parser import AgeOf, Field, KillRequest, Match, SessionsRequest, state_filter
+from bot.grammar.parser import Target as Named
 from bot.operations.notes import Notes
+from bot.operations.results import Choice, NotClaimed
 from bot.operations.signatures import Signatures
-from bot.policy import Glob, Protection
-from bot.ports import Clock, Cluster, Entry, Ledger, LookNote, Meter, Urgency
+from bot.ports import Clock, Cluster, Ledger, Meter, Urgency
 
 log = structlog.get_logger(__name__)
 

@@ -7,13 +7,8 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from bot.answers import NotClaimed, NothingToKill, Preview, Proposed, TooMany
-from bot.backends import Backend, BackendId, Limit, Look, ServerId
-from bot.conditions import Condition, PidIn
-from bot.errors import ClusterError, TargetError
-from bot.grammar import KillRequest
-from bot.grammar import Target as Named
-from bot.kills import (
+from bot.domain.filters import Condition, PidIn
+from bot.domain.kills import (
     MAX_TARGETS,
     Action,
     Actor,
@@ -26,10 +21,15 @@ from bot.kills import (
     Target,
     Unclaimable,
 )
+from bot.domain.people import require_narrow
+from bot.domain.sessions import Backend, BackendId, Limit, Look, ServerId
+from bot.domain.shown import as_shown
+from bot.errors import ClusterError, TargetError
+from bot.grammar.parser import KillRequest
+from bot.grammar.parser import Target as Named
 from bot.operations.parts import NOTE_WITHIN, Parts, answer_by, closed, follow, names_type
-from bot.policy import require_narrow
+from bot.operations.results import NotClaimed, NothingToKill, Preview, Proposed, TooMany
 from bot.ports import Cluster, Urgency
-from bot.shown import as_shown
 
 log = structlog.get_logger(__name__)
 

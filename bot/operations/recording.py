@@ -1,11 +1,11 @@
 """The record: dismissals, history, refusals."""
 
-from bot.answers import History, NotClaimed
-from bot.grammar import Field, HistoryRequest, Match
-from bot.kills import Actor, Proposal, Unclaimable
+from bot.domain.kills import Actor, Proposal, Unclaimable
+from bot.domain.people import Glob
+from bot.domain.record import Entry, HistoryFilter, RefusalNote
+from bot.grammar.parser import Field, HistoryRequest, Match
 from bot.operations.parts import Parts
-from bot.policy import Glob
-from bot.ports import Entry, HistoryFilter, RefusalNote
+from bot.operations.results import History, NotClaimed
 
 HISTORY_PAGE = 20
 REFUSED_MOST = 300

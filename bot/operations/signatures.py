@@ -5,9 +5,10 @@ from itertools import takewhile
 
 import structlog
 
+from bot.domain.record import SignatureNote
 from bot.errors import LedgerError
 from bot.operations.notes import Notes
-from bot.ports import Clock, Ledger, SignatureNote
+from bot.ports import Clock, Ledger
 
 log = structlog.get_logger(__name__)
 

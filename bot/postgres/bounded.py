@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from bot.backends import ServerId
+from bot.domain.sessions import ServerId
 from bot.driver import PATH, PINNED, PinnedConnection
 from bot.postgres import queries
 

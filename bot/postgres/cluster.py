@@ -13,7 +13,11 @@ import asyncpg
 import structlog
 
 from bot import decoding, driver, pg_url
-from bot.backends import (
+from bot.domain.blocking import HeldLock, Locks, LockWait, Prepared
+from bot.domain.filters import Condition, InLock, InTree
+from bot.domain.kept_names import Applications
+from bot.domain.kills import Action, Basis
+from bot.domain.sessions import (
     About,
     Backend,
     BackendId,
@@ -27,21 +31,18 @@ from bot.backends import (
     Server,
     ServerId,
 )
-from bot.blocking import HeldLock, Locks, LockWait, Prepared
-from bot.conditions import Condition, InLock, InTree
+from bot.domain.shown import HIDES, ranks
+from bot.domain.signals import Guard, Reply, Sighting, Verdict, Whereabouts
+from bot.domain.waits import Request, queued
 from bot.driver import APPLICATION_NAME, Connection
 from bot.errors import ClusterDown, ClusterError, TargetError, TwoServers
-from bot.grammar import SortKey, Word
-from bot.kept_names import Applications
-from bot.kills import Action, Basis
-from bot.ports import Guard, Reply, Sighting, Urgency, Verdict, Whereabouts
+from bot.grammar.parser import SortKey, Word
+from bot.ports import Urgency
 from bot.postgres import queries, trouble
 from bot.postgres.bounded import BOUNDS, BoundedConnection, server_id
 from bot.postgres.connections import HeldConnections
 from bot.postgres.relations import Elsewhere
 from bot.postgres.where import CONNECTED, COST, EVERYTHING, Parameters, likes, order, where
-from bot.shown import HIDES, ranks
-from bot.waits import Request, queued
 
 log = structlog.get_logger(__name__)
 

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 import structlog
 
 from bot import pg_url
-from bot.backends import ServerId
+from bot.domain.sessions import ServerId
 from bot.postgres.cluster import PostgresCluster
 
 log = structlog.get_logger(__name__)

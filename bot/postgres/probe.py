@@ -8,8 +8,8 @@ import asyncpg
 import structlog
 
 from bot import decoding, driver, pg_url
-from bot.backends import ServerId
 from bot.check.facts import Answer, ClusterFacts, Holds, OwnRole, Slots, Untold
+from bot.domain.sessions import ServerId
 from bot.driver import APPLICATION_NAME, Connection, PinnedConnection
 from bot.postgres import queries, trouble
 from bot.postgres.bounded import PINS

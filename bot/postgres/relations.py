@@ -15,7 +15,7 @@ import asyncpg
 import structlog
 
 from bot import decoding, driver
-from bot.backends import ServerId
+from bot.domain.sessions import ServerId
 from bot.driver import Connection
 from bot.postgres import queries
 from bot.postgres.bounded import server_id

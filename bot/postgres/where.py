@@ -7,11 +7,11 @@ every name, is a parameter.
 from collections.abc import Mapping
 from typing import Any, assert_never
 
-from bot.backends import Names
-from bot.conditions import AddressIn, Before, Condition, InLock, InTree, OidIn, PidIn, TextLike
-from bot.grammar import AgeOf, SortKey, Word
-from bot.kept_names import MAY_BE_CUT, Applications
-from bot.shown import HIDES
+from bot.domain.filters import AddressIn, Before, Condition, InLock, InTree, OidIn, PidIn, TextLike
+from bot.domain.kept_names import MAY_BE_CUT, Applications
+from bot.domain.sessions import Names
+from bot.domain.shown import HIDES
+from bot.grammar.parser import AgeOf, SortKey, Word
 
 HURTS_MOST = """
     (a.blocks > 0 and not a.is_waiting) desc,
@@ -28,7 +28,7 @@ database's, the oldest open transaction, the longest running query.
 
 How many wait behind one at all takes a walk along the waits; here stands how many are behind it
 in the queues that it holds up, and a page is put in order by the rest
-(`bot.blocking.worst_first`)."""
+(`bot.domain.blocking.worst_first`)."""
 
 EVERYTHING = "a.pid <> pg_backend_pid()"
 """All but the backend that does the looking."""
@@ -41,7 +41,7 @@ COST = (
     " when a.xact_start is null and a.state in ('idle', 'idle in transaction (aborted)') then 0"
     " else 1 end"
 )
-"""`bot.backends.Backend.cost` in SQL, of a row whose state is known."""
+"""`bot.domain.sessions.Backend.cost` in SQL, of a row whose state is known."""
 
 _SINCE = {
     AgeOf.AGE: ("a.backend_start", "true"),
@@ -199,7 +199,7 @@ def order(
 ) -> str:
     """The ORDER BY of a look; unknown values come last either way.
 
-    `ranks` say where each pid stands by a column that hides something (`bot.shown.ranks`).
+    `ranks` say where each pid stands by a column that hides something (`bot.domain.shown.ranks`).
     """
     if not sort:
         return HURTS_MOST

@@ -14,7 +14,7 @@ from typing import Literal, TextIO
 import structlog
 from aiohttp.http_exceptions import HttpProcessingError
 
-from bot.legible import visible
+from bot.text import visible
 
 _AT_LEAST = {"sqlalchemy": logging.WARNING, "aiosqlite": logging.WARNING}
 """Of other libraries: their lower lines hold statements. Those of all hold payloads below INFO."""

@@ -16,8 +16,8 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.kills import Actor
-from bot.policy import Allowlist, Home, Person, Right, may
+from bot.domain.kills import Actor
+from bot.domain.people import Allowlist, Home, Person, Right, may
 from bot.ports import Clock
 from bot.slack import objects
 from bot.slack.failures import FAILURES, code_of, is_refusal

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
-from bot.answers import NotClaimed, conclusion_of
+from bot.domain.kills import Action
+from bot.domain.people import Right, require_narrow
 from bot.errors import UsageError
-from bot.grammar import (
+from bot.grammar.parser import (
     HistoryRequest,
     KillRequest,
     SessionsRequest,
@@ -22,8 +23,7 @@ from bot.grammar import (
     read_reason,
     read_sessions,
 )
-from bot.kills import Action
-from bot.policy import Right, require_narrow
+from bot.operations.results import NotClaimed, conclusion_of
 from bot.slack import answers, modals, payloads
 from bot.slack.answers import Posted
 from bot.slack.desk import Desk

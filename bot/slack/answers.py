@@ -7,7 +7,22 @@ from enum import Enum, auto
 
 import structlog
 
-from bot.answers import (
+from bot.domain.kills import (
+    LIVING,
+    SUCCEEDED,
+    Action,
+    Conclusion,
+    Place,
+    Proposal,
+    State,
+    Unclaimable,
+)
+from bot.domain.people import Right
+from bot.domain.sessions import BackendId
+from bot.errors import BotError, LedgerError
+from bot.grammar.parser import HistoryRequest, KillRequest, SessionsRequest
+from bot.operations import follow, named
+from bot.operations.results import (
     Choice,
     Confirmed,
     NeedsSecondPerson,
@@ -20,12 +35,6 @@ from bot.answers import (
     TooMany,
     conclusion_of,
 )
-from bot.backends import BackendId
-from bot.errors import BotError, LedgerError
-from bot.grammar import HistoryRequest, KillRequest, SessionsRequest
-from bot.kills import LIVING, SUCCEEDED, Action, Conclusion, Place, Proposal, State, Unclaimable
-from bot.operations import follow, named
-from bot.policy import Right
 from bot.slack.delivery import Undelivered
 from bot.slack.desk import Desk
 from bot.slack.gate import Admitted

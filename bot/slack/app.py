@@ -13,9 +13,9 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.check.slack import ORG_WIDE
+from bot.domain.people import Allowlist, Right
 from bot.errors import LedgerError, SettingsError, SlackDown
 from bot.operations import Operations
-from bot.policy import Allowlist, Right
 from bot.ports import Clock, Meter
 from bot.slack import actions, answers, commands, objects
 from bot.slack.access import Directory

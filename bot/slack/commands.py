@@ -9,8 +9,9 @@ from typing import Any
 
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
+from bot.domain.people import Right, require_narrow
 from bot.errors import UsageError
-from bot.grammar import (
+from bot.grammar.parser import (
     KILL,
     SESSIONS,
     HelpRequest,
@@ -20,7 +21,6 @@ from bot.grammar import (
     parse_kill,
     parse_sessions,
 )
-from bot.policy import Right, require_narrow
 from bot.slack import answers, payloads
 from bot.slack.desk import Desk
 from bot.slack.gate import Denied

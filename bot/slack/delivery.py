@@ -21,7 +21,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.kills import Place
+from bot.domain.kills import Place
 from bot.slack.failures import (
     FAILURES,
     PATIENCE,

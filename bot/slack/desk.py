@@ -8,8 +8,8 @@ from typing import Any
 import structlog
 from slack_bolt.async_app import AsyncAck
 
+from bot.domain.kills import Place, Proposal
 from bot.errors import BotError, ClusterError, LedgerError, OtherVersion, TargetError, UsageError
-from bot.kills import Place, Proposal
 from bot.operations import Operations
 from bot.ports import Meter
 from bot.slack.delivery import Delivery, Undelivered

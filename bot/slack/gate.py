@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bot.kills import Actor
-from bot.policy import Allowlist, Right, may
+from bot.domain.kills import Actor
+from bot.domain.people import Allowlist, Right, may
 from bot.slack.access import Directory, ask_by
 from bot.slack.payloads import Click, Command
 from bot.slack.views.errors import Obstacle, refusal, wrong_place

@@ -8,9 +8,9 @@ from typing import Any
 
 import structlog
 
-from bot.answers import Gone
+from bot.domain.people import Right
 from bot.errors import BotError
-from bot.policy import Right
+from bot.operations.results import Gone
 from bot.slack import objects
 from bot.slack.desk import Desk
 from bot.slack.failures import FAILURES, code_of

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from bot.policy import Home
+from bot.domain.people import Home
 
 NOT_SLACK = "what answers there is not Slack: it names no workspace"
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bot.grammar import KILL, SESSIONS
-from bot.kills import Actor, Place
+from bot.domain.kills import Actor, Place
+from bot.grammar.parser import KILL, SESSIONS
 
 _COMMAND = (
     *("command", "text", "user_id", "team_id", "channel_id", "channel_name"),

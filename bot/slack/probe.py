@@ -15,7 +15,7 @@ import structlog
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.check.facts import Bot, Channel, Group, Member, SlackFacts, Socket, Unknown, Untold
-from bot.policy import Home, Right
+from bot.domain.people import Home, Right
 from bot.slack.access import NO_GROUP
 from bot.slack.app import SlackSettings
 from bot.slack.failures import FAILURES, Client, ShortRateLimits, code_of, in_words, place

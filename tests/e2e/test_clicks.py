@@ -9,7 +9,7 @@ from collections.abc import Callable
 import asyncpg
 import pytest
 
-from bot.kills import SIGNAL_WINDOW
+from bot.domain.kills import SIGNAL_WINDOW
 from tests.e2e.conftest import Bot
 from tests.integration.conftest import BOT, Sessions
 from tests.proxy import Proxy

@@ -10,8 +10,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from bot.domain.record import RefusalNote
 from bot.ledger.sql import SqlLedger
-from bot.ports import RefusalNote
 from tests.e2e.conftest import ROOT, Bot
 from tests.processes import TIED
 from tests.unit.builders import ALICE

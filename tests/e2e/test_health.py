@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from bot.kills import Outcome
+from bot.domain.kills import Outcome
 from bot.slack.views.actions import ActionId
 from tests.e2e.conftest import free_port
 from tests.integration.conftest import Sessions

@@ -16,7 +16,7 @@ from contextlib import AsyncExitStack
 import asyncpg
 import pytest
 
-from bot.kills import MAX_TARGETS
+from bot.domain.kills import MAX_TARGETS
 from tests.e2e.conftest import ROOT, Bot
 from tests.e2e.watched import HELD
 from tests.integration.conftest import BOT

@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from bot.kills import LEASE
+from bot.domain.kills import LEASE
 from tests.e2e.conftest import Bot, becomes
 from tests.e2e.test_clicks import dead
 from tests.integration.conftest import BOT, Sessions

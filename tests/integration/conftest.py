@@ -8,7 +8,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from bot.backends import Backend, ServerId
+from bot.domain.sessions import Backend, ServerId
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
 from bot.postgres.cluster import PostgresCluster

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 
 import asyncpg
 
-from bot.answers import Preview
+from bot.domain.kills import Actor, Conclusion, Outcome
+from bot.domain.record import Entry
 from bot.errors import ClusterError
-from bot.grammar import KillRequest, parse_kill
-from bot.kills import Actor, Conclusion, Outcome
+from bot.grammar.parser import KillRequest, parse_kill
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations
-from bot.ports import Entry
+from bot.operations.results import Preview
 from workspace.people import PATIENCE
 
 ANA, BEN = Actor("UANA", "T1"), Actor("UBEN", "T1")

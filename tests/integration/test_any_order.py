@@ -41,13 +41,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from bot.answers import NotClaimed
-from bot.backends import BackendId
-from bot.grammar import KillRequest, parse_kill
-from bot.kills import LEASE, SIGNAL_WINDOW, Action, Actor, Basis, Conclusion, Outcome
+from bot.domain.kills import LEASE, SIGNAL_WINDOW, Action, Actor, Basis, Conclusion, Outcome
+from bot.domain.people import Right
+from bot.domain.sessions import BackendId
+from bot.domain.signals import Verdict
+from bot.grammar.parser import KillRequest, parse_kill
 from bot.operations import Operations
-from bot.policy import Right
-from bot.ports import Verdict
+from bot.operations.results import NotClaimed
 from bot.slack import actions
 from bot.slack.desk import Desk
 from bot.slack.gate import Admitted, Denied

@@ -7,10 +7,10 @@ from contextlib import suppress
 import asyncpg
 import pytest
 
-from bot.answers import Preview
-from bot.backends import Cost
-from bot.kills import Basis, Outcome
-from bot.policy import Allowlist, Right
+from bot.domain.kills import Basis, Outcome
+from bot.domain.people import Allowlist, Right
+from bot.domain.sessions import Cost
+from bot.operations.results import Preview
 from bot.postgres.cluster import PostgresCluster
 from bot.slack.views import kill as kill_view
 from tests.integration.conftest import BOT, SETUP, Bench, Sessions

@@ -8,12 +8,12 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from bot.answers import Preview
-from bot.answers import Sessions as Shown
-from bot.grammar import KillRequest, SessionsRequest, Target, parse_kill
-from bot.kills import MAX_TARGETS, Actor, Conclusion, Outcome, Proposal
+from bot.domain.kills import MAX_TARGETS, Actor, Conclusion, Outcome, Proposal
+from bot.grammar.parser import KillRequest, SessionsRequest, Target, parse_kill
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
+from bot.operations.results import Preview
+from bot.operations.results import Sessions as Shown
 from bot.postgres.cluster import PostgresCluster
 from bot.service.clock import SystemClock
 from bot.slack.views.sessions import sessions

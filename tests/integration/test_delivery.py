@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.kills import Place
+from bot.domain.kills import Place
 from bot.slack import delivery as module
 from bot.slack.delivery import Delivery, Undelivered
 from bot.slack.failures import Client

@@ -10,8 +10,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.kills import Actor
-from bot.policy import Allowlist, Right, may
+from bot.domain.kills import Actor
+from bot.domain.people import Allowlist, Right, may
 from bot.slack.access import CHANNEL_FRESH, GOOD_FOR, Directory
 from bot.slack.failures import Client
 from bot.slack.objects import Identity

@@ -10,16 +10,16 @@ import asyncpg
 import pytest
 
 from bot import driver, pg_url
-from bot.backends import Backend, Look
-from bot.blocking import Locks
 from bot.check.facts import Answer, Untold
-from bot.conditions import OidIn, TextLike
+from bot.domain.blocking import Locks
+from bot.domain.filters import OidIn, TextLike
+from bot.domain.kept_names import of_applications
+from bot.domain.kills import Action, Basis
+from bot.domain.sessions import Backend, Look
+from bot.domain.signals import Guard, Verdict
 from bot.errors import LedgerError, NotSent
-from bot.kept_names import of_applications
-from bot.kills import Action, Basis
 from bot.ledger.probe import probe as probe_ledger
 from bot.ledger.sql import SqlLedger
-from bot.ports import Guard, Verdict
 from bot.postgres import queries
 from bot.postgres.bounded import BOUNDS
 from bot.postgres.cluster import PostgresCluster

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from bot.answers import NothingToKill, Preview, Sessions
-from bot.backends import BackendId, SpareReason
-from bot.grammar import SessionsRequest, Target
-from bot.kills import Outcome, Spared
+from bot.domain.kills import Outcome, Spared
+from bot.domain.sessions import BackendId, SpareReason
+from bot.grammar.parser import SessionsRequest, Target
+from bot.operations.results import NothingToKill, Preview, Sessions
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import Bench
 from tests.integration.conftest import Sessions as Clients

@@ -14,8 +14,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from bot.backends import Backend, BackendId, Cost, ServerId
-from bot.conditions import (
+from bot.domain.filters import (
     AddressIn,
     Before,
     Condition,
@@ -25,10 +24,11 @@ from bot.conditions import (
     PidIn,
     TextLike,
 )
-from bot.grammar import AgeOf, Word
-from bot.kept_names import Applications
-from bot.kills import Action, Basis
-from bot.ports import Guard, Verdict
+from bot.domain.kept_names import Applications
+from bot.domain.kills import Action, Basis
+from bot.domain.sessions import Backend, BackendId, Cost, ServerId
+from bot.domain.signals import Guard, Verdict
+from bot.grammar.parser import AgeOf, Word
 from bot.postgres import queries
 from bot.postgres.cluster import signal_statement
 from bot.postgres.where import Parameters, where

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from bot.answers import Sessions as Shown
+from bot.domain.kills import Actor
 from bot.errors import TargetError
-from bot.grammar import COLUMNS, SessionsRequest, read_sessions
-from bot.kills import Actor
+from bot.grammar.parser import COLUMNS, SessionsRequest, read_sessions
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
+from bot.operations.results import Sessions as Shown
 from bot.postgres import cluster as module
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import Sessions

@@ -9,15 +9,16 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from bot.backends import Backend, Look
 from bot.check.facts import Answer, Untold
-from bot.conditions import InTree, freeze
-from bot.grammar import SessionsRequest, SortKey, parse_sessions
-from bot.kept_names import Applications
-from bot.kills import Action, Basis, Outcome
+from bot.domain.filters import InTree, freeze
+from bot.domain.kept_names import Applications
+from bot.domain.kills import Action, Basis, Outcome
+from bot.domain.record import ALONE, HistoryFilter, Record
+from bot.domain.sessions import Backend, Look
+from bot.domain.signals import Guard, Verdict
+from bot.grammar.parser import SessionsRequest, SortKey, parse_sessions
 from bot.ledger.probe import probe as probe_ledger
 from bot.ledger.sql import SqlLedger
-from bot.ports import ALONE, Guard, HistoryFilter, Record, Verdict
 from bot.postgres.cluster import PostgresCluster
 from bot.postgres.probe import probe
 from bot.postgres.where import _SORT

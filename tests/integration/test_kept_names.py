@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bot.backends import Backend
-from bot.kept_names import names_role, of_applications
-from bot.policy import Protection
+from bot.domain.kept_names import names_role, of_applications
+from bot.domain.people import Protection
+from bot.domain.sessions import Backend
 from bot.postgres.cluster import PostgresCluster
 from bot.postgres.where import likes
 from tests.integration.conftest import Sessions

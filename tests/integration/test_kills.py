@@ -12,15 +12,24 @@ import asyncpg
 import pytest
 import structlog
 
-from bot.answers import Choice, NeedsSecondPerson, NotClaimed, NothingToKill, Preview, TooMany
-from bot.backends import BackendId, SpareReason
+from bot.domain.kept_names import Applications
+from bot.domain.kills import LEASE, Action, Basis, Conclusion, Outcome, State
+from bot.domain.record import Record
+from bot.domain.sessions import BackendId, SpareReason
+from bot.domain.signals import Guard, Reply, Sighting, Verdict
 from bot.errors import LedgerError, NotSent, TargetError, UsageError
-from bot.grammar import KillRequest, SessionsRequest, Target
-from bot.kept_names import Applications
-from bot.kills import LEASE, Action, Basis, Conclusion, Outcome, State
+from bot.grammar.parser import KillRequest, SessionsRequest, Target
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
-from bot.ports import Guard, Record, Reply, Sighting, Urgency, Verdict
+from bot.operations.results import (
+    Choice,
+    NeedsSecondPerson,
+    NotClaimed,
+    NothingToKill,
+    Preview,
+    TooMany,
+)
+from bot.ports import Urgency
 from bot.postgres import cluster as cluster_module
 from bot.postgres.cluster import PostgresCluster
 from bot.service.metrics import Metrics

@@ -26,8 +26,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.backends import Backend, BackendId, Limit, ServerId
-from bot.conditions import (
+from bot.domain.filters import (
     AddressIn,
     Before,
     InLock,
@@ -35,11 +34,8 @@ from bot.conditions import (
     PidIn,
     TextLike,
 )
-from bot.errors import LedgerError, OtherVersion
-from bot.grammar import AgeOf, Pattern, Word
-from bot.grammar import Target as Where
-from bot.instants import to_us
-from bot.kills import (
+from bot.domain.instants import to_us
+from bot.domain.kills import (
     Action,
     Actor,
     Basis,
@@ -52,11 +48,7 @@ from bot.kills import (
     State,
     Target,
 )
-from bot.ledger import retention, schema, sql, sqlite
-from bot.ledger import rows as rows_of
-from bot.ledger.probe import probe
-from bot.ledger.sql import SqlLedger
-from bot.ports import (
+from bot.domain.record import (
     ALONE,
     SEEN,
     Entry,
@@ -68,6 +60,14 @@ from bot.ports import (
     SignatureNote,
     Unreadable,
 )
+from bot.domain.sessions import Backend, BackendId, Limit, ServerId
+from bot.errors import LedgerError, OtherVersion
+from bot.grammar.parser import AgeOf, Pattern, Word
+from bot.grammar.parser import Target as Where
+from bot.ledger import retention, schema, sql, sqlite
+from bot.ledger import rows as rows_of
+from bot.ledger.probe import probe
+from bot.ledger.sql import SqlLedger
 from tests.processes import TIED
 from tests.servers import postgres
 from workspace.people import PATIENCE
@@ -1874,7 +1874,7 @@ async def ask(process: asyncio.subprocess.Process, line: object = None) -> str:
 RACER = """
     import asyncio, sys
     from datetime import timedelta
-    from bot.kills import Actor
+    from bot.domain.kills import Actor
     from bot.ledger.sql import SqlLedger
 
     async def main(url, owner):
@@ -1909,8 +1909,8 @@ FORGER = """
 
     import asyncio
     from datetime import timedelta
-    from bot.instants import to_us
-    from bot.kills import Actor
+    from bot.domain.instants import to_us
+    from bot.domain.kills import Actor
     from bot.ledger.sql import SqlLedger
 
     async def main():

@@ -9,14 +9,14 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from bot.answers import Overview, Preview
-from bot.answers import Sessions as Shown
-from bot.backends import Limit, LimitOf, Look
 from bot.check.facts import Answer
-from bot.grammar import SessionsRequest, read_sessions
+from bot.domain.people import Allowlist, Right
+from bot.domain.sessions import Limit, LimitOf, Look
+from bot.grammar.parser import SessionsRequest, read_sessions
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
-from bot.policy import Allowlist, Right
+from bot.operations.results import Overview, Preview
+from bot.operations.results import Sessions as Shown
 from bot.postgres.cluster import PostgresCluster
 from bot.postgres.probe import probe
 from bot.slack.views import kill as kill_view

@@ -9,17 +9,17 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from bot.answers import Inspection
-from bot.answers import Sessions as Shown
-from bot.backends import BackendId, LimitOf, Look, SpareReason
-from bot.blocking import tree
-from bot.conditions import InTree, freeze
-from bot.grammar import SessionsRequest, SortKey, parse_sessions
-from bot.grammar import Target as Named
-from bot.kills import Actor
+from bot.domain.blocking import tree
+from bot.domain.filters import InTree, freeze
+from bot.domain.kills import Actor
+from bot.domain.people import Barrier, Ender
+from bot.domain.sessions import BackendId, LimitOf, Look, SpareReason
+from bot.grammar.parser import SessionsRequest, SortKey, parse_sessions
+from bot.grammar.parser import Target as Named
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
-from bot.policy import Barrier, Ender
+from bot.operations.results import Inspection
+from bot.operations.results import Sessions as Shown
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import BOT, Sessions
 from tests.integration.kills import QuickClock

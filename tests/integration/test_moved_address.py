@@ -15,14 +15,14 @@ from typing import Any
 import asyncpg
 import pytest
 
-from bot.answers import NothingToKill, Preview
-from bot.answers import Sessions as Shown
-from bot.backends import SpareReason
+from bot.domain.kills import Actor, Conclusion, Outcome
+from bot.domain.sessions import SpareReason
 from bot.errors import ClusterError, TwoServers
-from bot.grammar import KillRequest, SessionsRequest, Target, parse_kill
-from bot.kills import Actor, Conclusion, Outcome
+from bot.grammar.parser import KillRequest, SessionsRequest, Target, parse_kill
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
+from bot.operations.results import NothingToKill, Preview
+from bot.operations.results import Sessions as Shown
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import BOT
 from tests.integration.kills import QuickClock, lives

@@ -14,8 +14,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from bot.backends import ServerId
-from bot.ports import Guard
+from bot.domain.sessions import ServerId
+from bot.domain.signals import Guard
 from bot.postgres import queries
 from bot.postgres.cluster import signal_statement
 from bot.postgres.where import COST

@@ -16,15 +16,15 @@ from typing import Any, Literal
 import asyncpg
 import pytest
 
-from bot.answers import NothingToKill, Preview
-from bot.answers import Sessions as Shown
+from bot.domain.kills import Actor, Conclusion, Outcome, State
+from bot.domain.record import Entry
 from bot.driver import APPLICATION_NAME
 from bot.errors import ClusterError, LedgerError
-from bot.grammar import KillRequest, SessionsRequest, Target, parse_kill
-from bot.kills import Actor, Conclusion, Outcome, State
+from bot.grammar.parser import KillRequest, SessionsRequest, Target, parse_kill
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules, confirming
-from bot.ports import Entry
+from bot.operations.results import NothingToKill, Preview
+from bot.operations.results import Sessions as Shown
 from bot.postgres import connections
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import BOT, Sessions

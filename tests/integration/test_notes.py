@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import structlog
 
+from bot.domain.kills import Actor
+from bot.domain.record import Record, RefusalNote
 from bot.errors import LedgerError
-from bot.kills import Actor
 from bot.ledger.sql import SqlLedger
 from bot.operations import notes
 from bot.operations.notes import Notes
 from bot.operations.signatures import Signatures
-from bot.ports import Record, RefusalNote
 from tests.integration.kills import QuickClock
 from workspace.people import PATIENCE
 

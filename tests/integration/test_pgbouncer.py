@@ -15,18 +15,18 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
-from bot.answers import NothingToKill
-from bot.backends import SpareReason
-from bot.blocking import tree
-from bot.conditions import InTree
+from bot.domain.blocking import tree
+from bot.domain.filters import InTree
+from bot.domain.kills import Outcome
+from bot.domain.sessions import SpareReason
+from bot.domain.signals import Verdict
 from bot.driver import APPLICATION_NAME
 from bot.errors import ClusterError, ClusterTimeout, NotSent
-from bot.grammar import KillRequest
-from bot.kills import Outcome
+from bot.grammar.parser import KillRequest
 from bot.ledger import sql
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
-from bot.ports import Verdict
+from bot.operations.results import NothingToKill
 from bot.postgres.cluster import PostgresCluster
 from tests import servers
 from tests.integration.conftest import BOT, Sessions, alive

@@ -3,7 +3,7 @@
 import asyncpg
 import pytest
 
-from bot.redaction import redact
+from bot.domain.redaction import redact
 
 SECRET = "qzxwvkj"
 

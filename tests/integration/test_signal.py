@@ -17,13 +17,13 @@ from typing import Any
 import asyncpg
 import pytest
 
-from bot.backends import Backend
-from bot.conditions import Before, Condition, OidIn, TextLike
+from bot.domain.filters import Before, Condition, OidIn, TextLike
+from bot.domain.kept_names import Applications
+from bot.domain.kills import Action, Basis
+from bot.domain.sessions import Backend
+from bot.domain.signals import Guard, Verdict
 from bot.errors import ClusterDown, ClusterTimeout, NotSent
-from bot.grammar import AgeOf
-from bot.kept_names import Applications
-from bot.kills import Action, Basis
-from bot.ports import Guard, Verdict
+from bot.grammar.parser import AgeOf
 from bot.postgres import cluster as module
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import BOT, Sessions, alive

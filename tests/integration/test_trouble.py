@@ -12,12 +12,11 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from bot.answers import Choice, Overview, Preview
-from bot.answers import Sessions as Shown
-from bot.backends import Database, Look, Names, ServerId
+from bot.domain.kills import Actor, Conclusion, Outcome
+from bot.domain.sessions import Database, Look, Names, ServerId
 from bot.driver import APPLICATION_NAME
 from bot.errors import ClusterError, ClusterRefused, ClusterTimeout, TargetError
-from bot.grammar import (
+from bot.grammar.parser import (
     Field,
     KillRequest,
     Match,
@@ -26,10 +25,11 @@ from bot.grammar import (
     parse_kill,
     parse_sessions,
 )
-from bot.grammar import Target as Named
-from bot.kills import Actor, Conclusion, Outcome
+from bot.grammar.parser import Target as Named
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules, parts
+from bot.operations.results import Choice, Overview, Preview
+from bot.operations.results import Sessions as Shown
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import BOT, Sessions
 from tests.integration.kills import QuickClock

@@ -9,11 +9,11 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from bot.answers import NeedsSecondPerson, NothingToKill
-from bot.backends import SpareReason
-from bot.kills import Outcome
+from bot.domain.kills import Outcome
+from bot.domain.sessions import SpareReason
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
+from bot.operations.results import NeedsSecondPerson, NothingToKill
 from bot.postgres.cluster import PostgresCluster
 from bot.postgres.fleet import open_fleet
 from tests.integration.kills import ANA, BEN, CHANNEL, QuickClock, confirm, lives, preview, typed

@@ -5,7 +5,7 @@ from dataclasses import fields
 import asyncpg
 import pytest
 
-from bot.backends import Backend, Limit, LimitOf
+from bot.domain.sessions import Backend, Limit, LimitOf
 from bot.postgres.cluster import PostgresCluster
 from tests import servers
 from tests.integration.conftest import BOT

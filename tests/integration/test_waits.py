@@ -7,11 +7,11 @@ from random import Random
 import asyncpg
 import pytest
 
-from bot.backends import Look
-from bot.conditions import InLock, InTree
-from bot.grammar import Word
+from bot.domain.filters import InLock, InTree
+from bot.domain.sessions import Look
+from bot.domain.waits import FIRST_BLOCKERS, FIRST_PLACE
+from bot.grammar.parser import Word
 from bot.postgres.cluster import PostgresCluster
-from bot.waits import FIRST_BLOCKERS, FIRST_PLACE
 from tests.integration.conftest import Sessions
 from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer

@@ -8,21 +8,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import Any
 
-from bot.answers import Preview, Sessions
-from bot.backends import (
-    CLIENT_BACKEND,
-    Backend,
-    BackendId,
-    Counts,
-    Limit,
-    Look,
-    Names,
-    Server,
-    ServerId,
-)
-from bot.grammar import SessionsRequest
-from bot.grammar import Target as Named
-from bot.kills import (
+from bot.domain.kills import (
     Action,
     Actor,
     Basis,
@@ -33,7 +19,21 @@ from bot.kills import (
     State,
     Target,
 )
-from bot.waits import Waits
+from bot.domain.sessions import (
+    CLIENT_BACKEND,
+    Backend,
+    BackendId,
+    Counts,
+    Limit,
+    Look,
+    Names,
+    Server,
+    ServerId,
+)
+from bot.domain.waits import Waits
+from bot.grammar.parser import SessionsRequest
+from bot.grammar.parser import Target as Named
+from bot.operations.results import Preview, Sessions
 
 NOW = datetime(2026, 1, 31, 12, 0, 1, tzinfo=UTC)
 KEY = "0123456789abcdef0123456789abcdef-fedcba9876543210fedcba9876543210"

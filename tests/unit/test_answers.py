@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from bot.kills import Outcome
+from bot.domain.kills import Outcome
 from bot.service.metrics import Metrics
 from bot.slack.answers import _measure
 from bot.slack.desk import Desk

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bot.backends import Backend, BackendId, Limit, LimitOf, Server, ServerId
+from bot.domain.sessions import Backend, BackendId, Limit, LimitOf, Server, ServerId
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

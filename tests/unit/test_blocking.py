@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.blocking import Branch, tree
-from bot.waits import Request, Waits, queued
+from bot.domain.blocking import Branch, tree
+from bot.domain.waits import Request, Waits, queued
 
 
 def drawn(waits: dict[int, tuple[int, ...]]) -> list[tuple[int, int]]:

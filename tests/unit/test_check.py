@@ -23,7 +23,7 @@ from bot.check.findings import (
 )
 from bot.check.ledger import of_ledger
 from bot.check.settings import of_settings, wrong_settings
-from bot.ports import LedgerHome
+from bot.domain.record import LedgerHome
 from tests.unit.test_check_postgres import answer, cluster
 
 OBEYED = {"Cc", "Cf", "Cs", "Zl", "Zp"}

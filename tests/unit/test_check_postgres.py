@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from bot.backends import ServerId
 from bot.check.facts import Answer, ClusterFacts, Holds, LedgerFacts, OwnRole, Slots, Untold
 from bot.check.findings import Finding, Level
 from bot.check.postgres import identifier, needed, of_all, of_cluster
-from bot.ports import LedgerHome
+from bot.domain.record import LedgerHome
+from bot.domain.sessions import ServerId
 from bot.postgres import probe, queries
 
 STARTED = datetime(2026, 1, 1, tzinfo=UTC)

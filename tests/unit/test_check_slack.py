@@ -8,7 +8,7 @@ import pytest
 from bot.check.facts import Bot, Channel, Group, Member, SlackFacts, Socket, Unknown, Untold
 from bot.check.findings import Finding, Level
 from bot.check.slack import SCOPES, able, of_allowlist, of_channels, of_slack
-from bot.policy import Allowlist, Home, Right
+from bot.domain.people import Allowlist, Home, Right
 
 BOT = Bot("pg_sessions", "Acme", "T1", "A1")
 ALL = frozenset(SCOPES)

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.backends import Database, Names, Role, ServerId
-from bot.conditions import (
+from bot.domain.filters import (
     AddressIn,
     Before,
     InLock,
@@ -20,8 +19,9 @@ from bot.conditions import (
     near,
     to_json,
 )
+from bot.domain.sessions import Database, Names, Role, ServerId
 from bot.errors import TargetError
-from bot.grammar import AgeOf, KillRequest, Word, parse_kill
+from bot.grammar.parser import AgeOf, KillRequest, Word, parse_kill
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 NAMES = Names(

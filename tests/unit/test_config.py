@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bot import config, pg_url
+from bot.domain.people import Allowlist
 from bot.errors import SettingsError
-from bot.policy import Allowlist
 
 ENOUGH = {
     "SLACK_BOT_TOKEN": "xoxb-1-top-secret",

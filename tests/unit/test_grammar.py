@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot._text import distance, nearest
 from bot.errors import UsageError
-from bot.grammar import (
+from bot.grammar.parser import (
     ACTIVITY_COLUMNS,
     BACKEND_TYPES,
     COLUMNS,
@@ -43,6 +42,7 @@ from bot.grammar import (
     read_sessions,
     state_filter,
 )
+from bot.grammar.tokens import distance, nearest
 
 Request = SessionsRequest | KillRequest | HistoryRequest | HelpRequest
 

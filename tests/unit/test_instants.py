@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.instants import from_us, to_us
+from bot.domain.instants import from_us, to_us
 
 
 @given(st.datetimes(timezones=st.just(UTC)))

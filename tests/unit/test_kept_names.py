@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.kept_names import names_role, of_applications, of_roles
+from bot.domain.kept_names import names_role, of_applications, of_roles
 from bot.postgres.where import likes
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.kills import (
+from bot.domain.kills import (
     GONE_SINCE,
     GONE_WITHIN,
     LEASE,

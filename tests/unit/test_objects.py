@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bot.policy import Home
+from bot.domain.people import Home
 from bot.slack.objects import (
     Identity,
     home,

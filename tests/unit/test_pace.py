@@ -13,20 +13,20 @@ from functools import partial
 
 import pytest
 
-from bot.answers import Tree
-from bot.backends import Backend, Role
-from bot.blocking import Locks, LockWait, tree, worst_first
-from bot.conditions import near
 from bot.decoding import read
-from bot.kills import MAX_TARGETS, Outcome
+from bot.domain.blocking import Locks, LockWait, tree, worst_first
+from bot.domain.filters import near
+from bot.domain.kills import MAX_TARGETS, Outcome
+from bot.domain.people import Allowlist, Right
+from bot.domain.redaction import redact
+from bot.domain.sessions import Backend, Role
+from bot.domain.waits import Request, Waits, queued
 from bot.ledger.rows import target_values
 from bot.operations.proposing import KEPT_QUERY
-from bot.policy import Allowlist, Right
-from bot.redaction import redact
+from bot.operations.results import Tree
 from bot.slack.views.kill import outcome, preview
 from bot.slack.views.sessions import sessions as sessions_view
 from bot.slack.views.tree import tree as tree_view
-from bot.waits import Request, Waits, queued
 from tests.pace import limit, untraced
 from tests.unit import builders
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bot.kills import Actor
+from bot.domain.kills import Actor
 from bot.slack.payloads import View, click, command, received
 
 COMMAND = {

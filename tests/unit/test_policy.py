@@ -6,10 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.backends import Backend, Names, Role, ServerId, SpareReason
-from bot.errors import UsageError
-from bot.grammar import KillRequest, parse_kill
-from bot.policy import (
+from bot.domain.people import (
     Allowlist,
     Barrier,
     Ender,
@@ -20,6 +17,9 @@ from bot.policy import (
     may,
     require_narrow,
 )
+from bot.domain.sessions import Backend, Names, Role, ServerId, SpareReason
+from bot.errors import UsageError
+from bot.grammar.parser import KillRequest, parse_kill
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

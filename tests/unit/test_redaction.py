@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bot.redaction import redact
+from bot.domain.redaction import redact
 
 # Examples
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from bot.kills import Actor, Outcome, Result
-from bot.ports import Entry, Noted, Unreadable
+from bot.domain.kills import Actor, Outcome, Result
+from bot.domain.record import Entry, Noted, Unreadable
 from bot.report import (
     CSV_COLUMNS,
     NOTED_COLUMNS,

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.backends import Backend
-from bot.shown import as_shown, ranks
+from bot.domain.sessions import Backend
+from bot.domain.shown import as_shown, ranks
 
 
 def session(query: str | None, pid: int = 1) -> Backend:

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.backends import BackendId
-from bot.instants import from_us
+from bot.domain.instants import from_us
+from bot.domain.sessions import BackendId
 from bot.slack.views.actions import ActionId, OlderThan, OutcomePage, PageOf, RowRef, kill_key
 from tests.unit.builders import KEY
 

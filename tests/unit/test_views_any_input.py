@@ -10,7 +10,14 @@ from itertools import cycle, islice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.answers import (
+from bot.domain.kills import Actor, Basis, Outcome, Result, Spared, State, Unclaimable
+from bot.domain.people import Allowlist, Right
+from bot.domain.record import Entry
+from bot.domain.sessions import CLIENT_BACKEND, Counts, Limit
+from bot.domain.waits import Waits
+from bot.errors import ClusterDown, TargetError, UsageError
+from bot.grammar.parser import COLUMNS, HistoryRequest, KillRequest, SessionsRequest, Target
+from bot.operations.results import (
     Choice,
     ClusterCard,
     History,
@@ -19,19 +26,12 @@ from bot.answers import (
     Overview,
     TooMany,
 )
-from bot.backends import CLIENT_BACKEND, Counts, Limit
-from bot.errors import ClusterDown, TargetError, UsageError
-from bot.grammar import COLUMNS, HistoryRequest, KillRequest, SessionsRequest, Target
-from bot.kills import Actor, Basis, Outcome, Result, Spared, State, Unclaimable
-from bot.legible import visible
-from bot.policy import Allowlist, Right
-from bot.ports import Entry
 from bot.slack.views import errors, kill
 from bot.slack.views.actions import OlderThan
 from bot.slack.views.choice import choice
 from bot.slack.views.history import history
 from bot.slack.views.sessions import overview, page_size, sessions
-from bot.waits import Waits
+from bot.text import visible
 from tests.unit.builders import (
     ALICE,
     NOW,

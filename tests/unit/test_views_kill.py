@@ -3,11 +3,11 @@ from datetime import timedelta
 
 import pytest
 
-from bot.answers import NeedsSecondPerson, NotClaimed, NothingToKill, TooMany
-from bot.backends import Limit, SpareReason
-from bot.kills import Action, Basis, Outcome, Result, Spared, State, Unclaimable
-from bot.policy import Allowlist, Right
-from bot.ports import Entry
+from bot.domain.kills import Action, Basis, Outcome, Result, Spared, State, Unclaimable
+from bot.domain.people import Allowlist, Right
+from bot.domain.record import Entry
+from bot.domain.sessions import Limit, SpareReason
+from bot.operations.results import NeedsSecondPerson, NotClaimed, NothingToKill, TooMany
 from bot.slack.views import kill
 from bot.slack.views.actions import ActionId, OutcomePage
 from tests.unit.builders import (

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from bot.answers import Gone, Inspection
-from bot.backends import Backend, Database, Names, SpareReason
-from bot.blocking import HeldLock, tree
+from bot.domain.blocking import HeldLock, tree
+from bot.domain.people import Barrier, Ender
+from bot.domain.sessions import Backend, Database, Names, SpareReason
+from bot.domain.waits import Waits
 from bot.errors import ClusterDown
-from bot.policy import Barrier, Ender
+from bot.operations.results import Gone, Inspection
 from bot.slack.views.actions import ActionId, RowRef
 from bot.slack.views.errors import cluster_trouble
 from bot.slack.views.message import Message, plainly
 from bot.slack.views.session import Opened, gone, last_word, placeholder, session, trouble
-from bot.waits import Waits
 from tests.unit.builders import NOW, SERVER_ID, ago, backend, identity, server, waiter
 from tests.unit.reading import lines, pressable
 from workspace.blocks import problems_of_view

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from bot.answers import Choice, ClusterCard, Overview
-from bot.backends import About, Backend, Counts, Limit, Names
+from bot.domain.sessions import About, Backend, Counts, Limit, Names
+from bot.domain.waits import Waits
 from bot.errors import ClusterDown, ClusterTimeout, TargetError
-from bot.grammar import (
+from bot.grammar.parser import (
     COLUMNS,
     KillRequest,
     SessionsRequest,
@@ -17,11 +17,11 @@ from bot.grammar import (
     read_kill,
     read_sessions,
 )
+from bot.operations.results import Choice, ClusterCard, Overview
 from bot.slack.views.actions import ActionId, PageOf, RowRef, unseal
 from bot.slack.views.choice import choice
 from bot.slack.views.message import Message
 from bot.slack.views.sessions import CELLS, overview, page_size, sessions
-from bot.waits import Waits
 from tests.unit.builders import ALICE, NOW, SERVER_ID, ago, backend, identity, look, server, waiter
 from tests.unit.builders import sessions as answer
 from tests.unit.reading import column, lines, parsed, pressable, problems, table

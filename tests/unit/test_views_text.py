@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.backends import Limit
-from bot.legible import cost, cut, visible
+from bot.domain.sessions import Limit
 from bot.slack.views import blocks, lines, tables
 from bot.slack.views.lines import Own, Person, Quoted
 from bot.slack.views.tables import Column
@@ -20,6 +19,7 @@ from bot.slack.views.text import (
     some,
     took,
 )
+from bot.text import cost, cut, visible
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 

@@ -4,14 +4,14 @@ from typing import Any
 
 import pytest
 
-from bot.answers import Tree
-from bot.backends import Backend, SpareReason
-from bot.blocking import Locks, LockWait, Prepared, tree
-from bot.policy import Barrier, Ender
+from bot.domain.blocking import Locks, LockWait, Prepared, tree
+from bot.domain.people import Barrier, Ender
+from bot.domain.sessions import Backend, SpareReason
+from bot.domain.waits import Waits
+from bot.operations.results import Tree
 from bot.slack.views.actions import ActionId, RowRef
 from bot.slack.views.message import Message
 from bot.slack.views.tree import tree as tree_view
-from bot.waits import Waits
 from tests.unit.builders import ALICE, NOW, SERVER_ID, ago, backend, look, waiter
 from tests.unit.reading import column, lines, parsed, pressable, problems, table
 from workspace.blocks import options_of

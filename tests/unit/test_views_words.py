@@ -3,12 +3,12 @@ from datetime import timedelta
 
 import pytest
 
-from bot.answers import History
+from bot.domain.kills import Actor, Outcome, Result, State
+from bot.domain.people import Allowlist, Home, Person, Right
+from bot.domain.record import Entry, Unreadable
 from bot.errors import ClusterRefused, ClusterTimeout, TargetError, UsageError
-from bot.grammar import HistoryRequest, Target, parse_kill, parse_sessions, read_kill
-from bot.kills import Actor, Outcome, Result, State
-from bot.policy import Allowlist, Home, Person, Right
-from bot.ports import Entry, Unreadable
+from bot.grammar.parser import HistoryRequest, Target, parse_kill, parse_sessions, read_kill
+from bot.operations.results import History
 from bot.slack.views import errors
 from bot.slack.views import help as help_view
 from bot.slack.views.actions import OlderThan

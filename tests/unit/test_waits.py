@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.waits import FIRST_BLOCKERS, Request, Waits, queued
+from bot.domain.waits import FIRST_BLOCKERS, Request, Waits, queued
 
 CONFLICTS = {
     1: {8},

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from bot.backends import BackendId
-from bot.instants import from_us, to_us
+from bot.domain.instants import from_us, to_us
+from bot.domain.sessions import BackendId
 
 _NUMBER = re.compile("0|[1-9][0-9]{0,18}")
 _KEY = re.compile("[0-9a-f]{32}-[0-9a-f]{32,64}")

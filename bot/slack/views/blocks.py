@@ -8,10 +8,10 @@ Slack's block reference.
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
-from bot.legible import cost, cut
 from bot.slack.views import lines
 from bot.slack.views.lines import Line
 from bot.slack.views.text import plain
+from bot.text import cost, cut
 
 Block = dict[str, Any]
 Style = Literal["primary", "danger"]

@@ -5,9 +5,9 @@ Pure.
 
 from collections.abc import Sequence
 
-from bot.answers import Choice
 from bot.errors import ClusterError
-from bot.grammar import KillRequest, SessionsRequest, Target
+from bot.grammar.parser import KillRequest, SessionsRequest, Target
+from bot.operations.results import Choice
 from bot.slack.views import blocks
 from bot.slack.views.actions import ActionId, PageOf, seal
 from bot.slack.views.blocks import Block

@@ -5,7 +5,7 @@ Pure.
 
 from collections.abc import Sequence
 
-from bot.backends import About, Limit, Names, Server
+from bot.domain.sessions import About, Limit, Names, Server
 from bot.slack.views.lines import Drawn, Line, Quoted, code
 from bot.slack.views.text import bar, clock, count, used
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum, auto
 
-from bot.backends import Backend, Cost
-from bot.kills import Action, Proposal, Target
+from bot.domain.kills import Action, Proposal, Target
+from bot.domain.sessions import Backend, Cost
 from bot.slack.views.targets import NO_ROLE
 from bot.slack.views.text import age, count, plain, some
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from enum import StrEnum
 
+from bot.domain.people import Allowlist, Home, Person, Right
 from bot.errors import ClusterDown, ClusterError, ClusterTimeout, TargetError, UsageError
-from bot.policy import Allowlist, Home, Person, Right
 from bot.slack.views import lines
 from bot.slack.views.lines import Line, Quoted, code, strong, worded
 from bot.slack.views.message import Message, message

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import Enum
 
-from bot.answers import History
-from bot.grammar import KILL
-from bot.kills import NEEDS_SOMEONE, State
-from bot.ports import Entry, Unreadable
+from bot.domain.kills import NEEDS_SOMEONE, State
+from bot.domain.record import Entry, Unreadable
+from bot.grammar.parser import KILL
+from bot.operations.results import History
 from bot.slack.views import blocks, tables
 from bot.slack.views.actions import ActionId, OlderThan
 from bot.slack.views.blocks import Block

@@ -8,11 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from bot.answers import NeedsSecondPerson, NotClaimed, NothingToKill, Preview, TooMany
-from bot.backends import Backend, Limit, Server
-from bot.grammar import KILL, SESSIONS, SessionsRequest
-from bot.grammar import Target as Named
-from bot.kills import (
+from bot.domain.kills import (
     MAX_TARGETS,
     NEEDS_SOMEONE,
     OTHER_WORK,
@@ -28,7 +24,11 @@ from bot.kills import (
     Target,
     Unclaimable,
 )
-from bot.policy import Allowlist, Right
+from bot.domain.people import Allowlist, Right
+from bot.domain.sessions import Backend, Limit, Server
+from bot.grammar.parser import KILL, SESSIONS, SessionsRequest
+from bot.grammar.parser import Target as Named
+from bot.operations.results import NeedsSecondPerson, NotClaimed, NothingToKill, Preview, TooMany
 from bot.slack.views import blocks, cluster, costs, lines, tables, targets
 from bot.slack.views.actions import ActionId, OutcomePage
 from bot.slack.views.blocks import Block

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from wcwidth import wcswidth
 
-from bot.legible import cost, cut
 from bot.slack.views import blocks, lines
 from bot.slack.views.blocks import Block
 from bot.slack.views.lines import Line
+from bot.text import cost, cut
 
 _TEXT = 3900
 """`chat.update` refuses a text over 4,000 characters."""

@@ -5,7 +5,7 @@ Pure.
 
 from collections.abc import Mapping
 
-from bot.policy import Allowlist, Right
+from bot.domain.people import Allowlist, Right
 from bot.slack.views.lines import Line, Quoted, person
 
 EVERYONE = "everyone of this workspace but guests"

@@ -10,10 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from bot.answers import Gone, Inspection
-from bot.blocking import Branch, HeldLock
-from bot.grammar import ACTIVITY_COLUMNS
-from bot.legible import visible
+from bot.domain.blocking import Branch, HeldLock
+from bot.grammar.parser import ACTIVITY_COLUMNS
+from bot.operations.results import Gone, Inspection
 from bot.slack.views import blocks, cluster, targets
 from bot.slack.views.actions import ActionId, RowRef
 from bot.slack.views.blocks import Block
@@ -21,6 +20,7 @@ from bot.slack.views.lines import Line, Quoted, strong
 from bot.slack.views.message import Message
 from bot.slack.views.text import age, clock, count, dotted, plain, timestamp
 from bot.slack.views.tree import indented
+from bot.text import visible
 
 View = dict[str, Any]
 

@@ -8,15 +8,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import takewhile
 
-from bot.answers import ClusterCard, Overview, Sessions
-from bot.backends import (
+from bot.domain.sessions import (
     CLIENT_BACKEND,
     Backend,
     LimitOf,
     Look,
 )
 from bot.errors import ClusterError, TargetError
-from bot.grammar import (
+from bot.grammar.parser import (
     ACTIVITY_COLUMNS,
     Aged,
     AgeOf,
@@ -26,6 +25,7 @@ from bot.grammar import (
     Target,
     Term,
 )
+from bot.operations.results import ClusterCard, Overview, Sessions
 from bot.slack.views import blocks, cluster, lines, tables
 from bot.slack.views.actions import ActionId, PageOf, RowRef
 from bot.slack.views.blocks import Block

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from bot.legible import cost, cut, visible
 from bot.slack.views.blocks import TABLE_CHARACTERS, TABLE_ROWS
+from bot.text import cost, cut, visible
 
 _BUDGET = TABLE_CHARACTERS - 500
 """Some way under the limit: nobody says how Slack counts."""

@@ -6,9 +6,9 @@ Pure.
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
-from bot.backends import Backend, SpareReason
-from bot.kills import Proposal, Spared, Target
-from bot.policy import Barrier, Ender
+from bot.domain.kills import Proposal, Spared, Target
+from bot.domain.people import Barrier, Ender
+from bot.domain.sessions import Backend, SpareReason
 from bot.slack.views import blocks, tables
 from bot.slack.views.blocks import Block
 from bot.slack.views.lines import Line, Quoted, strong

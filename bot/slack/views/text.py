@@ -1,6 +1,6 @@
 """Strings fit to be shown: names that clients chose made harmless, times and numbers made short.
 
-Pure. How every character is made to be seen, and what a text costs, stands in `bot.legible`.
+Pure. How every character is made to be seen, and what a text costs, stands in `bot.text`.
 """
 
 import re
@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-from bot.backends import Limit
-from bot.legible import cost, cut, visible
+from bot.domain.sessions import Limit
+from bot.text import cost, cut, visible
 
 NAME = 63
 """The most characters of a name in PostgreSQL (`NAMEDATALEN` - 1 bytes)."""

@@ -6,9 +6,9 @@ Pure.
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from bot.answers import Tree
-from bot.backends import CLIENT_BACKEND, Backend
-from bot.blocking import Branch, Prepared
+from bot.domain.blocking import Branch, Prepared
+from bot.domain.sessions import CLIENT_BACKEND, Backend
+from bot.operations.results import Tree
 from bot.slack.views import blocks, cluster, tables, targets
 from bot.slack.views.actions import ActionId, RowRef
 from bot.slack.views.blocks import Block

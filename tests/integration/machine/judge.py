@@ -13,10 +13,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from bot.answers import NotClaimed, NothingToKill, Preview
-from bot.backends import BackendId, Look, Names
-from bot.instants import from_us
-from bot.kills import (
+from bot.domain.instants import from_us
+from bot.domain.kills import (
     LEASE,
     SIGNAL_WINDOW,
     Action,
@@ -28,8 +26,11 @@ from bot.kills import (
     Proposal,
     Result,
 )
+from bot.domain.sessions import BackendId, Look, Names
+from bot.domain.signals import Guard, Reply, Verdict
 from bot.ledger.sql import SqlLedger
-from bot.ports import Guard, Reply, Urgency, Verdict
+from bot.operations.results import NotClaimed, NothingToKill, Preview
+from bot.ports import Urgency
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.machine.processes import WORK, Time
 from tests.integration.machine.scene import (

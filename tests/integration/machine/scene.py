@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from bot.backends import BackendId, Cost
-from bot.kills import Action, Actor, Basis, Outcome, Result
-from bot.ports import Verdict
+from bot.domain.kills import Action, Actor, Basis, Outcome, Result
+from bot.domain.sessions import BackendId, Cost
+from bot.domain.signals import Verdict
 from tests.integration.machine.processes import Work
 from tests.integration.machine.victims import (
     Holds,

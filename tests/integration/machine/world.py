@@ -18,14 +18,15 @@ import asyncpg
 from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy import BigInteger, bindparam, type_coerce
 
-from bot.backends import BackendId
+from bot.domain.kills import LEASE
+from bot.domain.people import Allowlist, Right
+from bot.domain.sessions import BackendId
+from bot.domain.signals import Guard
 from bot.errors import BotError, ClusterTimeout, LedgerError, NotSent
-from bot.kills import LEASE
 from bot.ledger.schema import Instant
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
-from bot.policy import Allowlist, Right
-from bot.ports import Cluster, Guard, Ledger
+from bot.ports import Cluster, Ledger
 from bot.postgres.cluster import PostgresCluster
 from bot.service.clock import SystemClock
 from bot.service.metrics import Metrics

@@ -16,10 +16,10 @@ from heapq import nlargest
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
-from bot.backends import Names
+from bot.domain.instants import from_us, to_us
+from bot.domain.sessions import Names
 from bot.errors import TargetError
-from bot.grammar import Aged, AgeOf, Field, Match, Pattern, Term, Word
-from bot.instants import from_us, to_us
+from bot.grammar.parser import Aged, AgeOf, Field, Match, Pattern, Term, Word
 
 OidColumn = Literal["usesysid", "datid"]
 TextColumn = Literal["application_name", "client_addr", "state", "backend_type", "wait_event"]
@@ -36,7 +36,7 @@ class OidIn:
 
 @dataclass(frozen=True, slots=True)
 class TextLike:
-    """A text column is (not) like a glob; `parts` as in `bot.grammar.Pattern`."""
+    """A text column is (not) like a glob; `parts` as in `bot.grammar.parser.Pattern`."""
 
     column: TextColumn
     parts: tuple[str, ...]

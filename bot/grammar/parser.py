@@ -15,7 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from bot._text import (
+from bot.errors import UsageError
+from bot.grammar.tokens import (
     Option,
     Span,
     Token,
@@ -28,7 +29,6 @@ from bot._text import (
     tokenize,
     unescape,
 )
-from bot.errors import UsageError
 
 MAX_PIDS = 100
 """Targets that one `/pg-kill` may name: the most that one preview shows."""

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from enum import StrEnum
 
-from bot.backends import CLIENT_BACKEND, Backend, Names, Role, SpareReason
+from bot.domain.kept_names import names_role, of_applications
+from bot.domain.sessions import CLIENT_BACKEND, Backend, Names, Role, SpareReason
 from bot.errors import UsageError
-from bot.grammar import Aged, Field, KillRequest, Match, Term
-from bot.kept_names import names_role, of_applications
+from bot.grammar.parser import Aged, Field, KillRequest, Match, Term
 
 Glob = tuple[str, ...]
-"""Literal parts with anything between each two, as in `bot.grammar.Pattern`."""
+"""Literal parts with anything between each two, as in `bot.grammar.parser.Pattern`."""
 
 
 def roles_named(globs: tuple[Glob, ...], rolnames: Iterable[str]) -> tuple[str, ...]:

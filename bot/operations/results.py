@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from bot.backends import About, Backend, BackendId, Look, Names, Server
-from bot.blocking import Branch, HeldLock, Locks
+from bot.domain.blocking import Branch, HeldLock, Locks
+from bot.domain.kills import Actor, Basis, Conclusion, Proposal, Spared, Unclaimable
+from bot.domain.people import Barrier
+from bot.domain.record import Entry, Unreadable
+from bot.domain.sessions import About, Backend, BackendId, Look, Names, Server
 from bot.errors import ClusterError, TargetError
-from bot.grammar import HistoryRequest, KillRequest, SessionsRequest
-from bot.kills import Actor, Basis, Conclusion, Proposal, Spared, Unclaimable
-from bot.policy import Barrier
-from bot.ports import Entry, Unreadable
+from bot.grammar.parser import HistoryRequest, KillRequest, SessionsRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

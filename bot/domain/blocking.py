@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from bot.backends import Backend
-from bot.waits import Waits
+from bot.domain.sessions import Backend
+from bot.domain.waits import Waits
 
 _OTHERS = 3
 """How many of a waiter's further blockers are named."""

@@ -11,7 +11,7 @@ from enum import IntEnum, StrEnum
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
-from bot.waits import Waits
+from bot.domain.waits import Waits
 
 CLIENT_BACKEND = "client backend"
 """The one `backend_type` that the bot ever signals."""

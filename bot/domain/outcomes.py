@@ -9,9 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from bot.backends import Backend, BackendId, Server
-from bot.errors import ClusterError
-from bot.kills import (
+from bot.domain.kills import (
     GONE_SINCE,
     NOT_KNOWN,
     UNWATCHED,
@@ -21,7 +19,9 @@ from bot.kills import (
     Proposal,
     Result,
 )
-from bot.ports import Guard, Reply, Sighting, Verdict, Whereabouts
+from bot.domain.sessions import Backend, BackendId, Server
+from bot.domain.signals import Guard, Reply, Sighting, Verdict, Whereabouts
+from bot.errors import ClusterError
 
 
 def signalled(backend_id: BackendId) -> Result:

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from bot.backends import Backend
-from bot.redaction import redact
+from bot.domain.redaction import redact
+from bot.domain.sessions import Backend
 
 ROW_QUERY = 100
 """Characters of a redacted query that a row of a table takes; it shows fewer."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from bot.backends import Backend, BackendId, Limit, ServerId, SpareReason
-from bot.conditions import Condition
+from bot.domain.filters import Condition
+from bot.domain.sessions import Backend, BackendId, Limit, ServerId, SpareReason
 
 MAX_TARGETS = 100
 """Targets that one preview shows; more asks for a narrower filter."""

@@ -1,0 +1,1 @@
+"""Command text -> request, and back. Pure."""
