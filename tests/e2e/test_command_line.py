@@ -10,6 +10,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from bot import __version__
 from bot.domain.record import RefusalNote
 from bot.ledger.sql import SqlLedger
 from tests.e2e.conftest import ROOT, Bot
@@ -63,8 +64,9 @@ async def test_a_wrong_argument_is_told_with_what_would_be_right(
         assert inside not in ended.said
 
 
-async def test_the_version_is_told(tmp_path: Path) -> None:
-    assert (await run(tmp_path, "--version")).printed.startswith("pg-sessions-bot ")
+async def test_version_needs_no_settings(tmp_path: Path) -> None:
+    ended = await run(tmp_path, "--version")
+    assert ended == Ended(0, f"pg-sessions-bot {__version__}\n", "")
 
 
 async def test_a_checkout_without_dotenv_is_told_how_to_make_one(tmp_path: Path) -> None:

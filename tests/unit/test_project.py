@@ -17,7 +17,7 @@ import pytest
 import yaml
 from dotenv import dotenv_values
 
-from bot import config
+from bot import __version__, config
 from bot.check import slack as check
 from bot.errors import SettingsError
 from bot.slack import actions, commands
@@ -193,6 +193,37 @@ def test_project_names_its_license():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert (project["license"], project["license-files"]) == ("MIT", ["LICENSE"])
     assert (ROOT / "LICENSE").read_text().startswith("MIT License\n\nCopyright (c) 2026 The ")
+
+
+# Version and changelog
+
+
+def releases() -> dict[str, str]:
+    """Each heading of the changelog, and what stands below it."""
+    parts = re.split(r"^## (.+)\n", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def test_version_is_the_newest_release_of_the_changelog():
+    unreleased, newest, *_ = releases()
+    assert unreleased == "[Unreleased]"
+    assert re.fullmatch(rf"\[{re.escape(__version__)}\] - \d{{4}}-\d\d-\d\d", newest)
+
+
+def test_version_is_written_in_one_place():
+    text = (ROOT / "pyproject.toml").read_text()
+    assert tomllib.loads(text)["project"]["dynamic"] == ["version"]
+    assert '\n[tool.hatch.version]\npath = "bot/__init__.py"\n' in text
+
+
+def test_changelog_sorts_its_entries_by_kind():
+    kinds = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"]
+    for release, text in releases().items():
+        found = re.findall(r"^### (.+)$", text, re.MULTILINE)
+        assert found == [kind for kind in kinds if kind in found], release
+        assert text.lstrip().startswith("### "), release
+        for line in text.splitlines():
+            assert not line or line.startswith(("### ", "- ", "  ", "[")), (release, line)
 
 
 # Image
