@@ -22,7 +22,7 @@ from bot.addresses import is_loopback
 from bot.domain.kept_names import of_roles
 from bot.domain.people import Allowlist, Glob
 from bot.errors import SettingsError
-from bot.grammar.parser import MAX_NAME
+from bot.grammar.requests import MAX_NAME
 
 LogFormat = Literal["json", "console"]
 

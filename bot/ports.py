@@ -21,7 +21,7 @@ from bot.domain.kills import (
 from bot.domain.record import Entry, HistoryFilter, LedgerHome, Note, Noted, Record, Unreadable
 from bot.domain.sessions import About, BackendId, Look, Names
 from bot.domain.signals import Guard, Reply, Sighting
-from bot.grammar.parser import SortKey
+from bot.grammar.requests import SortKey
 
 
 class Urgency(IntEnum):

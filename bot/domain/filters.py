@@ -11,15 +11,13 @@ Pure. The SQL that evaluates a condition is in `bot.postgres.where`.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from difflib import get_close_matches
-from heapq import nlargest
-from itertools import pairwise
 from typing import Any, Literal, get_args
 
 from bot.domain.instants import from_us, to_us
 from bot.domain.sessions import Names
 from bot.errors import TargetError
-from bot.grammar.parser import Aged, AgeOf, Field, Match, Pattern, Term, Word
+from bot.grammar.requests import Aged, AgeOf, Field, Match, Pattern, Term, Word
+from bot.grammar.suggest import near
 
 OidColumn = Literal["usesysid", "datid"]
 TextColumn = Literal["application_name", "client_addr", "state", "backend_type", "wait_event"]
@@ -122,28 +120,6 @@ def _resolve(kind: str, term: Match, names: Mapping[int, str]) -> tuple[int, ...
         filters = (str(replace(term, pattern=Pattern((name,)))) for name in found)
         raise TargetError(str(term), problem, tuple(filters))
     return oids
-
-
-_LIKELY = 50
-"""Of thousands of names, how many are compared with a mistyped one: that takes 50 µs each."""
-
-
-def near(wanted: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Up to three names that are nearest to a mistyped one, whatever their case, best first.
-
-    Of many names those are compared that share most pairs of neighbouring letters with it.
-    """
-    by_fold: dict[str, list[str]] = {}
-    for name in sorted(set(names)):
-        by_fold.setdefault(name.casefold(), []).append(name)
-    meant = wanted.casefold()
-    pairs = frozenset(pairwise(f" {meant} "))
-
-    def alike(fold: str) -> float:
-        return len(pairs.intersection(pairwise(f" {fold} "))) / (len(meant) + len(fold) + 1)
-
-    close = get_close_matches(meant, nlargest(_LIKELY, by_fold, key=alike))
-    return tuple(name for fold in close for name in by_fold[fold])[:3]
 
 
 def to_json(conditions: Iterable[Condition]) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from bot.grammar.parser import MAX_NAME, Pattern
+from bot.grammar.requests import MAX_NAME, Pattern
 
 MAY_BE_CUT = MAX_NAME - 3
 """Bytes of the shortest name that may have been cut: a character has four at most."""

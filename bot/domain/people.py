@@ -12,7 +12,7 @@ from enum import StrEnum
 from bot.domain.kept_names import names_role, of_applications
 from bot.domain.sessions import CLIENT_BACKEND, Backend, Names, Role, SpareReason
 from bot.errors import UsageError
-from bot.grammar.parser import Aged, Field, KillRequest, Match, Term
+from bot.grammar.requests import Aged, Field, KillRequest, Match, Term
 
 Glob = tuple[str, ...]
 """Literal parts with anything between each two, as in `bot.grammar.parser.Pattern`."""

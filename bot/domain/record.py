@@ -11,7 +11,7 @@ from bot.domain.kills import (
 )
 from bot.domain.people import Glob
 from bot.domain.sessions import Limit
-from bot.grammar.parser import Target
+from bot.grammar.requests import Target
 
 
 @dataclass(frozen=True, slots=True)

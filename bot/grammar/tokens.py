@@ -1,4 +1,4 @@
-"""What is done to a command's text on its way: escapes, quotes, dashes, and their inverse.
+"""A command as words: Slack's escapes, quotes, dashes, and their inverse.
 
 Slack escapes `&`, `<` and `>`; phones and Macs turn `"` into `“ ”` and `--` into `—`. Here
 such text becomes tokens that know which of their characters stood in quotes, and a name
@@ -278,34 +278,3 @@ def quote(name: str, *, special: str = "", always: bool = False) -> str:
     marks = _QUOTES + _CODE + ",*=<>" + special
     plain = name and not any(c.isspace() or c in marks for c in name) and not _DASHES.match(name)
     return name if plain and not always else '"' + name.replace('"', '""') + '"'
-
-
-def distance(left: str, right: str) -> int:
-    """Count the edits between two words, a swap of neighbours as one (optimal string alignment)."""
-    older: list[int] = []
-    row = list(range(len(right) + 1))
-    for i, a in enumerate(left):
-        oldest, older, row = older, row, [i + 1]
-        for j, b in enumerate(right):
-            cost = min(row[j] + 1, older[j + 1] + 1, older[j] + (a != b))
-            if i and j and a == right[j - 1] and b == left[i - 1]:
-                cost = min(cost, oldest[j - 1] + 1)
-            row.append(cost)
-    return row[-1]
-
-
-def nearest(word: str, valid: Iterable[str]) -> tuple[str, ...]:
-    """Return the valid words that a mistyped one is closest to, in their order; may be empty.
-
-    A word that begins with a valid one, or the other way about, counts as two edits away.
-    """
-    ranks: dict[str, int] = {}
-    limit = 1 + len(word) // 4
-    for candidate in valid:
-        common = min(len(word), len(candidate))
-        if common > 2 and word[:common] == candidate[:common]:
-            ranks[candidate] = 2
-        more = abs(len(word) - len(candidate))
-        if more <= limit and (edits := distance(word, candidate)) <= limit:
-            ranks[candidate] = min(edits, ranks.get(candidate, edits))
-    return tuple(each for each, rank in ranks.items() if rank == min(ranks.values()))

@@ -13,8 +13,8 @@ from bot.domain.record import ALONE, SEEN
 from bot.domain.sessions import Backend, BackendId, Look
 from bot.domain.shown import ROW_QUERY, as_shown
 from bot.errors import ClusterError, TargetError
-from bot.grammar.parser import SessionsRequest
-from bot.grammar.parser import Target as Named
+from bot.grammar.requests import SessionsRequest
+from bot.grammar.requests import Target as Named
 from bot.operations.parts import Parts, answer_by, names_type
 from bot.operations.results import (
     Choice,

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import structlog
 
-from bot.domain.filters import Before, Condition, PidIn, TextLike, freeze, near
+from bot.domain.filters import Before, Condition, PidIn, TextLike, freeze
 from bot.domain.kills import Actor, Conclusion, Proposal, Result, State, Unclaimable
 from bot.domain.people import Glob, Protection
 from bot.domain.record import Entry, LookNote
@@ -22,8 +22,10 @@ from bot.errors import (
     TargetError,
     TwoServers,
 )
-from bot.grammar.parser import AgeOf, Field, KillRequest, Match, SessionsRequest, state_filter
-from bot.grammar.parser import Target as Named
+from bot.grammar.requests import AgeOf, Field, KillRequest, Match, SessionsRequest
+from bot.grammar.requests import Target as Named
+from bot.grammar.suggest import near
+from bot.grammar.values import state_filter
 from bot.operations.notes import Notes
 from bot.operations.results import Choice, NotClaimed
 from bot.operations.signatures import Signatures

@@ -25,8 +25,8 @@ from bot.domain.people import require_narrow
 from bot.domain.sessions import Backend, BackendId, Limit, Look, ServerId
 from bot.domain.shown import as_shown
 from bot.errors import ClusterError, TargetError
-from bot.grammar.parser import KillRequest
-from bot.grammar.parser import Target as Named
+from bot.grammar.requests import KillRequest
+from bot.grammar.requests import Target as Named
 from bot.operations.parts import NOTE_WITHIN, Parts, answer_by, closed, follow, names_type
 from bot.operations.results import NotClaimed, NothingToKill, Preview, Proposed, TooMany
 from bot.ports import Cluster, Urgency

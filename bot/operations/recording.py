@@ -3,7 +3,7 @@
 from bot.domain.kills import Actor, Proposal, Unclaimable
 from bot.domain.people import Glob
 from bot.domain.record import Entry, HistoryFilter, RefusalNote
-from bot.grammar.parser import Field, HistoryRequest, Match
+from bot.grammar.requests import Field, HistoryRequest, Match
 from bot.operations.parts import Parts
 from bot.operations.results import History, NotClaimed
 

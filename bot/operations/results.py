@@ -13,7 +13,7 @@ from bot.domain.people import Barrier
 from bot.domain.record import Entry, Unreadable
 from bot.domain.sessions import About, Backend, BackendId, Look, Names, Server
 from bot.errors import ClusterError, TargetError
-from bot.grammar.parser import HistoryRequest, KillRequest, SessionsRequest
+from bot.grammar.requests import HistoryRequest, KillRequest, SessionsRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,7 +36,7 @@ from bot.domain.signals import Guard, Reply, Sighting, Verdict, Whereabouts
 from bot.domain.waits import Request, queued
 from bot.driver import APPLICATION_NAME, Connection
 from bot.errors import ClusterDown, ClusterError, TargetError, TwoServers
-from bot.grammar.parser import SortKey, Word
+from bot.grammar.requests import SortKey, Word
 from bot.ports import Urgency
 from bot.postgres import queries, trouble
 from bot.postgres.bounded import BOUNDS, BoundedConnection, server_id

@@ -11,7 +11,7 @@ from bot.domain.filters import AddressIn, Before, Condition, InLock, InTree, Oid
 from bot.domain.kept_names import MAY_BE_CUT, Applications
 from bot.domain.sessions import Names
 from bot.domain.shown import HIDES
-from bot.grammar.parser import AgeOf, SortKey, Word
+from bot.grammar.requests import AgeOf, SortKey, Word
 
 HURTS_MOST = """
     (a.blocks > 0 and not a.is_waiting) desc,

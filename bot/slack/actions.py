@@ -15,14 +15,8 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 from bot.domain.kills import Action
 from bot.domain.people import Right, require_narrow
 from bot.errors import UsageError
-from bot.grammar.parser import (
-    HistoryRequest,
-    KillRequest,
-    SessionsRequest,
-    read_kill,
-    read_reason,
-    read_sessions,
-)
+from bot.grammar.parser import read_kill, read_reason, read_sessions
+from bot.grammar.requests import HistoryRequest, KillRequest, SessionsRequest
 from bot.operations.results import NotClaimed, conclusion_of
 from bot.slack import answers, modals, payloads
 from bot.slack.answers import Posted

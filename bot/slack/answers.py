@@ -20,7 +20,7 @@ from bot.domain.kills import (
 from bot.domain.people import Right
 from bot.domain.sessions import BackendId
 from bot.errors import BotError, LedgerError
-from bot.grammar.parser import HistoryRequest, KillRequest, SessionsRequest
+from bot.grammar.requests import HistoryRequest, KillRequest, SessionsRequest
 from bot.operations import follow, named
 from bot.operations.results import (
     Choice,

@@ -11,15 +11,14 @@ from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.domain.people import Right, require_narrow
 from bot.errors import UsageError
-from bot.grammar.parser import (
+from bot.grammar.parser import parse_kill, parse_sessions
+from bot.grammar.requests import (
     KILL,
     SESSIONS,
     HelpRequest,
     HistoryRequest,
     KillRequest,
     SessionsRequest,
-    parse_kill,
-    parse_sessions,
 )
 from bot.slack import answers, payloads
 from bot.slack.desk import Desk

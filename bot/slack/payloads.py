@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bot.domain.kills import Actor, Place
-from bot.grammar.parser import KILL, SESSIONS
+from bot.grammar.requests import KILL, SESSIONS
 
 _COMMAND = (
     *("command", "text", "user_id", "team_id", "channel_id", "channel_name"),

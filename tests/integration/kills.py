@@ -9,7 +9,8 @@ import asyncpg
 from bot.domain.kills import Actor, Conclusion, Outcome
 from bot.domain.record import Entry
 from bot.errors import ClusterError
-from bot.grammar.parser import KillRequest, parse_kill
+from bot.grammar.parser import parse_kill
+from bot.grammar.requests import KillRequest
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations
 from bot.operations.results import Preview

@@ -45,7 +45,8 @@ from bot.domain.kills import LEASE, SIGNAL_WINDOW, Action, Actor, Basis, Conclus
 from bot.domain.people import Right
 from bot.domain.sessions import BackendId
 from bot.domain.signals import Verdict
-from bot.grammar.parser import KillRequest, parse_kill
+from bot.grammar.parser import parse_kill
+from bot.grammar.requests import KillRequest
 from bot.operations import Operations
 from bot.operations.results import NotClaimed
 from bot.slack import actions

@@ -9,7 +9,8 @@ import asyncpg
 import pytest
 
 from bot.domain.kills import MAX_TARGETS, Actor, Conclusion, Outcome, Proposal
-from bot.grammar.parser import KillRequest, SessionsRequest, Target, parse_kill
+from bot.grammar.parser import parse_kill
+from bot.grammar.requests import KillRequest, SessionsRequest, Target
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
 from bot.operations.results import Preview

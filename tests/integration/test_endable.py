@@ -7,7 +7,7 @@ import pytest
 
 from bot.domain.kills import Outcome, Spared
 from bot.domain.sessions import BackendId, SpareReason
-from bot.grammar.parser import SessionsRequest, Target
+from bot.grammar.requests import SessionsRequest, Target
 from bot.operations.results import NothingToKill, Preview, Sessions
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import Bench

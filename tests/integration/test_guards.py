@@ -28,7 +28,7 @@ from bot.domain.kept_names import Applications
 from bot.domain.kills import Action, Basis
 from bot.domain.sessions import Backend, BackendId, Cost, ServerId
 from bot.domain.signals import Guard, Verdict
-from bot.grammar.parser import AgeOf, Word
+from bot.grammar.requests import AgeOf, Word
 from bot.postgres import queries
 from bot.postgres.cluster import signal_statement
 from bot.postgres.where import Parameters, where

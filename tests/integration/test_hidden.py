@@ -7,7 +7,9 @@ import pytest
 
 from bot.domain.kills import Actor
 from bot.errors import TargetError
-from bot.grammar.parser import COLUMNS, SessionsRequest, read_sessions
+from bot.grammar.columns import COLUMNS
+from bot.grammar.parser import read_sessions
+from bot.grammar.requests import SessionsRequest
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
 from bot.operations.results import Sessions as Shown

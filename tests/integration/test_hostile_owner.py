@@ -16,7 +16,8 @@ from bot.domain.kills import Action, Basis, Outcome
 from bot.domain.record import ALONE, HistoryFilter, Record
 from bot.domain.sessions import Backend, Look
 from bot.domain.signals import Guard, Verdict
-from bot.grammar.parser import SessionsRequest, SortKey, parse_sessions
+from bot.grammar.parser import parse_sessions
+from bot.grammar.requests import SessionsRequest, SortKey
 from bot.ledger.probe import probe as probe_ledger
 from bot.ledger.sql import SqlLedger
 from bot.postgres.cluster import PostgresCluster

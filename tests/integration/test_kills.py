@@ -18,7 +18,7 @@ from bot.domain.record import Record
 from bot.domain.sessions import BackendId, SpareReason
 from bot.domain.signals import Guard, Reply, Sighting, Verdict
 from bot.errors import LedgerError, NotSent, TargetError, UsageError
-from bot.grammar.parser import KillRequest, SessionsRequest, Target
+from bot.grammar.requests import KillRequest, SessionsRequest, Target
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
 from bot.operations.results import (

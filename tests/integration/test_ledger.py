@@ -62,8 +62,8 @@ from bot.domain.record import (
 )
 from bot.domain.sessions import Backend, BackendId, Limit, ServerId
 from bot.errors import LedgerError, OtherVersion
-from bot.grammar.parser import AgeOf, Pattern, Word
-from bot.grammar.parser import Target as Where
+from bot.grammar.requests import AgeOf, Pattern, Word
+from bot.grammar.requests import Target as Where
 from bot.ledger import retention, schema, sql, sqlite
 from bot.ledger import rows as rows_of
 from bot.ledger.probe import probe

@@ -12,7 +12,8 @@ import pytest
 from bot.check.facts import Answer
 from bot.domain.people import Allowlist, Right
 from bot.domain.sessions import Limit, LimitOf, Look
-from bot.grammar.parser import SessionsRequest, read_sessions
+from bot.grammar.parser import read_sessions
+from bot.grammar.requests import SessionsRequest
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
 from bot.operations.results import Overview, Preview

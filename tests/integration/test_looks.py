@@ -14,8 +14,9 @@ from bot.domain.filters import InTree, freeze
 from bot.domain.kills import Actor
 from bot.domain.people import Barrier, Ender
 from bot.domain.sessions import BackendId, LimitOf, Look, SpareReason
-from bot.grammar.parser import SessionsRequest, SortKey, parse_sessions
-from bot.grammar.parser import Target as Named
+from bot.grammar.parser import parse_sessions
+from bot.grammar.requests import SessionsRequest, SortKey
+from bot.grammar.requests import Target as Named
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
 from bot.operations.results import Inspection

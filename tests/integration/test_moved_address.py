@@ -18,7 +18,8 @@ import pytest
 from bot.domain.kills import Actor, Conclusion, Outcome
 from bot.domain.sessions import SpareReason
 from bot.errors import ClusterError, TwoServers
-from bot.grammar.parser import KillRequest, SessionsRequest, Target, parse_kill
+from bot.grammar.parser import parse_kill
+from bot.grammar.requests import KillRequest, SessionsRequest, Target
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
 from bot.operations.results import NothingToKill, Preview

@@ -20,7 +20,8 @@ from bot.domain.kills import Actor, Conclusion, Outcome, State
 from bot.domain.record import Entry
 from bot.driver import APPLICATION_NAME
 from bot.errors import ClusterError, LedgerError
-from bot.grammar.parser import KillRequest, SessionsRequest, Target, parse_kill
+from bot.grammar.parser import parse_kill
+from bot.grammar.requests import KillRequest, SessionsRequest, Target
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules, confirming
 from bot.operations.results import NothingToKill, Preview

@@ -22,7 +22,7 @@ from bot.domain.sessions import SpareReason
 from bot.domain.signals import Verdict
 from bot.driver import APPLICATION_NAME
 from bot.errors import ClusterError, ClusterTimeout, NotSent
-from bot.grammar.parser import KillRequest
+from bot.grammar.requests import KillRequest
 from bot.ledger import sql
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules

@@ -23,7 +23,7 @@ from bot.domain.kills import Action, Basis
 from bot.domain.sessions import Backend
 from bot.domain.signals import Guard, Verdict
 from bot.errors import ClusterDown, ClusterTimeout, NotSent
-from bot.grammar.parser import AgeOf
+from bot.grammar.requests import AgeOf
 from bot.postgres import cluster as module
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import BOT, Sessions, alive

@@ -16,16 +16,9 @@ from bot.domain.kills import Actor, Conclusion, Outcome
 from bot.domain.sessions import Database, Look, Names, ServerId
 from bot.driver import APPLICATION_NAME
 from bot.errors import ClusterError, ClusterRefused, ClusterTimeout, TargetError
-from bot.grammar.parser import (
-    Field,
-    KillRequest,
-    Match,
-    Pattern,
-    SessionsRequest,
-    parse_kill,
-    parse_sessions,
-)
-from bot.grammar.parser import Target as Named
+from bot.grammar.parser import parse_kill, parse_sessions
+from bot.grammar.requests import Field, KillRequest, Match, Pattern, SessionsRequest
+from bot.grammar.requests import Target as Named
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules, parts
 from bot.operations.results import Choice, Overview, Preview

@@ -10,7 +10,7 @@ import pytest
 from bot.domain.filters import InLock, InTree
 from bot.domain.sessions import Look
 from bot.domain.waits import FIRST_BLOCKERS, FIRST_PLACE
-from bot.grammar.parser import Word
+from bot.grammar.requests import Word
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import Sessions
 from workspace.people import PATIENCE

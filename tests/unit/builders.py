@@ -31,8 +31,8 @@ from bot.domain.sessions import (
     ServerId,
 )
 from bot.domain.waits import Waits
-from bot.grammar.parser import SessionsRequest
-from bot.grammar.parser import Target as Named
+from bot.grammar.requests import SessionsRequest
+from bot.grammar.requests import Target as Named
 from bot.operations.results import Preview, Sessions
 
 NOW = datetime(2026, 1, 31, 12, 0, 1, tzinfo=UTC)

@@ -16,12 +16,13 @@ from bot.domain.filters import (
     TextLike,
     freeze,
     from_json,
-    near,
     to_json,
 )
 from bot.domain.sessions import Database, Names, Role, ServerId
 from bot.errors import TargetError
-from bot.grammar.parser import AgeOf, KillRequest, Word, parse_kill
+from bot.grammar.parser import parse_kill
+from bot.grammar.requests import AgeOf, KillRequest, Word
+from bot.grammar.suggest import near
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 NAMES = Names(

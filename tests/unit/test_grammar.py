@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.errors import UsageError
-from bot.grammar.parser import (
-    ACTIVITY_COLUMNS,
-    BACKEND_TYPES,
-    COLUMNS,
+from bot.grammar.columns import ACTIVITY_COLUMNS, BACKEND_TYPES, COLUMNS, STATES
+from bot.grammar.parser import parse_kill, parse_sessions, read_kill, read_sessions
+from bot.grammar.requests import (
     KILL,
     MAX_LIMIT,
     MAX_PID,
@@ -22,7 +21,6 @@ from bot.grammar.parser import (
     MAX_SECONDS,
     MAX_TEXT,
     SESSIONS,
-    STATES,
     Aged,
     AgeOf,
     Field,
@@ -36,13 +34,9 @@ from bot.grammar.parser import (
     Target,
     Term,
     Word,
-    parse_kill,
-    parse_sessions,
-    read_kill,
-    read_sessions,
-    state_filter,
 )
-from bot.grammar.tokens import distance, nearest
+from bot.grammar.suggest import distance, nearest
+from bot.grammar.values import state_filter
 
 Request = SessionsRequest | KillRequest | HistoryRequest | HelpRequest
 

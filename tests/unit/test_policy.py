@@ -19,7 +19,8 @@ from bot.domain.people import (
 )
 from bot.domain.sessions import Backend, Names, Role, ServerId, SpareReason
 from bot.errors import UsageError
-from bot.grammar.parser import KillRequest, parse_kill
+from bot.grammar.parser import parse_kill
+from bot.grammar.requests import KillRequest
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

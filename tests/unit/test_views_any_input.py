@@ -16,7 +16,8 @@ from bot.domain.record import Entry
 from bot.domain.sessions import CLIENT_BACKEND, Counts, Limit
 from bot.domain.waits import Waits
 from bot.errors import ClusterDown, TargetError, UsageError
-from bot.grammar.parser import COLUMNS, HistoryRequest, KillRequest, SessionsRequest, Target
+from bot.grammar.columns import COLUMNS
+from bot.grammar.requests import HistoryRequest, KillRequest, SessionsRequest, Target
 from bot.operations.results import (
     Choice,
     ClusterCard,

@@ -7,16 +7,9 @@ import pytest
 from bot.domain.sessions import About, Backend, Counts, Limit, Names
 from bot.domain.waits import Waits
 from bot.errors import ClusterDown, ClusterTimeout, TargetError
-from bot.grammar.parser import (
-    COLUMNS,
-    KillRequest,
-    SessionsRequest,
-    SortKey,
-    Target,
-    parse_sessions,
-    read_kill,
-    read_sessions,
-)
+from bot.grammar.columns import COLUMNS
+from bot.grammar.parser import parse_sessions, read_kill, read_sessions
+from bot.grammar.requests import KillRequest, SessionsRequest, SortKey, Target
 from bot.operations.results import Choice, ClusterCard, Overview
 from bot.slack.views.actions import ActionId, PageOf, RowRef, unseal
 from bot.slack.views.choice import choice

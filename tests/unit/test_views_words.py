@@ -7,7 +7,8 @@ from bot.domain.kills import Actor, Outcome, Result, State
 from bot.domain.people import Allowlist, Home, Person, Right
 from bot.domain.record import Entry, Unreadable
 from bot.errors import ClusterRefused, ClusterTimeout, TargetError, UsageError
-from bot.grammar.parser import HistoryRequest, Target, parse_kill, parse_sessions, read_kill
+from bot.grammar.parser import parse_kill, parse_sessions, read_kill
+from bot.grammar.requests import HistoryRequest, Target
 from bot.operations.results import History
 from bot.slack.views import errors
 from bot.slack.views import help as help_view

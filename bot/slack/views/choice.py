@@ -6,7 +6,7 @@ Pure.
 from collections.abc import Sequence
 
 from bot.errors import ClusterError
-from bot.grammar.parser import KillRequest, SessionsRequest, Target
+from bot.grammar.requests import KillRequest, SessionsRequest, Target
 from bot.operations.results import Choice
 from bot.slack.views import blocks
 from bot.slack.views.actions import ActionId, PageOf, seal

@@ -5,7 +5,7 @@ Pure.
 
 from collections.abc import Sequence
 
-from bot.grammar.parser import KILL, SESSIONS
+from bot.grammar.requests import KILL, SESSIONS
 from bot.slack.views import blocks
 from bot.slack.views.lines import Line, code, strong
 from bot.slack.views.message import Message, message

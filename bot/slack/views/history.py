@@ -10,7 +10,7 @@ from enum import Enum
 
 from bot.domain.kills import NEEDS_SOMEONE, State
 from bot.domain.record import Entry, Unreadable
-from bot.grammar.parser import KILL
+from bot.grammar.requests import KILL
 from bot.operations.results import History
 from bot.slack.views import blocks, tables
 from bot.slack.views.actions import ActionId, OlderThan

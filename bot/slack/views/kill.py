@@ -26,8 +26,8 @@ from bot.domain.kills import (
 )
 from bot.domain.people import Allowlist, Right
 from bot.domain.sessions import Backend, Limit, Server
-from bot.grammar.parser import KILL, SESSIONS, SessionsRequest
-from bot.grammar.parser import Target as Named
+from bot.grammar.requests import KILL, SESSIONS, SessionsRequest
+from bot.grammar.requests import Target as Named
 from bot.operations.results import NeedsSecondPerson, NotClaimed, NothingToKill, Preview, TooMany
 from bot.slack.views import blocks, cluster, costs, lines, tables, targets
 from bot.slack.views.actions import ActionId, OutcomePage

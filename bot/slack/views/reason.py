@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from bot.grammar.parser import MAX_REASON
+from bot.grammar.requests import MAX_REASON
 from bot.slack.views import blocks
 from bot.slack.views.actions import ActionId, RowRef
 from bot.slack.views.lines import Quoted

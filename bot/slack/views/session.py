@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.domain.blocking import Branch, HeldLock
-from bot.grammar.parser import ACTIVITY_COLUMNS
+from bot.grammar.columns import ACTIVITY_COLUMNS
 from bot.operations.results import Gone, Inspection
 from bot.slack.views import blocks, cluster, targets
 from bot.slack.views.actions import ActionId, RowRef

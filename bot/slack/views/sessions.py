@@ -15,16 +15,8 @@ from bot.domain.sessions import (
     Look,
 )
 from bot.errors import ClusterError, TargetError
-from bot.grammar.parser import (
-    ACTIVITY_COLUMNS,
-    Aged,
-    AgeOf,
-    Field,
-    Match,
-    SessionsRequest,
-    Target,
-    Term,
-)
+from bot.grammar.columns import ACTIVITY_COLUMNS
+from bot.grammar.requests import Aged, AgeOf, Field, Match, SessionsRequest, Target, Term
 from bot.operations.results import ClusterCard, Overview, Sessions
 from bot.slack.views import blocks, cluster, lines, tables
 from bot.slack.views.actions import ActionId, PageOf, RowRef

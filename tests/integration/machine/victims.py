@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeAlias
 import asyncpg
 
 from bot.domain.sessions import Cost
-from bot.grammar.parser import Aged, AgeOf, Field, KillRequest, Match, Pattern, Target, Term, Word
+from bot.grammar.requests import Aged, AgeOf, Field, KillRequest, Match, Pattern, Target, Term, Word
 from workspace.people import PATIENCE
 
 Session: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
