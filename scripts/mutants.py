@@ -59,7 +59,10 @@ FILES: dict[str, tuple[str, ...]] = {
     "bot/domain/redaction.py": ("tests/unit/test_redaction.py",),
     "bot/domain/filters.py": ("tests/unit/test_conditions.py",),
     "bot/grammar/parser.py": ("tests/unit/test_grammar.py",),
+    "bot/grammar/requests.py": ("tests/unit/test_grammar.py",),
+    "bot/grammar/suggest.py": ("tests/unit/test_grammar.py", "tests/unit/test_conditions.py"),
     "bot/grammar/tokens.py": ("tests/unit/test_grammar.py",),
+    "bot/grammar/values.py": ("tests/unit/test_grammar.py",),
     "bot/postgres/where.py": ("tests/integration/test_guards.py",),
     "bot/postgres/cluster.py": (
         "tests/integration/test_guards.py",
