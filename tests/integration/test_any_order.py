@@ -27,6 +27,7 @@ import functools
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -376,7 +377,9 @@ class AnyOrder(RuleBasedStateMachine):
         by_filter = basis is Basis.FILTER
 
         def holds(victim: Victim, cutoff: Span, now: Moment) -> Maybe:
-            if BackendId(victim.pid, victim.backend_start) not in targets:
+            # Of an earlier run of the server nobody is left, whatever pids are there now.
+            identity = BackendId(victim.pid, victim.backend_start)
+            if identity not in targets or not old.of_this_server:
                 return False
             return old.holds(victim, cutoff, now) if by_filter else True
 
@@ -523,7 +526,7 @@ class AnyOrder(RuleBasedStateMachine):
                 await self.world.perform(again, work)
 
     def tell(self, story: Story) -> None:
-        """Tell one story to its end, and click once more."""
+        """Tell one story to its end, and click once more; or ask for the same again, and click."""
         match story.named:
             case "pids":
                 self.some_pids(pids=list(range(CROWD)), incident=story.incident)
@@ -534,6 +537,8 @@ class AnyOrder(RuleBasedStateMachine):
             case asked:
                 self.a_filter(asked=asked, incident=story.incident)
         self.clicks(0, Clicks(story.incident.clicks.presses[:1]))
+        if story.again:
+            self.the_same_again(0, replace(story.incident, earlier=""))
         for remedy in (
             "all backends wake",
             "a ledger is found again",

@@ -292,10 +292,14 @@ a_cancel = incidents(
 
 @dataclass(frozen=True)
 class Story:
-    """An incident that must be met, and how its sessions are `named`: by pid, or by a filter."""
+    """An incident that must be met, and how its sessions are `named`: by pid, or by a filter.
+
+    With `again` the same is asked for once more at its end.
+    """
 
     named: str
     incident: Incident
+    again: bool = False
 
 
 ALL_FOUR = (
@@ -311,9 +315,15 @@ def _click(what: ActionId = ActionId.KILL_TERMINATE, **changes: Any) -> Press:
     return replace(Press(what, ANA, 0, elsewhere=False, fate=None), **changes)
 
 
-def _story(named: str, *presses: Press, then: tuple[str, ...] = (), **changes: Any) -> Story:
+def _story(
+    named: str,
+    *presses: Press,
+    then: tuple[str, ...] = (),
+    again: bool = False,
+    **changes: Any,
+) -> Story:
     calm = Incident(ANA, 0, None, "", Deed("goes on as it is", 0, 1), "", Clicks(presses, then))
-    return Story(named, replace(calm, **changes))
+    return Story(named, replace(calm, **changes), again)
 
 
 def stories() -> Iterator[Story]:
@@ -336,7 +346,7 @@ def stories() -> Iterator[Story]:
     yield _story("some_db all", _click(), pause="batch is made a superuser")
     for earlier in ("sessions", "run of the server"):
         for named, button in ALL_FOUR:
-            yield _story(named, _click(button), earlier=earlier)
+            yield _story(named, _click(button), earlier=earlier, again=True)
     for button in sorted(set(BUTTONS)):
         yield _story("pids", _click(button), pause="a minute passes")
         yield _story("pids", _click(button, elsewhere=True))
