@@ -20,6 +20,9 @@ TEST_TZ := TST-12:45
 # Most tests wait for something, not for a processor: more of them than there are cores.
 TEST_PROCESSES ?= 4
 
+# Unit tests wait for nothing else.
+CORES := $(shell nproc 2>/dev/null || echo 2)
+
 PYTEST = TZ=$(TEST_TZ) $(BIN)/python -m pytest \
 	$(if $(TEST_PROCESSES),-n $(TEST_PROCESSES) --dist worksteal)
 
@@ -42,6 +45,10 @@ test: lint ## everything that CI checks
 	TZ=$(TEST_TZ) $(BIN)/coverage run -m pytest -n $(TEST_PROCESSES) --dist worksteal
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+.PHONY: check
+check: lint ## style, types, imports and the unit tests: what to run before each commit
+	TZ=$(TEST_TZ) $(BIN)/python -m pytest -q -n $(CORES) --dist worksteal tests/unit
 
 .PHONY: test-matrix
 test-matrix: $(POSTGRES_VERSIONS:%=test-postgres-%) ## what meets PostgreSQL, on every version

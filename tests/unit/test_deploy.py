@@ -1,6 +1,7 @@
 """The manifests in deploy/: their schemas take them, and they say what the code says."""
 
 import copy
+import functools
 import json
 import re
 import subprocess
@@ -80,6 +81,12 @@ def misspelt(document: Json, where: Where) -> Json:
 
 
 # By schema: Kubernetes
+
+
+# They are megabytes of JSON, which the package reads anew for each document.
+kubernetes_validate.utils.schema_contents = functools.cache(
+    kubernetes_validate.utils.schema_contents
+)
 
 
 def refused(document: Json, version: str) -> bool:
