@@ -17,13 +17,13 @@ from bot.domain.people import Allowlist, Right
 from bot.errors import LedgerError, SettingsError, SlackDown
 from bot.operations import Operations
 from bot.ports import Clock, Meter
-from bot.slack import actions, answers, commands, objects
-from bot.slack.access import Directory
+from bot.slack import objects, outcomes, routes
+from bot.slack.api_errors import FAILURES, Client, ShortRateLimits, in_words, is_refusal, place
+from bot.slack.authorization import Authorization
 from bot.slack.delivery import Delivery
-from bot.slack.desk import Desk
-from bot.slack.failures import FAILURES, Client, ShortRateLimits, in_words, is_refusal, place
-from bot.slack.gate import Gate
+from bot.slack.directory import Directory
 from bot.slack.objects import Identity
+from bot.slack.runner import Runner
 from bot.slack.tasks import Tasks
 from bot.slack.transports import HttpMode, SocketMode, Transport
 
@@ -79,9 +79,14 @@ class SlackService:
         self._tasks = Tasks()
         self._stack = AsyncExitStack()
         self._transport: Transport = (
-            HttpMode(settings.port, settings.signing_secret or "", operations.first_time)
+            HttpMode(
+                settings.port,
+                settings.signing_secret or "",
+                operations.first_time,
+                routes.COMMANDS.keys(),
+            )
             if settings.app_token is None
-            else SocketMode(settings.app_token)
+            else SocketMode(settings.app_token, routes.COMMANDS.keys())
         )
 
     async def open(self) -> None:
@@ -97,9 +102,9 @@ class SlackService:
         identity = await self._identify(client)
         directory = Directory(client, identity, self._settings.lists, self._clock)
         await directory.refresh_groups()
-        desk = Desk(
+        runner = Runner(
             operations=self._operations,
-            gate=Gate(directory, self._settings.allowed_channels),
+            authorization=Authorization(directory, self._settings.allowed_channels),
             delivery=Delivery(client, session),
             tasks=self._tasks,
             meter=self._meter,
@@ -116,14 +121,13 @@ class SlackService:
                 # The transport does so, before anything is parsed.
                 request_verification_enabled=False,
             )
-        commands.register(app, desk)
-        actions.register(app, desk)
+        routes.register(app, runner)
         try:
             await self._transport.open(app)
         except OSError as error:
             raise SettingsError((f"PORT: can't listen ({error.strerror})",)) from None
         self._tasks.start(directory.keep_groups(), name="groups", optional=True)
-        self._tasks.start(self._keep_recovering(desk), name="recovery", optional=True)
+        self._tasks.start(self._keep_recovering(runner), name="recovery", optional=True)
         log.info("slack.connected", mode=type(self._transport).__name__, team=identity.team_id)
 
     def _client(self, session: aiohttp.ClientSession, token: str | None = None) -> AsyncWebClient:
@@ -175,17 +179,17 @@ class SlackService:
             raise SlackDown(words) from None
         return answer.data  # type: ignore[no-any-return]
 
-    async def _keep_recovering(self, desk: Desk) -> None:
+    async def _keep_recovering(self, runner: Runner) -> None:
         """Conclude, now and then, what a process that died had claimed, and look again for it."""
         while True:
             try:
                 for conclusion in await self._operations.recover():
                     # Slack may take long over each: the next claim does not wait for it.
-                    work = answers.recovered(desk, conclusion)
+                    work = outcomes.recovered(runner, conclusion)
                     self._tasks.start(work, name=f"outcome-{conclusion.proposal.id}")
                 for conclusion in await self._operations.left_behind():
                     # A silent server is asked for a minute: it holds up no other.
-                    work = answers.caught_up(desk, conclusion)
+                    work = outcomes.caught_up(runner, conclusion)
                     name = f"second-look-{conclusion.proposal.id}"
                     self._tasks.start(work, name=name, optional=True)
             except LedgerError as error:

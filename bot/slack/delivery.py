@@ -22,7 +22,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.domain.kills import Place
-from bot.slack.failures import (
+from bot.slack.api_errors import (
     FAILURES,
     PATIENCE,
     code_of,

@@ -7,12 +7,12 @@ empty is refused later, never guessed.
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from bot.domain.kills import Actor, Place
-from bot.grammar.requests import KILL, SESSIONS
+from bot.grammar.requests import SESSIONS
 
 _COMMAND = (
     *("command", "text", "user_id", "team_id", "channel_id", "channel_name"),
@@ -71,7 +71,7 @@ class Click(Request):
     """One pressed button or chosen menu entry of a message, or a modal that was submitted.
 
     Of a modal `action_id` is its callback_id, `value` its private_metadata, and `inputs` is
-    what was typed, by action_id.
+    what was typed, by action_id. `command` is the one whose help speaks of it.
 
     `message_ts` is empty for a click on an ephemeral message, which can only be replaced
     by way of `response_url`.
@@ -88,16 +88,12 @@ class Click(Request):
     trigger_id: str
     view: View | None = None
     inputs: Mapping[str, str] = field(default_factory=dict)
+    command: str = SESSIONS
 
     @property
     def place(self) -> Place:
         """Where the message stands. Its `message_ts` is empty for one that one person sees."""
         return Place(self.channel_id, self.message_ts)
-
-    @property
-    def command(self) -> str:
-        """The command whose help speaks of this."""
-        return "/pg-kill" if self.action_id.startswith(("kill.", "history.")) else "/pg-sessions"
 
     @property
     def direct(self) -> bool:
@@ -110,14 +106,14 @@ def _is_direct(channel_id: str, channel_name: str) -> bool:
     return channel_id.startswith("D") or channel_name.startswith(("directmessage", "mpdm-"))
 
 
-def received(body: object) -> dict[str, Any] | None:
-    """The part of a request that is read; None for what is neither a command nor a click.
+def received(body: object, commands: Collection[str]) -> dict[str, Any] | None:
+    """The part of a request that is read; None for what is no command of these and no click.
 
     Nothing else gets to Bolt, which takes every field for what Slack's documentation says.
     """
     if not isinstance(body, Mapping):
         return None
-    if body.get("command") in (KILL, SESSIONS):
+    if body.get("command") in tuple(commands):
         return {name: _text(body, name) for name in _COMMAND if name in body}
     if body.get("type") == "view_submission" and _text(view := _map(body, "view"), "callback_id"):
         return {"type": "view_submission", "user": _map(body, "user"), "view": view}

@@ -16,9 +16,9 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.check.facts import Bot, Channel, Group, Member, SlackFacts, Socket, Unknown, Untold
 from bot.domain.people import Home, Right
-from bot.slack.access import NO_GROUP
+from bot.slack.api_errors import FAILURES, Client, ShortRateLimits, code_of, in_words, place
 from bot.slack.app import SlackSettings
-from bot.slack.failures import FAILURES, Client, ShortRateLimits, code_of, in_words, place
+from bot.slack.directory import NO_GROUP
 from bot.slack.objects import (
     NOT_SLACK,
     Identity,

@@ -8,7 +8,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import nullcontext
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl
@@ -83,15 +83,16 @@ class Transport(Protocol):
 class _Envelopes(AsyncSocketModeHandler):
     """Bolt's handler, for the envelopes that hold a command or a click."""
 
-    def __init__(self, app: AsyncApp, app_token: str) -> None:
+    def __init__(self, app: AsyncApp, app_token: str, commands: Collection[str]) -> None:
         super().__init__(app, app_token, ping_interval=PING_EVERY)
+        self._commands = commands
         self.at_the_door: set[asyncio.Future[None]] = set()  # not acknowledged yet
 
     async def handle(  # type: ignore[override]
         self, client: SocketModeClient, req: SocketModeRequest
     ) -> None:
         """Hand an envelope to the app; one that is of no use stays unacknowledged."""
-        body = payloads.received(req.payload)
+        body = payloads.received(req.payload, self._commands)
         if body is None:
             log.info("slack.not_for_us", type=req.type)
             return
@@ -108,14 +109,15 @@ class _Envelopes(AsyncSocketModeHandler):
 class SocketMode:
     """One outgoing WebSocket; Slack needs no way in."""
 
-    def __init__(self, app_token: str) -> None:
+    def __init__(self, app_token: str, commands: Collection[str]) -> None:
         self._app_token = app_token
+        self._commands = commands
         self._handler: _Envelopes | None = None
         self._renewer: asyncio.Task[None] | None = None
 
     async def open(self, app: AsyncApp) -> None:
         """Connect. The token was tried before: with a bad one this would try for ever."""
-        self._handler = _Envelopes(app, self._app_token)
+        self._handler = _Envelopes(app, self._app_token, self._commands)
         self._renewer = asyncio.create_task(self._renew(self._handler.client), name="socket-url")
         await self._handler.connect_async()  # type: ignore[no-untyped-call]
 
@@ -169,11 +171,13 @@ class HttpMode:
         port: int,
         signing_secret: str,
         first_time: FirstTime,
+        commands: Collection[str],
         host: str = "0.0.0.0",  # noqa: S104  behind a balancer
     ) -> None:
         self._host, self._port = host, port
         self._verifier = SignatureVerifier(signing_secret)
         self._first_time = first_time
+        self._commands = commands
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
         self._runner: web.ServerRunner | None = None
 
@@ -231,7 +235,7 @@ class HttpMode:
         except (ValueError, RecursionError) as error:
             log.info("http.not_understood", error=type(error).__name__)
             return web.Response(status=400)
-        received = payloads.received(payload)
+        received = payloads.received(payload, self._commands)
         if received is None:
             log.info("slack.not_for_us")
             return web.Response(status=404)

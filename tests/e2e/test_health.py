@@ -12,7 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bot.domain.kills import Outcome
-from bot.slack.views.actions import ActionId
+from bot.slack.buttons import ActionId
 from tests.e2e.conftest import free_port
 from tests.integration.conftest import Sessions
 from workspace import Person, Workspace

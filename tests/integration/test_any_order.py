@@ -50,11 +50,11 @@ from bot.grammar.parser import parse_kill
 from bot.grammar.requests import KillRequest
 from bot.operations import Operations
 from bot.operations.results import NotClaimed
-from bot.slack import actions
-from bot.slack.desk import Desk
-from bot.slack.gate import Admitted, Denied
+from bot.slack import routes
+from bot.slack.authorization import Admitted, Denied
+from bot.slack.buttons import ActionId
 from bot.slack.payloads import Click, Command
-from bot.slack.views.actions import ActionId
+from bot.slack.runner import Runner
 from tests.integration.machine.drawn import (
     AWAY,
     BUTTONS,
@@ -297,9 +297,9 @@ class AnyOrder(RuleBasedStateMachine):
                 channel_name="incidents",
                 response_url="",
             )
-            admitted = await replica.desk.gate.admit(Right.KILL, command)
+            admitted = await replica.runner.authorization.admit(Right.KILL, command)
             if isinstance(admitted, Denied):
-                replica.desk.record(command, admitted, command.command)
+                replica.runner.record(command, admitted, command.command)
                 return "denied"
             return await ask(replica.operations, actor)
 
@@ -423,8 +423,8 @@ class AnyOrder(RuleBasedStateMachine):
         async def work() -> Any:
             answers: list[Any] = ["denied"]
 
-            async def listener(desk: Desk, click: Click, _: Admitted) -> None:
-                operations = desk.operations
+            async def listener(runner: Runner, click: Click, _: Admitted) -> None:
+                operations = runner.operations
                 answers.append(
                     await operations.dismiss(click.actor, click.channel_id, shown.key)
                     if dismisses
@@ -433,8 +433,8 @@ class AnyOrder(RuleBasedStateMachine):
                     )
                 )
 
-            right, _ = actions.LISTENERS[press.what]
-            await actions._authorized(replica.desk, click, right=right, listener=listener)
+            route = replace(routes.BUTTONS[press.what], listener=listener)
+            await routes.authorized(replica.runner, click, route)
             return answers[-1]
 
         return doing, work

@@ -9,8 +9,8 @@ import pytest
 
 from bot.domain.kills import Place
 from bot.slack import delivery as module
+from bot.slack.api_errors import Client
 from bot.slack.delivery import Delivery, Undelivered
-from bot.slack.failures import Client
 from bot.slack.views import blocks
 from bot.slack.views.message import Message, message
 from workspace import Workspace

@@ -12,8 +12,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.domain.kills import Actor
 from bot.domain.people import Allowlist, Right, may
-from bot.slack.access import CHANNEL_FRESH, GOOD_FOR, Directory
-from bot.slack.failures import Client
+from bot.slack.api_errors import Client
+from bot.slack.directory import CHANNEL_FRESH, GOOD_FOR, Directory
 from bot.slack.objects import Identity
 from bot.slack.views.errors import Obstacle
 from workspace import Workspace

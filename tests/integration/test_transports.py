@@ -14,7 +14,7 @@ from slack_sdk.signature import SignatureVerifier
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import listening
-from bot.slack import transports
+from bot.slack import routes, transports
 from bot.slack.transports import HttpMode
 from tests.e2e.conftest import free_port
 
@@ -37,7 +37,7 @@ async def http(port: int, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Http
     async def first_time(signature: str) -> bool:
         return True
 
-    http = HttpMode(port, SECRET, first_time, host="127.0.0.1")
+    http = HttpMode(port, SECRET, first_time, routes.COMMANDS, host="127.0.0.1")
     client = AsyncWebClient(token="xoxb-1", base_url="http://127.0.0.1:1/")
     await http.open(AsyncApp(client=client, request_verification_enabled=False))
     yield http

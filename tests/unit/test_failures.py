@@ -8,7 +8,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot import config
-from bot.slack.failures import (
+from bot.slack.api_errors import (
     SLACK,
     code_of,
     in_words,

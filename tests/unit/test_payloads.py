@@ -1,11 +1,16 @@
 """What is read of Slack's requests, and what gets no further than the door."""
 
+from functools import partial
 from typing import Any
 
 import pytest
 
 from bot.domain.kills import Actor
-from bot.slack.payloads import View, click, command, received
+from bot.slack import payloads
+from bot.slack.payloads import View, click, command
+from bot.slack.routes import COMMANDS
+
+received = partial(payloads.received, commands=COMMANDS)
 
 COMMAND = {
     "command": "/pg-kill",

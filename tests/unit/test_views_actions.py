@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from bot.domain.instants import from_us
 from bot.domain.sessions import BackendId
-from bot.slack.views.actions import ActionId, OlderThan, OutcomePage, PageOf, RowRef, kill_key
+from bot.slack.buttons import ActionId, OlderThan, OutcomePage, PageOf, RowRef, kill_key
 from tests.unit.builders import KEY
 
 ids = st.integers(0, 2**63 - 1)

@@ -27,8 +27,8 @@ from bot.operations.results import (
     Overview,
     TooMany,
 )
+from bot.slack.buttons import OlderThan
 from bot.slack.views import errors, kill
-from bot.slack.views.actions import OlderThan
 from bot.slack.views.choice import choice
 from bot.slack.views.history import history
 from bot.slack.views.sessions import overview, page_size, sessions

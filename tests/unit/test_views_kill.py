@@ -8,8 +8,8 @@ from bot.domain.people import Allowlist, Right
 from bot.domain.record import Entry
 from bot.domain.sessions import Limit, SpareReason
 from bot.operations.results import NeedsSecondPerson, NotClaimed, NothingToKill, TooMany
+from bot.slack.buttons import ActionId, OutcomePage
 from bot.slack.views import kill
-from bot.slack.views.actions import ActionId, OutcomePage
 from tests.unit.builders import (
     CAROL,
     KEY,

@@ -12,7 +12,7 @@ from bot.domain.sessions import Backend, Database, Names, SpareReason
 from bot.domain.waits import Waits
 from bot.errors import ClusterDown
 from bot.operations.results import Gone, Inspection
-from bot.slack.views.actions import ActionId, RowRef
+from bot.slack.buttons import ActionId, RowRef
 from bot.slack.views.errors import cluster_trouble
 from bot.slack.views.message import Message, plainly
 from bot.slack.views.session import Opened, gone, last_word, placeholder, session, trouble

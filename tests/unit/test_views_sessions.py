@@ -11,7 +11,7 @@ from bot.grammar.columns import COLUMNS
 from bot.grammar.parser import parse_sessions, read_kill, read_sessions
 from bot.grammar.requests import KillRequest, SessionsRequest, SortKey, Target
 from bot.operations.results import Choice, ClusterCard, Overview
-from bot.slack.views.actions import ActionId, PageOf, RowRef, unseal
+from bot.slack.buttons import ActionId, PageOf, RowRef, unseal
 from bot.slack.views.choice import choice
 from bot.slack.views.message import Message
 from bot.slack.views.sessions import CELLS, overview, page_size, sessions

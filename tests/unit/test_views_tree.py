@@ -9,7 +9,7 @@ from bot.domain.people import Barrier, Ender
 from bot.domain.sessions import Backend, SpareReason
 from bot.domain.waits import Waits
 from bot.operations.results import Tree
-from bot.slack.views.actions import ActionId, RowRef
+from bot.slack.buttons import ActionId, RowRef
 from bot.slack.views.message import Message
 from bot.slack.views.tree import tree as tree_view
 from tests.unit.builders import ALICE, NOW, SERVER_ID, ago, backend, look, waiter

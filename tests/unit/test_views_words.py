@@ -10,9 +10,9 @@ from bot.errors import ClusterRefused, ClusterTimeout, TargetError, UsageError
 from bot.grammar.parser import parse_kill, parse_sessions, read_kill
 from bot.grammar.requests import HistoryRequest, Target
 from bot.operations.results import History
+from bot.slack.buttons import OlderThan
 from bot.slack.views import errors
 from bot.slack.views import help as help_view
-from bot.slack.views.actions import OlderThan
 from bot.slack.views.errors import Obstacle
 from bot.slack.views.history import history
 from bot.slack.views.sessions import sessions

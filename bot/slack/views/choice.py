@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from bot.errors import ClusterError
 from bot.grammar.requests import KillRequest, SessionsRequest, Target
 from bot.operations.results import Choice
+from bot.slack.buttons import ActionId, PageOf, seal
 from bot.slack.views import blocks
-from bot.slack.views.actions import ActionId, PageOf, seal
 from bot.slack.views.blocks import Block
 from bot.slack.views.cluster import introduction
 from bot.slack.views.lines import Line, Quoted, strong, worded

@@ -12,8 +12,8 @@ from bot.domain.kills import NEEDS_SOMEONE, State
 from bot.domain.record import Entry, Unreadable
 from bot.grammar.requests import KILL
 from bot.operations.results import History
+from bot.slack.buttons import ActionId, OlderThan
 from bot.slack.views import blocks, tables
-from bot.slack.views.actions import ActionId, OlderThan
 from bot.slack.views.blocks import Block
 from bot.slack.views.lines import Line, Quoted, strong
 from bot.slack.views.message import Message, message

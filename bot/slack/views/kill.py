@@ -29,8 +29,8 @@ from bot.domain.sessions import Backend, Limit, Server
 from bot.grammar.requests import KILL, SESSIONS, SessionsRequest
 from bot.grammar.requests import Target as Named
 from bot.operations.results import NeedsSecondPerson, NotClaimed, NothingToKill, Preview, TooMany
+from bot.slack.buttons import ActionId, OutcomePage
 from bot.slack.views import blocks, cluster, costs, lines, tables, targets
-from bot.slack.views.actions import ActionId, OutcomePage
 from bot.slack.views.blocks import Block
 from bot.slack.views.lines import Line, Quoted, person, strong
 from bot.slack.views.message import Message, message

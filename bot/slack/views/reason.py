@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.grammar.requests import MAX_REASON
+from bot.slack.buttons import ActionId, RowRef
 from bot.slack.views import blocks
-from bot.slack.views.actions import ActionId, RowRef
 from bot.slack.views.lines import Quoted
 
 _CHANNEL_ID = re.compile("[A-Z0-9]{1,64}")

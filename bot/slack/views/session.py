@@ -13,8 +13,8 @@ from typing import Any
 from bot.domain.blocking import Branch, HeldLock
 from bot.grammar.columns import ACTIVITY_COLUMNS
 from bot.operations.results import Gone, Inspection
+from bot.slack.buttons import ActionId, RowRef
 from bot.slack.views import blocks, cluster, targets
-from bot.slack.views.actions import ActionId, RowRef
 from bot.slack.views.blocks import Block
 from bot.slack.views.lines import Line, Quoted, strong
 from bot.slack.views.message import Message

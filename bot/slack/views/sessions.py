@@ -18,8 +18,8 @@ from bot.errors import ClusterError, TargetError
 from bot.grammar.columns import ACTIVITY_COLUMNS
 from bot.grammar.requests import Aged, AgeOf, Field, Match, SessionsRequest, Target, Term
 from bot.operations.results import ClusterCard, Overview, Sessions
+from bot.slack.buttons import ActionId, PageOf, RowRef
 from bot.slack.views import blocks, cluster, lines, tables
-from bot.slack.views.actions import ActionId, PageOf, RowRef
 from bot.slack.views.blocks import Block
 from bot.slack.views.lines import Line, Quoted, person, strong
 from bot.slack.views.message import Message, message

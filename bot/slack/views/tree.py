@@ -9,8 +9,8 @@ from itertools import islice
 from bot.domain.blocking import Branch, Prepared
 from bot.domain.sessions import CLIENT_BACKEND, Backend
 from bot.operations.results import Tree
+from bot.slack.buttons import ActionId, RowRef
 from bot.slack.views import blocks, cluster, tables, targets
-from bot.slack.views.actions import ActionId, RowRef
 from bot.slack.views.blocks import Block
 from bot.slack.views.lines import Line, Quoted, person, strong
 from bot.slack.views.message import Message, message

@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from bot.domain.kills import Actor
-from bot.slack.views.actions import ActionId
+from bot.slack.buttons import ActionId
 from tests.integration.machine.processes import Fate, What
 from tests.integration.machine.scene import ANA, ASKERS, BEN, OLGA, PEOPLE, SAM, VERA
 from tests.integration.machine.victims import ROWS

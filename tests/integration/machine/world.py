@@ -30,11 +30,11 @@ from bot.ports import Cluster, Ledger
 from bot.postgres.cluster import PostgresCluster
 from bot.service.clock import SystemClock
 from bot.service.metrics import Metrics
-from bot.slack.access import Directory
+from bot.slack.authorization import Authorization
 from bot.slack.delivery import Delivery
-from bot.slack.desk import Desk
-from bot.slack.gate import Gate
+from bot.slack.directory import Directory
 from bot.slack.objects import Identity
+from bot.slack.runner import Runner
 from bot.slack.tasks import Tasks
 from tests.integration.machine.judge import CONFIRM_TTL, Judge, JudgedCluster, JudgedLedger
 from tests.integration.machine.processes import WORK, Fate, Life, LifeClock, Mortal, Time, Work
@@ -104,7 +104,7 @@ class Replica:
     cluster: PostgresCluster
     ledger: SqlLedger
     operations: Operations
-    desk: Desk
+    runner: Runner
     directory: Directory
 
     async def close(self) -> None:
@@ -227,14 +227,14 @@ class World:
         )
         directory = Directory(client, Identity(HOME, ""), LISTS, SystemClock())
         await directory.refresh_groups()
-        desk = Desk(
+        runner = Runner(
             operations=operations,
-            gate=Gate(directory, frozenset({HERE, ELSEWHERE})),
+            authorization=Authorization(directory, frozenset({HERE, ELSEWHERE})),
             delivery=Delivery(client, self._http),
             tasks=Tasks(),
             meter=Metrics(dict),
         )
-        return Replica(life, clock, cluster, ledger, operations, desk, directory)
+        return Replica(life, clock, cluster, ledger, operations, runner, directory)
 
     def _share_the_time(self, ledger: SqlLedger) -> None:
         """What is skipped of the time is skipped on the ledger's clock as well."""

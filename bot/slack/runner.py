@@ -12,25 +12,25 @@ from bot.domain.kills import Place, Proposal
 from bot.errors import BotError, ClusterError, LedgerError, OtherVersion, TargetError, UsageError
 from bot.operations import Operations
 from bot.ports import Meter
+from bot.slack.api_errors import FAILURES, code_of
+from bot.slack.authorization import Authorization, Denied
+from bot.slack.buttons import ActionId
 from bot.slack.delivery import Delivery, Undelivered
-from bot.slack.failures import FAILURES, code_of
-from bot.slack.gate import Denied, Gate
 from bot.slack.payloads import Click, Command
 from bot.slack.tasks import Tasks
 from bot.slack.views import errors
 from bot.slack.views import session as session_view
-from bot.slack.views.actions import ActionId
 from bot.slack.views.message import Message
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Runner:
     """The parts that a listener needs, and what every listener does with them."""
 
     operations: Operations
-    gate: Gate
+    authorization: Authorization
     delivery: Delivery
     tasks: Tasks
     meter: Meter
@@ -121,6 +121,13 @@ class Desk:
         blocks = list(message.blocks)
         await ack({"response_type": "ephemeral", "text": message.text, "blocks": blocks})
 
+    async def ack_seen(self, ack: AsyncAck, *, public: bool) -> None:
+        """Acknowledge; visibly, with the typed command, where the channel may know."""
+        if public:
+            await ack({"response_type": "in_channel"})
+        else:
+            await ack()
+
     def explain(self, request: Command | Click, error: BotError) -> Message:
         """A known error, in words."""
         match error:
@@ -181,6 +188,13 @@ class Desk:
         given = await self.delivery.update(click.place, message, response_url=click.response_url)
         if isinstance(given, Undelivered):
             await self.whisper(click, _not_posted(message, given))
+
+    async def redraw(self, click: Click, message: Message) -> None:
+        """`replace`, where one person's message may be the clicked one: it stays theirs."""
+        if not click.ephemeral:
+            await self.replace(click, message)
+        elif not await self.delivery.respond(click.response_url, message, replace_original=True):
+            await self.whisper(click, message)
 
     async def conclude(
         self, proposal: Proposal, message: Message, click: Click | None = None

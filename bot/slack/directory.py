@@ -20,7 +20,7 @@ from bot.domain.kills import Actor
 from bot.domain.people import Allowlist, Home, Person, Right, may
 from bot.ports import Clock
 from bot.slack import objects
-from bot.slack.failures import FAILURES, code_of, is_refusal
+from bot.slack.api_errors import FAILURES, code_of, is_refusal
 from bot.slack.objects import Identity
 from bot.slack.views.errors import Obstacle
 

@@ -8,9 +8,9 @@ import pytest
 
 from bot.domain.kills import Outcome
 from bot.service.metrics import Metrics
-from bot.slack.answers import _measure
-from bot.slack.desk import Desk
+from bot.slack.outcomes import _measure
 from bot.slack.payloads import click
+from bot.slack.runner import Runner
 from tests.unit.builders import conclusion
 
 
@@ -18,8 +18,8 @@ def gone(*outcomes: Outcome, until: float | None = 12.5) -> str:
     """The sum of `pg_sessions_gone_seconds`, of a click at 10."""
     numbers = Metrics(dict)
     ended = replace(conclusion(*outcomes), watched_until=until)
-    desk: Any = SimpleNamespace(meter=numbers)
-    _measure(cast("Desk", desk), replace(click({}), since=10.0), ended)
+    runner: Any = SimpleNamespace(meter=numbers)
+    _measure(cast("Runner", runner), replace(click({}), since=10.0), ended)
     lines = numbers.exposed().decode().splitlines()
     return next(line for line in lines if line.startswith("pg_sessions_gone_seconds_sum"))
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from bot.domain.kills import Actor
 from bot.domain.people import Allowlist, Right, may
-from bot.slack.access import Directory, ask_by
+from bot.slack.directory import Directory, ask_by
 from bot.slack.payloads import Click, Command
-from bot.slack.views.errors import Obstacle, refusal, wrong_place
+from bot.slack.views.errors import Obstacle, for_you_alone, refusal, wrong_place
 from bot.slack.views.message import Message
 
 
@@ -22,6 +22,10 @@ class Admitted:
         """Whether the channel may read the answer."""
         return self.alone_for is None
 
+    def told_alone(self, message: Message) -> Message:
+        """The message, with a line on why it is for them alone where the place is the reason."""
+        return message if self.alone_for is None else for_you_alone(message, self.alone_for)
+
 
 @dataclass(frozen=True, slots=True)
 class Denied:
@@ -31,7 +35,7 @@ class Denied:
     message: Message
 
 
-class Gate:
+class Authorization:
     """Judges by the allowlists and by what Slack says of people and channels."""
 
     def __init__(self, directory: Directory, allowed_channels: frozenset[str]) -> None:

@@ -6,12 +6,21 @@ the ledger and the allowlist again.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import TypeVar
 
 from bot.domain.instants import from_us, to_us
 from bot.domain.sessions import BackendId
+from bot.errors import UsageError
+
+T = TypeVar("T")
+
+OTHER_VERSION = (
+    "nothing was done: this button is from another version of the bot. Type the command again"
+)
 
 _NUMBER = re.compile("0|[1-9][0-9]{0,18}")
 _KEY = re.compile("[0-9a-f]{32}-[0-9a-f]{32,64}")
@@ -160,3 +169,11 @@ def _instant(digits: str) -> datetime:
         return from_us(_number(digits, 2**63))
     except OverflowError:
         raise ValueError("no instant") from None
+
+
+def decoded(decode: Callable[[str], T], value: str) -> T:
+    """What a button carries. Raises `UsageError` for what is none of ours."""
+    try:
+        return decode(value)
+    except ValueError as error:
+        raise UsageError("", OTHER_VERSION) from error
