@@ -108,6 +108,35 @@ def test_the_readme_and_ci_run_the_same_tests():
     assert "make test" in (ROOT / ".ci/run").read_text().splitlines()
 
 
+# Documents
+
+DOCUMENTS = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "workspace/README.md"]
+)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_to_files(document):
+    text = document.read_text()
+    links = re.findall(r"\]\(([^)#]+)", text) + re.findall(r'src(?:set)?="([^"]+)"', text)
+    for link in links:
+        assert "://" in link or (document.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_are_there(document):
+    text = document.read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.findall(r"^([\w$(){}./%-]+):(?: |$)", makefile, re.MULTILINE)
+    rules = [t.replace("$(VENV)", ".venv").replace("%", "[0-9]+") for t in targets]
+    for words in re.findall(r"(?:`|^)make ([^`\n]+)", text, re.MULTILINE):
+        for word in words.split():
+            if "=" not in word:
+                assert any(re.fullmatch(rule, word) for rule in rules), word
+    for path in re.findall(r"(?:python |pytest |[ `])((?:tests|scripts)/[\w/]+\.py)", text):
+        assert (ROOT / path).exists(), path
+
+
 # Manifest
 
 
