@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from bot.domain.blocking import Branch, HeldLock, Locks
-from bot.domain.kills import Actor, Basis, Conclusion, Proposal, Spared, Unclaimable
+from bot.domain.kills import Actor, Basis, Conclusion, Proposal, Spared, State, Unclaimable
 from bot.domain.people import Barrier
 from bot.domain.record import Entry, Unreadable
 from bot.domain.sessions import About, Backend, BackendId, Look, Names, Server
@@ -206,3 +206,16 @@ def conclusion_of(entry: Entry) -> Conclusion:
         concluded_at=entry.concluded_at,
         notes=entry.notes,
     )
+
+
+def closed(entry: Entry) -> Unclaimable | None:
+    """Why a proposal can't be claimed, or None where it is open."""
+    match entry.proposal.state:
+        case State.PROPOSED:
+            return Unclaimable.EXPIRED if entry.expired else None
+        case State.CLAIMED:
+            return Unclaimable.CLAIMED
+        case State.DONE:
+            return Unclaimable.DONE
+        case State.DISMISSED:
+            return Unclaimable.DISMISSED

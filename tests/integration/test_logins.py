@@ -142,7 +142,7 @@ async def test_the_gain_of_a_kill_counts_them(server: PostgresServer, ops: Opera
 
 async def test_the_table_of_all_clusters_has_them(server: PostgresServer, ops: Operations) -> None:
     other = PostgresCluster("prod", "postgresql://bot@127.0.0.1:1/postgres", "db-2.internal")
-    ops._clusters = {**ops._clusters, "prod": other}
+    ops.clusters.by_name = {**ops.clusters.by_name, "prod": other}
     async with logging_in(server, 3):
         answer = await ops.look(ANA, CHANNEL, SessionsRequest())
         assert isinstance(answer, Overview)

@@ -255,7 +255,7 @@ async def test_behind_a_pooler_two_statements_may_come_to_two_servers(
             for _ in range(8):  # what was cut is found out about
                 with suppress(ClusterError):
                     await cluster.names()
-            scene.ops._clusters = {"main": cluster}
+            scene.ops.clusters.by_name = {"main": cluster}
             assert await agrees(scene) > 0
         finally:
             await cluster.close()

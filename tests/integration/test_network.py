@@ -23,7 +23,7 @@ from bot.errors import ClusterError, LedgerError
 from bot.grammar.parser import parse_kill
 from bot.grammar.requests import KillRequest, SessionsRequest, Target
 from bot.ledger.sql import SqlLedger
-from bot.operations import Operations, Rules, confirming
+from bot.operations import Operations, Rules, claims
 from bot.operations.results import NothingToKill, Preview
 from bot.operations.results import Sessions as Shown
 from bot.postgres import connections
@@ -583,7 +583,7 @@ async def test_an_intent_that_the_ledger_does_not_confirm_signals_nothing(
     far: Far, arrives: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The claim is lost on its way, or it stands there and its reply is lost."""
-    monkeypatch.setattr(confirming, "LEASE", timedelta(seconds=1))
+    monkeypatch.setattr(claims, "LEASE", timedelta(seconds=1))
     shown = await far.preview()
     # The second commit: one is of the reading before.
     hold = far.proxy.hold(b"COMMIT", 2, answer=True) if arrives else far.proxy.hold(CLAIM)

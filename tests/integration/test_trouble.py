@@ -20,7 +20,7 @@ from bot.grammar.parser import parse_kill, parse_sessions
 from bot.grammar.requests import Field, KillRequest, Match, Pattern, SessionsRequest
 from bot.grammar.requests import Target as Named
 from bot.ledger.sql import SqlLedger
-from bot.operations import Operations, Rules, parts
+from bot.operations import Operations, Rules, clusters
 from bot.operations.results import Choice, Overview, Preview
 from bot.operations.results import Sessions as Shown
 from bot.postgres.cluster import PostgresCluster
@@ -195,7 +195,7 @@ async def test_where_nobody_answers_that_is_told_whatever_they_had(
     """The only cluster is silent, and had no such database when it last spoke."""
     at = datetime.now(UTC)
     silent._names = Names({}, {5: Database(5, "postgres", -1)}, at, ServerId(1, at))
-    both._clusters = {"prod": silent}
+    both.clusters.by_name = {"prod": silent}
     with pytest.raises(ClusterError):
         await both.look(ANA, "C1", SessionsRequest(target=Named(database="some_db")))
 
@@ -217,7 +217,7 @@ async def test_a_name_that_some_clusters_lack_leaves_no_cluster_out(
     async with postgres() as other:
         prod = PostgresCluster("prod", other.dsn(), "db-2.internal")
         await prod.open()
-        both._clusters = {"main": own, "prod": prod}
+        both.clusters.by_name = {"main": own, "prod": prod}
         try:
             request = parse_sessions("user=some_user")
             assert isinstance(request, SessionsRequest)
@@ -248,7 +248,7 @@ async def test_a_pid_is_found_on_the_cluster_that_has_it(
     async with postgres() as other:
         prod = PostgresCluster("prod", other.dsn(), "db-2.internal")
         await prod.open()
-        both._clusters = {"main": own, "prod": prod}
+        both.clusters.by_name = {"main": own, "prod": prod}
         try:
             answer = await both.look(ANA, "C1", request)
             assert isinstance(answer, Shown)
@@ -262,7 +262,7 @@ async def test_a_pid_is_found_on_the_cluster_that_has_it(
 async def test_a_cluster_named_like_a_database_may_be_meant(
     own: PostgresCluster, both: Operations
 ) -> None:
-    both._clusters = {"some_db": own}
+    both.clusters.by_name = {"some_db": own}
     answer = await both.look(ANA, "C1", SessionsRequest(target=Named(database="some_db")))
     assert isinstance(answer, Choice)
     assert [each.target for each in answer.requests] == [
@@ -300,7 +300,7 @@ async def test_nothing_that_hangs_is_waited_for_longer_than_an_answer_may_take(
     both: Operations, own: PostgresCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The names come late and the look never: the bounds of each may not add up."""
-    monkeypatch.setattr(parts, "PATIENCE", 0.2)
+    monkeypatch.setattr(clusters, "ANSWER_WITHIN", 0.2)
 
     async def for_ever(*_: object, **__: object) -> Look:
         return await asyncio.Future()

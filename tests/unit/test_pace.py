@@ -22,7 +22,7 @@ from bot.domain.sessions import Backend, Role
 from bot.domain.waits import Request, Waits, queued
 from bot.grammar.suggest import near
 from bot.ledger.rows import target_values
-from bot.operations.proposing import KEPT_QUERY
+from bot.operations.propose import KEPT_QUERY
 from bot.operations.results import Tree
 from bot.slack.views.kill import outcome, preview
 from bot.slack.views.sessions import sessions as sessions_view

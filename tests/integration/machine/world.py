@@ -261,7 +261,7 @@ class World:
         self.adrift.clear()
         await self.judge.begin(second_person=second_person)
         for replica in self.replicas:
-            replica.operations._rules = self._rules
+            replica.operations.clusters.rules = self._rules
         await self.duty(on=True)
         await self._meet(self.holder, SUPERUSER, "holder", since=0.0)
         await self.arrive("standby", "walsender", replication="database")
@@ -501,10 +501,10 @@ class World:
         """A process looks for claims whose owner has died, unless it is still at it."""
         if any(cast("Doing", work).name == "recover" for work in replica.life.works):
             return
-        unwritten = set(replica.operations._unwritten)
+        unwritten = set(replica.operations.claims.unwritten)
         doing = Doing(replica.life, fate, name="recover", calm=replica.life.has_ledger)
         await self.perform(doing, replica.operations.recover)
-        if doing.calm and unwritten & set(replica.operations._unwritten):
+        if doing.calm and unwritten & set(replica.operations.claims.unwritten):
             self.judge.wrong(f"{replica.life.owner} has outcomes that it does not write")
 
     def _set_adrift(self, work: Work, guard: Guard) -> None:

@@ -1,7 +1,5 @@
 """After the outcome: who still runs, what the unknown became, who came back."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import structlog
@@ -16,10 +14,11 @@ from bot.domain.kills import (
     Result,
 )
 from bot.domain.sessions import Look
-from bot.errors import ClusterError, LedgerError
-from bot.operations.parts import Parts, arrived_since
+from bot.errors import ClusterError
+from bot.operations.claims import Claims
+from bot.operations.clusters import Clusters, arrived_since, read_together
 from bot.operations.results import conclusion_of
-from bot.ports import Cluster
+from bot.ports import Clock, Cluster
 
 log = structlog.get_logger(__name__)
 
@@ -27,8 +26,13 @@ UNKNOWN_WATCH = 60.0
 """Seconds for which a server that stopped answering is asked again about its targets."""
 
 
-class Following(Parts):
+class Following:
     """The second look, ten seconds after the first."""
+
+    def __init__(self, clusters: Clusters, claims: Claims, clock: Clock) -> None:
+        self._clusters = clusters
+        self._claims = claims
+        self._clock = clock
 
     async def follow_up(self, conclusion: Conclusion) -> Conclusion | None:
         """Ten seconds later: who still runs, what the unknown became, who came back.
@@ -36,7 +40,7 @@ class Following(Parts):
         None where there is nothing to add. Where the process stops meanwhile it is the next
         one's: at once where it was told to (`settle`), by a lease where it died.
         """
-        with self._at_work(conclusion.proposal.id):
+        with self._claims.following(conclusion.proposal.id):
             await self._clock.sleep(SECOND_LOOK_AFTER.total_seconds())
             later, is_news = await self._second_look(conclusion)
             return later if is_news else None
@@ -46,10 +50,7 @@ class Following(Parts):
 
         Raises `LedgerError`. Each is this process's now, to `catch_up` with.
         """
-        entries = await self._ledger.unfollowed(
-            self._owner, clusters=self._clusters, working=self._following
-        )
-        self._following.update(entry.proposal.id for entry in entries)
+        entries = await self._claims.left_behind(self._clusters.by_name)
         return tuple(map(conclusion_of, entries))
 
     async def catch_up(self, conclusion: Conclusion) -> Conclusion | None:
@@ -59,40 +60,24 @@ class Following(Parts):
         it did.
         """
         log.info("kill.second_look_taken_over", kill=conclusion.proposal.id)
-        with self._at_work(conclusion.proposal.id):
+        with self._claims.following(conclusion.proposal.id):
             later, _ = await self._second_look(conclusion)
             return later
-
-    @contextmanager
-    def _at_work(self, kill: int) -> Iterator[None]:
-        """Keep a second look to this process."""
-        self._following.add(kill)
-        try:
-            yield
-        finally:
-            self._following.discard(kill)
 
     async def _second_look(self, conclusion: Conclusion) -> tuple[Conclusion | None, bool]:
         """Look, and record what is seen; and whether that adds anything."""
         proposal = conclusion.proposal
-        cluster = self._cluster(proposal.cluster)
+        cluster = self._clusters.named(proposal.cluster)
         amendments = await self._look_again(cluster, conclusion)
         amended = replace(conclusion, results=conclusion.amended(amendments))
         notes = await self._who_came_back(cluster, amended)
-        if proposal.id in self._unwritten:
-            # It is written after the outcome, by whoever writes that.
-            self._second_looks[proposal.id] = amendments, notes
-        else:
-            try:
-                if not await self._ledger.amend(proposal.id, amendments, notes):
-                    return None, False  # another has looked, and has said so
-            except LedgerError:
-                log.warning("kill.amendment_not_recorded", kill=proposal.id, exc_info=True)
+        if not await self._claims.amend(proposal.id, amendments, notes):
+            return None, False  # another has looked, and has said so
         if amendments:
             # What was measured while they were still there says nothing any more.
             amended = replace(amended, limits=(), waiting=None)
         # It may have been written since.
-        recorded = conclusion.recorded or proposal.id not in self._unwritten
+        recorded = conclusion.recorded or proposal.id not in self._claims.unwritten
         later = replace(amended, notes=(*conclusion.notes, *notes), recorded=recorded)
         return later, bool(amendments or notes)
 
@@ -146,7 +131,7 @@ class Following(Parts):
             )
 
         try:
-            look = await self._read(cluster, read)
+            look = await read_together(cluster, read)
         except ClusterError as error:
             return (f"{self._when(conclusion)}: {cluster.name} {error.problem}",)
         when = self._when(conclusion)

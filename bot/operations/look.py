@@ -15,7 +15,8 @@ from bot.domain.shown import ROW_QUERY, as_shown
 from bot.errors import ClusterError, TargetError
 from bot.grammar.requests import SessionsRequest
 from bot.grammar.requests import Target as Named
-from bot.operations.parts import Parts, answer_by, names_type
+from bot.operations.clusters import Clusters, answer_by, conditions_of, names_type, read_together
+from bot.operations.journal import Journal
 from bot.operations.results import (
     Choice,
     ClusterCard,
@@ -26,7 +27,7 @@ from bot.operations.results import (
     Sessions,
     Tree,
 )
-from bot.ports import Cluster
+from bot.ports import Clock, Cluster
 
 log = structlog.get_logger(__name__)
 
@@ -40,8 +41,13 @@ INSPECTED_QUERY = 3001
 """Characters of the redacted query of one backend: one more than are shown."""
 
 
-class Looking(Parts):
+class Looking:
     """What anyone who may look can ask for. Every query text is redacted, but one."""
+
+    def __init__(self, clusters: Clusters, journal: Journal, clock: Clock) -> None:
+        self._clusters = clusters
+        self._journal = journal
+        self._clock = clock
 
     async def look(  # noqa: PLR0913  keyword-only, each with its own meaning
         self,
@@ -63,18 +69,18 @@ class Looking(Parts):
         was asked is in trouble.
         """
         until = answer_by()
-        if request.target == Named() and len(self._clusters) > 1:
+        if request.target == Named() and len(self._clusters.by_name) > 1:
             overview = await self._overview(actor, channel_id, request, reference)
             if not isinstance(overview, SessionsRequest):
                 return overview
             request = overview
-        found = await self._resolve(request.target)
+        found = await self._clusters.resolve(request.target)
         targets = [Named(c.name, request.target.database) for c in found.clusters]
-        if request.target.cluster is None and request.target.database in self._clusters:
+        if request.target.cluster is None and request.target.database in self._clusters.by_name:
             # A cluster has the database's name, and may be meant.
             targets.append(Named(request.target.database))
         if len(targets) > 1 or found.troubles or not found.clusters:
-            return self._choice(
+            return self._clusters.choice(
                 request.target.database or "",
                 tuple(replace(request, target=target) for target in targets),
                 found.troubles,
@@ -86,7 +92,7 @@ class Looking(Parts):
         async def read() -> Look:
             names = await cluster.names()
             return await cluster.look(
-                self._conditions(cluster, request, names),
+                conditions_of(cluster, request, names),
                 names=names,
                 everything=request.all or bool(request.pids) or names_type(request),
                 sort=request.sort,
@@ -94,11 +100,13 @@ class Looking(Parts):
                 offset=offset,
             )
 
-        look = await self._read(cluster, read, until)
+        look = await read_together(cluster, read, until)
         if not request.sort:
             look = replace(look, rows=worst_first(look.rows, look.waits))
-        self._remember(actor, channel_id, look, ALONE if alone else SEEN, reference=reference)
-        protection = await self._protection(cluster, look)
+        self._journal.remember(
+            actor, channel_id, look, ALONE if alone else SEEN, reference=reference
+        )
+        protection = await self._clusters.protection(cluster, look)
         matched = look.counts.total
         return Sessions(
             request=request,
@@ -121,7 +129,7 @@ class Looking(Parts):
             async def read() -> Look:
                 names = await cluster.names()
                 return await cluster.look(
-                    self._conditions(cluster, request, names),
+                    conditions_of(cluster, request, names),
                     names=names,
                     everything=request.all or bool(request.pids) or names_type(request),
                     waits=False,
@@ -129,7 +137,7 @@ class Looking(Parts):
                 )
 
             try:
-                look = await self._read(cluster, read)
+                look = await read_together(cluster, read)
             except (ClusterError, TargetError) as error:
                 trouble = error
             return ClusterCard(
@@ -140,7 +148,9 @@ class Looking(Parts):
                 last_seen=cluster.last_seen,
             )
 
-        cards = await asyncio.gather(*(card(cluster) for cluster in self._clusters.values()))
+        cards = await asyncio.gather(
+            *(card(cluster) for cluster in self._clusters.by_name.values())
+        )
         if all(isinstance(answer.trouble, TargetError) for answer in cards):
             # A role or database that no cluster has: the first one's nearest names.
             raise next(answer.trouble for answer in cards if answer.trouble is not None)
@@ -148,7 +158,7 @@ class Looking(Parts):
             return found
         for answer in cards:
             if answer.look is not None:
-                self._remember(actor, channel_id, answer.look, ALONE, reference=reference)
+                self._journal.remember(actor, channel_id, answer.look, ALONE, reference=reference)
         return Overview(request=request, cards=tuple(cards), asked_by=actor, now=self._clock.now())
 
     def _that_have(
@@ -162,22 +172,22 @@ class Looking(Parts):
         troubles = tuple(c.trouble for c in cards if isinstance(c.trouble, ClusterError))
         if len(requests) == 1 and not troubles:
             return requests[0]
-        return self._choice(f"pid {', '.join(map(str, request.pids))}", requests, troubles)
+        return self._clusters.choice(f"pid {', '.join(map(str, request.pids))}", requests, troubles)
 
     async def tree(
         self, actor: Actor, channel_id: str, cluster_name: str, *, reference: str = ""
     ) -> Tree:
         """Who blocks whom on a cluster, roots first."""
-        cluster = self._cluster(cluster_name)
+        cluster = self._clusters.named(cluster_name)
 
         async def read() -> tuple[Look, Locks]:
             names = await cluster.names()
             look = await cluster.look((InTree(),), names=names, everything=True, limit=TREE_ROWS)
             return look, await cluster.locks(names)
 
-        look, locks = await self._read(cluster, read)
-        self._remember(actor, channel_id, look, ALONE, reference=reference)
-        protection = await self._protection(cluster, look)
+        look, locks = await read_together(cluster, read)
+        self._journal.remember(actor, channel_id, look, ALONE, reference=reference)
+        protection = await self._clusters.protection(cluster, look)
         barriers = {row.pid: protection.barrier(row) for row in look.rows}
         branches = tree(look.waits)
         redacted = _redacted(look)
@@ -205,7 +215,7 @@ class Looking(Parts):
 
         The look at a full query is recorded first: without the record it is redacted.
         """
-        cluster = self._cluster(cluster_name)
+        cluster = self._clusters.named(cluster_name)
 
         async def read() -> _Inspected | None:
             names = await cluster.names()
@@ -217,16 +227,18 @@ class Looking(Parts):
             branches, rows = await self._around(cluster, look, row.pid)
             return _Inspected(look, row, locks, all_locks, branches, rows)
 
-        seen = await self._read(cluster, read)
+        seen = await read_together(cluster, read)
         if seen is None:
             return Gone(cluster=cluster_name, id=backend_id)
         look, row = seen.look, seen.row
         what = f"pid {row.pid}, {'with its full query' if full else 'redacted'}"
         if full:
-            full = await self._is_recorded(actor, channel_id, look, what, reference=reference)
+            full = await self._journal.is_recorded(
+                actor, channel_id, look, what, reference=reference
+            )
         else:
-            self._remember(actor, channel_id, look, what, reference=reference)
-        protection = await self._protection(cluster, look)
+            self._journal.remember(actor, channel_id, look, what, reference=reference)
+        protection = await self._clusters.protection(cluster, look)
         return Inspection(
             cluster=cluster_name,
             server=look.server,

@@ -1,8 +1,7 @@
 """Confirming a kill: claim, signal, watch, record. The click was authorized right before."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,7 +12,6 @@ from bot.domain.filters import Condition
 from bot.domain.kept_names import of_applications
 from bot.domain.kills import (
     GONE_WITHIN,
-    LEASE,
     OTHER_WORK,
     SIGNAL_WINDOW,
     Action,
@@ -28,10 +26,13 @@ from bot.domain.kills import (
 )
 from bot.domain.sessions import BackendId, Cost, Limit, Look
 from bot.domain.signals import Guard, Sighting, Verdict
-from bot.errors import ClusterError, ClusterRefused, LedgerError, NotSent, TargetError
-from bot.operations.parts import Parts, arrived_since, closed, follow, named
-from bot.operations.results import Confirmed, NeedsSecondPerson, NotClaimed, conclusion_of
-from bot.ports import Cluster, Urgency
+from bot.errors import ClusterError, ClusterRefused, NotSent
+from bot.operations.claims import Claims
+from bot.operations.clusters import Clusters, arrived_since, in_time, read_together
+from bot.operations.journal import Journal
+from bot.operations.log_context import follow
+from bot.operations.results import Confirmed, NeedsSecondPerson, NotClaimed, closed
+from bot.ports import Clock, Cluster, Ledger, Urgency
 
 log = structlog.get_logger(__name__)
 
@@ -44,15 +45,23 @@ SETTLING = 0.05
 LAST_LOOK = 1.0
 """Seconds that the last look at what was signalled may take, when its time is over."""
 
-_RECORD_TRIES = (0.2, 0.5, 1.0, 2.0)
-"""Seconds before each further try to write an outcome."""
 
-RECORD_WITHIN = 4.5
-"""Seconds for all of these: people must not wait longer for what has been done already."""
+class Executing:
+    """From a click to the outcome in the ledger."""
 
-
-class Confirming(Parts):
-    """From a click to the outcome in the ledger; and what a dead process left claimed."""
+    def __init__(
+        self,
+        clusters: Clusters,
+        ledger: Ledger,
+        journal: Journal,
+        claims: Claims,
+        clock: Clock,
+    ) -> None:
+        self._clusters = clusters
+        self._ledger = ledger
+        self._journal = journal
+        self._claims = claims
+        self._clock = clock
 
     async def confirm(
         self,
@@ -79,18 +88,18 @@ class Confirming(Parts):
         """
         entry = await self._ledger.get(key)
         if entry is None:
-            return self._not_claimed(key, None)
+            return self._journal.not_claimed(key, None)
         proposal = entry.proposal
         log.info("kill.confirming", kill=proposal.id, of=proposal.reference)
         follow(proposal)
         if proposal.channel_id != channel_id:
             return NotClaimed(why=Unclaimable.ANOTHER_CHANNEL, entry=entry)
         if closed(entry) is not None:
-            return self._not_claimed(key, entry)
+            return self._journal.not_claimed(key, entry)
         is_asker = actor.user_id == proposal.asked_by.user_id
-        if is_asker and self._takes_two(proposal.cluster, proposal.server):
+        if is_asker and self._clusters.takes_two(proposal.cluster, proposal.server):
             return NeedsSecondPerson(proposal=proposal)
-        cluster = self._cluster(proposal.cluster)
+        cluster = self._clusters.named(proposal.cluster)
 
         async def read() -> Look:
             # By the connection that will signal: if it is dead, that is known before the claim.
@@ -99,22 +108,15 @@ class Confirming(Parts):
                 (), names=names, waits=False, logins=False, limit=0, urgency=Urgency.KILL
             )
 
-        before = await self._read(cluster, read)
+        before = await read_together(cluster, read)
         guards = await self._guards(cluster, replace(proposal, action=action), before)
 
-        claimed = await self._ledger.claim(
-            key, actor, self._owner, LEASE, action=action, message_ts=message_ts
-        )
+        claimed = await self._claims.claim(key, actor, action=action, message_ts=message_ts)
         if claimed is None:
-            return self._not_claimed(key, await self._ledger.get(key))
+            return self._journal.not_claimed(key, await self._ledger.get(key))
         log.info("kill.claimed", cluster=cluster.name, action=action, targets=len(guards))
-        self._working.add(claimed.id)
-        try:
-            async with self._renewing(claimed):
-                return await self._carry_out(cluster, claimed, guards, before)
-        finally:
-            if claimed.id not in self._unwritten:
-                self._working.discard(claimed.id)
+        async with self._claims.held(claimed):
+            return await self._carry_out(cluster, claimed, guards, before)
 
     async def _carry_out(
         self, cluster: Cluster, claimed: Proposal, guards: list[Guard], before: Look
@@ -133,43 +135,12 @@ class Confirming(Parts):
             conclusion = replace(conclusion, watched_until=until)
         except BaseException:
             # A defect, or the process is told to stop: what is known is recorded.
-            await self._record(outcomes.broken_off(claimed, results, self._clock.now()))
+            await self._claims.record(outcomes.broken_off(claimed, results, self._clock.now()))
             raise
-        return await self._record(conclusion)
-
-    async def recover(self) -> tuple[Conclusion, ...]:
-        """Conclude what a process that died had claimed: nothing is signalled any more.
-
-        Only a claim whose lease has expired is taken, and none that this process is at
-        work on. Its targets are looked at, and what is seen is recorded as `interrupted`.
-        Outcomes of this process that could not be written are tried again first. Not to be run
-        twice at once: what it is at work on itself it would take from itself.
-        """
-        conclusions = await self._write_unwritten()
-        try:
-            lapsed = await self._ledger.lapsed(self._owner, LEASE, working=frozenset(self._working))
-        except LedgerError:
-            if not conclusions:
-                raise
-            lapsed = ()
-        for proposal in lapsed:
-            with structlog.contextvars.bound_contextvars(**named(proposal)):
-                conclusions.append(await self._recovered(proposal))
-        return tuple(conclusions)
-
-    async def _recovered(self, proposal: Proposal) -> Conclusion:
-        log.warning("kill.lapsed", cluster=proposal.cluster)
-        results = await self._interrupted(proposal)
-        conclusion = Conclusion(
-            proposal=proposal,
-            results=results,
-            took=timedelta(0),
-            concluded_at=self._clock.now(),
-        )
-        return await self._record(conclusion)
+        return await self._claims.record(conclusion)
 
     async def _guards(self, cluster: Cluster, proposal: Proposal, before: Look) -> list[Guard]:
-        protection = await self._protection(cluster, before)
+        protection = await self._clusters.protection(cluster, before)
         roles = protection.role_oids(before.names, (t.seen for t in proposal.targets))
         applications = of_applications(protection.applications)
         return [
@@ -242,7 +213,7 @@ class Confirming(Parts):
         while pending:
             try:
                 left = max(LAST_LOOK, until - self._clock.monotonic())
-                async with self._in_time(cluster, asyncio.get_running_loop().time() + left):
+                async with in_time(cluster, asyncio.get_running_loop().time() + left):
                     seen, trouble = await cluster.sight(pending), None
             except ClusterError as error:
                 trouble = error
@@ -305,138 +276,6 @@ class Confirming(Parts):
             limits=() if unseen else _paired(claimed.before, before, after),
             waiting=(before.server.waiting, after.server.waiting),
             arrivals=after.counts.total if arrived else 0,
-        )
-
-    async def settle(self) -> None:
-        """Before the end: write what the ledger has not taken, once more; leave the second looks.
-
-        Raises `LedgerError`.
-        """
-        try:
-            await self._write_unwritten()
-            await self._ledger.leave(self._owner)
-        finally:
-            await self._notes.settle()
-
-    async def _write_unwritten(self) -> list[Conclusion]:
-        """Try again to write the outcomes that the ledger has not taken; those it took."""
-        written = []
-        for kill, conclusion in list(self._unwritten.items()):
-            with structlog.contextvars.bound_contextvars(**named(conclusion.proposal)):
-                try:
-                    await self._ledger.renew(kill, self._owner, LEASE)
-                    mine = await self._ledger.conclude(conclusion, self._owner)
-                except LedgerError:
-                    log.warning("kill.not_recorded", exc_info=True)
-                    break
-                del self._unwritten[kill]
-                self._working.discard(kill)
-                second_look = self._second_looks.pop(kill, None)
-                if not mine:
-                    log.error("kill.claim_lost")
-                elif second_look is not None:
-                    with suppress(LedgerError):  # then it is due once more
-                        await self._ledger.amend(kill, *second_look)
-                written.append(await self._on_record(conclusion))
-        return written
-
-    async def _record(self, conclusion: Conclusion) -> Conclusion:
-        """Write the outcome, trying again; what can't be written is said in the message.
-
-        It goes on being tried with every `recover`, and the message is then amended.
-        """
-        outcomes = {outcome.value: number for outcome, number in conclusion.counts.items()}
-        log.info("kill.concluded", outcomes=outcomes, took=conclusion.took.total_seconds())
-        if self._meter is not None:
-            self._meter.concluded(outcomes)
-        try:
-            async with asyncio.timeout(RECORD_WITHIN):
-                recorded = await self._concluded(conclusion)
-                if recorded:
-                    return conclusion
-                if recorded is False:
-                    return await self._on_record(conclusion)
-        except TimeoutError:
-            pass
-        except BaseException:
-            # Told to stop meanwhile: `settle` tries once more.
-            self._keep(conclusion)
-            raise
-        self._keep(conclusion)
-        log.error(
-            "kill.outcome_not_in_ledger",
-            kill=conclusion.proposal.id,
-            outcomes={r.id.pid: r.outcome.value for r in conclusion.results},
-        )
-        return replace(conclusion, recorded=False)
-
-    def _keep(self, conclusion: Conclusion) -> None:
-        """Keep an outcome that the ledger has not taken, to be written later."""
-        self._unwritten[conclusion.proposal.id] = conclusion
-        self._working.add(conclusion.proposal.id)
-
-    async def _on_record(self, conclusion: Conclusion) -> Conclusion:
-        """What the ledger has of a kill by now: no message says otherwise."""
-        try:
-            entry = await self._ledger.get(conclusion.proposal.key)
-        except LedgerError:
-            return replace(conclusion, recorded=False)
-        if entry is None or not entry.results:
-            return replace(conclusion, recorded=False)
-        if entry.latest == conclusion.results and entry.notes == conclusion.notes:
-            return replace(conclusion, recorded=True)
-        return conclusion_of(entry)
-
-    async def _concluded(self, conclusion: Conclusion) -> bool | None:
-        """Whether the ledger took it; False where the claim is another's, None where it fails."""
-        for pause in (0.0, *_RECORD_TRIES):
-            await self._clock.sleep(pause)
-            try:
-                if await self._ledger.conclude(conclusion, self._owner):
-                    return True
-            except LedgerError:
-                log.warning("kill.not_recorded", kill=conclusion.proposal.id, exc_info=True)
-            else:
-                log.error("kill.claim_lost", kill=conclusion.proposal.id)
-                return False
-        return None
-
-    @asynccontextmanager
-    async def _renewing(self, claimed: Proposal) -> AsyncIterator[None]:
-        """Hold the claim's lease while its work goes on."""
-
-        async def renew() -> None:
-            while True:
-                await self._clock.sleep(LEASE.total_seconds() / 3)
-                try:
-                    if not await self._ledger.renew(claimed.id, self._owner, LEASE):
-                        log.error("kill.lease_lost", kill=claimed.id)
-                        return
-                except LedgerError:
-                    log.warning("kill.lease_not_renewed", kill=claimed.id, exc_info=True)
-
-        renewer = asyncio.create_task(renew(), name=f"lease-{claimed.id}")
-        try:
-            yield
-        finally:
-            renewer.cancel()
-            with suppress(asyncio.CancelledError):
-                await renewer
-
-    async def _interrupted(self, proposal: Proposal) -> tuple[Result, ...]:
-        ids = [target.id for target in proposal.targets]
-        try:
-            seen = await self._cluster(proposal.cluster).sight(ids)
-        except (ClusterError, TargetError) as error:
-            detail = f"the bot stopped while it was at work; looked at since: {error}"
-            return tuple(Result(i, Outcome.INTERRUPTED, detail) for i in ids)
-        return tuple(
-            Result(
-                i,
-                Outcome.INTERRUPTED,
-                f"the bot stopped while it was at work; {outcomes.since(i, proposal, seen)}",
-            )
-            for i in ids
         )
 
 

@@ -27,9 +27,11 @@ from bot.domain.shown import as_shown
 from bot.errors import ClusterError, TargetError
 from bot.grammar.requests import KillRequest
 from bot.grammar.requests import Target as Named
-from bot.operations.parts import NOTE_WITHIN, Parts, answer_by, closed, follow, names_type
-from bot.operations.results import NotClaimed, NothingToKill, Preview, Proposed, TooMany
-from bot.ports import Cluster, Urgency
+from bot.operations.clusters import Clusters, answer_by, conditions_of, names_type, read_together
+from bot.operations.journal import Journal
+from bot.operations.log_context import follow
+from bot.operations.results import NotClaimed, NothingToKill, Preview, Proposed, TooMany, closed
+from bot.ports import Clock, Cluster, Ledger, Urgency
 
 log = structlog.get_logger(__name__)
 
@@ -40,8 +42,14 @@ KEPT_QUERY = 300
 """Characters of a target's redacted query that the ledger keeps; a preview shows fewer."""
 
 
-class Proposing(Parts):
+class Proposing:
     """From a request, a row or an earlier preview to a proposal in the ledger."""
+
+    def __init__(self, clusters: Clusters, ledger: Ledger, journal: Journal, clock: Clock) -> None:
+        self._clusters = clusters
+        self._ledger = ledger
+        self._journal = journal
+        self._clock = clock
 
     async def propose(
         self, actor: Actor, channel_id: str, request: KillRequest, *, reference: str = ""
@@ -54,15 +62,15 @@ class Proposing(Parts):
         `LedgerError` (what can't be recorded can't be confirmed).
         """
         until = answer_by()
-        found = await self._resolve(request.target, Urgency.PREVIEW)
+        found = await self._clusters.resolve(request.target, Urgency.PREVIEW)
         if not found.clusters:
             meant = replace(request, target=Named(request.target.database))
             require_narrow(meant)  # `all` is of a database, never of a cluster
-            return self._choice(request.target.database or "", (meant,), found.troubles)
+            return self._clusters.choice(request.target.database or "", (meant,), found.troubles)
 
         async def gather(cluster: Cluster) -> _Gathered | ClusterError | TargetError:
             try:
-                return await self._read(cluster, lambda: self._gather(cluster, request), until)
+                return await read_together(cluster, lambda: self._gather(cluster, request), until)
             except (ClusterError, TargetError) as error:
                 return error
 
@@ -76,7 +84,7 @@ class Proposing(Parts):
             raise troubles[0]
         if len(matching) > 1 or (matching and troubles):
             # Where one cluster could not be asked, the one that did is chosen by a person.
-            return self._choice(
+            return self._clusters.choice(
                 str(replace(request, reason=None)),
                 tuple(
                     replace(request, target=Named(g.cluster.name, request.target.database))
@@ -106,7 +114,7 @@ class Proposing(Parts):
         Another backend under one of the pids is not taken for it: the one asked for is
         gone. So are all of them if another server answers than the one that they were seen on.
         """
-        cluster = self._cluster(cluster_name)
+        cluster = self._clusters.named(cluster_name)
         wanted = {backend.pid: backend for backend in ids}
 
         async def read() -> Look:
@@ -119,7 +127,7 @@ class Proposing(Parts):
                 limit=2 * MAX_TARGETS,  # some may be spared
             )
 
-        look = await self._read(cluster, read)
+        look = await read_together(cluster, read)
         is_there = server is None or look.server.id == server
         same = tuple(row for row in look.rows if is_there and row.id == wanted[row.pid])
         request = KillRequest(target=Named(cluster=cluster_name), pids=tuple(wanted), reason=reason)
@@ -145,7 +153,7 @@ class Proposing(Parts):
         """
         entry = await self._ledger.get(key)
         if entry is None:
-            return self._not_claimed(key, None)
+            return self._journal.not_claimed(key, None)
         if entry.proposal.channel_id != channel_id:
             return NotClaimed(why=Unclaimable.ANOTHER_CHANNEL, entry=entry)
         old = entry.proposal
@@ -179,13 +187,13 @@ class Proposing(Parts):
         The ledger's clock decides, as it does for a click: nothing can become of it any more.
         Raises `LedgerError`.
         """
-        await self._clock.sleep((self._rules.confirm_ttl + EXPIRED_AFTER).total_seconds())
+        await self._clock.sleep((self._clusters.rules.confirm_ttl + EXPIRED_AFTER).total_seconds())
         entry = await self._ledger.get(proposal.key)
         return entry is not None and closed(entry) is Unclaimable.EXPIRED
 
     async def _gather(self, cluster: Cluster, request: KillRequest) -> "_Gathered":
         names = await cluster.names(urgency=Urgency.PREVIEW)
-        conditions = self._conditions(cluster, request, names)
+        conditions = conditions_of(cluster, request, names)
         look = await cluster.look(
             conditions,
             names=names,
@@ -210,7 +218,7 @@ class Proposing(Parts):
         look, cluster = gathered.look, gathered.cluster
         wording = wording or str(replace(request, reason=None))
         basis = basis or (Basis.PID if request.pids else Basis.FILTER)
-        protection = await self._protection(cluster, look)
+        protection = await self._clusters.protection(cluster, look)
         gone = tuple(sorted(set(request.pids) - {row.pid for row in look.rows}))
         spared, rows = [], []
         for row in look.rows:
@@ -231,8 +239,7 @@ class Proposing(Parts):
                 spared=tuple(spared),
                 gone=gone,
             )
-        await self._notes.written(within=NOTE_WITHIN)  # the last look may be among them
-        last_look = await self._ledger.last_look(channel_id, cluster.name)
+        last_look = await self._journal.last_look(channel_id, cluster.name)
         pids = [row.pid for row in rows]
         draft = Draft(
             cluster=cluster.name,
@@ -253,14 +260,14 @@ class Proposing(Parts):
             freed=len(look.waits.freed_by(pids)),
             reference=reference,
         )
-        proposal = await self._ledger.propose(draft, self._rules.confirm_ttl)
+        proposal = await self._ledger.propose(draft, self._clusters.rules.confirm_ttl)
         follow(proposal)
         log.info("kill.proposed", cluster=cluster.name, targets=len(rows), spared=len(spared))
         return Preview(
             proposal=proposal,
             server=look.server,
             names=look.names,
-            second_person=self._takes_two(cluster.name, look.server.id),
+            second_person=self._clusters.takes_two(cluster.name, look.server.id),
             gone=gone,
         )
 

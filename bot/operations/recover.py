@@ -1,0 +1,71 @@
+"""What a process that died had claimed: looked at, and concluded."""
+
+from datetime import timedelta
+
+import structlog
+
+from bot.domain import outcomes
+from bot.domain.kills import Conclusion, Outcome, Proposal, Result
+from bot.errors import ClusterError, LedgerError, TargetError
+from bot.operations.claims import Claims
+from bot.operations.clusters import Clusters
+from bot.operations.log_context import named
+from bot.ports import Clock
+
+log = structlog.get_logger(__name__)
+
+
+class Recovering:
+    """Nothing is signalled here."""
+
+    def __init__(self, clusters: Clusters, claims: Claims, clock: Clock) -> None:
+        self._clusters = clusters
+        self._claims = claims
+        self._clock = clock
+
+    async def recover(self) -> tuple[Conclusion, ...]:
+        """Conclude what a process that died had claimed: nothing is signalled any more.
+
+        Only a claim whose lease has expired is taken, and none that this process is at
+        work on. Its targets are looked at, and what is seen is recorded as `interrupted`.
+        Outcomes of this process that could not be written are tried again first. Not to be run
+        twice at once: what it is at work on itself it would take from itself.
+        """
+        conclusions = await self._claims.write_unwritten()
+        try:
+            lapsed = await self._claims.lapsed()
+        except LedgerError:
+            if not conclusions:
+                raise
+            lapsed = ()
+        for proposal in lapsed:
+            with structlog.contextvars.bound_contextvars(**named(proposal)):
+                conclusions.append(await self._recovered(proposal))
+        return tuple(conclusions)
+
+    async def _recovered(self, proposal: Proposal) -> Conclusion:
+        log.warning("kill.lapsed", cluster=proposal.cluster)
+        results = await self._interrupted(proposal)
+        conclusion = Conclusion(
+            proposal=proposal,
+            results=results,
+            took=timedelta(0),
+            concluded_at=self._clock.now(),
+        )
+        return await self._claims.record(conclusion)
+
+    async def _interrupted(self, proposal: Proposal) -> tuple[Result, ...]:
+        ids = [target.id for target in proposal.targets]
+        try:
+            seen = await self._clusters.named(proposal.cluster).sight(ids)
+        except (ClusterError, TargetError) as error:
+            detail = f"the bot stopped while it was at work; looked at since: {error}"
+            return tuple(Result(i, Outcome.INTERRUPTED, detail) for i in ids)
+        return tuple(
+            Result(
+                i,
+                Outcome.INTERRUPTED,
+                f"the bot stopped while it was at work; {outcomes.since(i, proposal, seen)}",
+            )
+            for i in ids
+        )
