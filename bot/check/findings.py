@@ -64,7 +64,7 @@ class Section:
 def of_url(left_out: Iterable[str]) -> Iterator[Finding]:
     """What of a server's URL is left out, and may be."""
     if named := ", ".join(left_out):
-        yield ok(f"without effect in its URL: {named}")
+        yield ok(f"its URL has parameters without effect: {named}")
 
 
 def name(text: str) -> str:

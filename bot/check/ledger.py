@@ -20,29 +20,29 @@ def _of_ledger(facts: LedgerFacts, clusters: Sequence[ClusterFacts]) -> Iterator
     if facts.identity:
         where += f", identity {facts.identity[:IDENTITY_SHOWN]}"
     if facts.problem is not None:
-        yield failure(f"{where}: {facts.problem}. Without it no session is ended")
+        yield failure(f"{where}: {facts.problem}. Without a ledger the bot ends no session")
         return
     if facts.version == 0:
-        yield ok(f"{where}: not made yet; it can be, and the bot does it when it starts")
+        yield ok(f"{where}: not created yet; the bot can create it when it starts")
     elif facts.version is not None and facts.version < facts.known_version:
         yield ok(
-            f"{where}: can be written; of schema version {facts.version}, which the bot brings"
+            f"{where}: writable; the bot migrates it from schema version {facts.version}"
             f" to {facts.known_version} when it starts"
         )
     else:
-        yield ok(f"{where}: can be written; of schema version {facts.version}")
+        yield ok(f"{where}: writable, schema version {facts.version}")
     yield from of_url(facts.left_out)
     if facts.is_open_to_others:
         yield warning(
-            "anyone on this machine may read the file; the bot closes it when it starts",
+            "everyone on this machine can read the file; the bot changes that when it starts",
             f"chmod 600 {shlex.quote(facts.place)}",
         )
     if not facts.is_local and facts.is_encrypted is False:
         yield warning("the connection is not encrypted: add sslmode=verify-full to LEDGER_URL")
     if 0 <= facts.connection_limit < facts.holds:
         yield failure(
-            f"its role may have {count(facts.connection_limit, 'connection')}, and the bot opens"
-            f" {facts.holds} to the ledger"
+            f"its role has a limit of {count(facts.connection_limit, 'connection')}, but the bot"
+            f" opens {facts.holds} to the ledger"
         )
     yield from _of_home(facts, clusters)
 
@@ -59,6 +59,6 @@ def _of_home(facts: LedgerFacts, clusters: Sequence[ClusterFacts]) -> Iterator[F
     ]
     if watched:
         yield warning(
-            f"it lives on a cluster that the bot watches ({some(watched)}): in the hour when that"
-            " one is in trouble nothing can be recorded, so nothing is ended. Put it elsewhere"
+            f"it is on a cluster that the bot watches ({some(watched)}): if that cluster is down,"
+            " the bot can't record anything, so it ends nothing. Move the ledger elsewhere"
         )

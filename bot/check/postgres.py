@@ -73,12 +73,12 @@ def _of_version(host: str, answer: Answer) -> Finding:
 def _of_the_way_there(facts: ClusterFacts, answer: Answer) -> Iterator[Finding]:
     if answer.pooled:
         yield warning(
-            "the URL leads to a pooler: it shows its own address for each client's, and its"
-            " limits come before the server's. Name the server itself"
+            "the URL leads to a pooler, so the bot sees the pooler's address instead of each"
+            " client's, and the pooler's limits apply first. Use the server's own address"
         )
     elif answer.is_encrypted is False and not facts.is_local:
         yield warning(
-            "the connection is not encrypted: everybody on its way reads it. Add"
+            "the connection is not encrypted, so others on the network can read it. Add"
             " sslmode=verify-full to the URL, or sslmode=require"
         )
 
@@ -91,30 +91,30 @@ def _of_rights(answer: Answer, *, may_kill: bool) -> Iterator[Finding]:
     called = name(role.name)
     if role.is_superuser:
         yield warning(
-            f"its role {called} is a superuser, far more than the bot needs. Give it a role of"
-            " its own that has pg_read_all_stats and pg_signal_backend"
+            f"its role {called} is a superuser, which is more than the bot needs. Give the bot"
+            " a role of its own with pg_read_all_stats and pg_signal_backend"
         )
         return
     if role.sees is Holds.YES:
         yield ok(f"its role {called} sees all sessions")
     else:
         yield failure(
-            f"its role {called} sees no other role's sessions, so none of these can be shown or"
-            f" ended{_why(role.sees)}",
+            f"its role {called} can't see other roles' sessions, so the bot can't show or end"
+            f" them{_why(role.sees)}",
             _grant("pg_read_all_stats", role, role.sees, answer),
         )
     if role.signals is Holds.YES:
-        yield ok(f"its role {called} may end sessions, but no superuser's")
+        yield ok(f"its role {called} can end sessions, except superusers'")
     else:
         # To look it takes no right to end.
         level = failure if may_kill else warning
         yield level(
-            f"its role {called} may end no other role's sessions{_why(role.signals)}",
+            f"its role {called} can't end other roles' sessions{_why(role.signals)}",
             _grant("pg_signal_backend", role, role.signals, answer),
         )
     if answer.missing:
         yield failure(
-            f"its role {called} may not read what the bot needs; in the database"
+            f"its role {called} can't read what the bot needs; in the database"
             f" {name(answer.database)} run:",
             *(
                 f"grant {_privilege(each)} on {each} to {_identifier(role)};"
@@ -128,7 +128,11 @@ def _privilege(thing: str) -> str:
 
 
 def _why(holds: Holds) -> str:
-    return ": it is a member and does not inherit" if holds is Holds.NOT_INHERITED else ""
+    return (
+        ": it is a member of the role, but doesn't inherit its rights"
+        if holds is Holds.NOT_INHERITED
+        else ""
+    )
 
 
 def _identifier(role: OwnRole) -> str:
@@ -161,16 +165,18 @@ def _of_reserved(answer: Answer, slots: Slots) -> Iterator[Finding]:
         return
     if reserves is Holds.YES and slots.reserved == 0:
         yield warning(
-            "pg_use_reserved_connections is granted and gives nothing, for reserved_connections"
-            " is 0; raising it takes a restart of the server",
+            "pg_use_reserved_connections is granted, but has no effect while reserved_connections"
+            " is 0; after the change, restart the server",
             "alter system set reserved_connections = 8;",
         )
     elif reserves is Holds.YES:
-        yield ok(f"{count(slots.reserved, 'slot is', 'slots are')} reserved, for its role too")
+        yield ok(
+            f"{count(slots.reserved, 'slot is', 'slots are')} reserved, and its role can use them"
+        )
     elif slots.reserved > 0:
         yield warning(
-            f"{count(slots.reserved, 'slot is', 'slots are')} reserved, but not for its role:"
-            " when the server is full the bot does not get in",
+            f"{count(slots.reserved, 'slot is', 'slots are')} reserved, but its role can't use"
+            " them: if the server is full, the bot can't connect",
             _grant("pg_use_reserved_connections", answer.role, reserves, answer),
         )
 
@@ -182,8 +188,8 @@ def _of_limits(role: OwnRole, slots: Slots, answer: Answer, needed: int) -> Iter
         return
     if 0 <= slots.role_limit < needed:
         yield failure(
-            f"its role {name(role.name)} may have {count(slots.role_limit, 'connection')},"
-            f" and the bot opens {needed}",
+            f"its role {name(role.name)} has a limit of {count(slots.role_limit, 'connection')},"
+            f" but the bot opens {needed}",
             f"alter role {_identifier(role)} connection limit {needed * 2};",
         )
     elif slots.role_limit >= 0:
@@ -203,16 +209,17 @@ def _of_limits(role: OwnRole, slots: Slots, answer: Answer, needed: int) -> Iter
     yield from _of_room("the server", open_to_it, slots.taken, slots.own, needed)
     if slots.logging_in:
         one = slots.logging_in == 1
-        clients = "1 client that is" if one else f"{slots.logging_in} clients that are"
-        hold = "holds a connection" if one else "hold connections"
-        yield ok(f"{clients} logging in {hold} of the server, too")
+        clients = "1 client is" if one else f"{slots.logging_in} clients are"
+        yield ok(
+            f"{clients} logging in, and already {'holds' if one else 'hold'} a connection slot"
+        )
 
 
 def _of_room(of: str, limit: int, used: int, own: int, needed: int) -> Iterator[Finding]:
     left = max(0, limit - used)
     if left + own < needed:
         yield warning(
-            f"{of} has {count(left, 'connection')} left of {limit}, and the bot opens {needed}"
+            f"{of} has {count(left, 'connection')} left of {limit}, but the bot opens {needed}"
         )
     else:
         yield ok(f"{of} has {count(left, 'connection')} left of {limit}; the bot opens {needed}")
@@ -224,8 +231,8 @@ def _of_others(role: OwnRole, others: Mapping[str, int]) -> Iterator[Finding]:
         for application, number in sorted(others.items())
     )
     yield warning(
-        f"other software connects as {name(role.name)}, and the bot never ends a session of its"
-        f" own role: {named}. Give the bot a role of its own"
+        f"other software connects as {name(role.name)} too: {named}. The bot never ends a session"
+        " of its own role, so give it a role that nothing else uses"
     )
 
 
@@ -279,15 +286,17 @@ def _of_twins(answers: Sequence[tuple[str, Answer]]) -> Iterator[Finding]:
         for names in servers.values():
             if len(names) > 1:
                 yield warning(
-                    f"{some(names)} are one server under {len(names)} names: a cluster is a"
-                    " server, whatever database its URL names"
+                    f"{some(names)} are the same server under {len(names)} names. A cluster"
+                    " is a server, whatever database its URL names"
                 )
         if len(servers) > 1:
             kinds = (
                 f"{names[0]} ({'standby' if _is_standby(names[0], same_system) else 'primary'})"
                 for names in servers.values()
             )
-            yield ok(f"{some(kinds)} are copies of one another, by their system identifier")
+            yield ok(
+                f"{some(kinds)} are copies of each other: they have the same system identifier"
+            )
 
 
 def _is_standby(cluster: str, answers: Sequence[tuple[str, Answer]]) -> bool:

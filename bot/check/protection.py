@@ -38,28 +38,28 @@ def _of_roles(globs: tuple[Glob, ...], logins: dict[str, bool], where: str) -> I
         nearest = (get_close_matches(_typed(glob), logins, n=1) for glob in nobody)
         hint = some(dict.fromkeys(name(near[0]) for near in nearest if near))
         yield warning(
-            f"no role is called {some(name(_typed(glob)) for glob in nobody)} on {where}: that"
-            f" protects nothing{f'; there is {hint}' if hint else ''}"
+            f"no role on {where} is called {some(name(_typed(glob)) for glob in nobody)}: that"
+            f" protects nothing{f'. Similar: {hint}' if hint else ''}"
         )
     groups = [glob for glob in globs if named[glob] and not any(logins[r] for r in named[glob])]
     if groups:
         yield warning(
-            f"{some(name(_typed(glob)) for glob in groups)} can't log in, so no session is of such"
-            " a role: name the roles that are members of it, for these are not protected"
+            f"{some(name(_typed(glob)) for glob in groups)} can't log in, so it has no sessions."
+            " Its members are not protected: name them instead"
         )
     if not nobody and not groups:
         yield ok(
-            f"each of its {len(globs)} names is a role's" if len(globs) > 1 else "names a role"
+            f"all {len(globs)} names match roles" if len(globs) > 1 else "its name matches a role"
         )
 
 
 def _of_applications(globs: tuple[Glob, ...], connected: list[str], where: str) -> Finding:
     absent = [glob for glob in globs if not any(map(of_applications((glob,)).match, connected))]
     if not absent:
-        return ok(f"sessions of all that it names are connected now, on {where}")
+        return ok(f"all of its names match sessions that are connected now, on {where}")
     return ok(
-        f"no session on {where} is called {some(name(_typed(glob)) for glob in absent)} now; if one"
-        " should be, compare with application_name in /pg-sessions"
+        f"no session on {where} is called {some(name(_typed(glob)) for glob in absent)} now. If"
+        " one should be, compare the name with application_name in /pg-sessions"
     )
 
 

@@ -16,7 +16,7 @@ def of_settings(
     *, clusters: Iterable[str], mode: str, ports: Iterable[tuple[str, int, str | None]]
 ) -> Section:
     """`ports` are the variable, its port, and what is in the way of listening there."""
-    read = ok(f"all of them can be read: {mode}, clusters {some(clusters, most=10)}")
+    read = ok(f"valid: {mode}, clusters {some(clusters, most=10)}")
     return Section(TITLE, (read, *_of_ports(ports)))
 
 
@@ -26,6 +26,6 @@ def _of_ports(ports: Iterable[tuple[str, int, str | None]]) -> Iterator[Finding]
             yield ok(f"{variable}: {port} is free to listen on")
         else:
             yield failure(
-                f"{variable}: can't listen on {port} ({problem}). Where the bot runs already, it"
-                " is the one that does"
+                f"{variable}: can't listen on {port} ({problem}). If the bot is running, it"
+                " is the one that listens there"
             )

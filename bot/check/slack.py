@@ -18,18 +18,18 @@ from bot.domain.people import Allowlist, Home, Right
 
 SCOPES: Mapping[str, str] = {
     "channels:read": "the bot can't see whether another workspace shares a public channel",
-    "chat:write": "no answer can be posted",
-    "chat:write.public": "no answer can be posted in public channels that the bot is not in",
-    "commands": "there are no commands",
+    "chat:write": "the bot can't post answers",
+    "chat:write.public": "the bot can't post in public channels that it isn't a member of",
+    "commands": "the commands don't exist",
     "groups:read": "the bot can't see whether another workspace shares a private channel",
     "usergroups:read": "the user groups of the allowlists count as empty",
-    "users:read": "the bot can't tell guests and other workspaces' people from its own",
+    "users:read": "the bot can't tell guests and people of other workspaces from members",
 }
 """The bot token's scopes that the code needs, and what fails without: those of manifest.yml."""
 
 ORG_WIDE = (
-    "the app is installed for a whole organization, which the bot can't serve: install it in one"
-    " workspace, and use that installation's token"
+    "the app is installed for a whole organization, which the bot doesn't support: install it in"
+    " one workspace, and use that installation's token"
 )
 """What is wrong with such a token; the bot doesn't start with it."""
 
@@ -59,13 +59,13 @@ def _of_bot(facts: SlackFacts) -> Iterator[Finding]:
 
 def _of_scopes(scopes: frozenset[str] | None) -> Iterator[Finding]:
     if scopes is None:
-        yield warning("scopes: Slack's answer doesn't name any; a proxy may have taken them out")
+        yield warning("scopes: Slack's answer doesn't list any; a proxy may have removed them")
         return
     missing = [scope for scope in SCOPES if scope not in scopes]
     for scope in missing:
         yield failure(
             f"scopes: {scope} is missing: {SCOPES[scope]}. Add it under OAuth & Permissions,"
-            " then install the app again"
+            " then reinstall the app"
         )
     if not missing:
         yield ok(f"scopes: all {len(SCOPES)} that the bot needs")
@@ -76,7 +76,9 @@ def _of_scopes(scopes: frozenset[str] | None) -> Iterator[Finding]:
 def _of_socket(facts: SlackFacts) -> Iterator[Finding]:
     match facts.socket:
         case None:
-            yield ok("HTTP mode: SLACK_SIGNING_SECRET and the way in are tried by a command alone")
+            yield ok(
+                "HTTP mode: only a command in Slack can test SLACK_SIGNING_SECRET and the address"
+            )
         case Untold(problem):
             yield failure(f"SLACK_APP_TOKEN: {problem}")
         case Socket(connections, app_id):
@@ -84,18 +86,18 @@ def _of_socket(facts: SlackFacts) -> Iterator[Finding]:
             bots_app = facts.bot.app_id if isinstance(facts.bot, Bot) else None
             if app_id and bots_app and app_id != bots_app:
                 yield failure(
-                    f"the tokens are of two apps: SLACK_BOT_TOKEN of {name(bots_app)},"
-                    f" SLACK_APP_TOKEN of {name(app_id)}"
+                    f"the tokens belong to different apps: SLACK_BOT_TOKEN to {name(bots_app)},"
+                    f" SLACK_APP_TOKEN to {name(app_id)}"
                 )
 
 
 def _of_open_socket(others: int) -> Finding:
     if others >= MOST_CONNECTIONS - 1:
         return warning(
-            f"SLACK_APP_TOKEN: the socket opens, the last of the {MOST_CONNECTIONS} that Slack"
-            " lets an app have"
+            f"SLACK_APP_TOKEN: the socket opens, but it is the last of the {MOST_CONNECTIONS} that"
+            " Slack allows for an app"
         )
-    beside = f", beside {count(others, 'other')} of this app" if others else ""
+    beside = f"; {count(others, 'other socket is', 'other sockets are')} open" if others else ""
     return ok(f"SLACK_APP_TOKEN: the socket opens, and Slack says hello{beside}")
 
 
@@ -113,12 +115,12 @@ def of_allowlist(
     allowlist = lists[right]
     findings: list[Finding] = []
     if allowlist.everyone:
-        findings.append(ok("*: everyone of the workspace but guests may look"))
+        findings.append(ok("*: everyone in the workspace may look, except guests"))
     if allowlist.empty:
         findings.append(
-            warning("is not set: nobody may end sessions")
+            warning("not set: nobody may end sessions")
             if right is Right.KILL
-            else ok("is not set: those who may end sessions may look, and nobody else")
+            else ok("not set: only those who may end sessions may look")
         )
     findings += _of_people(right, sorted(allowlist.users), facts)
     findings += _of_groups(right, sorted(allowlist.groups), facts)
@@ -152,7 +154,7 @@ def _of_the_able(
     if ids is None:
         return
     if not ids:
-        yield warning("nobody who is on it may end sessions")
+        yield warning("nobody on this list may end sessions")
     if len(ids) == 1 and second_person:
         (only,) = ids
         yield warning(
@@ -170,7 +172,7 @@ def _of_people(right: Right, ids: Iterable[str], facts: SlackFacts) -> Iterator[
                 text = f"{user_id} is {_called(user_id, facts)}"
                 yield warning(f"{text}, {wrong}") if wrong else ok(text)
             case Unknown():
-                yield warning(f"{user_id}: Slack knows nobody by this id")
+                yield warning(f"{user_id}: Slack knows nobody with this id")
             case Untold(problem):
                 untold[problem].append(user_id)
     yield from _of_untold(untold)
@@ -186,13 +188,13 @@ def _wrong_with(member: Member, right: Right) -> str:
     if member.deleted:
         return "deactivated"
     if member.is_bot:
-        return "an app: it sends no commands"
+        return "an app, which can't send commands"
     if member.home is Home.ELSEWHERE:
-        return "of another workspace, whose people the bot refuses"
+        return "from another workspace: the bot refuses such people"
     if member.home is None:
-        return "whose workspace Slack doesn't name: the bot may refuse them"
+        return "whose workspace Slack doesn't say: the bot may refuse them"
     if member.is_guest:
-        return f"a guest, who may {_DOING[right]} because the list says so"
+        return f"a guest, who may {_DOING[right]} because this list has their id"
     return ""
 
 
@@ -214,7 +216,7 @@ def _of_groups(right: Right, ids: list[str], facts: SlackFacts) -> Iterator[Find
                 groups.append(group)
                 yield from _of_group(right, group, facts)
             case Unknown():
-                yield warning(f"{group_id}: Slack knows no user group by this id")
+                yield warning(f"{group_id}: Slack knows no user group with this id")
             case Untold(problem):
                 untold[problem].append(group_id)
     yield from _of_untold(untold)
@@ -224,7 +226,7 @@ def _of_groups(right: Right, ids: list[str], facts: SlackFacts) -> Iterator[Find
 def _of_group(right: Right, group: Group, facts: SlackFacts) -> Iterator[Finding]:
     text = f"{group.id} is {_handle(group)} ({name(group.name)})" if group.handle else group.id
     if group.disabled:
-        yield warning(f"{text}, a group that is disabled: it lets nobody in")
+        yield warning(f"{text}, a disabled group: it allows nobody")
         return
     if not group.members:
         yield warning(f"{text}, a group without members")
@@ -252,16 +254,20 @@ def _of_editors(groups: list[Group], facts: SlackFacts) -> Iterator[Finding]:
         if group.is_restricted is False:
             free.append(_handle(group))
         elif isinstance(editor, Member) and not editor.is_bot and editor.is_admin is False:
-            free.append(f"{_handle(group)} (last by {_called(editor.id, facts)}, no admin)")
+            free.append(
+                f"{_handle(group)} (last edited by {_called(editor.id, facts)}, who isn't an admin)"
+            )
         else:
             silent.append(_handle(group))
     if free:
         yield warning(
-            f"not only admins may edit {some(free)}, and so put themselves on this list. Let"
-            " admins alone edit user groups, or name people by their ids"
+            f"people who aren't admins can edit {some(free)} and add themselves to this list. Let"
+            " only admins edit user groups, or list people by their ids"
         )
     if silent:
-        yield ok(f"{some(silent)}: Slack doesn't say who may edit it; let it be admins alone")
+        yield ok(
+            f"{some(silent)}: Slack doesn't say who can edit it; make sure that only admins can"
+        )
 
 
 def _handle(group: Group) -> str:
@@ -277,7 +283,7 @@ def of_channels(allowed: Iterable[str], facts: SlackFacts) -> Section:
     findings: list[Finding] = []
     untold: dict[str, list[str]] = defaultdict(list)
     if not ids:
-        findings.append(ok("is not set: the commands are answered in any channel"))
+        findings.append(ok("not set: the commands work in all channels"))
     for channel_id in ids:
         match facts.channels.get(channel_id, _NOT_ASKED):
             case Channel() as channel:
@@ -286,7 +292,7 @@ def of_channels(allowed: Iterable[str], facts: SlackFacts) -> Section:
                 findings.append(
                     warning(
                         f"{channel_id}: Slack knows no such channel, or it is private and the bot"
-                        " is not in it: invite the bot"
+                        " isn't a member: invite the bot"
                     )
                 )
             case Untold(problem):
@@ -298,24 +304,24 @@ def _of_channel(channel: Channel) -> Finding:
     kind = "private" if channel.is_private else "public"
     text = f"{channel.id} is #{name(channel.name)}, {kind}"
     if channel.is_archived:
-        return warning(f"{text}, archived: nothing can be posted there")
+        return warning(f"{text}, archived: nobody can post there")
     if channel.is_direct:
-        return warning(f"{channel.id} is a direct message: no session is ended there")
+        return warning(f"{channel.id} is a direct message: the bot ends no sessions there")
     if channel.is_read_only:
         return warning(
-            f"{text}, where the bot may not post: no kill can be confirmed there. Whoever manages"
-            " the channel can let the bot post"
+            f"{text}, where the bot may not post: no kill can be confirmed there. Ask whoever"
+            " manages the channel to let the bot post"
         )
     if channel.is_shared:
         return warning(
             f"{text}, shared with another workspace, or about to be: its people see the answers,"
-            " and kills are allowed there because the list names it"
+            " and kills are allowed there because this list has the channel"
         )
     if channel.is_shared is None:
         return warning(
             f"{text}: Slack didn't say whether another workspace shares it; answers and kills are"
-            " allowed there because the list names it"
+            " allowed there because this list has the channel"
         )
     if channel.is_private and not channel.is_member:
-        return warning(f"{text}, and the bot is not in it: invite it")
-    return ok(text if channel.is_member else f"{text}; the bot is not in it, and need not be")
+        return warning(f"{text}, but the bot isn't a member: invite it")
+    return ok(text if channel.is_member else f"{text}; the bot isn't a member, and need not be")

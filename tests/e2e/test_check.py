@@ -138,7 +138,7 @@ async def test_where_all_is_well_it_says_so_and_changes_nothing(
     assert report.says("Slack", "ok", "the socket opens", "hello")
     assert report.says("PG_KILL_ALLOWLIST", "ok", "U0BEN is Ben Baker (@ben)")
     assert report.says("PG_SESSIONS_ALLOWLIST", "ok", "U0VERA is Vera Vogel (@vera)")
-    assert report.says("ledger", "ok", "SQLite", str(tmp_path / "ledger.db"), "not made yet")
+    assert report.says("ledger", "ok", "SQLite", str(tmp_path / "ledger.db"), "not created yet")
     assert report.says("cluster main", "ok", "PostgreSQL 1", "primary", "127.0.0.1:")
 
     for secret in (slack.bot_token, slack.app_token, "hunter2", "postgresql://", "ticket"):
@@ -176,8 +176,8 @@ async def test_beside_a_bot_that_runs(
     await start()
     report = await check()
     assert "\n0 failures, 0 warnings, " in report.printed, report.printed
-    assert report.says("ledger", "ok", f"can be written; of schema version {SCHEMA_VERSION}")
-    assert report.says("Slack", "ok", "the socket opens", "beside 1 other of this app")
+    assert report.says("ledger", "ok", f"writable, schema version {SCHEMA_VERSION}")
+    assert report.says("Slack", "ok", "the socket opens", "1 other socket is open")
 
 
 async def test_a_name_that_the_terminals_encoding_lacks_ends_nothing(
@@ -333,19 +333,19 @@ async def test_who_is_on_the_lists(check: Check, slack: Workspace) -> None:
     kill = "PG_KILL_ALLOWLIST"
     assert report.says(kill, "ok", "U0BEN is Ben Baker (@ben)")
     assert report.says(kill, "warning", "U0GUS is Gus Gray (@gus), a guest")
-    assert report.says(kill, "warning", "U0OLGA is Olga Orlova (@olga), of another workspace")
+    assert report.says(kill, "warning", "U0OLGA is Olga Orlova (@olga), from another workspace")
     assert report.says(kill, "warning", "U0ED is Ed East (@ed), deactivated")
-    assert report.says(kill, "warning", "U0NOBODY: Slack knows nobody by this id")
+    assert report.says(kill, "warning", "U0NOBODY: Slack knows nobody with this id")
     assert report.says(
         kill, "ok", "S0ONCALL is @oncall (On call), 2 people", "Ana Alvarez", "Ben Baker"
     )
-    assert report.says(kill, "warning", "S0OLD is @old (Old), a group that is disabled")
+    assert report.says(kill, "warning", "S0OLD is @old (Old), a disabled group")
     assert report.says(kill, "warning", "S0NEW is @new (New), a group without members")
-    assert report.says(kill, "warning", "S0NONE: Slack knows no user group by this id")
-    assert report.says("PG_SESSIONS_ALLOWLIST", "ok", "everyone of the workspace but guests")
+    assert report.says(kill, "warning", "S0NONE: Slack knows no user group with this id")
+    assert report.says("PG_SESSIONS_ALLOWLIST", "ok", "everyone in the workspace", "except guests")
     report = await check(PG_KILL_ALLOWLIST="", PG_SESSIONS_ALLOWLIST="")
     assert report.says(kill, "warning", "nobody may end sessions")
-    assert report.says("PG_SESSIONS_ALLOWLIST", "ok", "is not set")
+    assert report.says("PG_SESSIONS_ALLOWLIST", "ok", "not set")
 
 
 async def test_a_long_list_is_asked_about_as_far_as_slack_lets(
@@ -378,8 +378,11 @@ async def test_a_hostile_name_reaches_no_terminal_raw(check: Check, slack: Works
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"is_editing_restricted": False}, "may edit @oncall, and so put themselves"),
-        ({"updated_by": "U0SAM"}, "may edit @oncall (last by Sam Stone (@sam), no admin)"),
+        ({"is_editing_restricted": False}, "can edit @oncall and add themselves"),
+        (
+            {"updated_by": "U0SAM"},
+            "can edit @oncall (last edited by Sam Stone (@sam), who isn't an admin)",
+        ),
         ({"updated_by": "U0VERA"}, None),
         ({"updated_by": "U0SAM", "is_editing_restricted": True}, None),
         ({"updated_by": "U0SAM", "is_membership_locked": True}, None),
@@ -392,7 +395,7 @@ async def test_a_group_that_everybody_may_edit(
     slack.state.put_user(replace(slack.user("vera"), is_admin=True))
     slack.state.put_group(replace(slack.group("oncall"), **changes))
     report = await check()
-    assert report.says("PG_KILL_ALLOWLIST", "warning", "may edit") is (words is not None)
+    assert report.says("PG_KILL_ALLOWLIST", "warning", "can edit") is (words is not None)
     assert words is None or report.says("PG_KILL_ALLOWLIST", "warning", words)
 
 
@@ -411,7 +414,7 @@ async def test_the_channels_that_are_allowed(check: Check, slack: Workspace) -> 
     report = await check(ALLOWED_CHANNELS=",".join([*channels.values(), "C0NOWHERE"]))
     where = "ALLOWED_CHANNELS"
     assert report.says(where, "ok", f"{channels['incidents']} is #incidents, public")
-    assert report.says(where, "ok", "#random, public; the bot is not in it, and need not be")
+    assert report.says(where, "ok", "#random, public; the bot isn't a member, and need not be")
     assert report.says(where, "ok", "#war-room, private")
     assert report.says(where, "warning", "#shared", "shared with another workspace")
     for unseen in (channels["secret"], "C0NOWHERE"):
@@ -434,7 +437,7 @@ async def test_a_ledger_in_a_file_is_left_as_it_was(
     file = tmp_path / "ledger.db"
     before = file.read_bytes()
     report = await check()
-    assert report.says("ledger", "ok", str(file), f"of schema version {SCHEMA_VERSION}")
+    assert report.says("ledger", "ok", str(file), f"schema version {SCHEMA_VERSION}")
     assert file.read_bytes() == before
     assert names_in(tmp_path) == ["ledger.db"]
 
@@ -443,7 +446,7 @@ async def test_a_ledger_that_cant_be_used(
     check: Check, server: PostgresServer, tmp_path: Path
 ) -> None:
     report = await check(status=FAILED, LEDGER_URL="sqlite:///nowhere/ledger.db")
-    assert report.says("ledger", "failure", "folder does not exist", "no session is ended")
+    assert report.says("ledger", "failure", "folder does not exist", "the bot ends no session")
     (tmp_path / "text").write_text("this is no ledger, and long enough not to be taken for one\n")
     report = await check(status=FAILED, LEDGER_URL="sqlite:///text")
     assert report.says("ledger", "failure", "file is not a database")
@@ -471,7 +474,7 @@ async def test_a_ledger_on_a_watched_cluster(
     check: Check, ledger_url: str, admin: asyncpg.Connection, server: PostgresServer
 ) -> None:
     report = await check(LEDGER_URL=ledger_url)
-    assert report.says("ledger", "ok", "PostgreSQL", "/records: not made yet")
+    assert report.says("ledger", "ok", "PostgreSQL", "/records: not created yet")
     assert report.says("ledger", "warning", "on a cluster that the bot watches (main)")
     records = await asyncpg.connect(server.dsn(database="records"))
     tables = "select count(*) from pg_tables where schemaname = 'public'"
@@ -479,13 +482,13 @@ async def test_a_ledger_on_a_watched_cluster(
     await records.close()
     await admin.execute("alter role keeper connection limit 1")
     report = await check(status=FAILED, LEDGER_URL=ledger_url)
-    assert report.says("ledger", "failure", "may have 1 connection, and the bot opens 2")
+    assert report.says("ledger", "failure", "has a limit of 1 connection, but the bot opens 2")
 
 
 async def test_a_ledger_elsewhere_is_no_matter(check: Check) -> None:
     async with postgres() as elsewhere:
         report = await check(LEDGER_URL=elsewhere.dsn())
-        assert report.says("ledger", "ok", "PostgreSQL", "not made yet")
+        assert report.says("ledger", "ok", "PostgreSQL", "not created yet")
         assert not report.says("ledger", "warning")
 
 
@@ -495,7 +498,7 @@ async def test_a_ledger_of_a_later_version_or_without_rights(
     bot = await start(LEDGER_URL=ledger_url)
     await bot.stop()
     assert (await check(LEDGER_URL=ledger_url)).says(
-        "ledger", "ok", f"can be written; of schema version {SCHEMA_VERSION}"
+        "ledger", "ok", f"writable, schema version {SCHEMA_VERSION}"
     )
     records = await asyncpg.connect(server.dsn(database="records"))
     await records.execute("revoke update on ledger_version from keeper")
@@ -504,7 +507,7 @@ async def test_a_ledger_of_a_later_version_or_without_rights(
     await records.execute("grant update on ledger_version to keeper")
     await records.execute(f"insert into ledger_version values ({SCHEMA_VERSION + 7}, 0)")
     report = await check(LEDGER_URL=ledger_url)  # that version serves this one
-    assert report.says("ledger", "ok", f"of schema version {SCHEMA_VERSION + 7}")
+    assert report.says("ledger", "ok", f"schema version {SCHEMA_VERSION + 7}")
     await records.execute(f"update ledger_marks set serves = {SCHEMA_VERSION + 1}")
     report = await check(status=FAILED, LEDGER_URL=ledger_url)
     assert report.says("ledger", "failure", f"has schema version {SCHEMA_VERSION + 7}")
@@ -521,8 +524,8 @@ async def test_the_rights_that_are_missing_and_the_statements_that_grant_them(
     async with role(admin, name):
         url = server.dsn(user=name)
         report = await check(status=FAILED, DATABASE_URL=url)
-        assert report.says("cluster main", "failure", "sees no other role's sessions")
-        assert report.says("cluster main", "failure", "may end no other role's sessions")
+        assert report.says("cluster main", "failure", "can't see other roles' sessions")
+        assert report.says("cluster main", "failure", "can't end other roles' sessions")
         assert "\u202e" not in report.printed
         first, second = report.remedies
         assert first == 'grant pg_read_all_stats to U&"my ""bot""; \\+00202etob";'
@@ -533,7 +536,7 @@ async def test_the_rights_that_are_missing_and_the_statements_that_grant_them(
         report = await check(DATABASE_URL=url)
         assert report.remedies == []
         assert report.says("cluster main", "ok", "sees all sessions")
-        assert report.says("cluster main", "ok", "may end sessions, but no superuser's")
+        assert report.says("cluster main", "ok", "can end sessions, except superusers'")
 
 
 async def test_a_bot_that_only_looks_is_warned(
@@ -541,7 +544,7 @@ async def test_a_bot_that_only_looks_is_warned(
 ) -> None:
     async with role(admin, "looks", SEES):
         report = await check(DATABASE_URL=server.dsn(user="looks"), PG_KILL_ALLOWLIST="")
-        assert report.says("cluster main", "warning", "may end no other role's sessions")
+        assert report.says("cluster main", "warning", "can't end other roles' sessions")
 
 
 async def test_a_grant_that_is_not_inherited_gives_nothing(
@@ -552,8 +555,8 @@ async def test_a_grant_that_is_not_inherited_gives_nothing(
     async with role(admin, "heir", *grants, options="noinherit"):
         url = server.dsn(user="heir")
         report = await check(status=FAILED, DATABASE_URL=url)
-        assert report.says("cluster main", "failure", "sees no other", "does not inherit")
-        assert report.says("cluster main", "failure", "may end no other", "does not inherit")
+        assert report.says("cluster main", "failure", "can't see other", "doesn't inherit")
+        assert report.says("cluster main", "failure", "can't end other", "doesn't inherit")
         for statement in set(report.remedies):
             await admin.execute(statement)
         assert not (await check(DATABASE_URL=url)).failures
@@ -605,11 +608,11 @@ async def test_one_connection_does_and_the_bot_opens_more(
     await admin.execute("alter role keeper connection limit 1")
     url = server.dsn(user="keeper")
     report = await check(status=FAILED, DATABASE_URL=url)
-    assert report.says("cluster main", "failure", "may have 1 connection", "opens 4")
+    assert report.says("cluster main", "failure", "has a limit of 1 connection", "opens 4")
     # The ledger's session and the probe's would be one too many at once.
     report = await check(status=FAILED, DATABASE_URL=url, LEDGER_URL=ledger_url)
-    assert report.says("ledger", "ok", "not made yet")
-    assert report.says("cluster main", "failure", "may have 1 connection", "opens 6")
+    assert report.says("ledger", "ok", "not created yet")
+    assert report.says("cluster main", "failure", "has a limit of 1 connection", "opens 6")
     await admin.execute(report.remedies[-1])
     report = await check(DATABASE_URL=url, LEDGER_URL=ledger_url)
     assert report.says("cluster main", "ok", "its role has 11 connections left of 12")
@@ -744,7 +747,7 @@ async def test_a_connection_that_is_not_encrypted(check: Check, server: Postgres
 async def test_two_names_for_one_server_and_a_standby(check: Check, server: PostgresServer) -> None:
     url = server.dsn(user=BOT, database="some_db")
     report = await check(DATABASE_URL_PROD=url)
-    assert report.says("all clusters", "warning", "main and prod are one server under 2 names")
+    assert report.says("all clusters", "warning", "main and prod are the same server under 2 names")
     assert report.says("cluster prod", "ok", "the bot opens 8")
     async with Standby(server) as standby:
         report = await check(DATABASE_URL_REPLICA=standby.dsn(user=BOT))
@@ -785,10 +788,10 @@ class Standby(PostgresServer):
 
 async def test_a_protected_role_that_is_nowhere(check: Check) -> None:
     report = await check(PROTECTED_ROLES="web,replic*", PROTECTED_APPLICATIONS="Rück*")
-    assert report.says("PROTECTED_ROLES", "warning", "no role is called replic* on main")
+    assert report.says("PROTECTED_ROLES", "warning", "no role on main is called replic*")
     assert report.says("PROTECTED_APPLICATIONS", "ok", "is called Rück* now")
     fine = await check(PROTECTED_ROLES="Web,bat*")
-    assert fine.says("PROTECTED_ROLES", "ok", "each of its 2 names is a role's")
+    assert fine.says("PROTECTED_ROLES", "ok", "all 2 names match roles")
 
 
 async def test_slots_that_are_reserved_and_for_whom(check: Check) -> None:
@@ -802,15 +805,17 @@ async def test_slots_that_are_reserved_and_for_whom(check: Check) -> None:
 
         await run(small, f"grant pg_use_reserved_connections to {BOT}")
         report = await check(DATABASE_URL=url)
-        assert report.says("cluster main", "warning", "gives nothing", "is 0")
+        assert report.says("cluster main", "warning", "has no effect", "is 0")
         await run(small, report.remedies[0])
         await small.restart()
         report = await check(DATABASE_URL=url)
-        assert report.says("cluster main", "ok", "8 slots are reserved, for its role too")
+        assert report.says("cluster main", "ok", "8 slots are reserved, and its role can use them")
 
         await run(small, f"revoke pg_use_reserved_connections from {BOT}")
         report = await check(DATABASE_URL=url)
-        assert report.says("cluster main", "warning", "8 slots are reserved, but not for its role")
+        assert report.says(
+            "cluster main", "warning", "8 slots are reserved, but its role can't use"
+        )
         assert report.says("cluster main", "warning", "has 0 connections left of 1")
         keeps_the_slot = await asyncpg.connect(small.dsn())
         report = await check(status=FAILED, DATABASE_URL=url)

@@ -115,7 +115,7 @@ def test_a_port_is_free_or_taken():
         ports=[("PORT", 3000, None), ("HEALTH_PORT", 9090, "Address already in use")],
     )
     read, free, taken = section.findings
-    assert read.text == "all of them can be read: HTTP mode, clusters main and prod"
+    assert read.text == "valid: HTTP mode, clusters main and prod"
     assert (free.level, free.text) == (Level.OK, "PORT: 3000 is free to listen on")
     assert taken.level is Level.FAILURE
     assert "HEALTH_PORT: can't listen on 9090 (Address already in use)" in taken.text
@@ -132,18 +132,26 @@ def ledger(**changes) -> LedgerFacts:
 @pytest.mark.parametrize(
     ("changes", "level", "words"),
     [
-        ({}, Level.OK, "PostgreSQL, db-9/ledger: can be written; of schema version 2"),
-        ({"version": 0}, Level.OK, "not made yet"),
-        ({"version": 1}, Level.OK, "of schema version 1, which the bot brings to 2"),
-        ({"version": None, "problem": "it is gone"}, Level.FAILURE, "it is gone. Without it no"),
+        ({}, Level.OK, "PostgreSQL, db-9/ledger: writable, schema version 2"),
+        ({"version": 0}, Level.OK, "not created yet"),
+        ({"version": 1}, Level.OK, "the bot migrates it from schema version 1 to 2"),
+        ({"version": None, "problem": "it is gone"}, Level.FAILURE, "it is gone. Without a ledger"),
         (
             {"is_local": False, "is_encrypted": False},
             Level.WARNING,
             "add sslmode=verify-full to LEDGER_URL",
         ),
-        ({"connection_limit": 1}, Level.FAILURE, "may have 1 connection, and the bot opens 2"),
-        ({"is_open_to_others": True}, Level.WARNING, "anyone on this machine may read the file"),
-        ({"left_out": ("pgbouncer",)}, Level.OK, "without effect in its URL: pgbouncer"),
+        (
+            {"connection_limit": 1},
+            Level.FAILURE,
+            "has a limit of 1 connection, but the bot opens 2",
+        ),
+        ({"is_open_to_others": True}, Level.WARNING, "everyone on this machine can read the file"),
+        (
+            {"left_out": ("pgbouncer",)},
+            Level.OK,
+            "its URL has parameters without effect: pgbouncer",
+        ),
         ({"home": LedgerHome(1, 10)}, Level.WARNING, "on a cluster that the bot watches (main)"),
     ],
 )

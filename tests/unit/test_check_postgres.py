@@ -78,7 +78,7 @@ def test_all_is_well():
     assert [finding.text for finding in section.findings] == [
         "db-1.internal: PostgreSQL 18.6, primary",
         "its role bot sees all sessions",
-        "its role bot may end sessions, but no superuser's",
+        "its role bot can end sessions, except superusers'",
         "the server has 87 connections left of 97; the bot opens 4",
     ]
     assert not worst(answer())
@@ -87,7 +87,9 @@ def test_all_is_well():
 def test_what_is_left_out_of_its_url_is_told():
     facts = replace(cluster("main", answer()), left_out=("connect_timeout", "pgbouncer"))
     second = of_cluster(facts, needed=4, may_kill=True).findings[1]
-    assert second == Finding(Level.OK, "without effect in its URL: connect_timeout, pgbouncer")
+    assert second == Finding(
+        Level.OK, "its URL has parameters without effect: connect_timeout, pgbouncer"
+    )
 
 
 def test_a_server_that_does_not_answer():
@@ -144,8 +146,8 @@ def test_a_pooler_is_advised_against():
 @pytest.mark.parametrize(
     ("right", "granted", "words"),
     [
-        ("sees", "pg_read_all_stats", "sees no other role's sessions"),
-        ("signals", "pg_signal_backend", "may end no other role's sessions"),
+        ("sees", "pg_read_all_stats", "can't see other roles' sessions"),
+        ("signals", "pg_signal_backend", "can't end other roles' sessions"),
     ],
 )
 def test_a_right_that_is_missing_comes_with_its_grant(
@@ -154,7 +156,7 @@ def test_a_right_that_is_missing_comes_with_its_grant(
     (only,) = worst(answer(role=role(**{right: holds}), version_num=version_num))
     assert only.level is Level.FAILURE
     assert words in only.text
-    assert ("does not inherit" in only.text) is (holds is Holds.NOT_INHERITED)
+    assert ("doesn't inherit" in only.text) is (holds is Holds.NOT_INHERITED)
     assert only.remedy == (remedy.format(granted),)
 
 
@@ -173,7 +175,7 @@ def test_a_standby_takes_its_grants_from_its_primary():
 def test_a_superuser_is_more_than_enough():
     (only,) = worst(answer(role=role(is_superuser=True), slots=slots(reserved=5)))
     assert only.level is Level.WARNING
-    assert "is a superuser, far more than the bot needs" in only.text
+    assert "is a superuser, which is more than the bot needs" in only.text
 
 
 def test_what_may_not_be_read_comes_with_its_grants():
@@ -218,10 +220,10 @@ def test_every_function_and_table_of_the_statements_is_asked_for():
 @pytest.mark.parametrize(
     ("holds", "reserved", "level", "words", "remedy"),
     [
-        (Holds.YES, 0, Level.WARNING, "gives nothing, for reserved_connections is 0", "alter sys"),
-        (Holds.YES, 5, Level.OK, "5 slots are reserved, for its role too", None),
-        (Holds.NO, 1, Level.WARNING, "1 slot is reserved, but not for its role", "grant pg_use_"),
-        (Holds.NOT_INHERITED, 5, Level.WARNING, "not for its role", "with inherit true"),
+        (Holds.YES, 0, Level.WARNING, "has no effect while reserved_connections is 0", "alter sys"),
+        (Holds.YES, 5, Level.OK, "5 slots are reserved, and its role can use them", None),
+        (Holds.NO, 1, Level.WARNING, "1 slot is reserved, but its role can't use", "grant pg_use_"),
+        (Holds.NOT_INHERITED, 5, Level.WARNING, "but its role can't use", "with inherit true"),
         (Holds.NO, 0, None, "", None),
         (Holds.NO_SUCH_ROLE, None, None, "", None),
     ],
@@ -240,8 +242,8 @@ def test_reserved_slots_count_for_whom_they_are():
     reserved_for_it = answer(role=role(reserves=Holds.YES), slots=full)
     assert "the server has 9 connections left of 97" in findings(reserved_for_it)[-1].text
     (not_for_it, too_few) = worst(answer(slots=full))
-    assert "not for its role" in not_for_it.text
-    assert "the server has 0 connections left of 87, and the bot opens 4" in too_few.text
+    assert "but its role can't use" in not_for_it.text
+    assert "the server has 0 connections left of 87, but the bot opens 4" in too_few.text
     superuser = answer(role=role(is_superuser=True), slots=full)
     assert "the server has 12 connections left of 100" in findings(superuser)[-1].text
 
@@ -258,14 +260,14 @@ def test_a_role_whose_limit_is_below_what_the_bot_opens():
     assert not worst(limited)
     (only,) = worst(limited, opened=6)
     assert only.level is Level.FAILURE
-    assert "may have 4 connections, and the bot opens 6" in only.text
+    assert "has a limit of 4 connections, but the bot opens 6" in only.text
     assert only.remedy == ('alter role "bot" connection limit 12;',)
     assert not worst(answer(role=role(is_superuser=True), slots=slots(role_limit=1)))[1:]
 
 
 def test_a_role_or_database_whose_limit_is_used_up_by_others():
     (only, others) = worst(answer(slots=slots(role_limit=8, own=1, others={"psql": 6})))
-    assert "its role has 1 connection left of 8, and the bot opens 4" in only.text
+    assert "its role has 1 connection left of 8, but the bot opens 4" in only.text
     assert "psql (6)" in others.text
     (only,) = worst(answer(slots=slots(database_limit=10, database_used=9)))
     assert "the database postgres has 1 connection left of 10" in only.text
@@ -287,25 +289,23 @@ def all_of(*clusters: ClusterFacts) -> list[Finding]:
 
 def test_clients_that_are_logging_in_leave_less_room():
     (full,) = worst(answer(slots=slots(used=10, logging_in=87)))
-    assert "the server has 0 connections left of 97, and the bot opens 4" in full.text
+    assert "the server has 0 connections left of 97, but the bot opens 4" in full.text
     last = findings(answer(slots=slots(logging_in=1)))[-1]
-    assert last == Finding(
-        Level.OK, "1 client that is logging in holds a connection of the server, too"
-    )
+    assert last == Finding(Level.OK, "1 client is logging in, and already holds a connection slot")
 
 
 def test_two_names_for_one_server():
     assert not all_of(cluster("main", answer()), cluster("prod", answer(system_identifier=2)))
     (only,) = all_of(cluster("main", answer()), cluster("prod", answer()), cluster("x", None))
     assert only.level is Level.WARNING
-    assert "main and prod are one server under 2 names" in only.text
+    assert "main and prod are the same server under 2 names" in only.text
 
 
 def test_a_standby_is_no_second_name():
     standby = answer(started=datetime(2026, 1, 2, tzinfo=UTC), is_standby=True)
     (only,) = all_of(cluster("main", answer()), cluster("replica", standby))
     assert only.level is Level.OK
-    assert "main (primary) and replica (standby) are copies of one another" in only.text
+    assert "main (primary) and replica (standby) are copies of each other" in only.text
 
 
 def ledger(home: LedgerHome | None) -> LedgerFacts:

@@ -31,15 +31,15 @@ def test_without_such_settings_nothing_is_said() -> None:
 
 def test_a_role_that_is_nowhere() -> None:
     (fine,) = of_roles(*two(), roles="we*")
-    assert fine == Finding(Level.OK, "names a role")
+    assert fine == Finding(Level.OK, "its name matches a role")
     (only,) = of_roles(*two(), roles="we*,repl*")
     assert only.level is Level.WARNING
-    assert only.text == "no role is called repl* on main and prod: that protects nothing"
+    assert only.text == "no role on main and prod is called repl*: that protects nothing"
 
 
 def test_a_role_that_was_mistyped_is_shown_the_nearest() -> None:
     (only,) = of_roles(*two(roles={"nightly_batch": True}), roles="nigthly_batch")
-    assert only.text.endswith("that protects nothing; there is nightly_batch")
+    assert only.text.endswith("that protects nothing. Similar: nightly_batch")
 
 
 def test_a_role_in_capitals_is_the_folded_one() -> None:
@@ -50,7 +50,7 @@ def test_a_group_protects_none_of_its_members() -> None:
     groups = two(roles={"dba": False, "web": True})
     (only,) = of_roles(*groups, roles="dba,web")
     assert only.level is Level.WARNING
-    assert "dba can't log in, so no session is of such a role" in only.text
+    assert "dba can't log in, so it has no sessions" in only.text
     assert of_roles(*groups, roles="*")[0].level is Level.OK
     login_elsewhere = (*groups, cluster("x", answer(system_identifier=3, roles={"dba": True})))
     assert of_roles(*login_elsewhere, roles="dba")[0].level is Level.OK
@@ -67,11 +67,11 @@ def test_an_application_that_is_not_connected_is_only_a_hint() -> None:
     seen = frozenset({"pg_dump", "R\\xc3\\xbcckmeldung"})
     main = cluster("main", answer(applications=seen))
     (fine,) = of_applications(main, names="pg_*,Rückmeldung")
-    assert fine.text == "sessions of all that it names are connected now, on main"
+    assert fine.text == "all of its names match sessions that are connected now, on main"
     (hint,) = of_applications(main, names="pg_*,cron*,Rücklauf")
     assert hint.level is Level.OK
     assert hint.text.startswith(
-        "no session on main is called cron* and Rücklauf now; if one should"
+        "no session on main is called cron* and Rücklauf now. If one should"
     )
 
 

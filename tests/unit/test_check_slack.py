@@ -69,7 +69,7 @@ def test_a_token_for_a_whole_organization_is_a_failure():
 def test_each_missing_scope_is_named_with_what_fails_without():
     found = worst(of_slack(slack(scopes=ALL - {"users:read", "commands"})).findings)
     assert [finding.level for finding in found] == [Level.FAILURE] * 2
-    assert found[0].text.startswith("scopes: commands is missing: there are no commands. Add it")
+    assert found[0].text.startswith("scopes: commands is missing: the commands don't exist. Add it")
     assert "users:read is missing" in found[1].text
 
 
@@ -87,9 +87,13 @@ def test_more_scopes_than_needed_and_none_at_all():
     ("socket", "level", "words"),
     [
         (Socket(None, None), Level.OK, "Slack says hello"),
-        (Socket(3, "A1"), Level.OK, "beside 2 others of this app"),
+        (Socket(3, "A1"), Level.OK, "2 other sockets are open"),
         (Socket(10, "A1"), Level.WARNING, "the last of the 10"),
-        (Socket(1, "A2"), Level.FAILURE, "two apps: SLACK_BOT_TOKEN of A1, SLACK_APP_TOKEN of A2"),
+        (
+            Socket(1, "A2"),
+            Level.FAILURE,
+            "different apps: SLACK_BOT_TOKEN to A1, SLACK_APP_TOKEN to A2",
+        ),
         (None, Level.OK, "HTTP mode"),
     ],
 )
@@ -128,17 +132,17 @@ BEN = member("U2", "Ben Baker")
         (
             member("U1", "Gus Gray", is_guest=True),
             Level.WARNING,
-            "U1 is Gus Gray (@gus), a guest, who may end sessions because the list says so",
+            "U1 is Gus Gray (@gus), a guest, who may end sessions because this list has their id",
         ),
         (
             member("U1", "Olga", home=Home.ELSEWHERE),
             Level.WARNING,
-            "U1 is Olga (@olga), of another workspace, whose people the bot refuses",
+            "U1 is Olga (@olga), from another workspace: the bot refuses such people",
         ),
         (
             member("U1", "Olga", home=None),
             Level.WARNING,
-            "U1 is Olga (@olga), whose workspace Slack doesn't name: the bot may refuse them",
+            "U1 is Olga (@olga), whose workspace Slack doesn't say: the bot may refuse them",
         ),
         (member("U1", "Olga", home=Home.ENTERPRISE), Level.OK, "U1 is Olga (@olga)"),
         (member("U1", "Gus", is_guest=None), Level.OK, "U1 is Gus (@gus)"),
@@ -146,9 +150,9 @@ BEN = member("U2", "Ben Baker")
         (
             member("U1", "Deploy", is_bot=True),
             Level.WARNING,
-            "U1 is Deploy (@deploy), an app: it sends no commands",
+            "U1 is Deploy (@deploy), an app, which can't send commands",
         ),
-        (("U1", Unknown()), Level.WARNING, "U1: Slack knows nobody by this id"),
+        (("U1", Unknown()), Level.WARNING, "U1: Slack knows nobody with this id"),
         (
             ("U1", Untold("ratelimited")),
             Level.WARNING,
@@ -174,12 +178,12 @@ def test_an_empty_list_and_everyone():
     assert "nobody may end sessions" in kill.text
     everyone = {**nobody, Right.LOOK: Allowlist(everyone=True)}
     (look,) = of_allowlist(Right.LOOK, everyone, slack()).findings
-    assert look.text == "*: everyone of the workspace but guests may look"
+    assert look.text == "*: everyone in the workspace may look, except guests"
 
 
 def test_a_list_without_anyone_who_may():
     found = listed(people(member("U1", "Ed", deleted=True), ("U3", Unknown())))
-    assert (Level.WARNING, "nobody who is on it may end sessions") in kept(found)
+    assert (Level.WARNING, "nobody on this list may end sessions") in kept(found)
     look = listed(people(member("U1", "Ed", deleted=True)), right=Right.LOOK)
     assert "nobody" not in look[-1].text
 
@@ -197,9 +201,9 @@ def test_a_group_by_its_name_and_members():
 @pytest.mark.parametrize(
     ("one", "words"),
     [
-        (group("U2", disabled=True), "S1 is @oncall (On call), a group that is disabled"),
+        (group("U2", disabled=True), "S1 is @oncall (On call), a disabled group"),
         (group(), "S1 is @oncall (On call), a group without members"),
-        (Unknown(), "S1: Slack knows no user group by this id"),
+        (Unknown(), "S1: Slack knows no user group with this id"),
         (Untold("missing_scope"), "S1: Slack didn't say what this is (missing_scope)"),
     ],
 )
@@ -218,8 +222,8 @@ def test_who_in_a_group_should_not_be_there():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"is_restricted": False}, "may edit @oncall, and so put themselves on this list"),
-        ({"editor": "U3"}, "may edit @oncall (last by Sam (@sam), no admin), and so"),
+        ({"is_restricted": False}, "can edit @oncall and add themselves to this list"),
+        ({"editor": "U3"}, "can edit @oncall (last edited by Sam (@sam), who isn't an admin) and"),
         ({"editor": "U4"}, None),
         ({"editor": "U3", "is_restricted": True}, None),
         ({"editor": "U3", "is_locked": True}, None),
@@ -237,7 +241,7 @@ def test_who_can_put_themselves_on_the_list(changes, words):
     )
     lists = {Right.KILL: Allowlist(groups=frozenset({"S1"})), Right.LOOK: Allowlist()}
     found = [each.text for each in of_allowlist(Right.KILL, lists, facts).findings]
-    assert any("put themselves" in text for text in found) is (words is not None)
+    assert any("add themselves" in text for text in found) is (words is not None)
     assert words is None or any(words in text for text in found)
 
 
@@ -275,7 +279,7 @@ def test_who_is_able_is_not_known_where_slack_does_not_say():
     ("one", "level", "words"),
     [
         (Channel(id="C1", name="incidents", is_member=True), Level.OK, "C1 is #incidents, public"),
-        (Channel(id="C1", name="random"), Level.OK, "the bot is not in it, and need not be"),
+        (Channel(id="C1", name="random"), Level.OK, "the bot isn't a member, and need not be"),
         (
             Channel(id="C1", name="war", is_private=True, is_member=True),
             Level.OK,
@@ -314,4 +318,4 @@ def test_channels(one, level, words):
 
 def test_no_channels_mean_any():
     (only,) = of_channels((), slack()).findings
-    assert (only.level, "in any channel" in only.text) == (Level.OK, True)
+    assert (only.level, "in all channels" in only.text) == (Level.OK, True)
