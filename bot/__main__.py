@@ -51,7 +51,7 @@ T = TypeVar("T")
 EX_OK, EX_FAILED, EX_SETTINGS, EX_INTERRUPTED = 0, 1, 2, 130
 HISTORY_CHUNK = 200
 KILLS = "kills"
-EPILOG = "exit status: 1 if it can't go on or the check fails, 2 for wrong settings or arguments"
+EPILOG = "exit status: 0 if all is well, 1 after a failure, 2 for wrong settings or arguments"
 
 
 def main(arguments: list[str]) -> int:
@@ -101,38 +101,38 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--version", action="version", version=f"pg-sessions-bot {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command")
     commands.add_parser(
-        "run", help="connect to Slack and serve; what it does without a command", epilog=EPILOG
+        "run", help="connect to Slack and serve (the default command)", epilog=EPILOG
     )
     commands.add_parser(
         "check",
-        help="look whether everything is as the bot needs it",
-        description="Look whether everything is as the bot needs it. Changes nothing.",
+        help="check what the bot needs: settings, Slack, the ledger, each server",
+        description="Check what the bot needs: settings, Slack, the ledger and each server."
+        " Changes nothing.",
         epilog=EPILOG,
     )
     record = commands.add_parser(
         "history",
         help="print the record",
-        description="Print the record, newest first. Reads the ledger at LEDGER_URL, and needs"
-        " nothing else.",
+        description="Print the record, newest first. Needs no setting except LEDGER_URL.",
         epilog=EPILOG,
     )
     record.add_argument(
         "--of",
         choices=(KILLS, *(kind.value for kind in Record)),
         default=KILLS,
-        help="kills (if nothing is said), attempts that were refused, or looks",
+        help="kills (the default), attempts that were refused, or looks",
     )
     record.add_argument(
         "--since",
         type=_since,
         metavar="WHEN",
-        help="a date, an ISO instant (UTC unless it says), or an age: 30m, 12h, 7d, 2w",
+        help="a date, an ISO time (in UTC unless it has an offset), or an age: 30m, 12h, 7d, 2w",
     )
     record.add_argument(
         "--format",
         choices=("json", "csv"),
         default="json",
-        help="json (if nothing is said): an object a line; csv: a header, then a target a line",
+        help="json (the default): one object per line; csv: a header, then one target per line",
     )
     return parser.parse_args(arguments)
 
@@ -166,7 +166,7 @@ def _no_env_file() -> Iterator[str]:
     """The first step, for whoever has just checked the code out."""
     is_configured = "SLACK_BOT_TOKEN" in os.environ or os.path.lexists(".env")
     if not is_configured and Path(".env.example").exists():
-        yield ".env: is not here; cp .env.example .env, and fill it in"
+        yield ".env: not found; run cp .env.example .env, and fill it in"
 
 
 async def run(settings: config.Settings) -> int:

@@ -71,7 +71,7 @@ async def test_version_needs_no_settings(tmp_path: Path) -> None:
 
 async def test_a_checkout_without_dotenv_is_told_how_to_make_one(tmp_path: Path) -> None:
     (tmp_path / ".env.example").write_text("SLACK_BOT_TOKEN=xoxb-\n")
-    hint = ".env: is not here; cp .env.example .env"
+    hint = ".env: not found; run cp .env.example .env"
     for command in ("run", "check"):
         ended = await run(tmp_path, command)
         assert ended.status == 2
