@@ -106,7 +106,7 @@ def _api_url(text: str) -> str:
     if not host or url.scheme not in ("https", "http"):
         raise ValueError("must be a URL that begins with https://")
     if "@" in url.netloc or "?" in text or "#" in text:
-        raise ValueError("must be a host and a path alone: no user, password, ? or #")
+        raise ValueError("must be only a host and a path: no user, password, ? or #")
     if url.scheme == "http" and not is_loopback(host):
         raise ValueError("must begin with https:// unless its host is loopback")
     return text.rstrip("/") + "/"
@@ -140,15 +140,15 @@ def _items(text: str) -> list[str]:
     """
     items = _split(text)
     if not items:
-        raise ValueError("holds nothing but commas")
+        raise ValueError("contains only commas")
     unseen = next((character for character in text if not character.isprintable()), None)
     if unseen is not None:
-        raise ValueError(f"holds U+{ord(unseen):04X}, which can't be seen; commas separate names")
+        raise ValueError(f"contains the invisible U+{ord(unseen):04X}; separate names with commas")
     quoted = [item for item in items if item[0] in _QUOTES or item[-1] in _QUOTES]
     if quoted:
         raise ValueError(
             f"has quotes around {_shown(item.strip(_QUOTES) for item in quoted)}, which --env-file"
-            " keeps: leave them out"
+            " keeps: remove them"
         )
     return items
 
@@ -168,13 +168,13 @@ def _ids(text: str, kinds: Iterable[re.Pattern[str]], expected: str) -> list[str
         hint = ""
         if any(kind.fullmatch(item.upper()) for item in wrong for kind in kinds):
             hint = "; ids are in upper case"
-        raise ValueError(f"takes {expected}, not {_shown(wrong)}{hint}")
+        raise ValueError(f"must be {expected}, not {_shown(wrong)}{hint}")
     return items
 
 
 def _kill_allowlist(text: str) -> Allowlist:
     if "*" in _items(text):
-        raise ValueError("takes no `*`: name who may end sessions")
+        raise ValueError("can't be `*`: list who may end sessions")
     return _people(text)
 
 
@@ -183,7 +183,7 @@ def _sessions_allowlist(text: str) -> Allowlist:
     if items == ["*"]:
         return Allowlist(everyone=True)
     if "*" in items:
-        raise ValueError("takes `*` alone, without ids beside it")
+        raise ValueError("must be either `*` or ids, not both")
     return _people(text)
 
 
@@ -358,12 +358,12 @@ def _without_what_env_files_keep(given: Mapping[str, str]) -> tuple[dict[str, st
             text = clean
         if (comment := re.search(r"\s#", text)) is not None:
             problems.append(
-                f"{name}: holds a ` #`, which begins a comment in some files and is kept by"
-                " --env-file: leave it out (in a name, write `*` for it)"
+                f"{name}: contains ` #`, which starts a comment in some files, but"
+                " --env-file keeps it: remove it (in a name, write `*` instead)"
             )
             text = text[: comment.start()].rstrip()
         if text and text[0] in _QUOTES and name not in _LISTS:
-            problems.append(f"{name}: is in quotes, which --env-file keeps: leave them out")
+            problems.append(f"{name}: is in quotes, which --env-file keeps: remove them")
             text = text.strip(_QUOTES)
         meant[name] = text
     return {name: text for name, text in meant.items() if text}, problems
@@ -400,8 +400,11 @@ def _unknown_clusters(given: Mapping[str, str], urls: Iterable[str]) -> Iterator
     named = _split(given.get("SECOND_PERSON_CLUSTERS", ""))
     unknown = sorted({item.strip(_QUOTES).lower() for item in named}.difference(urls, {""}))
     if unknown:
-        known = ", ".join(f"`{name}`" for name in urls) or "no cluster"
-        yield f"SECOND_PERSON_CLUSTERS: knows {known}, not {_shown(unknown)}"
+        known = ", ".join(f"`{name}`" for name in urls) or "none"
+        yield (
+            f"SECOND_PERSON_CLUSTERS: unknown {'clusters' if len(unknown) > 1 else 'cluster'}"
+            f" {_shown(unknown)}; known clusters: {known}"
+        )
 
 
 def _misspelt(given: Mapping[str, str]) -> Iterator[str]:
@@ -433,7 +436,7 @@ def _meant_by(variable: str, given: Container[str]) -> str | None:
 
 
 def _such(variable: str, nearest: str) -> str:
-    return f"{variable}: no such setting; {nearest} is near to it"
+    return f"{variable}: unknown setting; did you mean {nearest}?"
 
 
 def _problem(detail: ErrorDetails, urls: Mapping[str, str]) -> str:

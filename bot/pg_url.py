@@ -409,4 +409,4 @@ def _shown(name: str) -> str:
 def _nearest(name: str) -> str:
     known = {each.lower(): each for each in (*_FOR_THE_DRIVER, *_PLACES, "host", "port")}
     near = get_close_matches(name.lower(), known, n=1, cutoff=0.8)
-    return f" ({known[near[0]]} is near to it)" if near else ""
+    return f" (did you mean {known[near[0]]}?)" if near else ""

@@ -138,7 +138,7 @@ async def test_history_leaves_a_ledger_of_an_earlier_schema_as_it_is(
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
-        ({"LEDGER_URI": SQLITE}, "LEDGER_URI: no such setting; LEDGER_URL is near to it\n"),
+        ({"LEDGER_URI": SQLITE}, "LEDGER_URI: unknown setting; did you mean LEDGER_URL?\n"),
         ({"LEDGER_URL": "x"}, "LEDGER_URL: must begin with sqlite:/// or postgresql://\n"),
         ({"LEDGER_URL": f'"{SQLITE}"'}, "LEDGER_URL: is in quotes, which --env-file keeps"),
     ],
