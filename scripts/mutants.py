@@ -64,7 +64,8 @@ FILES: dict[str, tuple[str, ...]] = {
     "bot/grammar/tokens.py": ("tests/unit/test_grammar.py",),
     "bot/grammar/values.py": ("tests/unit/test_grammar.py",),
     "bot/postgres/where.py": ("tests/integration/test_guards.py",),
-    "bot/postgres/cluster.py": (
+    "bot/postgres/cluster.py": ("tests/integration/test_signal.py",),
+    "bot/postgres/statements.py": (
         "tests/integration/test_guards.py",
         "tests/integration/test_signal.py",
     ),
@@ -78,10 +79,8 @@ PARTS: dict[str, tuple[str, ...]] = {
         *("Parameters.add", "like", "where", "_one", "_text"),
         *("_SINCE", "_OID", "_TEXT"),
     ),
-    "bot/postgres/cluster.py": (
-        *("PostgresCluster.signal", "signal_statement", "_match", "_mismatch", "_reason"),
-        "_FUNCTIONS",
-    ),
+    "bot/postgres/cluster.py": ("PostgresCluster.signal", "_reason"),
+    "bot/postgres/statements.py": ("signal_statement", "_match", "_mismatch", "_FUNCTIONS"),
     "bot/ledger/sql.py": (
         *(
             f"SqlLedger.{name}"

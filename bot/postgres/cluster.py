@@ -7,33 +7,24 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import asyncpg
 import structlog
 
 from bot import decoding, driver, pg_url
-from bot.domain.blocking import HeldLock, Locks, LockWait, Prepared
+from bot.domain.blocking import HeldLock, Locks, LockWait
 from bot.domain.filters import Condition, InLock, InTree
-from bot.domain.kept_names import Applications
-from bot.domain.kills import Action, Basis
 from bot.domain.sessions import (
     About,
     Backend,
     BackendId,
-    Counts,
-    Database,
-    Limit,
-    LimitOf,
     Look,
     Names,
-    Role,
-    Server,
     ServerId,
 )
 from bot.domain.shown import HIDES, ranks
 from bot.domain.signals import Guard, Reply, Sighting, Verdict, Whereabouts
-from bot.domain.waits import Request, queued
 from bot.driver import APPLICATION_NAME, Connection
 from bot.errors import ClusterDown, ClusterError, TargetError, TwoServers
 from bot.grammar.requests import SortKey, Word
@@ -42,7 +33,9 @@ from bot.postgres import queries, trouble
 from bot.postgres.bounded import BOUNDS, BoundedConnection, server_id
 from bot.postgres.connections import HeldConnections
 from bot.postgres.relations import Elsewhere
-from bot.postgres.where import CONNECTED, COST, EVERYTHING, Parameters, likes, order, where
+from bot.postgres.rows import encoding_of, look_of, names_of, prepared_of, text_of, version
+from bot.postgres.statements import every_statement, literal, signal_statement
+from bot.postgres.where import CONNECTED, EVERYTHING, Parameters, order, where
 
 log = structlog.get_logger(__name__)
 
@@ -79,11 +72,6 @@ MOVES_EVERY = 60.0
 """Seconds between two times that connections are re-made since the address leads elsewhere."""
 
 _BROKEN = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
-
-_FUNCTIONS = {
-    Action.TERMINATE: "pg_terminate_backend",
-    Action.CANCEL: "pg_cancel_backend",
-}
 
 
 _T = TypeVar("_T")
@@ -244,9 +232,9 @@ class PostgresCluster:
         roles, databases, first = await self._read(ask, urgency=urgency)
         server = server_id(first)
         self._compare(server, roles or (), databases or ())
-        self._about = About(self._host, _version(first["server_version_num"]), first["in_recovery"])
+        self._about = About(self._host, version(first["server_version_num"]), first["in_recovery"])
         self._is_own(server.system_identifier, first["own_role"])
-        self._names = _named(server, first["now"], roles, databases, self._names)
+        self._names = names_of(server, first["now"], roles, databases, self._names)
         return self._names
 
     def _compare(self, server: ServerId, *readings: Sequence[asyncpg.Record]) -> None:
@@ -313,14 +301,14 @@ class PostgresCluster:
             queries.get("look")
             .replace("{where}", " and ".join(scope))
             .replace("{hidden}", hidden)
-            .replace("{strict}", _literal(strict))
-            .replace("{locks}", _literal(waits))
-            .replace("{logins_by_locks}", _literal(logins))
+            .replace("{strict}", literal(strict))
+            .replace("{locks}", literal(waits))
+            .replace("{logins_by_locks}", literal(logins))
             .replace("{order}", order(sort, names, parameters, places))
         )
         rows = await self._fetch(statement, *parameters, urgency=urgency)
         self._compare(names.server, rows)
-        return _look(self._name, self._host, names, rows)
+        return look_of(self._name, self._host, names, rows)
 
     async def _places(
         self, sort: tuple[SortKey, ...], names: Names, urgency: Urgency
@@ -337,7 +325,7 @@ class PostgresCluster:
         backends = [
             Backend(
                 pid=row["pid"],
-                query=_text(row["query"], _encoding(names, row["datid"])),
+                query=text_of(row["query"], encoding_of(names, row["datid"])),
                 query_id=row["query_id"],
             )
             for row in rows
@@ -417,7 +405,7 @@ class PostgresCluster:
             )
             for row in rows
         }
-        return Locks(waits, {row["pid"]: _prepared(row, names) for row in prepared})
+        return Locks(waits, {row["pid"]: prepared_of(row, names) for row in prepared})
 
     async def locks_of(
         self, pid: int, names: Names, *, limit: int
@@ -558,282 +546,7 @@ async def _read_ahead(connection: Connection, may_go_on: Callable[[], bool]) -> 
             await connection.fetch(statement, *parameters)
 
 
-def every_statement() -> tuple[tuple[str, list[Any]], ...]:
-    """The statements of looks and kills, with parameters by which they find and end nobody."""
-    long_ago = datetime.fromtimestamp(0, UTC)
-    nobody = Guard(
-        server=ServerId(0, long_ago),
-        target=BackendId(0, long_ago),
-        action=Action.TERMINATE,
-        basis=Basis.IDENTITY,
-        xact_start=None,
-        backend_xid=None,
-        virtualtransaction=None,
-        query_start=None,
-        conditions=(),
-        cost=None,
-        protected_roles=frozenset(),
-        protected_applications=Applications(),
-        deadline=long_ago,
-    )
-    by_pain = order((), Names({}, {}, long_ago, nobody.server), Parameters())
-    look = queries.get("look").replace("{where}", EVERYTHING).replace("{hidden}", "false")
-    for flag in ("{strict}", "{locks}", "{logins_by_locks}"):
-        look = look.replace(flag, "true")
-    return (
-        (queries.get("roles"), []),
-        (queries.get("databases"), []),
-        (look.replace("{order}", by_pain), [[], [], 1, 0, [], []]),
-        (queries.get("texts"), [0]),
-        (queries.get("locks"), []),
-        (queries.get("prepared"), []),
-        (queries.get("locks_of"), [0, 1]),
-        (queries.get("sight"), [[], []]),
-        signal_statement(nobody),
-    )
-
-
-def signal_statement(guard: Guard) -> tuple[str, list[Any]]:
-    """The signalling statement of a guard, and its parameters."""
-    parameters = Parameters(
-        [
-            guard.server.system_identifier,
-            guard.server.postmaster_start_time,
-            guard.target.pid,
-            guard.target.backend_start,
-            sorted(guard.protected_roles),
-            likes(guard.protected_applications),
-            guard.deadline,
-        ]
-    )
-    asks_of_waits = InLock(Word.BLOCKING) in guard.conditions
-    statement = (
-        queries.get("signal")
-        .replace("{blocking}", f"{queries.get('blocking').rstrip()}," if asks_of_waits else "")
-        .replace("{running}", _running(guard, parameters))
-        .replace("{match}", _match(guard, parameters))
-        .replace("{mismatch}", _mismatch(guard).value)
-        .replace("{cost}", _cost(guard, parameters))
-        .replace("{function}", _FUNCTIONS[guard.action])
-    )
-    return statement, list(parameters)
-
-
-def _match(guard: Guard, parameters: Parameters) -> str:
-    """What the target must still be, by rule 2."""
-    parts = []
-    match guard.basis:
-        case Basis.FILTER:
-            parts.append(where(guard.conditions, parameters, strict=True))
-        case Basis.PID if guard.action is Action.CANCEL:
-            # A procedure may have begun another transaction: the query is the one shown.
-            parts.append("true")
-        case Basis.PID:
-            xact_start = parameters.add(guard.xact_start, "timestamptz")
-            # Without track_activities PostgreSQL says nothing of the transaction.
-            parts.append(
-                f"a.state <> 'disabled' and a.xact_start is not distinct from {xact_start}"
-            )
-            if guard.backend_xid is not None:
-                xid = parameters.add(str(guard.backend_xid), "text")
-                parts.append(f"a.backend_xid::text = {xid}")
-            elif guard.virtualtransaction is not None:
-                # One that has not written has no xid. Asked for last: it takes the server's lock
-                # table. These locks come first in it, and no further row is made.
-                vxid = parameters.add(guard.virtualtransaction, "text")
-                parts.append(
-                    "(select (lock).virtualtransaction"
-                    " from (select pg_lock_status() as lock offset 0) as locks"
-                    " where (lock).pid = a.pid and (lock).locktype = 'virtualxid'"
-                    f" and (lock).granted limit 1) = {vxid}"
-                )
-        case Basis.IDENTITY:
-            parts.append("true")
-    return " and ".join(f"({part})" for part in parts)
-
-
-def _running(guard: Guard, parameters: Parameters) -> str:
-    """What a cancel ends: the query that was shown, not whatever runs now."""
-    if guard.action is Action.TERMINATE:
-        return "true"
-    query_start = parameters.add(guard.query_start, "timestamptz")
-    return f"a.state = 'active' and a.query_start = {query_start}"
-
-
-def _cost(guard: Guard, parameters: Parameters) -> str:
-    """That its end undoes no more than was shown."""
-    return "true" if guard.cost is None else f"{COST} <= {parameters.add(guard.cost, 'int')}"
-
-
-def _mismatch(guard: Guard) -> Verdict:
-    return Verdict.NO_LONGER_MATCHES if guard.basis is Basis.FILTER else Verdict.CHANGED
-
-
 def _reason(error: asyncpg.PostgresError) -> str:
     """PostgreSQL's own reason: the detail where there is one (16 and later)."""
     detail = getattr(error, "detail", None)
     return str(detail or error.args[0])
-
-
-def _literal(value: bool) -> str:
-    return "true" if value else "false"
-
-
-def _named(
-    server: ServerId,
-    now: datetime,
-    roles: list[asyncpg.Record] | None,
-    databases: list[asyncpg.Record] | None,
-    last: Names | None,
-) -> Names:
-    """What was read; of what was not, the last reading of the same server."""
-    if last is None or last.server.system_identifier != server.system_identifier:
-        last = Names({}, {}, now, server, stale=True)
-    is_read = roles is not None and databases is not None
-    return Names(
-        roles=last.roles if roles is None else _roles(roles[0]),
-        databases=last.databases if databases is None else _databases(databases),
-        read_at=now,
-        server=server,
-        stale=not is_read,
-        known_at=now if is_read else last.known_at,
-    )
-
-
-def _name(raw: bytes) -> str:
-    """Of what all databases share, nobody knows in which one it was named."""
-    return decoding.read(raw, "UTF8")
-
-
-def _encoding(names: Names, datid: int | None) -> str:
-    """Of the queries that are sent to a database."""
-    database = names.databases.get(datid) if datid is not None else None
-    return database.encoding if database is not None else "UTF8"
-
-
-def _text(raw: bytes | None, encoding: str) -> str | None:
-    return None if raw is None else decoding.read(raw, encoding)
-
-
-def _roles(row: asyncpg.Record) -> dict[int, Role]:
-    names = map(_name, row["rolnames"])
-    columns = (row[name] for name in ("oids", "are_super", "limits", "may_end"))
-    oids, are_super, limits, may_end = columns
-    return dict(zip(oids, map(Role, oids, names, are_super, limits, may_end), strict=True))
-
-
-def _databases(rows: list[asyncpg.Record]) -> dict[int, Database]:
-    return {
-        row["oid"]: Database(
-            row["oid"],
-            _name(row["datname"]),
-            row["datconnlimit"],
-            row["datistemplate"],
-            row["encoding"],
-        )
-        for row in rows
-    }
-
-
-def _prepared(row: asyncpg.Record, names: Names) -> Prepared:
-    owner, database = names.roles.get(row["ownerid"]), names.databases.get(row["dbid"])
-    return Prepared(
-        decoding.read(row["gid"], _encoding(names, row["dbid"])),
-        row["prepared"],
-        owner.rolname if owner else None,
-        database.datname if database else None,
-    )
-
-
-def _look(cluster: str, host: str, names: Names, rows: list[asyncpg.Record]) -> Look:
-    first = rows[0]
-    found = [row for row in rows if row["pid"] is not None]
-    columns = (first[name] or () for name in ("queues", "places", "pids", "modes"))
-    return Look(
-        server=_server(cluster, host, names, first),
-        names=names,
-        counts=Counts(
-            total=first["total"],
-            by_state=dict(zip(first["states"] or (), first["by_state"] or (), strict=True)),
-            waiting=first["waiting"],
-            hidden=first["hidden"],
-            oldest_xact=first["oldest_xact"],
-        ),
-        waits=queued(
-            map(Request, *columns),
-            {row["pid"]: row["waitstart"] for row in found if row["waitstart"] is not None},
-        ),
-        rows=tuple(_backend(row, names) for row in found),
-    )
-
-
-def _server(cluster: str, host: str, names: Names, row: asyncpg.Record) -> Server:
-    by_role = dict(zip(row["role_oids"] or (), row["role_used"] or (), strict=True))
-    by_database = dict(zip(row["database_oids"] or (), row["database_used"] or (), strict=True))
-    roles = [
-        Limit(role.rolname, used, role.limit)
-        for oid, used in by_role.items()
-        if (role := names.roles.get(oid)) is not None and role.limit is not None
-    ]
-    databases = [
-        Limit(database.datname, used, database.limit, LimitOf.DATABASE)
-        for oid, used in by_database.items()
-        if (database := names.databases.get(oid)) is not None and database.limit is not None
-    ]
-    return Server(
-        cluster=cluster,
-        host=host,
-        id=server_id(row),
-        version=_version(row["server_version_num"]),
-        in_recovery=row["in_recovery"],
-        now=row["now"],
-        max_connections=row["max_connections"],
-        superuser_reserved_connections=row["superuser_reserved_connections"],
-        reserved_connections=row["reserved_connections"],
-        client_backends=row["client_backends"],
-        logging_in=row["logging_in"],
-        waiting=row["server_waiting"],
-        unseen=row["unseen"],
-        roles=tuple(sorted(roles, key=_pressure)),
-        databases=tuple(sorted(databases, key=_pressure)),
-    )
-
-
-def _pressure(limit: Limit) -> tuple[bool, float, int, str]:
-    share = limit.used / limit.limit if limit.limit else 1.0
-    return not limit.reached, -share, -limit.used, limit.name
-
-
-def _version(server_version_num: int) -> str:
-    """`180006` is 18.6: since PostgreSQL 10 a version has two parts."""
-    return f"{server_version_num // 10000}.{server_version_num % 10000}"
-
-
-def _backend(row: asyncpg.Record, names: Names) -> Backend:
-    role = names.roles.get(row["usesysid"])
-    database = names.databases.get(row["datid"])
-    return Backend(
-        pid=row["pid"],
-        datid=row["datid"],
-        datname=database.datname if database else None,
-        leader_pid=row["leader_pid"],
-        usesysid=row["usesysid"],
-        usename=role.rolname if role else None,
-        application_name=_text(row["application_name"], "UTF8"),
-        client_addr=row["client_addr"],
-        client_hostname=_text(row["client_hostname"], "UTF8"),
-        client_port=row["client_port"],
-        backend_start=row["backend_start"],
-        xact_start=row["xact_start"],
-        query_start=row["query_start"],
-        state_change=row["state_change"],
-        wait_event_type=row["wait_event_type"],
-        wait_event=row["wait_event"],
-        state=row["state"],
-        backend_xid=row["backend_xid"],
-        backend_xmin=row["backend_xmin"],
-        query_id=row["query_id"],
-        query=_text(row["query"], _encoding(names, row["datid"])),
-        backend_type=row["backend_type"],
-        virtualtransaction=row["virtualtransaction"],
-    )

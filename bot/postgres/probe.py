@@ -13,7 +13,8 @@ from bot.domain.sessions import ServerId
 from bot.driver import APPLICATION_NAME, Connection, PinnedConnection
 from bot.postgres import queries, trouble
 from bot.postgres.bounded import PINS
-from bot.postgres.cluster import KEPT_CONNECTIONS, WORK_CONNECTIONS, every_statement
+from bot.postgres.cluster import KEPT_CONNECTIONS, WORK_CONNECTIONS
+from bot.postgres.statements import every_statement
 
 log = structlog.get_logger(__name__)
 

@@ -30,7 +30,7 @@ from bot.domain.sessions import Backend, BackendId, Cost, ServerId
 from bot.domain.signals import Guard, Verdict
 from bot.grammar.requests import AgeOf, Word
 from bot.postgres import queries
-from bot.postgres.cluster import signal_statement
+from bot.postgres.statements import signal_statement
 from bot.postgres.where import Parameters, where
 from tests.integration.rehearsal import NOW, SESSION, Scene, Seen, play, session
 

@@ -17,7 +17,7 @@ import pytest
 from bot.domain.sessions import ServerId
 from bot.domain.signals import Guard
 from bot.postgres import queries
-from bot.postgres.cluster import signal_statement
+from bot.postgres.statements import signal_statement
 from bot.postgres.where import COST
 from tests.integration.rehearsal import Seen, play
 from tests.integration.sql_mutants import mutants, plain

@@ -26,6 +26,7 @@ from bot.errors import ClusterDown, ClusterTimeout, NotSent
 from bot.grammar.requests import AgeOf
 from bot.postgres import cluster as module
 from bot.postgres.cluster import PostgresCluster
+from bot.postgres.statements import signal_statement
 from tests.integration.conftest import BOT, Sessions, alive
 from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
@@ -340,7 +341,7 @@ async def test_without_its_guard_it_would_have_been_signalled(
     without: str,
 ) -> None:
     _, guard = await scenario(scene)
-    statement, parameters = module.signal_statement(guard)
+    statement, parameters = signal_statement(guard)
     assert statement.count(guard_sql) == 1
     weakened = statement.replace(guard_sql, without)
     monkeypatch.setattr(module, "signal_statement", lambda _: (weakened, parameters))

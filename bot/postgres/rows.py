@@ -1,0 +1,185 @@
+"""What PostgreSQL answers, row by row, as the domain has it. Pure."""
+
+from datetime import datetime
+
+import asyncpg
+
+from bot import decoding
+from bot.domain.blocking import Prepared
+from bot.domain.sessions import (
+    Backend,
+    Counts,
+    Database,
+    Limit,
+    LimitOf,
+    Look,
+    Names,
+    Role,
+    Server,
+    ServerId,
+)
+from bot.domain.waits import Request, queued
+from bot.postgres.bounded import server_id
+
+
+def names_of(
+    server: ServerId,
+    now: datetime,
+    roles: list[asyncpg.Record] | None,
+    databases: list[asyncpg.Record] | None,
+    last: Names | None,
+) -> Names:
+    """What was read; of what was not, the last reading of the same server."""
+    if last is None or last.server.system_identifier != server.system_identifier:
+        last = Names({}, {}, now, server, stale=True)
+    is_read = roles is not None and databases is not None
+    return Names(
+        roles=last.roles if roles is None else _roles(roles[0]),
+        databases=last.databases if databases is None else _databases(databases),
+        read_at=now,
+        server=server,
+        stale=not is_read,
+        known_at=now if is_read else last.known_at,
+    )
+
+
+def _name(raw: bytes) -> str:
+    """Of what all databases share, nobody knows in which one it was named."""
+    return decoding.read(raw, "UTF8")
+
+
+def encoding_of(names: Names, datid: int | None) -> str:
+    """Of the queries that are sent to a database."""
+    database = names.databases.get(datid) if datid is not None else None
+    return database.encoding if database is not None else "UTF8"
+
+
+def text_of(raw: bytes | None, encoding: str) -> str | None:
+    """Text in its own encoding; None where the server says none."""
+    return None if raw is None else decoding.read(raw, encoding)
+
+
+def _roles(row: asyncpg.Record) -> dict[int, Role]:
+    names = map(_name, row["rolnames"])
+    columns = (row[name] for name in ("oids", "are_super", "limits", "may_end"))
+    oids, are_super, limits, may_end = columns
+    return dict(zip(oids, map(Role, oids, names, are_super, limits, may_end), strict=True))
+
+
+def _databases(rows: list[asyncpg.Record]) -> dict[int, Database]:
+    return {
+        row["oid"]: Database(
+            row["oid"],
+            _name(row["datname"]),
+            row["datconnlimit"],
+            row["datistemplate"],
+            row["encoding"],
+        )
+        for row in rows
+    }
+
+
+def prepared_of(row: asyncpg.Record, names: Names) -> Prepared:
+    """A prepared transaction, its owner and database by name where these are known."""
+    owner, database = names.roles.get(row["ownerid"]), names.databases.get(row["dbid"])
+    return Prepared(
+        decoding.read(row["gid"], encoding_of(names, row["dbid"])),
+        row["prepared"],
+        owner.rolname if owner else None,
+        database.datname if database else None,
+    )
+
+
+def look_of(cluster: str, host: str, names: Names, rows: list[asyncpg.Record]) -> Look:
+    """What the rows of `look.sql` tell; the first has the server in any case."""
+    first = rows[0]
+    found = [row for row in rows if row["pid"] is not None]
+    columns = (first[name] or () for name in ("queues", "places", "pids", "modes"))
+    return Look(
+        server=_server(cluster, host, names, first),
+        names=names,
+        counts=Counts(
+            total=first["total"],
+            by_state=dict(zip(first["states"] or (), first["by_state"] or (), strict=True)),
+            waiting=first["waiting"],
+            hidden=first["hidden"],
+            oldest_xact=first["oldest_xact"],
+        ),
+        waits=queued(
+            map(Request, *columns),
+            {row["pid"]: row["waitstart"] for row in found if row["waitstart"] is not None},
+        ),
+        rows=tuple(_backend(row, names) for row in found),
+    )
+
+
+def _server(cluster: str, host: str, names: Names, row: asyncpg.Record) -> Server:
+    by_role = dict(zip(row["role_oids"] or (), row["role_used"] or (), strict=True))
+    by_database = dict(zip(row["database_oids"] or (), row["database_used"] or (), strict=True))
+    roles = [
+        Limit(role.rolname, used, role.limit)
+        for oid, used in by_role.items()
+        if (role := names.roles.get(oid)) is not None and role.limit is not None
+    ]
+    databases = [
+        Limit(database.datname, used, database.limit, LimitOf.DATABASE)
+        for oid, used in by_database.items()
+        if (database := names.databases.get(oid)) is not None and database.limit is not None
+    ]
+    return Server(
+        cluster=cluster,
+        host=host,
+        id=server_id(row),
+        version=version(row["server_version_num"]),
+        in_recovery=row["in_recovery"],
+        now=row["now"],
+        max_connections=row["max_connections"],
+        superuser_reserved_connections=row["superuser_reserved_connections"],
+        reserved_connections=row["reserved_connections"],
+        client_backends=row["client_backends"],
+        logging_in=row["logging_in"],
+        waiting=row["server_waiting"],
+        unseen=row["unseen"],
+        roles=tuple(sorted(roles, key=_pressure)),
+        databases=tuple(sorted(databases, key=_pressure)),
+    )
+
+
+def _pressure(limit: Limit) -> tuple[bool, float, int, str]:
+    share = limit.used / limit.limit if limit.limit else 1.0
+    return not limit.reached, -share, -limit.used, limit.name
+
+
+def version(server_version_num: int) -> str:
+    """`180006` is 18.6: since PostgreSQL 10 a version has two parts."""
+    return f"{server_version_num // 10000}.{server_version_num % 10000}"
+
+
+def _backend(row: asyncpg.Record, names: Names) -> Backend:
+    role = names.roles.get(row["usesysid"])
+    database = names.databases.get(row["datid"])
+    return Backend(
+        pid=row["pid"],
+        datid=row["datid"],
+        datname=database.datname if database else None,
+        leader_pid=row["leader_pid"],
+        usesysid=row["usesysid"],
+        usename=role.rolname if role else None,
+        application_name=text_of(row["application_name"], "UTF8"),
+        client_addr=row["client_addr"],
+        client_hostname=text_of(row["client_hostname"], "UTF8"),
+        client_port=row["client_port"],
+        backend_start=row["backend_start"],
+        xact_start=row["xact_start"],
+        query_start=row["query_start"],
+        state_change=row["state_change"],
+        wait_event_type=row["wait_event_type"],
+        wait_event=row["wait_event"],
+        state=row["state"],
+        backend_xid=row["backend_xid"],
+        backend_xmin=row["backend_xmin"],
+        query_id=row["query_id"],
+        query=text_of(row["query"], encoding_of(names, row["datid"])),
+        backend_type=row["backend_type"],
+        virtualtransaction=row["virtualtransaction"],
+    )
