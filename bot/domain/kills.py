@@ -40,6 +40,18 @@ silent for a minute. Should it take longer yet, the first who records it has it.
 SECOND_LOOK_UNTIL = timedelta(hours=1)
 """After this nobody looks a second time: what is seen then says nothing of the kill."""
 
+GONE_SINCE = ("the session is gone", "gone now; whether by this signal is not known")
+"""How the detail of a target ends that was found gone later."""
+
+UNWATCHED = "signalled, and not watched to its end"
+
+NOT_KNOWN = "the bot stopped before it was known"
+"""The details of targets that a process left open when it was told to stop."""
+
+OTHER_WORK = "had begun other work since the preview"
+"""The detail of a target that was named by a filter, still matched it, and was in another
+transaction than shown: that is within what was confirmed, and said."""
+
 
 class Action(StrEnum):
     """What is done to each target."""
@@ -114,17 +126,6 @@ SUCCEEDED = frozenset({Outcome.TERMINATED, Outcome.CANCELLED})
 
 LIVING = frozenset({Outcome.STILL_RUNNING, Outcome.INTERRUPTED, Outcome.UNKNOWN})
 """The outcomes of targets that may still run: signalled or not, none was seen to end."""
-
-GONE_SINCE = ("the session is gone", "gone now; whether by this signal is not known")
-"""How the detail of a target ends that was found gone later."""
-
-UNWATCHED = "signalled, and not watched to its end"
-NOT_KNOWN = "the bot stopped before it was known"
-"""The details of targets that a process left open when it was told to stop."""
-
-OTHER_WORK = "had begun other work since the preview"
-"""The detail of a target that was named by a filter, still matched it, and was in another
-transaction than shown: that is within what was confirmed, and said."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ from bot.domain.sessions import Backend, BackendId, Server
 from bot.domain.signals import Guard, Reply, Sighting, Verdict, Whereabouts
 from bot.errors import ClusterError
 
+ELSEWHERE = "another server answers there now, or this one was restarted"
+
 
 def signalled(backend_id: BackendId) -> Result:
     """What is known between the signal and its effect: kept where nothing more is learned."""
@@ -147,9 +149,6 @@ def _has_ended(found: Whereabouts | None, action: Action, query_start: datetime 
     if action is Action.TERMINATE or found.state is None:
         return False
     return found.state != "active" or found.query_start != query_start
-
-
-ELSEWHERE = "another server answers there now, or this one was restarted"
 
 
 def not_ended(guard: Guard, seen: Sighting | None, trouble: ClusterError | None) -> Result:

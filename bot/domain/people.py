@@ -17,6 +17,8 @@ from bot.grammar.requests import Aged, Field, KillRequest, Match, Term
 Glob = tuple[str, ...]
 """Literal parts with anything between each two, as in `bot.grammar.parser.Pattern`."""
 
+_WORDS = ("history", "help", "blocked", "blocking", "all")
+
 
 def roles_named(globs: tuple[Glob, ...], rolnames: Iterable[str]) -> tuple[str, ...]:
     """Those roles that one of these names, as PostgreSQL keeps and folds names."""
@@ -165,9 +167,6 @@ class Protection:
         if role is None or role.rolsuper:
             return Barrier(why, Ender.SUPERUSER)
         return Barrier(why, Ender.SIGNAL_BACKEND)
-
-
-_WORDS = ("history", "help", "blocked", "blocking", "all")
 
 
 def require_narrow(request: KillRequest) -> None:

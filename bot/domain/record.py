@@ -4,14 +4,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from bot.domain.kills import (
-    Actor,
-    Proposal,
-    Result,
-)
+from bot.domain.kills import Actor, Proposal, Result
 from bot.domain.people import Glob
 from bot.domain.sessions import Limit
 from bot.grammar.requests import Target
+
+SEEN = "sessions, in the channel"
+"""A look at sessions that the channel saw: who starts after it is new to the channel."""
+
+ALONE = "sessions, for one alone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +129,3 @@ class SignatureNote:
 
 
 Note = RefusalNote | LookNote | SignatureNote
-
-
-SEEN = "sessions, in the channel"
-"""A look at sessions that the channel saw: who starts after it is new to the channel."""
-
-
-ALONE = "sessions, for one alone"

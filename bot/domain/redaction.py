@@ -71,12 +71,15 @@ _SETS_NO_VALUE: Final = frozenset(
     {"authorization", "characteristics", "constraints", "role", "transaction"}
 )
 
-
 NAME: Final = 63
 """Bytes of the longest name that PostgreSQL keeps: what is longer is shown as no name."""
 
 _EFFORT: Final = 3
 """How many lexemes are read for each character that is shown: comments show nothing."""
+
+_GIVES: Final = frozenset("=:>")
+
+_GIVES_NOTHING: Final = frozenset("),;")
 
 
 def redact(query: str | None, most: int | None = None) -> str | None:
@@ -222,10 +225,6 @@ class _Statement:
             if len(self._last) > 3:
                 self._has_updated |= self._last.pop(0) == "update"
         self._in_dotted_name = is_dot
-
-
-_GIVES: Final = frozenset("=:>")
-_GIVES_NOTHING: Final = frozenset("),;")
 
 
 class _Secret:

@@ -7,10 +7,7 @@ from enum import StrEnum
 
 from bot.domain.filters import Condition
 from bot.domain.kept_names import Applications
-from bot.domain.kills import (
-    Action,
-    Basis,
-)
+from bot.domain.kills import Action, Basis
 from bot.domain.sessions import BackendId, Cost, ServerId
 
 

@@ -26,13 +26,10 @@ ACTIVITY_COLUMNS: tuple[str, ...] = (
 )
 """The columns of `pg_stat_activity`, the same 22 from PostgreSQL 14 to 18, in its order."""
 
-
 DERIVED_COLUMNS: tuple[str, ...] = ("blocked_by", "age", "xact_age", "query_age", "state_age")
 """What the bot adds to them."""
 
-
 COLUMNS: tuple[str, ...] = ACTIVITY_COLUMNS + DERIVED_COLUMNS
-
 
 STATES: tuple[str, ...] = (
     "active",
@@ -45,7 +42,6 @@ STATES: tuple[str, ...] = (
 )
 """Every value of `pg_stat_activity.state` (PostgreSQL's documentation, 27.2.3); `starting`
 from 18 on."""
-
 
 BACKEND_TYPES: tuple[str, ...] = (
     "archiver",
@@ -78,7 +74,6 @@ BACKEND_TYPES: tuple[str, ...] = (
 From `GetBackendTypeDesc` and the names of its own background workers. An extension's workers
 show whatever it calls them.
 """
-
 
 WAIT_EVENT_TYPES: tuple[str, ...] = (
     "Activity",

@@ -71,7 +71,6 @@ _LISTS = frozenset({"columns", "sort"})
 _VIEW = ("columns", "sort", "limit")
 _PID_KEYS = frozenset({"pid", "pids"})
 
-
 _HELP = re.compile(r"(?:--?|[–—−])(?:help|h)|\?")
 """What other programs take for a wish for help, phones' dashes included."""
 

@@ -5,45 +5,47 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bot.grammar.columns import COLUMNS
-from bot.grammar.tokens import (
-    quote,
-)
+from bot.grammar.tokens import quote
 
 MAX_PIDS = 100
 """Targets that one `/pg-kill` may name: the most that one preview shows."""
 
-
 MAX_REASON = 500
 """Characters of a kill's reason."""
-
 
 MAX_TEXT = 1500
 """Characters of a command and of its canonical form, so that this fits a button's value (2000)."""
 
-
 MAX_PID = 2**31 - 1
 """PostgreSQL keeps a pid in a signed 32-bit integer."""
-
 
 MAX_LIMIT = 10_000
 """Sessions that `limit=` may ask for."""
 
-
 MAX_NAME = 63
 """Bytes that PostgreSQL keeps of a name: NAMEDATALEN - 1."""
-
 
 MAX_SECONDS = 10 * 365 * 86_400
 """The longest age, ten years: far from where an interval or a timestamp overflows."""
 
-
 SESSIONS = "/pg-sessions"
-
 
 KILL = "/pg-kill"
 
-
 HISTORY = "/pg-kill history"
+
+SHORT_STATES = {
+    "idle_tx": "idle in transaction",
+    "idle_tx_aborted": "idle in transaction (aborted)",
+    "fastpath": "fastpath function call",
+}
+
+SHORT_TYPES = {"client": "client backend"}
+
+PID_WORD = re.compile("pids?[:#]?", re.IGNORECASE)
+
+PIDS = re.compile(r"[(\[]*(?:pids?[:#])?#?[0-9]+(?:,#?[0-9]+)*[.,;:)\]]*", re.IGNORECASE)
+"""Pids as people copy them: out of a sentence, a log's prefix or a ticket."""
 
 
 class Field(StrEnum):
@@ -256,33 +258,14 @@ class HelpRequest:
         return "help"
 
 
-SHORT_STATES = {
-    "idle_tx": "idle in transaction",
-    "idle_tx_aborted": "idle in transaction (aborted)",
-    "fastpath": "fastpath function call",
-}
-
-
-SHORT_TYPES = {"client": "client backend"}
-
-
 _SHORT_VALUES: dict[tuple[Field, str | None], str] = {
     **{(Field.STATE, state): short for short, state in SHORT_STATES.items()},
     **{(Field.BACKEND_TYPE, name): short for short, name in SHORT_TYPES.items()},
 }
 
-
 _SHORT_KEYS = {of: short for short, of in SHORT_NAMES.items()}
 
-
 RESERVED = frozenset({*Word, "all", "private", "help", "history"})
-
-
-PID_WORD = re.compile("pids?[:#]?", re.IGNORECASE)
-
-
-PIDS = re.compile(r"[(\[]*(?:pids?[:#])?#?[0-9]+(?:,#?[0-9]+)*[.,;:)\]]*", re.IGNORECASE)
-"""Pids as people copy them: out of a sentence, a log's prefix or a ticket."""
 
 
 def _spaced(*words: object) -> str:

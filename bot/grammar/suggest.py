@@ -5,6 +5,9 @@ from difflib import get_close_matches
 from heapq import nlargest
 from itertools import pairwise
 
+_LIKELY = 50
+"""Of thousands of names, how many are compared with a mistyped one: that takes 50 µs each."""
+
 
 def distance(left: str, right: str) -> int:
     """Count the edits between two words, a swap of neighbours as one (optimal string alignment)."""
@@ -35,10 +38,6 @@ def nearest(word: str, valid: Iterable[str]) -> tuple[str, ...]:
         if more <= limit and (edits := distance(word, candidate)) <= limit:
             ranks[candidate] = min(edits, ranks.get(candidate, edits))
     return tuple(each for each, rank in ranks.items() if rank == min(ranks.values()))
-
-
-_LIKELY = 50
-"""Of thousands of names, how many are compared with a mistyped one: that takes 50 µs each."""
 
 
 def near(wanted: str, names: Iterable[str]) -> tuple[str, ...]:

@@ -20,18 +20,11 @@ from bot.grammar.requests import (
     SortKey,
 )
 from bot.grammar.suggest import distance, nearest
-from bot.grammar.tokens import (
-    Option,
-    Span,
-    Token,
-    fault,
-)
+from bot.grammar.tokens import Option, Span, Token, fault
 
 _WAIT_EVENT_TYPES = {name.lower(): name for name in WAIT_EVENT_TYPES}
 
-
 _DURATION = re.compile(r"(?:[0-9]+[a-z]+)+")
-
 
 _UNITS = {
     name: seconds
@@ -43,7 +36,6 @@ _UNITS = {
     )
     for name in names.split()
 }
-
 
 MINUS = "-–—−"
 """What a keyboard makes of a minus."""

@@ -12,13 +12,7 @@ import structlog
 from bot.domain.filters import Before, Condition, PidIn, TextLike, freeze
 from bot.domain.people import Glob, Protection
 from bot.domain.sessions import CLIENT_BACKEND, Look, Names, ServerId
-from bot.errors import (
-    ClusterError,
-    ClusterRefused,
-    ClusterTimeout,
-    TargetError,
-    TwoServers,
-)
+from bot.errors import ClusterError, ClusterRefused, ClusterTimeout, TargetError, TwoServers
 from bot.grammar.requests import AgeOf, Field, KillRequest, Match, SessionsRequest
 from bot.grammar.requests import Target as Named
 from bot.grammar.suggest import near

@@ -6,13 +6,7 @@ import structlog
 
 from bot.domain import outcomes
 from bot.domain.filters import OidIn
-from bot.domain.kills import (
-    MAX_TARGETS,
-    SECOND_LOOK_AFTER,
-    Conclusion,
-    Outcome,
-    Result,
-)
+from bot.domain.kills import MAX_TARGETS, SECOND_LOOK_AFTER, Conclusion, Outcome, Result
 from bot.domain.sessions import Look
 from bot.errors import ClusterError
 from bot.operations.claims import Claims

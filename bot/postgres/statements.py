@@ -6,15 +6,16 @@ from typing import Any
 from bot.domain.filters import InLock
 from bot.domain.kept_names import Applications
 from bot.domain.kills import Action, Basis
-from bot.domain.sessions import (
-    BackendId,
-    Names,
-    ServerId,
-)
+from bot.domain.sessions import BackendId, Names, ServerId
 from bot.domain.signals import Guard, Verdict
 from bot.grammar.requests import Word
 from bot.postgres import queries
 from bot.postgres.where import COST, EVERYTHING, Parameters, likes, order, where
+
+_FUNCTIONS = {
+    Action.TERMINATE: "pg_terminate_backend",
+    Action.CANCEL: "pg_cancel_backend",
+}
 
 
 def every_statement() -> tuple[tuple[str, list[Any]], ...]:
@@ -131,9 +132,3 @@ def _mismatch(guard: Guard) -> Verdict:
 def literal(value: bool) -> str:
     """A flag in a statement's text: the planner leaves out what it rules out."""
     return "true" if value else "false"
-
-
-_FUNCTIONS = {
-    Action.TERMINATE: "pg_terminate_backend",
-    Action.CANCEL: "pg_cancel_backend",
-}

@@ -29,6 +29,8 @@ from bot.slack.payloads import Click, Command
 from bot.slack.runner import Runner
 from bot.slack.views import help as help_view
 from bot.slack.views import kill as kill_view
+from bot.slack.views import outcome as outcome_view
+from bot.slack.views import preview as preview_view
 from bot.slack.views.choice import choice
 from bot.slack.views.errors import no_preview
 from bot.slack.views.message import Message
@@ -152,7 +154,7 @@ def _drawn(runner: Runner, answer: Proposed) -> Message:
     """What came of a proposal, drawn."""
     match answer:
         case Preview():
-            return kill_view.preview(
+            return preview_view.preview(
                 answer,
                 may_confirm=runner.authorization.lists,
                 group_names=runner.authorization.group_names,
@@ -194,7 +196,7 @@ async def not_claimed(runner: Runner, click: Click, answer: NotClaimed) -> None:
         follow(answer.entry.proposal)
     if answer.why is Unclaimable.DONE and answer.entry is not None and answer.entry.results:
         # Whatever was shown meanwhile, the outcome is the last word.
-        message = kill_view.outcome(conclusion_of(answer.entry))
+        message = outcome_view.outcome(conclusion_of(answer.entry))
         await runner.conclude(answer.entry.proposal, message, click)
     if answer.why is Unclaimable.EXPIRED and answer.entry is not None:
         await runner.replace(click, kill_view.expired(answer.entry.proposal))

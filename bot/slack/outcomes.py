@@ -16,6 +16,7 @@ from bot.slack.payloads import Click
 from bot.slack.runner import Runner
 from bot.slack.tasks import LAST_WORDS
 from bot.slack.views import kill as kill_view
+from bot.slack.views import outcome as outcome_view
 
 log = structlog.get_logger(__name__)
 
@@ -100,7 +101,7 @@ async def _concluded(runner: Runner, click: Click, conclusion: Conclusion) -> No
 
     async def show(later: Conclusion) -> None:
         await shown.wait()
-        await runner.conclude(later.proposal, kill_view.outcome(later), click)
+        await runner.conclude(later.proposal, outcome_view.outcome(later), click)
 
     async def follow_up() -> None:
         later = await runner.operations.follow_up(conclusion)
@@ -111,7 +112,7 @@ async def _concluded(runner: Runner, click: Click, conclusion: Conclusion) -> No
     # Beside the delivery, which may take long: the look is due ten seconds after the outcome.
     runner.start_later(click, follow_up())
     try:
-        await runner.conclude(conclusion.proposal, kill_view.outcome(conclusion), click)
+        await runner.conclude(conclusion.proposal, outcome_view.outcome(conclusion), click)
     finally:
         shown.set()
 
@@ -156,13 +157,13 @@ async def _show_conclusion(runner: Runner, click: Click, key: str) -> None:
         entry = await runner.operations.entry(key)
         if entry is not None and entry.results:
             follow(entry.proposal)
-            await runner.conclude(entry.proposal, kill_view.outcome(conclusion_of(entry)), click)
+            await runner.conclude(entry.proposal, outcome_view.outcome(conclusion_of(entry)), click)
 
 
 async def recovered(runner: Runner, conclusion: Conclusion) -> None:
     """Show what became of a kill, in its message, without a click."""
     with structlog.contextvars.bound_contextvars(**named(conclusion.proposal)):
-        await runner.conclude(conclusion.proposal, kill_view.outcome(conclusion))
+        await runner.conclude(conclusion.proposal, outcome_view.outcome(conclusion))
 
 
 async def caught_up(runner: Runner, conclusion: Conclusion) -> None:
@@ -180,7 +181,7 @@ async def page(runner: Runner, click: Click, admitted: Admitted) -> None:
     entry = await runner.operations.entry(wanted.key)
     if entry is None or entry.proposal.channel_id != click.channel_id:
         raise UsageError("", "there is no such outcome in this channel")
-    message = kill_view.outcome(conclusion_of(entry), wanted.page)
+    message = outcome_view.outcome(conclusion_of(entry), wanted.page)
     if admitted.public:
         await runner.redraw(click, message)
     else:

@@ -14,6 +14,7 @@ from bot.slack.buttons import PageOf, decoded
 from bot.slack.payloads import Click, Command
 from bot.slack.runner import Runner
 from bot.slack.views import help as help_view
+from bot.slack.views import overview as overview_view
 from bot.slack.views import sessions as sessions_view
 from bot.slack.views.choice import choice
 from bot.slack.views.message import Message
@@ -76,7 +77,7 @@ async def looked(  # noqa: PLR0913  keyword-only, each with its own meaning
                 answer = replace(answer, endable=frozenset())
             return sessions_view.sessions(answer)
         case Overview():
-            return sessions_view.overview(answer)
+            return overview_view.overview(answer)
         case Choice():
             return choice(answer)
 

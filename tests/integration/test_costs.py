@@ -12,7 +12,7 @@ from bot.domain.people import Allowlist, Right
 from bot.domain.sessions import Cost
 from bot.operations.results import Preview
 from bot.postgres.cluster import PostgresCluster
-from bot.slack.views import kill as kill_view
+from bot.slack.views import preview as preview_view
 from tests.integration.conftest import BOT, SETUP, Bench, Sessions
 from tests.integration.kills import ANA, CHANNEL, confirm, lives, outcomes, preview
 from tests.servers import postgres
@@ -146,7 +146,7 @@ async def test_commit_that_waits_for_a_standby_is_not_promised_to_roll_back(
 
     shown = await preview(ops, "user=web" if named == "filter" else f"{client.get_server_pid()}")
 
-    message = kill_view.preview(shown, may_confirm=NOBODY)
+    message = preview_view.preview(shown, may_confirm=NOBODY)
     assert "is committed already and does not roll back" in message.text
     assert "rolls back" not in message.text
     dialogs = [each for each in walk(message.blocks) if "title" in each and "deny" in each]

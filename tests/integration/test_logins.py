@@ -20,7 +20,8 @@ from bot.operations.results import Overview, Preview
 from bot.operations.results import Sessions as Shown
 from bot.postgres.cluster import PostgresCluster
 from bot.postgres.probe import probe
-from bot.slack.views import kill as kill_view
+from bot.slack.views import overview as overview_view
+from bot.slack.views import preview as preview_view
 from bot.slack.views import sessions as sessions_view
 from tests.integration.conftest import BOT
 from tests.integration.kills import ANA, CHANNEL, QuickClock, confirm, preview
@@ -126,7 +127,7 @@ async def test_the_gain_of_a_kill_counts_them(server: PostgresServer, ops: Opera
         async with logging_in(server, 12):
             shown = await preview(ops, f"{victim.get_server_pid()}")
             assert isinstance(shown, Preview)
-            seen = str(kill_view.preview(shown, may_confirm={Right.KILL: Allowlist()}))
+            seen = str(preview_view.preview(shown, may_confirm={Right.KILL: Allowlist()}))
             assert "connections 5 → 4 of 17 and 12 logging in" in seen
             by_address = await preview(ops, "client=127.0.0.1")
             assert [target.id.pid for target in by_address.proposal.targets] == [
@@ -146,7 +147,7 @@ async def test_the_table_of_all_clusters_has_them(server: PostgresServer, ops: O
     async with logging_in(server, 3):
         answer = await ops.look(ANA, CHANNEL, SessionsRequest())
         assert isinstance(answer, Overview)
-        assert "4 of 17 and 3 logging in" in str(sessions_view.overview(answer))
+        assert "4 of 17 and 3 logging in" in str(overview_view.overview(answer))
     await other.close()
     await gone_from(server)
 

@@ -24,7 +24,8 @@ from bot.grammar.suggest import near
 from bot.ledger.rows import target_values
 from bot.operations.propose import KEPT_QUERY
 from bot.operations.results import Tree
-from bot.slack.views.kill import outcome, preview
+from bot.slack.views.outcome import outcome
+from bot.slack.views.preview import preview
 from bot.slack.views.sessions import sessions as sessions_view
 from bot.slack.views.tree import tree as tree_view
 from tests.pace import limit, untraced

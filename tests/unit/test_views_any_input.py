@@ -29,9 +29,12 @@ from bot.operations.results import (
 )
 from bot.slack.buttons import OlderThan
 from bot.slack.views import errors, kill
+from bot.slack.views import outcome as outcome_view
+from bot.slack.views import preview as preview_view
 from bot.slack.views.choice import choice
 from bot.slack.views.history import history
-from bot.slack.views.sessions import overview, page_size, sessions
+from bot.slack.views.overview import overview
+from bot.slack.views.sessions import page_size, sessions
 from bot.text import visible
 from tests.unit.builders import (
     ALICE,
@@ -203,7 +206,7 @@ def test_a_preview_of_any_targets_shows_them_all(names, number, some, second, ba
         target(row, waiting_behind=some, is_new=bool(at % 2))
         for at, row in enumerate(rows_of(names, number))
     ]
-    message = kill.preview(
+    message = preview_view.preview(
         preview(
             *targets,
             cluster=names[0],
@@ -253,9 +256,12 @@ def test_an_outcome_of_any_kind_is_a_message_and_tells_of_every_target(names, en
             for result, detail in zip(ended.results, details, strict=True)
         ),
     )
-    assert holds(kill.outcome(ended, page))
+    assert holds(outcome_view.outcome(ended, page))
     if len(ends) > 1:
-        pages = [kill.outcome(ended, at) for at in range(-(-len(ends) // kill.OUTCOME_PAGE))]
+        pages = [
+            outcome_view.outcome(ended, at)
+            for at in range(-(-len(ends) // outcome_view.OUTCOME_PAGE))
+        ]
         told = [pid for each in pages for pid in column(each, "pid")]
         assert told == [str(result.id.pid) for result in ended.in_order]
 

@@ -10,6 +10,8 @@ from bot.domain.sessions import Limit, SpareReason
 from bot.operations.results import NeedsSecondPerson, NotClaimed, NothingToKill, TooMany
 from bot.slack.buttons import ActionId, OutcomePage
 from bot.slack.views import kill
+from bot.slack.views import outcome as outcome_view
+from bot.slack.views import preview as preview_view
 from tests.unit.builders import (
     CAROL,
     KEY,
@@ -34,7 +36,7 @@ LISTS = {
 
 
 def drawn(answer, **options):
-    message = kill.preview(answer, may_confirm=LISTS, **options)
+    message = preview_view.preview(answer, may_confirm=LISTS, **options)
     assert problems(message) == []
     return message
 
@@ -249,7 +251,7 @@ def test_what_is_left_alone_is_named_with_the_reason():
     many = drawn(preview(spared=spared * 30))
     assert "Left alone: 20 more" in lines(many)
     ended = conclusion()
-    after = kill.outcome(replace(ended, proposal=replace(ended.proposal, spared=spared)))
+    after = outcome_view.outcome(replace(ended, proposal=replace(ended.proposal, spared=spared)))
     assert left in lines(after)
 
 
@@ -426,7 +428,7 @@ def test_a_session_on_a_unix_socket_says_so():
 
 
 def test_an_outcome_of_one_is_a_line_and_has_nothing_to_press():
-    message = kill.outcome(conclusion())
+    message = outcome_view.outcome(conclusion())
     assert problems(message) == []
     assert lines(message) == [
         "Terminated 1 of 1 on main in 12 ms",
@@ -448,7 +450,7 @@ def test_an_outcome_of_several_has_those_that_need_someone_first():
     )
     detail = "only a superuser may end a superuser's session"
     results = (*ended.results[:3], replace(ended.results[3], detail=detail))
-    message = kill.outcome(replace(ended, results=results))
+    message = outcome_view.outcome(replace(ended, results=results))
     assert problems(message) == []
     assert lines(message)[0] == ("Terminated 2 of 4 on main in 12 ms · 1 changed · 1 not permitted")
     assert table(message) == [
@@ -462,7 +464,7 @@ def test_an_outcome_of_several_has_those_that_need_someone_first():
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_every_outcome_is_said_in_its_own_word(outcome):
-    message = kill.outcome(conclusion(outcome))
+    message = outcome_view.outcome(conclusion(outcome))
     assert f"pid 33507 · some_user · {outcome}" in lines(message)
     offered = {"Preview again"} if outcome is Outcome.CHANGED else set()
     assert set(pressable(message)) == offered
@@ -470,7 +472,7 @@ def test_every_outcome_is_said_in_its_own_word(outcome):
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_what_is_left_to_do_stands_below_as_it_is_typed(outcome):
-    below = lines(kill.outcome(conclusion(outcome)))[2:]
+    below = lines(outcome_view.outcome(conclusion(outcome)))[2:]
     way_on = [line for line in below if "/pg-" in line]
     if outcome in {Outcome.INTERRUPTED, Outcome.UNKNOWN, Outcome.STILL_RUNNING}:
         assert way_on == ["What it does now: /pg-sessions main/ 33507"]
@@ -484,7 +486,7 @@ def test_of_what_is_gone_by_now_nothing_is_left_to_look_at():
     gone = conclusion(Outcome.INTERRUPTED, Outcome.INTERRUPTED)
     first, second = gone.results
     told = (replace(first, detail="signalled; the session is gone"), second)
-    assert lines(kill.outcome(replace(gone, results=told)))[-2] == (
+    assert lines(outcome_view.outcome(replace(gone, results=told)))[-2] == (
         f"What it does now: /pg-sessions main/ {second.id.pid}"
     )
 
@@ -492,13 +494,16 @@ def test_of_what_is_gone_by_now_nothing_is_left_to_look_at():
 def test_of_many_that_may_still_run_the_first_are_named():
     many = conclusion(*[Outcome.UNKNOWN] * 12)
     pids = " ".join(str(result.id.pid) for result in many.results[:10])
-    assert lines(kill.outcome(many))[2] == f"What they do now: /pg-sessions main/ {pids} and 2 more"
+    assert (
+        lines(outcome_view.outcome(many))[2]
+        == f"What they do now: /pg-sessions main/ {pids} and 2 more"
+    )
 
 
 def test_pids_of_a_server_that_was_are_not_asked_for_again():
     by_filter = conclusion(Outcome.SERVER_CHANGED)
     by_pid = replace(by_filter, proposal=replace(by_filter.proposal, basis=Basis.PID))
-    assert not [line for line in lines(kill.outcome(by_pid)) if "/pg-" in line]
+    assert not [line for line in lines(outcome_view.outcome(by_pid)) if "/pg-" in line]
 
 
 def test_where_numbers_are_too_low_none_is_told():
@@ -514,57 +519,64 @@ def test_where_numbers_are_too_low_none_is_told():
 def test_a_detail_stands_behind_its_outcome():
     ended = conclusion(Outcome.CHANGED)
     detailed = (replace(ended.results[0], detail="began another transaction 3 s ago"),)
-    message = kill.outcome(replace(ended, results=detailed))
+    message = outcome_view.outcome(replace(ended, results=detailed))
     assert lines(message)[1] == "pid 33507 · some_user · changed: began another transaction 3 s ago"
     assert pressable(message)["Preview again"]["value"] == KEY
 
 
 def test_how_long_it_took_is_told_only_of_what_was_done():
-    assert lines(kill.outcome(conclusion(Outcome.CHANGED)))[0] == (
+    assert lines(outcome_view.outcome(conclusion(Outcome.CHANGED)))[0] == (
         "Terminated 0 of 1 on main · 1 changed"
     )
     interrupted = conclusion(Outcome.INTERRUPTED, took=timedelta(0))
-    assert lines(kill.outcome(interrupted))[0] == "Terminated 0 of 1 on main · 1 interrupted"
+    assert (
+        lines(outcome_view.outcome(interrupted))[0] == "Terminated 0 of 1 on main · 1 interrupted"
+    )
     slow = conclusion(took=timedelta(seconds=5.25))
-    assert lines(kill.outcome(slow))[0] == "Terminated 1 of 1 on main in 5.2 s"
+    assert lines(outcome_view.outcome(slow))[0] == "Terminated 1 of 1 on main in 5.2 s"
 
 
 def test_cancelled_queries_are_told_as_such():
     ended = conclusion(Outcome.CANCELLED, Outcome.ALREADY_FINISHED)
     ended = replace(ended, proposal=replace(ended.proposal, action=Action.CANCEL))
-    assert lines(kill.outcome(ended))[0] == "Cancelled 1 of 2 on main in 12 ms · 1 already finished"
+    assert (
+        lines(outcome_view.outcome(ended))[0]
+        == "Cancelled 1 of 2 on main in 12 ms · 1 already finished"
+    )
 
 
 def test_later_arrivals_an_unwritten_record_and_notes_are_told():
     note = "10 s later: some_user is back with 1 session (pid 34100)."
-    message = kill.outcome(conclusion(arrivals=1, recorded=False, notes=(note,)))
+    message = outcome_view.outcome(conclusion(arrivals=1, recorded=False, notes=(note,)))
     assert lines(message)[3:6] == [
         "1 session that matches came after the preview: left alone",
         "⚠ The outcome is not in the ledger yet; the confirmation is. It is tried again.",
         note,
     ]
-    several = kill.outcome(conclusion(arrivals=3))
+    several = outcome_view.outcome(conclusion(arrivals=3))
     assert "3 sessions that match came after the preview: left alone" in lines(several)
 
 
 def test_an_outcome_without_limits_says_nothing_of_them():
-    assert lines(kill.outcome(conclusion(limits=(), waiting=None)))[2].startswith("asked by")
+    assert lines(outcome_view.outcome(conclusion(limits=(), waiting=None)))[2].startswith(
+        "asked by"
+    )
 
 
 def test_a_long_outcome_has_pages():
     ended = conclusion(*[Outcome.TERMINATED] * 100)
-    first = kill.outcome(ended)
+    first = outcome_view.outcome(ended)
     assert problems(first) == []
     assert column(first, "pid") == [str(33507 + at) for at in range(50)]
     assert list(pressable(first)) == ["Next"]
     assert "page 1 of 2, those that need someone first" in lines(first)
     following = OutcomePage.decode(pressable(first)["Next"]["value"])
     assert following == OutcomePage(KEY, 1)
-    second = kill.outcome(ended, following.page)
+    second = outcome_view.outcome(ended, following.page)
     assert column(second, "pid") == [str(33557 + at) for at in range(50)]
     assert OutcomePage.decode(pressable(second)["Previous"]["value"]) == OutcomePage(KEY, 0)
     assert list(pressable(second)) == ["Previous"]
-    assert kill.outcome(ended, 99) == second
+    assert outcome_view.outcome(ended, 99) == second
     for button in (*pressable(first).values(), *pressable(second).values()):
         assert ActionId.KILL_PAGE.pattern.match(button["action_id"])
 
@@ -704,7 +716,7 @@ def test_a_result_keeps_its_target_apart_from_another_of_the_same_pid():
         targets=(older, newer),
     )
     assert ended.results[0] == Result(older.id, Outcome.ALREADY_GONE)
-    assert [row[1:3] for row in table(kill.outcome(ended))[1:]] == [
+    assert [row[1:3] for row in table(outcome_view.outcome(ended))[1:]] == [
         ["some_user", "already gone"],
         ["web", "terminated"],
     ]

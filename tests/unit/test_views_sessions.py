@@ -14,7 +14,8 @@ from bot.operations.results import Choice, ClusterCard, Overview
 from bot.slack.buttons import ActionId, PageOf, RowRef, unseal
 from bot.slack.views.choice import choice
 from bot.slack.views.message import Message
-from bot.slack.views.sessions import CELLS, overview, page_size, sessions
+from bot.slack.views.overview import overview
+from bot.slack.views.sessions import CELLS, page_size, sessions
 from tests.unit.builders import ALICE, NOW, SERVER_ID, ago, backend, identity, look, server, waiter
 from tests.unit.builders import sessions as answer
 from tests.unit.reading import column, lines, parsed, pressable, problems, table

@@ -190,3 +190,10 @@ def _inline(is_own: bool, words: str) -> dict[str, Any]:
     if is_own:
         return {"type": "mrkdwn", "text": words, "verbatim": True}
     return {"type": "plain_text", "text": words, "emoji": False}
+
+
+def parted(parts: Sequence[Line], between: str) -> Line:
+    """The parts as one line, with the same words between each two."""
+    return tuple(
+        piece for at, part in enumerate(parts) for piece in ((between, *part) if at else part)
+    )

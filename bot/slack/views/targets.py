@@ -6,17 +6,23 @@ Pure.
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
-from bot.domain.kills import Proposal, Spared, Target
+from bot.domain.kills import Basis, Proposal, Spared, Target
 from bot.domain.people import Barrier, Ender
 from bot.domain.sessions import Backend, SpareReason
 from bot.slack.views import blocks, tables
 from bot.slack.views.blocks import Block
 from bot.slack.views.lines import Line, Quoted, strong
 from bot.slack.views.tables import Column
-from bot.slack.views.text import age, dotted
+from bot.slack.views.text import age, dotted, some
+
+LISTED = 10
+"""Of those that are listed line by line, the most."""
+
+SPOKEN = 3
+"""Of those that are told in the text of a notification, the most."""
 
 _QUERY = 300
-_SPOKEN = 3
+SPOKEN = 3
 NO_ROLE = "without a role"
 
 _COLUMNS = (
@@ -33,12 +39,6 @@ _COLUMNS = (
 )
 """A preview's table. At its least, it takes as many targets as a table has rows."""
 
-
-def who(backend: Backend) -> Line:
-    """`pid 33507 · some_user`."""
-    return (f"pid {backend.pid} · ", Quoted(backend.usename or NO_ROLE))
-
-
 _SPARED_FOR = {
     SpareReason.UNSEEN: "the bot may not see it: grant pg_read_all_stats",
     SpareReason.ROLE_UNSEEN: "its role can't be seen",
@@ -49,6 +49,19 @@ _SPARED_FOR = {
     SpareReason.SUPERUSER: "a superuser's",
     SpareReason.NO_RIGHT: "of a role that the bot's may not end: grant pg_signal_backend",
 }
+
+_ENDERS = {
+    Ender.SUPERUSER: "a superuser",
+    Ender.SIGNAL_BACKEND: "a member of pg_signal_backend",
+    Ender.SIGNAL_AUTOVACUUM_WORKER: (
+        "a superuser, from PostgreSQL 18 on a member of pg_signal_autovacuum_worker too"
+    ),
+}
+
+
+def who(backend: Backend) -> Line:
+    """`pid 33507 · some_user`."""
+    return (f"pid {backend.pid} · ", Quoted(backend.usename or NO_ROLE))
 
 
 def spared_for(spared: Spared) -> Line:
@@ -65,15 +78,6 @@ def _reason(why: SpareReason | str, seen: Backend) -> Line:
     return (_SPARED_FOR[why],) if isinstance(why, SpareReason) else (Quoted(why, 200),)
 
 
-_ENDERS = {
-    Ender.SUPERUSER: "a superuser",
-    Ender.SIGNAL_BACKEND: "a member of pg_signal_backend",
-    Ender.SIGNAL_AUTOVACUUM_WORKER: (
-        "a superuser, from PostgreSQL 18 on a member of pg_signal_autovacuum_worker too"
-    ),
-}
-
-
 def barred(barrier: Barrier, seen: Backend) -> Line:
     """Why the bot does not end a backend, and who can."""
     return (*_reason(barrier.why, seen), f". Who can: {_ENDERS[barrier.who]}.")
@@ -88,10 +92,10 @@ def _address(backend: Backend) -> str:
 
 def spoken(proposal: Proposal) -> Iterable[Line]:
     """The first few of them, for the top-level text."""
-    for target in proposal.targets[:_SPOKEN]:
+    for target in proposal.targets[:SPOKEN]:
         yield _described(target, proposal)
-    if len(proposal.targets) > _SPOKEN:
-        yield (f"and {len(proposal.targets) - _SPOKEN} more",)
+    if len(proposal.targets) > SPOKEN:
+        yield (f"and {len(proposal.targets) - SPOKEN} more",)
 
 
 def details(proposal: Proposal) -> Iterable[Block]:
@@ -200,3 +204,19 @@ def _row(target: Target, proposal: Proposal) -> list[str | None]:
 
 def _short(length: timedelta | None) -> str | None:
     return None if length is None else age(length, short=True)
+
+
+def spared_lines(spared: Sequence[Spared]) -> Iterable[Line]:
+    """Who is left alone, and why."""
+    for each in spared[:LISTED]:
+        yield ("Left alone: ", *who(each.seen), ", ", *spared_for(each))
+    if len(spared) > LISTED:
+        yield (f"Left alone: {len(spared) - LISTED} more",)
+
+
+def gone_lines(pids: Sequence[int], basis: Basis) -> Iterable[Line]:
+    """Which pids no longer name what was meant."""
+    if pids:
+        # Another backend may have the pid by now: it is not the one that was meant.
+        what = "no longer matching" if basis is Basis.FILTER else "never there"
+        yield (f"Already gone, or {what}: pid {some([str(pid) for pid in pids], LISTED)}.",)

@@ -1,0 +1,168 @@
+"""What became of a kill: the message that its preview becomes. Pure."""
+
+from collections.abc import Iterable, Sequence
+
+from bot.domain.kills import (
+    NEEDS_SOMEONE,
+    OTHER_WORK,
+    SUCCEEDED,
+    Action,
+    Basis,
+    Conclusion,
+    Outcome,
+    Result,
+)
+from bot.grammar.requests import SESSIONS, SessionsRequest
+from bot.grammar.requests import Target as Named
+from bot.slack.buttons import ActionId, OutcomePage
+from bot.slack.views import blocks, tables, targets
+from bot.slack.views.blocks import Block
+from bot.slack.views.lines import Line, Quoted, parted, strong
+from bot.slack.views.message import Message, message
+from bot.slack.views.proposal import REASON, WORDING, change_of, command_of, signed_of
+from bot.slack.views.tables import Column
+from bot.slack.views.targets import LISTED, SPOKEN, spared_lines
+from bot.slack.views.text import clock, count, took
+
+OUTCOME_PAGE = 50
+"""Targets on a page of an outcome's table."""
+
+_RESULTS = (
+    Column("pid", (10,)),
+    Column("usename", (63, 40, 30, 20)),
+    Column("outcome", (20,)),
+    Column("detail", (160, 110, 80, 60)),
+)
+
+
+def outcome(conclusion: Conclusion, page: int = 0) -> Message:
+    """What became of each target, in the preview's place.
+
+    `page` counts from 0; one beyond the last is the last.
+    """
+    results = conclusion.in_order
+    pages = max(1, -(-len(results) // OUTCOME_PAGE))
+    page = min(max(page, 0), pages - 1)
+    shown = results[page * OUTCOME_PAGE : (page + 1) * OUTCOME_PAGE]
+    essence = [(*strong(*_done(conclusion)), *_rest(conclusion))]
+    if len(results) == 1:
+        essence.append(_result_line(conclusion, results[0]))
+    essence += _aftermath(conclusion)
+    return message(
+        essence,
+        *(_results(conclusion, shown) if len(results) > 1 else ()),
+        blocks.foot((f"page {page + 1} of {pages}, those that need someone first",))
+        if pages > 1
+        else None,
+        blocks.actions(_afterwards(conclusion, page, pages)),
+        blocks.foot(_outcome_foot(conclusion)),
+        also=[_result_line(conclusion, each) for each in _told(results)],
+    )
+
+
+def _told(results: Sequence[Result]) -> Iterable[Result]:
+    """Of several, those that need someone first, for who doesn't see the table."""
+    if len(results) > 1:
+        yield from [each for each in results if each.outcome not in SUCCEEDED][:SPOKEN]
+
+
+def _done(conclusion: Conclusion) -> Line:
+    proposal, counts = conclusion.proposal, conclusion.counts
+    done = "Terminated" if proposal.action is Action.TERMINATE else "Cancelled"
+    succeeded = sum(counts[each] for each in SUCCEEDED)
+    head: Line = (
+        f"{done} {succeeded} of {len(conclusion.results)} on ",
+        Quoted(proposal.cluster),
+    )
+    if succeeded and conclusion.took:
+        head += (f" in {took(conclusion.took)}",)
+    return head
+
+
+def _rest(conclusion: Conclusion) -> Line:
+    counts = conclusion.counts
+    return tuple(
+        f" · {counts[each]} {each}"
+        for each in NEEDS_SOMEONE
+        if counts[each] and each not in SUCCEEDED
+    )
+
+
+def _result_line(conclusion: Conclusion, result: Result) -> Line:
+    line = (*targets.who(conclusion.target(result.id).seen), f" · {result.outcome}")
+    return (*line, ": ", Quoted(result.detail, 300)) if result.detail else line
+
+
+def _aftermath(conclusion: Conclusion) -> Iterable[Line]:
+    changes = [change_of(before, after) for before, after in conclusion.limits]
+    if conclusion.waiting is not None and any(conclusion.waiting):
+        before, after = conclusion.waiting
+        changes.append((f"waiting {before} → {after}",))
+    if changes:
+        yield parted(changes[:LISTED], " · ")
+    if conclusion.other_work and len(conclusion.results) > 1:
+        yield (f"{conclusion.other_work} of them {OTHER_WORK}.",)
+    if conclusion.arrivals:
+        matching = count(conclusion.arrivals, "session that matches", "sessions that match")
+        yield (f"{matching} came after the preview: left alone",)
+    yield from spared_lines(conclusion.proposal.spared)
+    if not conclusion.recorded:
+        yield ("⚠ The outcome is not in the ledger yet; the confirmation is. It is tried again.",)
+    for note in conclusion.notes[:LISTED]:
+        yield (Quoted(note, 300),)
+    yield from _way_on(conclusion)
+
+
+def _way_on(conclusion: Conclusion) -> Iterable[Line]:
+    """What to type where something is left to do and no button does it."""
+    proposal = conclusion.proposal
+    open_ends = tuple(r.id.pid for r in conclusion.results if r.may_live)
+    if open_ends:
+        look = SessionsRequest(target=Named(proposal.cluster), pids=open_ends[:LISTED])
+        what = "What it does now: " if len(open_ends) == 1 else "What they do now: "
+        more = len(open_ends) - LISTED
+        line: Line = (what, Quoted(f"{SESSIONS} {look}", WORDING, code=True))
+        yield (*line, f" and {more} more") if more > 0 else line
+    again = {Outcome.NO_LONGER_MATCHES}
+    if proposal.basis is Basis.FILTER:  # pids are of the server that was
+        again.add(Outcome.SERVER_CHANGED)
+    if conclusion.counts.keys() & again:
+        yield ("To ask again: ", *command_of(proposal.wording))
+
+
+def _results(conclusion: Conclusion, shown: Sequence[Result]) -> Iterable[Block]:
+    rows = [_result_row(conclusion, result) for result in shown]
+    fitted = tables.fit(_RESULTS, rows)
+    yield blocks.table(fitted.cells)
+    if rest := shown[fitted.shown :]:
+        yield blocks.paragraph(*(("and ", *_result_line(conclusion, each)) for each in rest))
+
+
+def _result_row(conclusion: Conclusion, result: Result) -> list[str | None]:
+    seen = conclusion.target(result.id).seen
+    return [str(seen.pid), seen.usename, result.outcome, result.detail]
+
+
+def _afterwards(conclusion: Conclusion, page: int, pages: int) -> Iterable[Block]:
+    key = conclusion.proposal.key
+    around = (("Previous", page - 1), ("Next", page + 1))
+    for number, (label, to) in enumerate(around):
+        if 0 <= to < pages:
+            value = OutcomePage(key, to).encode()
+            yield blocks.button(label, ActionId.KILL_PAGE.numbered(number), value)
+    if conclusion.counts[Outcome.CHANGED]:
+        yield blocks.button("Preview again", ActionId.KILL_PREVIEW_AGAIN, key)
+    elif conclusion.proposal.action is Action.CANCEL:
+        yield blocks.button("Terminate…", ActionId.KILL_PREVIEW_AGAIN, key)
+
+
+def _outcome_foot(conclusion: Conclusion) -> Line:
+    proposal = conclusion.proposal
+    line = signed_of(proposal, "confirmed by ", proposal.confirmed_by)
+    at = proposal.claimed_at or conclusion.concluded_at
+    if at is not None:
+        line += (f" at {clock(at)}",)
+    line += (f" · kill {proposal.id}",)
+    if proposal.reason:
+        line += (" · reason: ", Quoted(proposal.reason, REASON))
+    return line
