@@ -439,3 +439,18 @@ async def test_a_modal_whose_layout_slack_refuses_is_shown_as_plain_text(
     slack.faults.refuse_blocks("rich_text", error="internal_error")
     await ana.choose("Show a session", str(session.get_server_pid()))
     await ana.sees_modal("in plain text", "as of", "[Terminate…]")
+
+
+@ON_THE_SOCKET
+async def test_a_modal_that_asks_for_a_reason_does_so_without_its_layout(
+    bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
+) -> None:
+    session = await sessions.open("batch", "other_db", app="asks plainly")
+    await ana.command("/pg-sessions other_db", channel="incidents")
+    slack.faults.refuse_blocks("rich_text", error="internal_error")
+    await ana.choose("Terminate a session", str(session.get_server_pid()))
+    await ana.sees_modal("Reason")
+    slack.faults.clear()
+    await ana.submit({"Reason": "in the way"})
+    await ana.sees("Terminate 1 session on main?", "in the way")
+    assert bot.errors == []

@@ -73,8 +73,9 @@ def _cut_markup(text: str, end: str = "") -> str:
 
 
 def plainly(content: Iterable[Block]) -> list[Block]:
-    """Blocks as sections of plain text, buttons and menus as they are: what any modal takes."""
-    return [block if block["type"] == "actions" else blocks.plainly(block) for block in content]
+    """Blocks as sections of plain text, what people press and fill in as it is: for any modal."""
+    kept = ("actions", "input")
+    return [block if block["type"] in kept else blocks.plainly(block) for block in content]
 
 
 def _as_text(block: Block) -> Iterable[Block]:
