@@ -7,7 +7,9 @@ is not was anyone's to end:
 
 - Nothing dies, and no query ends, that no authorized person confirmed; and what was confirmed
   is decided at the signal, by what the machine knows of the session and the bot doesn't read.
-- Nothing is signalled without its intent in the ledger, by the one who confirmed it.
+- Nothing is signalled without its intent in the ledger, by the one who confirmed it; nor by
+  a bot whose ledger is another one and has a kill of the same number.
+- Where an address leads to another server, nobody of that one is taken for whom he is not.
 - A preview is claimed once, in time, from its channel, by one who may; and executed once.
 - A claim is taken from its owner when its lease has run out, and never before; from one that
   lives and is at work on it, never.
@@ -284,7 +286,7 @@ class AnyOrder(RuleBasedStateMachine):
             basis=basis,
             cutoff=cutoff,
             allowed=self.world.judge.may_kill(actor),
-            calm=replica.life.has_ledger,
+            calm=replica.life.is_well,
         )
         doing.should = "" if doing.allowed else "denied"
 
@@ -394,7 +396,7 @@ class AnyOrder(RuleBasedStateMachine):
     def _press(self, shown: Shown, press: Press) -> tuple[Doing, Callable[[], Awaitable[Any]]]:
         """A click, and the work that it sets going: authorized at the bot's own door."""
         world = self.world
-        replica = world.process(press.process)
+        replica = world.stranger if press.stray else world.process(press.process)
         dismisses = press.what is ActionId.KILL_DISMISS
         own = dismisses and press.actor == shown.asked_by
         doing = Doing(
@@ -405,7 +407,8 @@ class AnyOrder(RuleBasedStateMachine):
             shown=shown,
             action=Action.CANCEL if press.what is ActionId.KILL_CANCEL else Action.TERMINATE,
             allowed=world.judge.may_kill(press.actor) or own,
-            calm=replica.life.has_ledger,
+            calm=replica.life.is_well,
+            stray=press.stray,
         )
         doing.should = self._should(doing, shown, dismisses=dismisses)
         click = Click(
@@ -444,6 +447,8 @@ class AnyOrder(RuleBasedStateMachine):
         now = self.world.time.now()
         if not doing.allowed:
             return "denied"
+        if doing.stray:
+            return "NotClaimed: another ledger"
         if doing.channel != shown.channel:
             return "NotClaimed: another channel"
         if not shown.is_open or now > shown.expires[1]:
@@ -473,7 +478,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     async def _clicks(self, shown: Shown, press: Press) -> Doing:
         doing, work = self._press(shown, press)
-        doing.fate = press.fate
+        doing.fate = None if press.stray else press.fate
         await self.world.perform(doing, work)
         await self._follow_up(doing)
         return doing
@@ -521,7 +526,7 @@ class AnyOrder(RuleBasedStateMachine):
                 and conclusion.counts.keys() & open_ends
             ):
                 again = Doing(replica.life, name="follow up", background=True)
-                again.calm = replica.life.has_ledger
+                again.calm = replica.life.is_well
                 work = functools.partial(replica.operations.follow_up, conclusion)
                 await self.world.perform(again, work)
 
@@ -542,6 +547,7 @@ class AnyOrder(RuleBasedStateMachine):
         for remedy in (
             "all backends wake",
             "a ledger is found again",
+            "an address leads back",
             "Ben goes on duty",
             "batch is an ordinary role again",
             "what was held up goes on",
@@ -579,6 +585,8 @@ class AnyOrder(RuleBasedStateMachine):
             case "a ledger is found again":
                 for replica in world.replicas:
                     replica.life.has_ledger = True
+            case "an address leads back":
+                await world.lead_back()
             case "all look for what is left":
                 await world.recover_all()
             case "what was adrift arrives" if world.adrift:
@@ -627,6 +635,7 @@ TO_BE_MET = (
         for answer in (
             "NeedsSecondPerson",
             "NotClaimed: another channel",
+            "NotClaimed: another ledger",
             "NotClaimed: claimed",
             "NotClaimed: dismissed",
             "NotClaimed: expired",

@@ -46,6 +46,7 @@ EVENTS = (
     "a ledger is found again",
     "all look for what is left",
     "all backends wake",
+    "an address leads back",
     "Ben goes off duty",
     "Ben goes on duty",
     "Ben goes on duty",
@@ -97,6 +98,7 @@ def fates(*calls: str, share: float) -> st.SearchStrategy[Fate | None]:
 of_a_preview = fates("names", "look", "own_roles", "last_look", "propose", share=0.15)
 of_a_click = fates(
     "get",
+    "names",
     "look",
     "claim",
     "claim",
@@ -182,13 +184,17 @@ class Deed:
 
 @dataclass(frozen=True)
 class Press:
-    """Somebody clicks; `elsewhere` is another channel than the preview's."""
+    """Somebody clicks; `elsewhere` is another channel than the preview's.
+
+    A `stray` one comes to another bot than the preview's, with a ledger of its own.
+    """
 
     what: ActionId
     actor: Actor
     process: int
     elsewhere: bool
     fate: Fate | None
+    stray: bool = False
 
 
 @dataclass(frozen=True)
@@ -230,6 +236,7 @@ def presses(
         process=processes,
         elsewhere=st.sampled_from((*(9 * (False,)), True)),
         fate=fate,
+        stray=st.sampled_from((*(11 * (False,)), True)),
     )
 
 
@@ -336,6 +343,12 @@ def stories() -> Iterator[Story]:
             yield _story(named, _click(button), deed=Deed(what, 0, 1))
     for call, befalls in product(("claim", "signal", "conclude"), What):
         yield _story("user=web", _click(fate=Fate(call, 1, True, befalls)), then=(GOES_ON,))
+    # What is a role's number there is another's here, who is protected.
+    for how, pause in product((What.MOVED, What.SPLIT), ("an address leads back", "")):
+        misled = Fate("names", 1, True, how)
+        yield _story("user=web", _click(fate=misled), fate=misled, pause=pause)
+    for named, button in ALL_FOUR:
+        yield _story(named, _click(button, fate=Fate("claim", 1, False, What.LOCKED)))
     for number in range(4):  # of one that reads, and of one that writes
         deed = Deed("goes on to its next transaction", number, 1)
         yield _story("pids", _click(), deed=deed)
@@ -350,6 +363,7 @@ def stories() -> Iterator[Story]:
     for button in sorted(set(BUTTONS)):
         yield _story("pids", _click(button), pause="a minute passes")
         yield _story("pids", _click(button, elsewhere=True))
+        yield _story("pids", _click(button, stray=True))
         yield _story("pids", _click(button, actor=BEN), pause="Ben goes off duty")
         yield _story("pids", _click(button, actor=BEN), pause="Ben goes on duty")
         for nobody in (VERA, SAM, OLGA):

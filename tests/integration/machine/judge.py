@@ -8,7 +8,7 @@ finds wrong it keeps, for code that catches everything must not hide it.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -72,6 +72,8 @@ class Judge:
     def __init__(
         self, eyes: Eyes, record: Record, time: Time, tally: Counter[str], kind: Kind
     ) -> None:
+        self.residents: set[BackendId] = set()
+        """Protected sessions of another server."""
         self._eyes = eyes
         self._record = record
         self._time = time
@@ -366,7 +368,7 @@ class Judge:
                 for conclusion in answer:
                     await self._judge_recovered(doing, conclusion)
             case "denied":
-                self._denied += doing.calm
+                self._denied += doing.calm and not doing.stray
             case _:
                 pass
         said = answer if isinstance(answer, str) else type(answer).__name__
@@ -386,6 +388,8 @@ class Judge:
         targets = {target.id: known.get(target.id, Frozen(None)) for target in proposal.targets}
         if doing.calm:
             self._judge_targets(doing, {frozen.victim for frozen in targets.values()})
+        if self.residents & set(targets):
+            self.wrong(f"{doing.name} shows who is protected, on another server")
         if proposal.basis is not doing.basis:
             self.wrong(f"{doing.name} goes by {proposal.basis}, not {doing.basis}")
         ttl = CONFIRM_TTL.total_seconds()
@@ -579,7 +583,15 @@ class JudgedCluster:
 class JudgedLedger:
     """The real ledger, with the judge beside it."""
 
-    def __init__(self, judge: Judge, ledger: SqlLedger, owner: str, time: Time) -> None:
+    def __init__(
+        self,
+        judge: Judge,
+        ledger: SqlLedger,
+        owner: str,
+        time: Time,
+        keep_up: Callable[[int, Draft], Awaitable[None]],
+    ) -> None:
+        self._keep_up = keep_up
         self._judge = judge
         self._ledger = ledger
         self._owner = owner
@@ -593,6 +605,7 @@ class JudgedLedger:
         proposal = await self._ledger.propose(draft, ttl)
         cast("Doing", WORK.get()).kept = (began, self._time.now())
         self._judge.kept(proposal.id)
+        await self._keep_up(proposal.id, draft)
         return proposal
 
     async def claim(self, key: str, *args: Any, **kwargs: Any) -> Proposal | None:

@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -46,6 +46,9 @@ class What(StrEnum):
     ADRIFT = "adrift"  # the statement is on its way, and the process gets no reply
     NO_LEDGER = "no ledger"  # from here on, until it is mended
     CUT = "cut off"  # its connections to the cluster break, and are made anew
+    MOVED = "led elsewhere"  # its address leads to another server, until it leads back
+    SPLIT = "half led elsewhere"  # so do its new connections, and some that it holds do not
+    LOCKED = "locked out"  # another holds its ledger, until this work rests
     TOLD = "told to stop"  # as by SIGTERM: the work is cancelled, the rest is settled
 
 
@@ -127,6 +130,7 @@ class Life:
         self.stopped = False
         self.told_to_stop = False
         self.has_ledger = True
+        self.is_elsewhere = False
         self.works: list[Work] = []
         self._time = time
         self._going = asyncio.Event()
@@ -136,6 +140,11 @@ class Life:
     def runs(self) -> bool:
         """Whether it would do anything now."""
         return not (self.dead or self.stopped)
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing that it needs is missing."""
+        return self.has_ledger and not self.is_elsewhere
 
     def stop(self) -> None:
         """SIGSTOP."""
@@ -159,6 +168,11 @@ class Life:
     def lose_the_ledger(self) -> None:
         """Its ledger can't be reached until `has_ledger` is set again."""
         self.has_ledger = False
+        self._disturb()
+
+    def lose_its_way(self) -> None:
+        """Its address leads elsewhere until `is_elsewhere` is unset."""
+        self.is_elsewhere = True
         self._disturb()
 
     def _disturb(self) -> None:
@@ -235,6 +249,9 @@ WORK: ContextVar[Work] = ContextVar("WORK")
 Trouble = Callable[[bool], BotError]
 """The error of a port whose call failed before (or after) it had its effect."""
 
+Mischief = Mapping[What, Callable[[], Awaitable[None]]]
+"""What the world does to a process, and not the process itself."""
+
 
 class Mortal:
     """A port as one process has it: each call of it is a step of that process."""
@@ -244,13 +261,13 @@ class Mortal:
         port: object,
         life: Life,
         trouble: Trouble,
-        cut_off: Callable[[], Awaitable[None]],
+        mischief: Mischief,
         set_adrift: Callable[..., None] | None = None,
     ) -> None:
         self._port = port
         self._life = life
         self._trouble = trouble
-        self._cut_off = cut_off
+        self._mischief = mischief
         self._set_adrift = set_adrift
         self._is_ledger = set_adrift is None
 
@@ -304,8 +321,8 @@ class Mortal:
                     work.held = None  # the bot may have given it up
             case What.NO_LEDGER:
                 self._life.lose_the_ledger()
-            case What.CUT:
-                await self._cut_off()
+            case What.CUT | What.MOVED | What.SPLIT | What.LOCKED:
+                await self._mischief[fate.what]()
             case What.TOLD:
                 self._life.told_to_stop = True
                 raise asyncio.CancelledError

@@ -104,6 +104,7 @@ class Doing(Work):
     allowed: bool = True
     background: bool = False
     judged: bool = False
+    stray: bool = False  # at another bot than the preview's, with a ledger of its own
     should: str = ""  # what its answer should be, while nothing befalls it
     holds: Holds | None = None  # what a preview is of
     basis: Basis = Basis.FILTER

@@ -3,9 +3,10 @@
 import asyncio
 import os
 import signal
+import sqlite3
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -18,13 +19,14 @@ import asyncpg
 from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy import BigInteger, bindparam, type_coerce
 
-from bot.domain.kills import LEASE
+from bot import pg_url
+from bot.domain.kills import LEASE, Draft
 from bot.domain.people import Allowlist, Right
 from bot.domain.sessions import BackendId
 from bot.domain.signals import Guard
 from bot.errors import BotError, ClusterTimeout, LedgerError, NotSent
 from bot.ledger.schema import Instant
-from bot.ledger.sql import SqlLedger
+from bot.ledger.sql import TIME_LIMIT, SqlLedger
 from bot.operations import Operations, Rules
 from bot.ports import Cluster, Ledger
 from bot.postgres.cluster import PostgresCluster
@@ -37,7 +39,16 @@ from bot.slack.objects import Identity
 from bot.slack.runner import Runner
 from bot.slack.tasks import Tasks
 from tests.integration.machine.judge import CONFIRM_TTL, Judge, JudgedCluster, JudgedLedger
-from tests.integration.machine.processes import WORK, Fate, Life, LifeClock, Mortal, Time, Work
+from tests.integration.machine.processes import (
+    WORK,
+    Fate,
+    Life,
+    LifeClock,
+    Mortal,
+    Time,
+    What,
+    Work,
+)
 from tests.integration.machine.scene import (
     ANA,
     BOT,
@@ -83,8 +94,23 @@ SETUP = f"""
     create role vip login;
     create role standby login replication;
     create database some_db;
-    create database ledger owner {KEEPER}
+    create database ledger owner {KEEPER};
+    create database other_ledger owner {KEEPER}
 """
+
+ELSEWHERE_SETUP = f"""
+    create role {BOT} login;
+    grant pg_read_all_stats, pg_signal_backend to {BOT};
+    create role {KEEPER} login;
+    create role vip login;
+    create role batch login;
+    create role web login;
+    create database some_db
+"""
+"""Of another server: `vip`, who is protected, has the number there that `web` has here."""
+
+GIVEN_UP_AFTER = 0.1
+"""Seconds that a call waits for a ledger which another holds, and will go on holding."""
 
 TABLE = """
     create table accounts (id int primary key, balance int not null);
@@ -107,6 +133,11 @@ class Replica:
     runner: Runner
     directory: Directory
 
+    @property
+    def has_lost(self) -> bool:
+        """Whether it lacks a connection to the cluster."""
+        return len(set(self.cluster.connections)) > 1
+
     async def close(self) -> None:
         """Let its connections go."""
         await self.cluster.close()
@@ -123,10 +154,55 @@ def _of_ledger(after: bool) -> BotError:
     return LedgerError("no reply" if after else "the disk is full")
 
 
-def _held_by(cluster: PostgresCluster) -> set[Session]:
+def _held_by(cluster: PostgresCluster) -> list[Session]:
     """The connections that it holds, alive or not."""
     slots = (*cluster._work._slots, *cluster._kept._slots)
-    return {slot.connection for slot in slots if slot.connection is not None}
+    return [slot.connection for slot in slots if slot.connection is not None]
+
+
+class Twins:
+    """The ledger of another bot: what has a number in the one has it here, and is another kill."""
+
+    def __init__(self, ledger: SqlLedger) -> None:
+        self._ledger = ledger
+        self._before: Draft | None = None
+
+    async def keep_up(self, kill_id: int, draft: Draft) -> None:
+        """Have a kill of that number, of those who were shown the time before."""
+        twin, self._before = self._before or draft, draft
+        while (await self._ledger.propose(twin, CONFIRM_TTL)).id < kill_id:
+            pass
+
+
+class Lock:
+    """Somebody else's hold on a ledger: nobody can write it."""
+
+    def __init__(self, file: Path | None, dsn: str) -> None:
+        self._file = file
+        self._dsn = dsn
+        self._free: Callable[[], None] | None = None
+
+    async def take(self) -> None:
+        """Take it, once nobody writes."""
+        if self._free is not None:
+            return
+        if self._file is not None:
+            holder = sqlite3.connect(
+                self._file, timeout=PATIENCE, isolation_level=None, check_same_thread=False
+            )
+            self._free = holder.close
+            # Who writes meanwhile may need the loop to come to an end.
+            await asyncio.to_thread(holder.execute, "begin immediate")
+        else:
+            session = await asyncpg.connect(self._dsn)
+            self._free = session.terminate
+            await session.execute("begin; lock table kills in exclusive mode")
+
+    def let_go(self) -> None:
+        """Let it go; harmless where it is not held."""
+        if self._free is not None:
+            self._free()
+            self._free = None
 
 
 class World:
@@ -136,6 +212,8 @@ class World:
     eyes: Eyes
     holder: Session
     replicas: list[Replica]
+    stranger: Replica
+    """A bot like these, with a ledger of its own; nothing befalls it."""
 
     def __init__(self, kind: Kind, folder: Path) -> None:
         self._kind = kind
@@ -147,6 +225,7 @@ class World:
         self.tally: Counter[str] = Counter()
         self.adrift: list[tuple[Doing, Guard]] = []
         self._lost: set[Session] = set()  # connections that were cut
+        self._residents: list[Session] = []  # of the other server
 
     # --- from before the first example until after the last -----------------------------
 
@@ -169,27 +248,54 @@ class World:
         self.holder = await self._connect(SUPERUSER, "holder")
         stack.callback(self.holder.terminate)
         await self.holder.execute(TABLE)
-        if self._kind == "sqlite":
-            file = self._folder / "ledger.db"
-            self._ledger_url, self._record = f"sqlite:///{file}", Record(file)
-        else:
-            self._ledger_url = self._pg.dsn(user=KEEPER, database="ledger")
-            reader = await asyncpg.connect(self._pg.dsn(database="ledger"))
-            stack.callback(reader.terminate)
-            self._record = Record(Eyes(reader))
+        await self._open_elsewhere()
+        self._ledger_url, self._record = await self._make_ledger("ledger")
+        self._other_url, self._other_record = await self._make_ledger("other_ledger")
+        file = self._folder / "ledger.db" if self._kind == "sqlite" else None
+        self._lock = Lock(file, self._pg.dsn(database="ledger"))
+        stack.callback(self._lock.let_go)
         self._slack = await stack.enter_async_context(Workspace())
         self._http = await stack.enter_async_context(aiohttp.ClientSession())
         self._network = PostgresCluster("main", self._pg.dsn(user=BOT), "db-1.internal")
         await self._network.open()
         stack.push_async_callback(self._network.close)
         self.judge = Judge(self.eyes, self._record, self.time, self.tally, self._kind)
+        self.stranger = await self._replica(of_stranger=True)
+        self._twins = Twins(self.stranger.ledger)
         self.replicas = []
         for _ in range(REPLICAS):
             self.replicas.append(await self._replica())
 
+    async def _open_elsewhere(self) -> None:
+        """Start another server, where an address may come to lead."""
+        stack = self._stack
+        self._elsewhere = await stack.enter_async_context(postgres())
+        admin = await asyncpg.connect(self._elsewhere.dsn())
+        stack.callback(admin.terminate)
+        for statement in ELSEWHERE_SETUP.split(";"):
+            await admin.execute(statement)
+        self._eyes_elsewhere = Eyes(admin)
+        oid = "select $1::regrole::oid::int8 as oid"
+        (here,) = await self.eyes.fetch(oid, "web")
+        (there,) = await self._eyes_elsewhere.fetch(oid, "vip")
+        assert here == there
+
+    async def _make_ledger(self, database: str) -> tuple[str, Record]:
+        """The URL of a ledger, and a reader of it."""
+        if self._kind == "sqlite":
+            file = self._folder / f"{database}.db"
+            return f"sqlite:///{file}", Record(file)
+        reader = await asyncpg.connect(self._pg.dsn(database=database))
+        self._stack.callback(reader.terminate)
+        return self._pg.dsn(user=KEEPER, database=database), Record(Eyes(reader))
+
+    @property
+    def _everyone(self) -> tuple[Replica, ...]:
+        return (*self.replicas, self.stranger)
+
     async def close(self) -> None:
         """Stop them."""
-        for replica in self.replicas:
+        for replica in self._everyone:
             await replica.close()
         await self._stack.aclose()
 
@@ -200,21 +306,29 @@ class World:
             server_settings={"application_name": app, **options},
         )
 
-    async def _replica(self) -> Replica:
+    async def _replica(self, *, of_stranger: bool = False) -> Replica:
         self._born += 1
         life = Life(f"process-{self._born}", self.time)
         cluster = PostgresCluster("main", self._pg.dsn(user=BOT), "db-1.internal")
         await cluster.open()
-        ledger = SqlLedger(self._ledger_url)
+        ledger = SqlLedger(self._other_url if of_stranger else self._ledger_url)
         self._share_the_time(ledger)
         await ledger.open()
         judged = JudgedCluster(self.judge, cluster)
-        recorded = JudgedLedger(self.judge, ledger, life.owner, self.time)
-        cut_off = partial(self._cut_off, cluster)
+        recorded: object = ledger
+        if not of_stranger:
+            recorded = JudgedLedger(self.judge, ledger, life.owner, self.time, self._twins.keep_up)
+        mischief = {
+            What.CUT: partial(self._cut_off, cluster),
+            What.MOVED: partial(self._mislead, life, cluster, 1),
+            What.SPLIT: partial(self._mislead, life, cluster, 2),
+            What.LOCKED: partial(self._lock_out, ledger),
+        }
         clock = LifeClock(life, self.time)
+        asked = Mortal(judged, life, _of_cluster, mischief, self._set_adrift)
         operations = Operations(
-            {"main": cast("Cluster", Mortal(judged, life, _of_cluster, cut_off, self._set_adrift))},
-            cast("Ledger", Mortal(recorded, life, _of_ledger, cut_off)),
+            {"main": cast("Cluster", asked)},
+            cast("Ledger", Mortal(recorded, life, _of_ledger, mischief)),
             clock,
             rules=self._rules,
             owner=life.owner,
@@ -260,8 +374,9 @@ class World:
         self._patience = patience
         self.adrift.clear()
         await self.judge.begin(second_person=second_person)
-        for replica in self.replicas:
+        for replica in self._everyone:
             replica.operations.clusters.rules = self._rules
+        await self._settle_elsewhere()
         await self.duty(on=True)
         await self._meet(self.holder, SUPERUSER, "holder", since=0.0)
         await self.arrive("standby", "walsender", replication="database")
@@ -271,6 +386,7 @@ class World:
         for seconds in (0, self._patience):
             await self.time.skip(seconds)
             await self.recover_all()
+        await self.lead_back()
         for victim in self.judge.victims:
             self.wake(victim)
         while self.adrift:
@@ -288,10 +404,13 @@ class World:
             await self.recover_all()
         await self.judge.look_around()
         await self.judge.read_the_record()
+        await self._look_elsewhere()
         self.judge.raise_wrongs()
 
     async def clear(self) -> None:
         """After an example, however it ended: nothing of it is left."""
+        self._let_in()
+        await self.lead_back()
         victims = self.judge.victims
         for victim in victims:
             self.wake(victim)
@@ -305,6 +424,37 @@ class World:
             if victim.connection is not self.holder:
                 await self.leave(victim)
         await self._record.rows("update kills set state = 'done' where state = 'claimed'")
+
+    # --- elsewhere ------------------------------------------------------------------------
+
+    async def _settle_elsewhere(self) -> None:
+        """Have sessions on the other server that nobody may end: they are protected."""
+        for resident in self._residents:
+            resident.terminate()
+        dsn = self._elsewhere.dsn(user="vip", database="some_db")
+        self._residents = [
+            await asyncpg.connect(dsn, server_settings={"application_name": app})
+            for app in ("psql", "etl")
+        ]
+        for resident in self._residents[1:]:
+            await resident.execute("begin; select 1")
+        self.judge.residents = await self._there_elsewhere()
+
+    async def _there_elsewhere(self) -> set[BackendId]:
+        rows = await self._eyes_elsewhere.fetch(
+            "select pid, backend_start from pg_stat_activity where pid = any($1::int[])",
+            [resident.get_server_pid() for resident in self._residents],
+        )
+        return {BackendId(row["pid"], row["backend_start"]) for row in rows}
+
+    async def _look_elsewhere(self) -> None:
+        """Whether all are there who were on the other server, and its ledger is as it was."""
+        for gone in self.judge.residents - await self._there_elsewhere():
+            self.judge.wrong(f"{gone} was protected, on another server, and is gone")
+        for row in await self._other_record.rows(
+            "select id, state from kills where state <> 'proposed'"
+        ):
+            self.judge.wrong(f"kill {row['id']} of another ledger is {row['state']}")
 
     # --- sessions -------------------------------------------------------------------------
 
@@ -397,7 +547,7 @@ class World:
         self.judge.on_duty = on
         members = ("U0ANA", "U0BEN") if on else ("U0ANA",)
         self._slack.state.put_group(replace(self._slack.group("oncall"), users=members))
-        for replica in self.replicas:
+        for replica in self._everyone:
             await replica.directory.refresh_groups()
 
     def process(self, number: int) -> Replica:
@@ -419,6 +569,7 @@ class World:
 
     async def _rest(self, doing: Doing) -> None:
         await doing.until_it_rests()
+        self._let_in()
         await self.judge.judge(doing)
         for number, replica in enumerate(self.replicas):
             if replica.life is doing.life:
@@ -431,19 +582,52 @@ class World:
 
     async def _cut_off(self, cluster: PostgresCluster) -> None:
         """The connections of a process to the cluster are lost."""
-        lost = _held_by(cluster)
-        self._lost |= lost
-        await self.eyes.fetch(
-            "select pg_terminate_backend(pid) from unnest($1::int[]) as pid",
-            [connection.get_server_pid() for connection in lost],
-        )
+        await self._end_of(_held_by(cluster))
+
+    async def _end_of(self, lost: Iterable[Session]) -> None:
+        """End these connections of a process, whichever server they lead to."""
+        self._lost |= set(lost)
+        for eyes in (self.eyes, self._eyes_elsewhere):
+            await eyes.fetch(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where pid = any($1::int[]) and usename = $2",
+                [connection.get_server_pid() for connection in lost],
+                BOT,
+            )
+
+    async def _mislead(self, life: Life, cluster: PostgresCluster, every: int) -> None:
+        """Its address leads to another server, and so does every n-th of its connections."""
+        life.lose_its_way()
+        cluster._url = pg_url.read(self._elsewhere.dsn(user=BOT))
+        await self._end_of(_held_by(cluster)[::every])
+
+    async def lead_back(self) -> None:
+        """Every address leads to the server again that it is of."""
+        for replica in self.replicas:
+            if replica.life.is_elsewhere and not replica.life.dead:
+                replica.cluster._url = pg_url.read(self._pg.dsn(user=BOT))
+                await self._end_of(_held_by(replica.cluster))
+                await self._whole(replica)
+                replica.life.is_elsewhere = False
+
+    async def _lock_out(self, ledger: SqlLedger) -> None:
+        """Somebody else holds the ledger."""
+        for work in self.judge.works:
+            if work.under_way:
+                work.calm = work.keeps_its_lease = False
+        ledger._time_limit = GIVEN_UP_AFTER
+        await self._lock.take()
+
+    def _let_in(self) -> None:
+        """Nobody else holds the ledger any more."""
+        self._lock.let_go()
+        for replica in self.replicas:
+            replica.ledger._time_limit = TIME_LIMIT
 
     async def _whole(self, replica: Replica) -> None:
         """Wait until lost connections are made anew: who comes next meets no trouble."""
         async with asyncio.timeout(PATIENCE):
-            while (
-                self._lost & _held_by(replica.cluster) or len(set(replica.cluster.connections)) > 1
-            ):
+            while self._lost.intersection(_held_by(replica.cluster)) or replica.has_lost:
                 await asyncio.sleep(0.01)
 
     async def go_on(self, doing: Doing) -> None:
@@ -474,6 +658,7 @@ class World:
 
     async def _break_off(self, work: Work) -> None:
         assert work.task is not None
+        self._let_in()
         work.task.cancel()
         _, pending = await asyncio.wait({work.task}, timeout=PATIENCE)
         assert not pending, "a work that is broken off does not end"
@@ -502,7 +687,7 @@ class World:
         if any(cast("Doing", work).name == "recover" for work in replica.life.works):
             return
         unwritten = set(replica.operations.claims.unwritten)
-        doing = Doing(replica.life, fate, name="recover", calm=replica.life.has_ledger)
+        doing = Doing(replica.life, fate, name="recover", calm=replica.life.is_well)
         await self.perform(doing, replica.operations.recover)
         if doing.calm and unwritten & set(replica.operations.claims.unwritten):
             self.judge.wrong(f"{replica.life.owner} has outcomes that it does not write")
