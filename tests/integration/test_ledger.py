@@ -1286,7 +1286,7 @@ class TestTheClockSetBack:
         dead = await claimed(ledger, "dead", lease)
         self.put(ledger, -LONG)
         assert await ledger.lapsed("one", LONG, working=()) == ()
-        self.put(ledger, lease - LONG)
+        self.put(ledger, lease + timedelta(seconds=1) - LONG)
         (taken,) = await ledger.lapsed("one", LONG, working=())
         assert taken.id == dead.id
 
