@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -25,6 +25,7 @@ from bot.postgres.bounded import BOUNDS
 from bot.postgres.cluster import PostgresCluster
 from bot.postgres.probe import probe
 from tests.proxy import Proxy
+from tests.raw import Raw
 from tests.servers import postgres
 from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
@@ -44,50 +45,6 @@ FOREIGN = b"select pg_sleep(600) /* */ as \"caf\xe9 it''s \\\x98 \xe2\x82\""
 """In SQL_ASCII, which takes any bytes: of LATIN1, of none, and cut in the middle of a character."""
 
 FOREIGN_READ = r'''select pg_sleep(600) /* */ as "caf\xe9 it''s \\x98 \xe2\x82"'''
-
-
-class Raw:
-    """A session whose bytes no driver would let through."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-
-    @classmethod
-    async def open(cls, pg: PostgresServer, user: bytes, database: bytes, app: bytes) -> "Raw":
-        reader, writer = await asyncio.open_connection(pg.host, pg.port)
-        pairs = {b"user": user, b"database": database, b"application_name": app}
-        startup = b"".join(key + b"\0" + value + b"\0" for key, value in pairs.items())
-        startup += b"client_encoding\0SQL_ASCII\0\0"
-        writer.write((len(startup) + 8).to_bytes(4) + (196608).to_bytes(4) + startup)
-        raw = cls(reader, writer)
-        await raw.ready()
-        return raw
-
-    async def ready(self) -> None:
-        kind = b""
-        while kind != b"Z":
-            kind = await self._reader.readexactly(1)
-            length = int.from_bytes(await self._reader.readexactly(4))
-            body = await self._reader.readexactly(length - 4)
-            assert kind != b"E", body
-
-    def say(self, query: bytes) -> None:
-        message = query + b"\0"
-        self._writer.write(b"Q" + (len(message) + 4).to_bytes(4) + message)
-
-    async def run(self, query: bytes) -> None:
-        self.say(query)
-        await self.ready()
-
-    async def closed(self) -> bool:
-        """Whether the server has ended it; its last words aside."""
-        with suppress(ConnectionError):
-            await self._reader.read()
-        return True
-
-    def close(self) -> None:
-        self._writer.transport.abort()
 
 
 @dataclass

@@ -1,12 +1,15 @@
 """A hostile server, and the bot that looks at it.
 
+Its names and queries hurt, some in bytes of other encodings and some without end; hundreds wait
+for one row; and the owner of a database has planted what the bot might run.
+
 `FUZZ_CASES` is how many cases there are in all, `FUZZ_SEED` what they follow from, and
 `FUZZ_FIRST` the number of the first: a case that failed is found again by its number.
 """
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from random import Random
@@ -18,8 +21,11 @@ import workspace.interactions
 from tests.e2e.conftest import MODES, Bot
 from tests.e2e.fuzz import making
 from tests.integration.conftest import BOT
+from tests.integration.hostile import SETTINGS, plant, set_all
+from tests.raw import Raw
 from tests.servers import postgres
 from workspace import Workspace
+from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 from workspace.state import Channel, User
 
@@ -38,12 +44,46 @@ LANES = 4
 
 SESSIONS = 16
 
+ENCODINGS = ("SQL_ASCII", "LATIN1", "WIN1251", "UTF8")
+"""Of the databases in turn: the first takes any bytes."""
+
+STRANGER = f"{making.MARK} caf".encode() + b"\xe9"
+"""A role whose name is no UTF-8."""
+
+PLANTED, LANDLORD = "planted", "landlord"
+"""A database of the bot's own, whose owner would have the bot run something."""
+
+SNARE = """
+    create table public.prey (pid int);
+    grant select on public.prey to public;
+    create or replace function public.tell(what text) returns boolean
+    language plpgsql set search_path = pg_catalog, pg_temp as $$ begin
+        perform pg_terminate_backend(pid) from public.prey;
+        insert into public.calls (what) values (what);
+        return true;
+    end $$;
+"""
+"""It ends a session, which a transaction that only reads may do, and no rollback takes back."""
+
+QUEUE, WAITERS = f"{making.MARK} queue", 150
+"""A role, and how many of its sessions wait for a row that another one has written."""
+
+LIKE_ANY = {
+    "search_path": "pg_catalog",
+    "exit_on_error": "off",
+    "lock_timeout": "0",
+    "default_transaction_isolation": "read committed",
+}
+"""What a session of ours undoes of that owner's settings, to do its work."""
+
+GONE = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+
 
 @dataclass
 class Held:
     """A session that nothing may end but a confirmed kill. `started` is in microseconds."""
 
-    connection: asyncpg.Connection
+    connection: asyncpg.Connection | Raw
     pid: int
     started: int
     at_work: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -59,6 +99,8 @@ class World:
     databases: list[str]
     stack: AsyncExitStack
     held: list[Held] = field(default_factory=list)
+    queue: list[Held] = field(default_factory=list)
+    """Those who wait for a row, and the one who has it; and one that others would see ended."""
 
     @property
     def names(self) -> list[str]:
@@ -83,6 +125,8 @@ class World:
                 )
             except asyncpg.TooManyConnectionsError:
                 continue  # a role at its limit, for the bot to tell of
+            except (asyncpg.UntranslatableCharacterError, asyncpg.CharacterNotInRepertoireError):
+                continue  # a role whose name that database can't say
             self.stack.callback(connection.terminate)
             started = await connection.fetchval(
                 "select (extract(epoch from backend_start) * 1000000)::bigint"
@@ -91,12 +135,75 @@ class World:
             self.held.append(Held(connection, connection.get_server_pid(), started))
             await self.busy(self.held[-1], self.random)
 
+        while sum(isinstance(held.connection, Raw) for held in self.held) < len(ENCODINGS) - 1:
+            await self._arrive_in_bytes()
+
+    async def _arrive_in_bytes(self) -> None:
+        """Open a session that says what no driver would, where its database takes it."""
+        at = self.random.randrange(min(len(ENCODINGS) - 1, len(self.databases)))
+        user = self.random.choice((STRANGER, self.roles[0].encode()))
+        app = making.MARK.encode() + b" \xe9"
+        raw = await Raw.open(self.server, user, self.databases[at].encode(), app)
+        self.stack.callback(raw.close)
+        self.held += await self._as_held([raw], [raw.pid])
+        await self.busy(self.held[-1], self.random)
+
+    async def _as_held(
+        self, connections: Sequence[asyncpg.Connection | Raw], pids: Sequence[int]
+    ) -> list[Held]:
+        admin = await asyncpg.connect(self.server.dsn())
+        rows = await admin.fetch(
+            "select pid, (extract(epoch from backend_start) * 1000000)::bigint as started"
+            " from pg_stat_activity where pid = any($1::int[])",
+            list(pids),
+        )
+        await admin.close()
+        started = {row["pid"]: row["started"] for row in rows}
+        return [
+            Held(connection, pid, started[pid])
+            for connection, pid in zip(connections, pids, strict=True)
+        ]
+
+    async def line_up(self) -> None:
+        """Have one write a row, and many wait for it; and one be idle beside them."""
+        opening = asyncio.Semaphore(8)
+        dsn = self.server.dsn(user=QUEUE, database=PLANTED)
+
+        async def arrive() -> asyncpg.Connection:
+            async with opening:
+                name = {"application_name": making.application(self.random)}
+                settings = LIKE_ANY | name
+                return await asyncpg.connect(dsn, timeout=PATIENCE, server_settings=settings)
+
+        async def wait(one: asyncpg.Connection) -> None:
+            with suppress(*GONE):
+                await one.execute(f"update public.row set n = 1 /* {making.SECRET} */")
+
+        prey, root = await arrive(), await arrive()
+        owner = await asyncpg.connect(
+            self.server.dsn(user=LANDLORD, database=PLANTED), server_settings=LIKE_ANY
+        )
+        await owner.execute(
+            f"delete from public.prey; insert into public.prey values ({prey.get_server_pid()})"
+        )
+        await owner.close()
+        await root.execute(f"begin; update public.row set n = 2 /* {making.SECRET} */")
+        waiters = await asyncio.gather(*(arrive() for _ in range(WAITERS)))
+        tasks = [asyncio.create_task(wait(one)) for one in waiters]
+        self.stack.push_async_callback(asyncio.wait, tasks, timeout=PATIENCE)
+        there = (prey, root, *waiters)
+        for one in there:
+            self.stack.callback(one.terminate)
+        self.queue = await self._as_held(there, [one.get_server_pid() for one in there])
+
     async def busy(self, held: Held, random: Random) -> None:
         """Have a session run something, in a transaction or not; it may fail, or be dead."""
+        if isinstance(held.connection, Raw):
+            held.connection.say(making.foreign(random))
+            return
         async with held.at_work:
             # A query that is comments alone has no tag: asyncpg ends in an AttributeError then.
-            expected = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, AttributeError)
-            with suppress(*expected):
+            with suppress(*GONE, AttributeError):
                 if random.random() < 0.5:
                     await held.connection.execute("rollback; begin; select txid_current()")
                 await held.connection.execute(making.query(random))
@@ -132,12 +239,25 @@ def _end(kind: str) -> int:
 
 @pytest.fixture(scope="session")
 async def hostile() -> AsyncIterator[PostgresServer]:
-    async with postgres(settings={"max_connections": 60}) as server:
+    settings: dict[str, str | int] = {
+        "max_connections": WAITERS + 80,
+        "track_activity_query_size": making.QUERY_KEPT,
+        "deadlock_timeout": "1h",  # nobody here waits in a circle
+    }
+    async with postgres(settings=settings) as server:
         connection = await asyncpg.connect(server.dsn())
         await connection.execute(
             f"create role {BOT} login; grant pg_read_all_stats, pg_signal_backend to {BOT};"
-            "create role keeper login"
+            f'create role keeper login; create role {LANDLORD} login; create role "{QUEUE}" login'
         )
+        await connection.execute(f"create database {PLANTED} owner {LANDLORD}")
+        owner = await asyncpg.connect(server.dsn(user=LANDLORD, database=PLANTED))
+        await owner.execute("create table row (n int); insert into row values (0)")
+        await owner.execute("grant all on row to public")
+        await plant(owner)
+        await owner.execute(SNARE)
+        await set_all(owner, PLANTED, SETTINGS)
+        await owner.close()
         await connection.close()
         yield server
 
@@ -155,12 +275,23 @@ async def world(hostile: PostgresServer, first: int, kind: str) -> AsyncIterator
     for at, role in enumerate(roles):
         limit = random.choice((-1, -1, 4, SESSIONS)) if at else -1
         await admin.execute(f"create role {quoted(role)} login connection limit {limit}")
-    for database in databases:
-        await admin.execute(f"create database {quoted(database)} connection limit 30")
+    for database, encoding in zip(databases, ENCODINGS, strict=False):
+        await admin.execute(
+            f"create database {quoted(database)} connection limit 30"
+            f" encoding '{encoding}' template template0 locale 'C'"
+        )
+    stranger = b'role "' + STRANGER + b'"'
+    setup = await Raw.open(hostile, b"postgres", databases[0].encode(), b"setup")
+    await setup.run(b"create " + stranger + b" login")
+    setup.close()
     async with AsyncExitStack() as stack:
         world = World(hostile, random, roles, databases, stack)
         await world.fill()
+        await world.line_up()
         yield world
+    setup = await Raw.open(hostile, b"postgres", databases[0].encode(), b"setup")
+    await setup.run(b"drop " + stranger)
+    setup.close()
     for database in databases:
         await admin.execute(f"drop database {quoted(database)} with (force)")
     for role in roles:
@@ -226,7 +357,7 @@ async def watched(
     return await start(
         LEDGER_URL=hostile.dsn(user="keeper", database="ledger"),
         DATABASE_URL=url,
-        DATABASE_URL_PROD=url,
+        DATABASE_URL_PROD=hostile.dsn(user=BOT, database=PLANTED),
         PG_KILL_ALLOWLIST=",".join(each for lane in lanes for each in lane.killers),
         PG_SESSIONS_ALLOWLIST=",".join(lane.people["vera"].id for lane in lanes),
         LOG_LEVEL="DEBUG",

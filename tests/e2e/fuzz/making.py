@@ -18,6 +18,12 @@ SECRET = "sekritzq"
 
 SECRET_NUMBER = re.compile(r"(?<!\d)902100\d{6}(?!\d)")
 
+QUERY_KEPT = 32_768
+"""Bytes that the server keeps of a query; what is longer, it cuts wherever that falls."""
+
+LONG = (16_000, 100_000)
+"""Characters of a long query."""
+
 BITS = (
     "<!channel>",
     "<!here|x>",
@@ -220,6 +226,8 @@ def query(random: Random) -> str:
     """A statement with a secret in each literal and comment: valid, invalid, or cut."""
     number = random.randint(0, 999_999)
     pieces = [_piece(random, number + at) for at in range(random.randint(1, 8))]
+    if random.random() < 0.15:
+        pieces *= random.randint(*LONG) // (len("".join(pieces)) + 1) + 1
     if random.random() < 0.2:
         pieces.append(random.choice(("'", "E'", "$q$", "/* ", "U&'")) + SECRET)  # never closed
     glue = random.choice((" ", ", ", " || ", "\n", " and "))
@@ -228,9 +236,22 @@ def query(random: Random) -> str:
     )
     made = head + glue.join(pieces)
     if random.random() < 0.3:
-        # Past the 1024 bytes that PostgreSQL keeps, often in the middle of a secret.
-        made = "select " + "x" * random.randint(900, 1020) + ", " + made
+        # Past the bytes that PostgreSQL keeps, often in the middle of a secret.
+        made = "select " + "x" * random.randint(QUERY_KEPT - 124, QUERY_KEPT - 4) + ", " + made
     return made.replace("\0", "")
+
+
+def foreign(random: Random) -> bytes:
+    """A statement in bytes that are no UTF-8: of another encoding, of none, or cut.
+
+    They stand alone: beside a quote or a dollar sign they would make something else of it.
+    """
+    codec = random.choice(("utf-8", "latin-1", "cp1251"))
+    words = query(random).encode(codec, errors="ignore").split(b" ")
+    for _ in range(random.randint(1, 8)):
+        bits = bytes(random.randint(0x80, 0xFF) for _ in range(random.randint(1, 5)))
+        words.insert(random.randint(0, len(words)), bits)
+    return b" ".join(words)
 
 
 def _piece(random: Random, number: int) -> str:

@@ -25,8 +25,10 @@ import pytest
 
 from tests.e2e.conftest import Bot
 from tests.e2e.fuzz import making
-from tests.e2e.fuzz.conftest import SEED, Lane, World, cases, chunks
+from tests.e2e.fuzz.conftest import LANDLORD, LIKE_ANY, PLANTED, SEED, Lane, World, cases, chunks
 from tests.e2e.fuzz.judging import faults_of, faults_of_line, secrets_in
+from tests.integration.conftest import BOT
+from tests.integration.hostile import calls
 from workspace import Workspace
 from workspace.blocks import Element, Json, elements, options_of
 from workspace.faults import TABLE_ERRORS, Faults
@@ -173,7 +175,8 @@ class Rig:
         )
         await admin.close()
         alive = {(row["pid"], row["started"]) for row in rows}
-        dead = [held for held in self.world.held if (held.pid, held.started) not in alive]
+        there = (*self.world.held, *self.world.queue)
+        dead = [held for held in there if (held.pid, held.started) not in alive]
         ended = {
             (row["pid"], row["backend_start"]): (row["confirmed_by"], row["key"])
             for row in await self._ledger.fetch(
@@ -188,6 +191,15 @@ class Rig:
             assert (held.pid, held.started) in ended, f"{held.pid} died of nothing"
         self.world.held = [held for held in self.world.held if held not in dead]
         await self.world.fill()
+
+    async def judge_calls(self) -> None:
+        """Nothing of a database's owner has run as the bot."""
+        owner = await asyncpg.connect(
+            self.world.server.dsn(user=LANDLORD, database=PLANTED), server_settings=LIKE_ANY
+        )
+        called = {each for each in await calls(owner) if each.endswith(f" as {BOT}")}
+        await owner.close()
+        assert not called
 
 
 async def run(rig: Rig, kind: str, first: int, case: Callable[..., Awaitable[None]]) -> None:
@@ -219,6 +231,7 @@ async def run(rig: Rig, kind: str, first: int, case: Callable[..., Awaitable[Non
     assert not failures, "\n\n".join(failures)
     rig.judge()
     await rig.judge_deaths()
+    await rig.judge_calls()
 
 
 @pytest.fixture
@@ -308,6 +321,9 @@ def known(random: Random, world: World) -> str:
             f"/pg-kill {cluster}{database} all -- {making.reason(random)}",
             f"/pg-kill {random.choice(world.pids)}",
             f"/pg-kill {cluster} app={making.MARK}*",
+            f"/pg-sessions {cluster} {random.choice(('blocked', 'blocking'))}",
+            f"/pg-kill {cluster} {random.choice(('blocked', 'blocking'))}",
+            f"/pg-kill {random.choice(world.queue).pid} -- {making.reason(random)}",
             "/pg-kill history",
             f"/pg-kill history user={name}",
         )
