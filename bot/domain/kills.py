@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 
 from bot.domain.filters import Condition
 from bot.domain.sessions import Backend, BackendId, Limit, ServerId, SpareReason
@@ -77,16 +77,16 @@ class State(StrEnum):
     DISMISSED = "dismissed"
 
 
-class Unclaimable(StrEnum):
+class Unclaimable(Enum):
     """Why a preview can't be claimed, or dismissed."""
 
-    EXPIRED = "expired"
-    CLAIMED = "claimed"
-    DONE = "done"
-    DISMISSED = "dismissed"
-    ANOTHER_CHANNEL = "another channel"
-    ANOTHER_LEDGER = "another ledger"  # its key was made by another ledger than this one
-    MISSING = "missing"  # this ledger made its key, and has no such preview any more
+    EXPIRED = auto()
+    CLAIMED = auto()
+    DONE = auto()
+    DISMISSED = auto()
+    ANOTHER_CHANNEL = auto()
+    ANOTHER_LEDGER = auto()  # its key was made by another ledger than this one
+    MISSING = auto()  # this ledger made its key, and has no such preview any more
 
 
 class Outcome(StrEnum):

@@ -9,16 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.check.facts import LedgerFacts
 from bot.errors import LedgerError
-from bot.ledger.schema import (
-    IDENTITY_SINCE,
-    SCHEMA_VERSION,
-    ledger_identity,
-    ledger_version,
-    migrate,
-    refuse_later,
-    version_of,
-)
-from bot.ledger.stores import TROUBLE, Store, store_of
+from bot.ledger.migrations import IDENTITY_SINCE, SCHEMA_VERSION, migrate, refuse_later, version_of
+from bot.ledger.schema import ledger_identity, ledger_version
+from bot.ledger.store import TROUBLE, Store
+from bot.ledger.stores import store_of
 
 log = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.kills import State
 from bot.ledger.schema import amendments, kills, looks, notes, outcomes, refusals, targets
-from bot.ledger.stores import Store
+from bot.ledger.store import Store
 
 KILLS_AT_ONCE = 20
 """With a hundred targets at most, each with its outcome."""

@@ -68,14 +68,9 @@ from bot.domain.record import (
     Unreadable,
 )
 from bot.errors import LedgerError, OtherVersion
-from bot.ledger import retention, schema
-from bot.ledger.rows import (
-    conclusion_values,
-    kill_values,
-    result_values,
-    target_values,
-    to_entry,
-)
+from bot.ledger import migrations, retention, schema
+from bot.ledger.migrations import migrate, refuse_later, version_of
+from bot.ledger.rows import conclusion_values, kill_values, result_values, target_values, to_entry
 from bot.ledger.schema import (
     kills,
     ledger_identity,
@@ -83,15 +78,13 @@ from bot.ledger.schema import (
     ledger_version,
     looks,
     microseconds,
-    migrate,
     outcomes,
     refusals,
-    refuse_later,
     signatures,
     targets,
-    version_of,
 )
-from bot.ledger.stores import TROUBLE, store_of
+from bot.ledger.store import TROUBLE
+from bot.ledger.stores import store_of
 
 log = structlog.get_logger(__name__)
 
@@ -199,10 +192,10 @@ class SqlLedger:
                 await connection.run_sync(refuse_later, version)
         if version == 0:
             raise LedgerError(f"there is no ledger at {self._store.place}")
-        if version < schema.SCHEMA_VERSION:
+        if version < migrations.SCHEMA_VERSION:
             raise LedgerError(
                 f"the ledger has schema version {version}, of an earlier version of the bot; this"
-                f" one reads {schema.SCHEMA_VERSION}, and brings it there when it starts to serve"
+                f" one reads {migrations.SCHEMA_VERSION}, and makes it so when it starts to serve"
             )
 
     async def close(self) -> None:
@@ -605,7 +598,7 @@ class SqlLedger:
             kills.c.expires_at > self._now_or_latest(),
             # Made on a clock that was set back since, which is not noted yet.
             kills.c.created_at <= self._store.after(CLOCK_TOLERANCE),
-            serves <= schema.SCHEMA_VERSION,
+            serves <= migrations.SCHEMA_VERSION,
         )
 
     async def drop_old(self) -> bool:
@@ -669,7 +662,7 @@ class SqlLedger:
     async def _refuse_if_outdated(self, connection: AsyncConnection) -> None:
         """Raise `OtherVersion` if a later version has the ledger, which doesn't serve this one."""
         serves = await connection.scalar(select(ledger_marks.c.serves)) or 0
-        if serves > schema.SCHEMA_VERSION:
+        if serves > migrations.SCHEMA_VERSION:
             raise OtherVersion("a later version of the bot has the ledger: this one must go")
 
     async def _annotate(

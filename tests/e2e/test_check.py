@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 from aiohttp import web
 
-from bot.ledger.schema import SCHEMA_VERSION
+from bot.ledger.migrations import SCHEMA_VERSION
 from bot.slack.probe import MOST_PEOPLE
 from tests.e2e.conftest import Bot
 from tests.integration.conftest import BOT, Sessions

@@ -13,7 +13,7 @@ import pytest
 import structlog
 
 from bot.domain.kept_names import Applications
-from bot.domain.kills import LEASE, Action, Basis, Conclusion, Outcome, State
+from bot.domain.kills import LEASE, Action, Basis, Conclusion, Outcome, State, Unclaimable
 from bot.domain.record import Record
 from bot.domain.sessions import BackendId, SpareReason
 from bot.domain.signals import Guard, Reply, Sighting, Verdict
@@ -140,7 +140,7 @@ async def test_an_expired_preview_signals_nothing_and_can_be_renewed(
     answer = await ops.confirm(ANA, CHANNEL, shown.proposal.key)
 
     assert isinstance(answer, NotClaimed)
-    assert answer.why == "expired"
+    assert answer.why == Unclaimable.EXPIRED
     assert await lives(victim)
     again = await bench().preview_again(ANA, CHANNEL, shown.proposal.key)
     assert isinstance(again, Preview)
@@ -154,12 +154,12 @@ async def test_a_dismissed_preview_can_not_be_confirmed(bench: Bench, sessions: 
 
     elsewhere = await ops.dismiss(BEN, "another channel", shown.proposal.key)
     assert isinstance(elsewhere, NotClaimed)
-    assert elsewhere.why == "another channel"
+    assert elsewhere.why == Unclaimable.ANOTHER_CHANNEL
     await ops.dismiss(BEN, CHANNEL, shown.proposal.key)
 
     answer = await ops.confirm(ANA, CHANNEL, shown.proposal.key)
     assert isinstance(answer, NotClaimed)
-    assert answer.why == "dismissed"
+    assert answer.why == Unclaimable.DISMISSED
     assert answer.entry is not None
     assert answer.entry.proposal.dismissed_by == BEN
     assert await lives(victim)

@@ -64,7 +64,7 @@ from bot.domain.sessions import Backend, BackendId, Limit, ServerId
 from bot.errors import LedgerError, OtherVersion
 from bot.grammar.requests import AgeOf, Pattern, Word
 from bot.grammar.requests import Target as Where
-from bot.ledger import retention, schema, sql, sqlite
+from bot.ledger import migrations, retention, schema, sql, sqlite
 from bot.ledger import rows as rows_of
 from bot.ledger.probe import probe
 from bot.ledger.sql import SqlLedger
@@ -155,11 +155,11 @@ async def of_version(
     """Make a ledger as an earlier version of the bot made it, for rows to be put into it."""
     store = ledger._store
     with monkeypatch.context() as then:
-        then.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:version])
+        then.setattr(schema, "MIGRATIONS", migrations.MIGRATIONS[:version])
         then.setattr(schema, "SCHEMA_VERSION", version)
         async with ledger._transaction(ledger._writer) as connection:
             await connection.run_sync(
-                schema.migrate, identity=store.identity, random=store.random, clock=store.clock
+                migrations.migrate, identity=store.identity, random=store.random, clock=store.clock
             )
             yield connection
 
@@ -953,7 +953,7 @@ class TestSchema:
     async def test_the_tables_are_as_the_last_migration_leaves_them(self, ledger: SqlLedger):
         def reflected(connection: sqlalchemy.Connection) -> dict[str, Any]:
             found = sqlalchemy.MetaData()
-            found.reflect(connection, schema=schema._schema_of(connection))
+            found.reflect(connection, schema=migrations._schema_of(connection))
             return {table.name: described(table) for table in found.tables.values()}
 
         def described(table: sqlalchemy.Table) -> tuple[object, ...]:
@@ -987,20 +987,20 @@ class TestSchema:
         entry = await ledger.get(proposal.key)
         assert entry is not None
         assert entry.proposal == proposal
-        assert len(await rows(ledger, schema.ledger_version)) == schema.SCHEMA_VERSION
+        assert len(await rows(ledger, schema.ledger_version)) == migrations.SCHEMA_VERSION
 
     async def test_replicas_that_start_together_migrate_once(self, url: str, make: Make):
         replicas = [make(url) for _ in range(4)]
         await asyncio.gather(*(each.open() for each in replicas))
-        assert len(await rows(replicas[0], schema.ledger_version)) == schema.SCHEMA_VERSION
+        assert len(await rows(replicas[0], schema.ledger_version)) == migrations.SCHEMA_VERSION
 
     async def test_an_older_ledger_is_brought_up_with_its_rows(
         self, ledger: SqlLedger, url: str, monkeypatch: pytest.MonkeyPatch, opened: Opened
     ):
         proposal = await ledger.propose(draft(), LONG)
         step = ("ALTER TABLE kills ADD COLUMN mood TEXT", "UPDATE kills SET mood = 'calm'")
-        monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, step))
-        monkeypatch.setattr(schema, "SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
+        monkeypatch.setattr(schema, "MIGRATIONS", (*migrations.MIGRATIONS, step))
+        monkeypatch.setattr(schema, "SCHEMA_VERSION", migrations.SCHEMA_VERSION + 1)
         later = await opened(url)
         assert await later.get(proposal.key) is not None
         async with later._reader.connect() as connection:
@@ -1084,24 +1084,24 @@ class TestSchema:
         self, ledger: SqlLedger, url: str, monkeypatch: pytest.MonkeyPatch
     ):
         step = ("CREATE TABLE half (id BIGINT)", "CREATE NONSENSE")
-        monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, step))
-        monkeypatch.setattr(schema, "SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
+        monkeypatch.setattr(schema, "MIGRATIONS", (*migrations.MIGRATIONS, step))
+        monkeypatch.setattr(schema, "SCHEMA_VERSION", migrations.SCHEMA_VERSION + 1)
         with pytest.raises(LedgerError):
             await SqlLedger(url).open()
         async with ledger._reader.connect() as connection:
             assert "half" not in await connection.run_sync(
                 lambda sync: sqlalchemy.inspect(sync).get_table_names()
             )
-        assert len(await rows(ledger, schema.ledger_version)) == len(schema.MIGRATIONS) - 1
+        assert len(await rows(ledger, schema.ledger_version)) == len(migrations.MIGRATIONS) - 1
 
     async def test_a_ledger_of_a_later_version_is_refused(self, ledger: SqlLedger, url: str):
         async with ledger._writer.begin() as connection:
             await connection.execute(
                 sqlalchemy.insert(schema.ledger_version).values(
-                    version=schema.SCHEMA_VERSION + 1, at=THEN
+                    version=migrations.SCHEMA_VERSION + 1, at=THEN
                 )
             )
-        await serve(ledger, schema.SCHEMA_VERSION + 1)
+        await serve(ledger, migrations.SCHEMA_VERSION + 1)
         with pytest.raises(OtherVersion, match="later version of the bot"):
             await SqlLedger(url).open()
 
@@ -1110,7 +1110,7 @@ class TestSchema:
     ):
         proposal = await ledger.propose(draft(), LONG)
         async with ledger._transaction(ledger._writer) as connection:
-            row = {"version": schema.SCHEMA_VERSION + 1, "at": THEN}
+            row = {"version": migrations.SCHEMA_VERSION + 1, "at": THEN}
             await connection.execute(sqlalchemy.insert(schema.ledger_version).values(row))
         older = await opened(url)
         assert await older.claim(proposal.key, BEN, "one", LONG)
@@ -1215,7 +1215,7 @@ class TestAnotherVersion:
         held = await claimed(ledger, "one")
         proposal = await ledger.propose(draft(), LONG)
         await ledger.ready()
-        await serve(replica, schema.SCHEMA_VERSION + 1)
+        await serve(replica, migrations.SCHEMA_VERSION + 1)
         with pytest.raises(OtherVersion):
             await ledger.ready()
         with pytest.raises(OtherVersion):

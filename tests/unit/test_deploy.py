@@ -21,7 +21,8 @@ from pydantic import SecretStr
 import bot
 from bot import config
 from bot.errors import SettingsError
-from bot.ledger import sql, stores
+from bot.ledger import sql
+from bot.ledger.postgres_store import PostgresStore
 from bot.postgres import cluster
 from bot.service import health
 from bot.slack import app, tasks
@@ -320,7 +321,7 @@ def test_a_probe_waits_longer_than_the_answer_may_take():
 def test_a_start_that_waits_for_slack_and_every_server_is_not_broken_off():
     probe = CONTAINER["startupProbe"]
     # Migrate, and open each held connection; all clusters at once; both tokens.
-    ledger = sql.START_LIMIT + stores.PostgresStore.size * sql.TIME_LIMIT
+    ledger = sql.START_LIMIT + PostgresStore.size * sql.TIME_LIMIT
     longest = ledger + cluster.CONNECT_TIMEOUT + 2 * app.START_TIMEOUT
     assert probe["periodSeconds"] * probe["failureThreshold"] > longest
 

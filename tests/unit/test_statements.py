@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import bot
-from bot.ledger import schema, stores
-from bot.postgres import bounded, cluster, queries, where
+from bot.ledger import migrations, postgres_store, schema, sqlite_store, store
+from bot.postgres import bounded, cluster, queries, rows, statements, where
 
 BOT = Path(bot.__file__).parent
 FILES = sorted((BOT / "postgres/queries").glob("*.sql"))
@@ -20,7 +20,21 @@ def test_sql_is_ascii(path: Path) -> None:
     assert queries.get(path.stem).isascii()
 
 
-@pytest.mark.parametrize("module", [bounded, cluster, where, schema, stores])
+@pytest.mark.parametrize(
+    "module",
+    [
+        bounded,
+        cluster,
+        rows,
+        statements,
+        where,
+        migrations,
+        postgres_store,
+        schema,
+        sqlite_store,
+        store,
+    ],
+)
 def test_sql_in_code_is_ascii(module: object) -> None:
     """All strings that the modules with SQL hold, but for what they say to people."""
     path = Path(str(getattr(module, "__file__", "")))
@@ -30,13 +44,13 @@ def test_sql_in_code_is_ascii(module: object) -> None:
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     ]
     assert texts
-    statements = [text for text in texts if "select" in text.lower() or "a." in text]
+    found = [text for text in texts if "select" in text.lower() or "a." in text]
     docstrings = {
         ast.get_docstring(node, clean=False)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
     }
-    assert [text for text in statements if not text.isascii() and text not in docstrings] == []
+    assert [text for text in found if not text.isascii() and text not in docstrings] == []
 
 
 def test_every_connection_is_opened_by_the_driver_module() -> None:

@@ -616,24 +616,27 @@ def test_an_expired_preview_offers_another_look():
     ("why", "line"),
     [
         (
-            "expired",
+            Unclaimable.EXPIRED,
             (
                 "This preview expired at 12:10 UTC. Nothing was done."
                 " To ask again: /pg-kill user=some_user"
             ),
         ),
         (
-            "claimed",
+            Unclaimable.CLAIMED,
             "Kill 41 is under way, confirmed by <@U0CAROL>. This click did nothing more.",
         ),
-        ("done", "Kill 41 is done, confirmed by <@U0CAROL>. This click did nothing more."),
-        ("dismissed", "This preview was dismissed by <@U0CAROL>. Nothing was done."),
-        ("another channel", "This preview belongs to another channel. Nothing was done."),
+        (
+            Unclaimable.DONE,
+            "Kill 41 is done, confirmed by <@U0CAROL>. This click did nothing more.",
+        ),
+        (Unclaimable.DISMISSED, "This preview was dismissed by <@U0CAROL>. Nothing was done."),
+        (Unclaimable.ANOTHER_CHANNEL, "This preview belongs to another channel. Nothing was done."),
     ],
 )
 def test_a_click_that_did_nothing_is_told_why(why, line):
-    entry = Entry(confirmed(dismissed_by=CAROL), expired=why == "expired")
-    message = kill.not_claimed(NotClaimed(why=Unclaimable(why), entry=entry))
+    entry = Entry(confirmed(dismissed_by=CAROL), expired=why is Unclaimable.EXPIRED)
+    message = kill.not_claimed(NotClaimed(why=why, entry=entry))
     assert lines(message) == [line]
     assert problems(message) == []
 

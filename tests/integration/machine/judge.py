@@ -373,7 +373,7 @@ class Judge:
                 pass
         said = answer if isinstance(answer, str) else type(answer).__name__
         if isinstance(answer, NotClaimed):
-            said += f": {answer.why}"
+            said += f": {answer.why.name.lower().replace('_', ' ')}"
         if doing.calm and not said.startswith(doing.should):
             self.wrong(f"{doing.name} by {doing.actor} should be {doing.should}, not {said}")
         self._tally[f"{doing.name}: {said}"] += 1

@@ -1,0 +1,171 @@
+"""A ledger in a file of SQLite."""
+
+import os
+import re
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    event,
+    literal_column,
+    make_url,
+    type_coerce,
+)
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from bot.domain.people import Glob
+from bot.domain.record import LedgerHome
+from bot.errors import LedgerError
+from bot.ledger import sqlite
+from bot.ledger.schema import Instant
+from bot.ledger.store import Store
+
+
+class SqliteStore(Store):
+    """A ledger in a file.
+
+    One connection writes: SQLite has one writer, and here those who want to be it queue. Two
+    read, so that a reader waits for no writer.
+
+    The journal is SQLite's usual one, not a write-ahead log. A log would let readers go on
+    during a commit as well; but before SQLite 3.51.3 it may corrupt the file when two
+    connections write and checkpoint at the same instant
+    (https://sqlite.org/wal.html#the_wal_reset_bug), and most systems have an older one. So the
+    ledger is one file.
+    """
+
+    kind = "SQLite"
+    size = 2
+    is_server = False
+    # To the millisecond, which is what SQLite has; exact, though it is computed in days.
+    clock = type_coerce(
+        literal_column(
+            "CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000"
+        ),
+        Instant,
+    )
+    # AUTOINCREMENT: the id of a row that somebody deleted is not given again.
+    identity = "INTEGER PRIMARY KEY AUTOINCREMENT"
+    random = "lower(hex(randomblob(16)))"
+
+    def __init__(self, url: str) -> None:
+        try:
+            self._url = make_url(url).set(drivername="sqlite+aiosqlite")
+        except (ArgumentError, ValueError):
+            raise LedgerError("the ledger's URL can't be read") from None
+        if self._file in {"", ":memory:"} or self._url.host:
+            raise LedgerError("the ledger's URL must name a file: sqlite:///ledger.db")
+
+    @property
+    def _file(self) -> str:
+        return self._url.database or ""
+
+    @property
+    def place(self) -> str:
+        """The file's whole path."""
+        return self._file if self._is_uri else str(Path(self._file).absolute())
+
+    @property
+    def _is_uri(self) -> bool:
+        return self._file.startswith("file:")
+
+    def exists(self) -> bool:
+        """Whether there is a file; a `file:` URI is SQLite's to resolve."""
+        return self._is_uri or Path(self._file).exists()
+
+    def is_absent(self) -> bool:
+        """Whether there is no file yet. Raises `LedgerError` where its folder takes none."""
+        if self.exists():
+            return False
+        folder = Path(self._file).parent
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise LedgerError(f"the ledger's folder takes no new file: {folder}")
+        return True
+
+    def check(self) -> None:
+        """Raises `LedgerError` where the file's folder is missing."""
+        if not self._is_uri and not Path(self._file).parent.is_dir():
+            raise LedgerError(f"the ledger's folder does not exist: {Path(self._file).parent}")
+
+    @property
+    def is_open_to_others(self) -> bool:
+        """Whether anyone on this machine may read the file."""
+        return not self._is_uri and sqlite.is_open_to_others(self._file)
+
+    def make(self) -> None:
+        """Make the file, readable by its owner only."""
+        if not self._is_uri:
+            sqlite.make(self._file)
+
+    def engine(self) -> AsyncEngine:
+        """An engine for the one writer."""
+        return self._engine(1)
+
+    def reader(self, engine: AsyncEngine) -> AsyncEngine:
+        """An engine of its own: its transactions share the file's lock with other readers."""
+        del engine
+        return self._engine(self.size).execution_options(reads=True)
+
+    def _engine(self, size: int) -> AsyncEngine:
+        """An engine whose transactions begin where they say so, with the lock that they need."""
+        engine = create_async_engine(
+            self._url,
+            pool_size=size,
+            max_overflow=0,
+            hide_parameters=True,
+            connect_args={
+                "timeout": 0,  # `patiently` waits
+                # None: sqlite3 begins no transaction of its own accord; `_begin` does.
+                "isolation_level": None,
+                "async_creator_fn": sqlite.opened,
+            },
+        )
+        event.listen(engine.sync_engine, "connect", self._prepare)
+        event.listen(engine.sync_engine, "begin", self._begin)
+        event.listen(engine.sync_engine, "commit", self._commit)
+        return engine
+
+    @staticmethod
+    def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401  a DBAPI's
+        # EXTRA: after FULL a power cut may bring the journal back, and undo the last commit.
+        # What is dropped is overwritten.
+        for pragma in ("synchronous = EXTRA", "foreign_keys = ON", "secure_delete = ON"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @staticmethod
+    def _begin(connection: Connection) -> None:
+        if connection.get_execution_options().get("reads", False):
+            sqlite.patiently(connection, "BEGIN", "SELECT 1 FROM sqlite_master LIMIT 1")
+        else:
+            sqlite.patiently(connection, "BEGIN IMMEDIATE")
+
+    @staticmethod
+    def _commit(connection: Connection) -> None:
+        # What the driver does next commits nothing more. Readers may stand in the way.
+        sqlite.patiently(connection, "COMMIT")
+
+    async def lock(self, connection: AsyncConnection) -> None:
+        """Nothing to do: BEGIN IMMEDIATE has the lock already."""
+
+    def like(self, column: Column[Any], parts: Glob) -> ColumnElement[bool]:
+        """GLOB: SQLite's LIKE takes `a` for `A`."""
+        if len(parts) == 1:
+            return column == parts[0]
+        pattern = "*".join(re.sub(r"[*?\[]", r"[\g<0>]", part) for part in parts)
+        return column.op("GLOB", is_comparison=True)(pattern)
+
+    async def home(self, connection: AsyncConnection) -> LedgerHome | None:
+        """No server."""
+        del connection
+        return None
+
+    def problem(self, error: Exception) -> str:
+        """SQLite's own words: they name tables at most."""
+        if isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.Error):
+            return f"the ledger's file can't be used: {error.orig}"
+        return f"the ledger's file can't be used: {type(error).__name__}"
