@@ -155,8 +155,8 @@ async def of_version(
     """Make a ledger as an earlier version of the bot made it, for rows to be put into it."""
     store = ledger._store
     with monkeypatch.context() as then:
-        then.setattr(schema, "MIGRATIONS", migrations.MIGRATIONS[:version])
-        then.setattr(schema, "SCHEMA_VERSION", version)
+        then.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:version])
+        then.setattr(migrations, "SCHEMA_VERSION", version)
         async with ledger._transaction(ledger._writer) as connection:
             await connection.run_sync(
                 migrations.migrate, identity=store.identity, random=store.random, clock=store.clock
@@ -999,8 +999,8 @@ class TestSchema:
     ):
         proposal = await ledger.propose(draft(), LONG)
         step = ("ALTER TABLE kills ADD COLUMN mood TEXT", "UPDATE kills SET mood = 'calm'")
-        monkeypatch.setattr(schema, "MIGRATIONS", (*migrations.MIGRATIONS, step))
-        monkeypatch.setattr(schema, "SCHEMA_VERSION", migrations.SCHEMA_VERSION + 1)
+        monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, step))
+        monkeypatch.setattr(migrations, "SCHEMA_VERSION", migrations.SCHEMA_VERSION + 1)
         later = await opened(url)
         assert await later.get(proposal.key) is not None
         async with later._reader.connect() as connection:
@@ -1084,8 +1084,8 @@ class TestSchema:
         self, ledger: SqlLedger, url: str, monkeypatch: pytest.MonkeyPatch
     ):
         step = ("CREATE TABLE half (id BIGINT)", "CREATE NONSENSE")
-        monkeypatch.setattr(schema, "MIGRATIONS", (*migrations.MIGRATIONS, step))
-        monkeypatch.setattr(schema, "SCHEMA_VERSION", migrations.SCHEMA_VERSION + 1)
+        monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, step))
+        monkeypatch.setattr(migrations, "SCHEMA_VERSION", migrations.SCHEMA_VERSION + 1)
         with pytest.raises(LedgerError):
             await SqlLedger(url).open()
         async with ledger._reader.connect() as connection:
