@@ -44,14 +44,18 @@ def names_of(
 
 
 def _name(raw: bytes) -> str:
-    """Of what all databases share, nobody knows in which one it was named."""
-    return decoding.read(raw, "UTF8")
+    """Of what all databases share, nobody knows in which one it was named: UTF-8, or escaped."""
+    return raw.decode(errors="backslashreplace")
 
 
 def encoding_of(names: Names, datid: int | None) -> str:
     """Of the queries that are sent to a database."""
     database = names.databases.get(datid) if datid is not None else None
     return database.encoding if database is not None else "UTF8"
+
+
+def _optional(raw: bytes | None) -> str | None:
+    return None if raw is None else _name(raw)
 
 
 def text_of(raw: bytes | None, encoding: str) -> str | None:
@@ -165,9 +169,9 @@ def _backend(row: asyncpg.Record, names: Names) -> Backend:
         leader_pid=row["leader_pid"],
         usesysid=row["usesysid"],
         usename=role.rolname if role else None,
-        application_name=text_of(row["application_name"], "UTF8"),
+        application_name=_optional(row["application_name"]),
         client_addr=row["client_addr"],
-        client_hostname=text_of(row["client_hostname"], "UTF8"),
+        client_hostname=_optional(row["client_hostname"]),
         client_port=row["client_port"],
         backend_start=row["backend_start"],
         xact_start=row["xact_start"],
