@@ -344,10 +344,10 @@ def stories() -> Iterator[Story]:
     for call, befalls in product(("claim", "signal", "conclude"), What):
         yield _story("user=web", _click(fate=Fate(call, 1, True, befalls)), then=(GOES_ON,))
     # What is a role's number there is another's here, who is protected.
-    for how, pause in product((What.MOVED, What.SPLIT), ("an address leads back", "")):
+    for how, pause in ((What.MOVED, "an address leads back"), (What.SPLIT, "")):
         misled = Fate("names", 1, True, how)
         yield _story("user=web", _click(fate=misled), fate=misled, pause=pause)
-    for named, button in ALL_FOUR:
+    for named, button in ALL_FOUR[1::2]:
         yield _story(named, _click(button, fate=Fate("claim", 1, False, What.LOCKED)))
     for number in range(4):  # of one that reads, and of one that writes
         deed = Deed("goes on to its next transaction", number, 1)

@@ -109,7 +109,7 @@ ELSEWHERE_SETUP = f"""
 """
 """Of another server: `vip`, who is protected, has the number there that `web` has here."""
 
-GIVEN_UP_AFTER = 0.1
+GIVEN_UP_AFTER = 0.04
 """Seconds that a call waits for a ledger which another holds, and will go on holding."""
 
 TABLE = """
@@ -530,10 +530,10 @@ class World:
             self._set_pace()
 
     def _set_pace(self) -> None:
-        """Who is stopped does not end: nobody need wait for it in real time."""
-        hurry = any(victim.stopped for victim in self.judge.victims)
+        """Nobody need wait in real time for who is stopped, or is sought on another server."""
+        is_stopped = any(victim.stopped for victim in self.judge.victims)
         for replica in self.replicas:
-            replica.clock.hurry = hurry
+            replica.clock.hurry = is_stopped or replica.life.is_elsewhere
 
     async def promote(self, role: str, *, superuser: bool = True) -> None:
         """Make a role a superuser, or an ordinary one again."""
@@ -598,6 +598,7 @@ class World:
     async def _mislead(self, life: Life, cluster: PostgresCluster, every: int) -> None:
         """Its address leads to another server, and so does every n-th of its connections."""
         life.lose_its_way()
+        self._set_pace()
         cluster._url = pg_url.read(self._elsewhere.dsn(user=BOT))
         await self._end_of(_held_by(cluster)[::every])
 
@@ -609,6 +610,7 @@ class World:
                 await self._end_of(_held_by(replica.cluster))
                 await self._whole(replica)
                 replica.life.is_elsewhere = False
+        self._set_pace()
 
     async def _lock_out(self, ledger: SqlLedger) -> None:
         """Somebody else holds the ledger."""
