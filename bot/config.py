@@ -18,11 +18,11 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bot import pg_url
-from bot.addresses import is_loopback
 from bot.domain.kept_names import of_roles
 from bot.domain.people import Allowlist, Glob
 from bot.errors import SettingsError
 from bot.grammar.requests import MAX_NAME
+from bot.pg_url import is_loopback
 
 LogFormat = Literal["json", "console"]
 

@@ -15,12 +15,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes, urlencode, urlsplit
-
-from bot.addresses import is_loopback
 
 DEFAULT_PORT = 5432
 
@@ -410,3 +408,13 @@ def _nearest(name: str) -> str:
     known = {each.lower(): each for each in (*_FOR_THE_DRIVER, *_PLACES, "host", "port")}
     near = get_close_matches(name.lower(), known, n=1, cutoff=0.8)
     return f" (did you mean {known[near[0]]}?)" if near else ""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, by its name or its address."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -14,7 +14,8 @@ from pydantic import SecretStr
 
 from bot import __version__, config
 from bot.check.ledger import IDENTITY_SHOWN
-from bot.domain.people import Glob, Right, roles_named
+from bot.domain.people import Glob, Right
+from bot.domain.protection import roles_named
 from bot.errors import LedgerError, SettingsError
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules

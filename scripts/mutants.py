@@ -55,6 +55,7 @@ PARTS_OF_THE_PROJECT = ("bot", "tests", "workspace", "docs")
 
 FILES: dict[str, tuple[str, ...]] = {
     "bot/domain/people.py": ("tests/unit/test_policy.py",),
+    "bot/domain/protection.py": ("tests/unit/test_policy.py",),
     "bot/domain/kills.py": ("tests/unit/test_kills.py",),
     "bot/domain/redaction.py": ("tests/unit/test_redaction.py",),
     "bot/domain/filters.py": ("tests/unit/test_conditions.py",),

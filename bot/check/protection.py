@@ -9,7 +9,8 @@ from difflib import get_close_matches
 from bot.check.facts import Answer, ClusterFacts, Holds
 from bot.check.findings import Finding, Section, name, ok, some, warning
 from bot.domain.kept_names import of_applications
-from bot.domain.people import Glob, roles_named
+from bot.domain.people import Glob
+from bot.domain.protection import roles_named
 
 
 def of_protection(

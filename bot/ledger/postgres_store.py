@@ -19,9 +19,10 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from bot import driver, pg_url, tls
+from bot import driver, pg_url
 from bot.domain.people import Glob
 from bot.domain.record import LedgerHome
+from bot.driver import tls
 from bot.errors import LedgerError
 from bot.ledger.schema import Instant
 from bot.ledger.store import Store, Terms

@@ -41,6 +41,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
+from bot.background import every
 from bot.domain.kills import (
     SECOND_LOOK_AFTER,
     SECOND_LOOK_LEASE,
@@ -176,7 +177,8 @@ class SqlLedger:
         if self._store.is_server:
             self._keepers.append(asyncio.create_task(self._keep(), name="ledger"))
         if self._keep_for is not None:
-            self._keepers.append(asyncio.create_task(self._forget(), name="ledger-keep"))
+            forgetting = every(FORGET_EVERY, self._forget, failed="ledger.not_dropped")
+            self._keepers.append(asyncio.create_task(forgetting, name="ledger-keep"))
 
     async def open_to_read(self) -> None:
         """Connect to a ledger that is there, to read its record; changes nothing.
@@ -610,13 +612,11 @@ class SqlLedger:
 
     async def _forget(self) -> None:
         """Drop what was kept for long enough, now and then. Nobody waits for it."""
-        while True:
-            await asyncio.sleep(FORGET_EVERY)
-            try:
-                while await self.drop_old():  # noqa: ASYNC110  it waits for nothing
-                    await asyncio.sleep(FORGET_PAUSE)
-            except LedgerError as error:
-                log.warning("ledger.not_dropped", problem=str(error))
+        try:
+            while await self.drop_old():  # noqa: ASYNC110  it waits for nothing
+                await asyncio.sleep(FORGET_PAUSE)
+        except LedgerError as error:
+            log.warning("ledger.not_dropped", problem=str(error))
 
     async def _now(self, connection: AsyncConnection) -> datetime:
         return (await connection.execute(select(self._store.clock))).scalar_one()

@@ -10,7 +10,8 @@ from typing import TypeVar
 import structlog
 
 from bot.domain.filters import Before, Condition, PidIn, TextLike, freeze
-from bot.domain.people import Glob, Protection
+from bot.domain.people import Glob
+from bot.domain.protection import Protection
 from bot.domain.sessions import CLIENT_BACKEND, Look, Names, ServerId
 from bot.errors import ClusterError, ClusterRefused, ClusterTimeout, TargetError, TwoServers
 from bot.grammar.requests import AgeOf, Field, KillRequest, Match, SessionsRequest

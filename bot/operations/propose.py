@@ -21,7 +21,7 @@ from bot.domain.kills import (
     Target,
     Unclaimable,
 )
-from bot.domain.people import require_narrow
+from bot.domain.protection import require_narrow
 from bot.domain.sessions import Backend, BackendId, Limit, Look, ServerId
 from bot.domain.shown import as_shown
 from bot.errors import ClusterError, TargetError

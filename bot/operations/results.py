@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from bot.domain.blocking import Branch, HeldLock, Locks
 from bot.domain.kills import Actor, Basis, Conclusion, Proposal, Spared, State, Unclaimable
-from bot.domain.people import Barrier
+from bot.domain.protection import Barrier
 from bot.domain.record import Entry, Unreadable
 from bot.domain.sessions import About, Backend, BackendId, Look, Names, Server
 from bot.errors import ClusterError, TargetError

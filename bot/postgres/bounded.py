@@ -19,7 +19,7 @@ PINS = {
     **PINNED,
     # None of our statements writes.
     "default_transaction_read_only": "on",
-    # No text is converted on its way here (see `bot.decoding`), and an error keeps its
+    # No text is converted on its way here (see `bot.driver.decoding`), and an error keeps its
     # SQLSTATE: one that can't be converted is replaced by that of the conversion.
     "client_encoding": "SQL_ASCII",
 }

@@ -12,7 +12,7 @@ from typing import TypeVar
 import asyncpg
 import structlog
 
-from bot import decoding, driver, pg_url
+from bot import driver, pg_url
 from bot.domain.blocking import HeldLock, Locks, LockWait
 from bot.domain.filters import Condition, InLock, InTree
 from bot.domain.sessions import (
@@ -25,7 +25,7 @@ from bot.domain.sessions import (
 )
 from bot.domain.shown import HIDES, ranks
 from bot.domain.signals import Guard, Reply, Sighting, Verdict, Whereabouts
-from bot.driver import APPLICATION_NAME, Connection
+from bot.driver import APPLICATION_NAME, Connection, decoding
 from bot.errors import ClusterDown, ClusterError, TargetError, TwoServers
 from bot.grammar.requests import SortKey, Word
 from bot.ports import Urgency

@@ -7,10 +7,10 @@ from dataclasses import replace
 import asyncpg
 import structlog
 
-from bot import decoding, driver, pg_url
+from bot import driver, pg_url
 from bot.check.facts import Answer, ClusterFacts, Holds, OwnRole, Slots, Untold
 from bot.domain.sessions import ServerId
-from bot.driver import APPLICATION_NAME, Connection, PinnedConnection
+from bot.driver import APPLICATION_NAME, Connection, PinnedConnection, decoding
 from bot.postgres import queries, trouble
 from bot.postgres.bounded import PINS
 from bot.postgres.cluster import KEPT_CONNECTIONS, WORK_CONNECTIONS

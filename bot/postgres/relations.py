@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import asyncpg
 import structlog
 
-from bot import decoding, driver
+from bot import driver
 from bot.domain.sessions import ServerId
-from bot.driver import Connection
+from bot.driver import Connection, decoding
 from bot.postgres import queries
 from bot.postgres.bounded import server_id
 

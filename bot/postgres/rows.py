@@ -4,7 +4,6 @@ from datetime import datetime
 
 import asyncpg
 
-from bot import decoding
 from bot.domain.blocking import Prepared
 from bot.domain.sessions import (
     Backend,
@@ -19,6 +18,7 @@ from bot.domain.sessions import (
     ServerId,
 )
 from bot.domain.waits import Request, queued
+from bot.driver import decoding
 from bot.postgres.bounded import server_id
 
 

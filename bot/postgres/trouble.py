@@ -2,7 +2,8 @@
 
 import asyncpg
 
-from bot import pg_url, tls
+from bot import pg_url
+from bot.driver import tls
 from bot.errors import ClusterDown, ClusterError, ClusterRefused, ClusterTimeout
 
 NO_REPLY = "did not answer in time (connected, no reply)"

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 import aiohttp
 import structlog
@@ -12,6 +13,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.background import every
 from bot.check.slack import ORG_WIDE
 from bot.domain.people import Allowlist, Right
 from bot.errors import LedgerError, SettingsError, SlackDown
@@ -127,7 +129,14 @@ class SlackService:
         except OSError as error:
             raise SettingsError((f"PORT: can't listen ({error.strerror})",)) from None
         self._tasks.start(directory.keep_groups(), name="groups", optional=True)
-        self._tasks.start(self._keep_recovering(runner), name="recovery", optional=True)
+        recovering = every(
+            RECOVER_EVERY,
+            partial(self._recover, runner),
+            failed="recovery.failed",
+            at_once=True,
+            sleep=self._clock.sleep,
+        )
+        self._tasks.start(recovering, name="recovery", optional=True)
         log.info("slack.connected", mode=type(self._transport).__name__, team=identity.team_id)
 
     def _client(self, session: aiohttp.ClientSession, token: str | None = None) -> AsyncWebClient:
@@ -179,22 +188,17 @@ class SlackService:
             raise SlackDown(words) from None
         return answer.data  # type: ignore[no-any-return]
 
-    async def _keep_recovering(self, runner: Runner) -> None:
-        """Conclude, now and then, what a process that died had claimed, and look again for it."""
-        while True:
-            try:
-                for conclusion in await self._operations.recover():
-                    # Slack may take long over each: the next claim does not wait for it.
-                    work = outcomes.recovered(runner, conclusion)
-                    self._tasks.start(work, name=f"outcome-{conclusion.proposal.id}")
-                for conclusion in await self._operations.left_behind():
-                    # A silent server is asked for a minute: it holds up no other.
-                    work = outcomes.caught_up(runner, conclusion)
-                    name = f"second-look-{conclusion.proposal.id}"
-                    self._tasks.start(work, name=name, optional=True)
-            except LedgerError as error:
-                log.warning("recovery.no_ledger", problem=str(error))
-            except Exception:
-                # A defect here must not end the loop: the next claim still wants it.
-                log.exception("recovery.failed")
-            await self._clock.sleep(RECOVER_EVERY)
+    async def _recover(self, runner: Runner) -> None:
+        """Conclude what a process that died had claimed, and look again for it."""
+        try:
+            for conclusion in await self._operations.recover():
+                # Slack may take long over each: the next claim does not wait for it.
+                work = outcomes.recovered(runner, conclusion)
+                self._tasks.start(work, name=f"outcome-{conclusion.proposal.id}")
+            for conclusion in await self._operations.left_behind():
+                # A silent server is asked for a minute: it holds up no other.
+                work = outcomes.caught_up(runner, conclusion)
+                name = f"second-look-{conclusion.proposal.id}"
+                self._tasks.start(work, name=name, optional=True)
+        except LedgerError as error:
+            log.warning("recovery.no_ledger", problem=str(error))

@@ -16,6 +16,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
+from bot.background import every
 from bot.domain.kills import Actor
 from bot.domain.people import Allowlist, Home, Person, Right, may
 from bot.ports import Clock
@@ -134,14 +135,10 @@ class Directory:
         return frozenset(one for one, group in groups.items() if not objects.is_enabled(group))
 
     async def keep_groups(self) -> None:
-        """Refresh the groups for ever."""
-        while True:
-            await self._clock.sleep(GROUPS_EVERY)
-            try:
-                await self.refresh_groups()
-            except Exception:
-                # A defect here must not end the loop: in 15 minutes all groups would deny.
-                log.exception("groups.failed")
+        """Refresh the groups for ever: else, in 15 minutes, all of them would deny."""
+        await every(
+            GROUPS_EVERY, self.refresh_groups, failed="groups.failed", sleep=self._clock.sleep
+        )
 
     def _groups_of(self, user_id: str) -> frozenset[str]:
         now = self._clock.monotonic()

@@ -6,7 +6,7 @@ import structlog
 from slack_bolt.async_app import AsyncAck
 
 from bot.domain.kills import Place, Proposal, Unclaimable
-from bot.domain.people import require_narrow
+from bot.domain.protection import require_narrow
 from bot.domain.sessions import BackendId
 from bot.errors import LedgerError, UsageError
 from bot.grammar.parser import parse_kill, read_kill

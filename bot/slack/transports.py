@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
@@ -22,6 +23,7 @@ from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 
+from bot.background import every
 from bot.listening import BoundedServer
 from bot.slack import payloads
 
@@ -118,7 +120,10 @@ class SocketMode:
     async def open(self, app: AsyncApp) -> None:
         """Connect. The token was tried before: with a bad one this would try for ever."""
         self._handler = _Envelopes(app, self._app_token, self._commands)
-        self._renewer = asyncio.create_task(self._renew(self._handler.client), name="socket-url")
+        renewing = every(
+            PING_EVERY, partial(self._renew, self._handler.client), failed="socket.not_renewed"
+        )
+        self._renewer = asyncio.create_task(renewing, name="socket-url")
         await self._handler.connect_async()  # type: ignore[no-untyped-call]
 
     async def _renew(self, socket: AsyncBaseSocketModeClient) -> None:
@@ -126,10 +131,8 @@ class SocketMode:
 
         A URL of a socket is good once and not for long; the SDK tries the same for ever.
         """
-        while True:
-            await asyncio.sleep(PING_EVERY)
-            if not await socket.is_connected():
-                socket.wss_uri = None  # type: ignore[assignment]
+        if not await socket.is_connected():
+            socket.wss_uri = None  # type: ignore[assignment]
 
     async def connected(self) -> bool:
         """Whether the socket is up."""

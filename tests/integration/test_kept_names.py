@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.domain.kept_names import names_role, of_applications
-from bot.domain.people import Protection
+from bot.domain.protection import Protection
 from bot.domain.sessions import Backend
 from bot.postgres.cluster import PostgresCluster
 from bot.postgres.where import likes

@@ -12,7 +12,7 @@ import pytest
 from bot.domain.blocking import tree
 from bot.domain.filters import InTree, freeze
 from bot.domain.kills import Actor
-from bot.domain.people import Barrier, Ender
+from bot.domain.protection import Barrier, Ender
 from bot.domain.sessions import BackendId, LimitOf, Look, SpareReason
 from bot.grammar.parser import parse_sessions
 from bot.grammar.requests import SessionsRequest, SortKey

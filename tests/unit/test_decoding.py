@@ -3,7 +3,7 @@ from itertools import product
 
 import pytest
 
-from bot.decoding import read
+from bot.driver.decoding import read
 
 # https://www.postgresql.org/docs/current/multibyte.html: those that a server may have
 ENCODINGS = (

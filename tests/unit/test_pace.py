@@ -13,13 +13,13 @@ from functools import partial
 
 import pytest
 
-from bot.decoding import read
 from bot.domain.blocking import Locks, LockWait, tree, worst_first
 from bot.domain.kills import MAX_TARGETS, Outcome
 from bot.domain.people import Allowlist, Right
 from bot.domain.redaction import redact
 from bot.domain.sessions import Backend, Role
 from bot.domain.waits import Request, Waits, queued
+from bot.driver.decoding import read
 from bot.grammar.suggest import near
 from bot.ledger.rows import target_values
 from bot.operations.propose import KEPT_QUERY

@@ -6,17 +6,8 @@ from typing import Any
 
 import pytest
 
-from bot.domain.people import (
-    Allowlist,
-    Barrier,
-    Ender,
-    Home,
-    Person,
-    Protection,
-    Right,
-    may,
-    require_narrow,
-)
+from bot.domain.people import Allowlist, Home, Person, Right, may
+from bot.domain.protection import Barrier, Ender, Protection, require_narrow
 from bot.domain.sessions import Backend, Names, Role, ServerId, SpareReason
 from bot.errors import UsageError
 from bot.grammar.parser import parse_kill

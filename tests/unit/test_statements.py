@@ -63,4 +63,4 @@ def test_every_connection_is_opened_by_the_driver_module() -> None:
         and isinstance(node.value, ast.Name)
         and (node.value.id, node.attr) in {("asyncpg", "connect"), ("asyncpg", "create_pool")}
     ]
-    assert opening == ["driver.py"]
+    assert opening == ["driver/__init__.py"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bot.domain.blocking import HeldLock, tree
-from bot.domain.people import Barrier, Ender
+from bot.domain.protection import Barrier, Ender
 from bot.domain.sessions import Backend, Database, Names, SpareReason
 from bot.domain.waits import Waits
 from bot.errors import ClusterDown

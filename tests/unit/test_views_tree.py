@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bot.domain.blocking import Locks, LockWait, Prepared, tree
-from bot.domain.people import Barrier, Ender
+from bot.domain.protection import Barrier, Ender
 from bot.domain.sessions import Backend, SpareReason
 from bot.domain.waits import Waits
 from bot.operations.results import Tree

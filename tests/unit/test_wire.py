@@ -3,7 +3,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.wire import Readable
+from bot.driver.wire import Readable
 
 
 def message(kind: bytes, body: bytes) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from bot.domain.kills import Basis, Proposal, Spared, Target
-from bot.domain.people import Barrier, Ender
+from bot.domain.protection import Barrier, Ender
 from bot.domain.sessions import Backend, SpareReason
 from bot.slack.views import blocks, tables
 from bot.slack.views.blocks import Block

@@ -12,7 +12,7 @@ from typing import Any
 
 import asyncpg.protocol
 
-from bot import decoding
+from bot.driver import decoding
 
 _IN_WORDS = b"ENS"
 """ErrorResponse, NoticeResponse, ParameterStatus: codes and texts, each ended by a zero."""

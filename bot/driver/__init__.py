@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import asyncpg
 
-from bot import wire
+from bot.driver import wire
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
