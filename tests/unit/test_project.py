@@ -1,5 +1,6 @@
 """What stands around the code says what the code does: manifest, README, .env.example, image."""
 
+import configparser
 import http.server
 import importlib
 import importlib.metadata
@@ -470,3 +471,28 @@ def test_the_mutants_that_live_are_of_code_that_is_there():
     for path, name in places:
         module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
         assert attrgetter(name)(module) is not None, f"{path} has no {name}"
+
+
+# Architecture
+
+
+def test_the_map_is_that_of_the_import_contracts():
+    contracts = configparser.ConfigParser()
+    contracts.read(ROOT / ".importlinter")
+    text = (ROOT / "docs/architecture.md").read_text()
+    blocks = re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    drawn = [[re.split("  +", line)[0] for line in block.splitlines()] for block in blocks]
+    assert drawn == [
+        contracts[f"importlinter:contract:{name}"]["layers"].split("\n")[1:]
+        for name in ("one-way", "domain", "grammar")
+    ]
+
+
+def test_the_architecture_names_files_and_names_that_are_there():
+    text = (ROOT / "docs/architecture.md").read_text()
+    for path in set(re.findall(r"`([\w/]+\.py)`", text)):
+        places = [ROOT / path, ROOT / "bot" / path, *(ROOT / "bot").glob(f"*/{path}")]
+        assert any(place.is_file() for place in places), path
+    for path, names in re.findall(r"`([\w/]+)\.py`: ((?:`\w+`(?:, )?)+)", text):
+        module = importlib.import_module(f"bot.{path.replace('/', '.')}")
+        assert [name for name in re.findall(r"`(\w+)`", names) if not hasattr(module, name)] == []
