@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 import os
+import tempfile
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +9,26 @@ import structlog
 from hypothesis import Phase, settings
 
 from tests import servers
+
+MEMORY, ROOM = "/dev/shm", 4 * 2**30
+"""Where files are kept in memory, and the bytes that the tests of four processes may take."""
+
+
+def write_into_memory() -> None:
+    """Make temporary files there: of a new server and of a new database there are hundreds.
+
+    Not where programs may not be run: a server's may have to be copied.
+    """
+    try:
+        found = os.statvfs(MEMORY)
+    except OSError:
+        return
+    has_room = found.f_bavail * found.f_frsize >= ROOM and not found.f_flag & os.ST_NOEXEC
+    if has_room and "TMPDIR" not in os.environ:
+        os.environ["TMPDIR"] = tempfile.tempdir = MEMORY
+
+
+write_into_memory()
 
 # No test is timed: a busy machine must not fail one. CI draws the same examples each time.
 settings.register_profile("tests", deadline=None, derandomize=True, print_blob=True)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -105,9 +106,13 @@ def running() -> list[str]:
 
 
 @pytest.fixture
-async def new_demo(tmp_path: Path) -> AsyncIterator[Callable[..., Demo]]:
-    """Demos that a test starts; killed where the test has left them."""
+async def new_demo() -> AsyncIterator[Callable[..., Demo]]:
+    """Demos that a test starts; killed where the test has left them.
+
+    Their folder has a short name, as a server's socket must.
+    """
     async with AsyncExitStack() as stack:
+        folders = Path(stack.enter_context(tempfile.TemporaryDirectory()))
 
         async def kill(demo: Demo) -> None:
             if demo.process is not None and demo.process.returncode is None:
@@ -116,7 +121,7 @@ async def new_demo(tmp_path: Path) -> AsyncIterator[Callable[..., Demo]]:
                 await gone(demo)
 
         def new(folder: Path = ROOT) -> Demo:
-            demo = Demo(tmp_path / f"demo-{next(number)}", folder)
+            demo = Demo(folders / f"demo-{next(number)}", folder)
             stack.push_async_callback(kill, demo)
             return demo
 

@@ -25,13 +25,12 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to leav
 
 
 @pytest.fixture
-def temp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder in which the servers of a test make theirs."""
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
-    yield tmp_path
-    monkeypatch.undo()
-    monkeypatch.setattr("tempfile.tempdir", None)
+def temp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder in which the servers of a test make theirs; its name is short, for a socket."""
+    with tempfile.TemporaryDirectory() as folder, monkeypatch.context() as patch:
+        patch.setenv("TMPDIR", folder)
+        patch.setattr("tempfile.tempdir", None)
+        yield Path(folder)
 
 
 @pytest.fixture
