@@ -40,18 +40,6 @@ silent for a minute. Should it take longer yet, the first who records it has it.
 SECOND_LOOK_UNTIL = timedelta(hours=1)
 """After this nobody looks a second time: what is seen then says nothing of the kill."""
 
-GONE_SINCE = ("the session is gone", "gone now; whether by this signal is not known")
-"""How the detail of a target ends that was found gone later."""
-
-UNWATCHED = "signalled, and not watched to its end"
-
-NOT_KNOWN = "the bot stopped before it was known"
-"""The details of targets that a process left open when it was told to stop."""
-
-OTHER_WORK = "had begun other work since the preview"
-"""The detail of a target that was named by a filter, still matched it, and was in another
-transaction than shown: that is within what was confirmed, and said."""
-
 
 class Action(StrEnum):
     """What is done to each target."""
@@ -104,6 +92,15 @@ class Outcome(StrEnum):
     SERVER_CHANGED = "server changed"
     INTERRUPTED = "interrupted"
     UNKNOWN = "unknown"
+
+
+class Reason(StrEnum):
+    """What the code goes by in what became of a target; the words are in `Result.detail`."""
+
+    OTHER_WORK = "other work"  # ended in another transaction than the preview showed
+    UNWATCHED = "unwatched"  # signalled, and not watched to its end
+    NOT_KNOWN = "not known"  # the bot stopped before it was known
+    GONE_SINCE = "gone since"  # looked at later, and gone by then
 
 
 NEEDS_SOMEONE: tuple[Outcome, ...] = (
@@ -224,18 +221,20 @@ class Result:
     id: BackendId
     outcome: Outcome
     detail: str = ""
+    reason: Reason | None = None
 
     @property
     def is_open(self) -> bool:
         """Whether a second look can tell more of it."""
         return self.outcome in (Outcome.UNKNOWN, Outcome.STILL_RUNNING) or (
-            self.outcome is Outcome.INTERRUPTED and self.detail in (UNWATCHED, NOT_KNOWN)
+            self.outcome is Outcome.INTERRUPTED
+            and self.reason in (Reason.UNWATCHED, Reason.NOT_KNOWN)
         )
 
     @property
     def may_live(self) -> bool:
         """Whether it may still run, as far as is known."""
-        return self.outcome in LIVING and not self.detail.endswith(GONE_SINCE)
+        return self.outcome in LIVING and self.reason is not Reason.GONE_SINCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,7 +266,7 @@ class Conclusion:
     @property
     def other_work(self) -> int:
         """How many were ended in another transaction than the preview showed."""
-        return sum(result.detail == OTHER_WORK for result in self.results)
+        return sum(result.reason is Reason.OTHER_WORK for result in self.results)
 
     @property
     def in_order(self) -> tuple[Result, ...]:

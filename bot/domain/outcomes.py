@@ -10,25 +10,33 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from bot.domain.kills import (
-    GONE_SINCE,
-    NOT_KNOWN,
-    UNWATCHED,
     Action,
     Conclusion,
     Outcome,
     Proposal,
+    Reason,
     Result,
 )
 from bot.domain.sessions import Backend, BackendId, Server
 from bot.domain.signals import Guard, Reply, Sighting, Verdict, Whereabouts
 from bot.errors import ClusterError
 
+_SAID = {
+    Reason.OTHER_WORK: "had begun other work since the preview",
+    Reason.UNWATCHED: "signalled, and not watched to its end",
+    Reason.NOT_KNOWN: "the bot stopped before it was known",
+}
+
 ELSEWHERE = "another server answers there now, or this one was restarted"
+
+
+def _because(backend_id: BackendId, outcome: Outcome, reason: Reason) -> Result:
+    return Result(backend_id, outcome, _SAID[reason], reason)
 
 
 def signalled(backend_id: BackendId) -> Result:
     """What is known between the signal and its effect: kept where nothing more is learned."""
-    return Result(backend_id, Outcome.INTERRUPTED, UNWATCHED)
+    return _because(backend_id, Outcome.INTERRUPTED, Reason.UNWATCHED)
 
 
 def broken_off(claimed: Proposal, results: Mapping[BackendId, Result], now: datetime) -> Conclusion:
@@ -38,7 +46,7 @@ def broken_off(claimed: Proposal, results: Mapping[BackendId, Result], now: date
         results=tuple(
             results.get(
                 target.id,
-                Result(target.id, Outcome.INTERRUPTED, NOT_KNOWN),
+                _because(target.id, Outcome.INTERRUPTED, Reason.NOT_KNOWN),
             )
             for target in claimed.targets
         ),
@@ -123,6 +131,17 @@ def _what_now(reply: Reply) -> str:
     return doing
 
 
+def succeeded(guard: Guard, *, other_work: bool) -> Result:
+    """The signal had its effect; `other_work` if the target was in another transaction by then.
+
+    One that a filter named and still matched is ended all the same, if that costs no more than
+    was shown: it is within what was confirmed, and said.
+    """
+    if other_work:
+        return _because(guard.target, success(guard.action), Reason.OTHER_WORK)
+    return Result(guard.target, success(guard.action))
+
+
 def success(action: Action) -> Outcome:
     """The outcome where the signal had its effect."""
     match action:
@@ -174,11 +193,19 @@ def _waits_on(found: Whereabouts) -> str:
     return "signalled; the bot may no longer see what it does"
 
 
-def since(backend_id: BackendId, proposal: Proposal, seen: Sighting) -> str:
-    """What is seen now of a target that a process left behind."""
+def left_behind(result: Result, proposal: Proposal, seen: Sighting) -> Result:
+    """A target of which a process that stopped knew too little, as it is seen now."""
+    found, reason = "the session is still there", None
     if seen.server != proposal.server:
-        return ELSEWHERE
-    return "the session is still there" if backend_id in seen.there else GONE_SINCE[0]
+        found = ELSEWHERE
+    elif result.id not in seen.there:
+        found, reason = "the session is gone", Reason.GONE_SINCE
+    return replace(result, detail=f"{result.detail}; {found}", reason=reason)
+
+
+def not_seen(result: Result, problem: str) -> Result:
+    """The same where the second look saw nothing: no other one follows."""
+    return replace(result, detail=f"{result.detail}; looked at again: {problem}", reason=None)
 
 
 def later_by(span: timedelta) -> str:
@@ -192,7 +219,7 @@ def later_by(span: timedelta) -> str:
 def later(result: Result, seen: Sighting, proposal: Proposal, when: str) -> Result:
     """What a second look says of a target that was left open."""
     if result.outcome is Outcome.INTERRUPTED:
-        return replace(result, detail=f"{result.detail}; {since(result.id, proposal, seen)}")
+        return left_behind(result, proposal, seen)
     if seen.server != proposal.server:
         return Result(result.id, Outcome.UNKNOWN, f"looked at again: {ELSEWHERE}")
     found = seen.there.get(result.id)
@@ -202,12 +229,11 @@ def later(result: Result, seen: Sighting, proposal: Proposal, when: str) -> Resu
             return Result(result.id, success(proposal.action), "seen at the second look")
         detail = _waits_on(found) if found is not None else ""
         return Result(result.id, Outcome.STILL_RUNNING, f"{detail}, {when} too")
-    detail = (
-        GONE_SINCE[1]
-        if found is None
-        else "still there after the deadline: nothing will be signalled any more"
-    )
-    return Result(result.id, Outcome.UNKNOWN, detail)
+    if found is None:
+        gone = "gone now; whether by this signal is not known"
+        return Result(result.id, Outcome.UNKNOWN, gone, Reason.GONE_SINCE)
+    there = "still there after the deadline: nothing will be signalled any more"
+    return Result(result.id, Outcome.UNKNOWN, there)
 
 
 def came_back(rolname: str, rows: list[Backend], when: str) -> str:

@@ -165,6 +165,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "INSERT INTO ledger_marks (serves, latest) VALUES (6, 0)",
         "CREATE INDEX kills_by_expiry ON kills (state, expires_at)",
     ),
+    (
+        "ALTER TABLE outcomes ADD COLUMN reason TEXT",
+        "ALTER TABLE amendments ADD COLUMN reason TEXT",
+    ),
 )
 """One step for each version, in SQL that SQLite and PostgreSQL share; `{identity}` (the type of
 an id) and `{random}` (32 hexadecimal digits or more) are theirs.

@@ -19,6 +19,7 @@ from bot.domain.kills import (
     Draft,
     Outcome,
     Proposal,
+    Reason,
     Result,
     Spared,
     State,
@@ -47,6 +48,15 @@ KEYLESS = "-"
 """The key of a row that an older replica wrote: no button that carries it finds anything."""
 
 Values = dict[str, Any]
+
+
+_REASONS = {
+    "had begun other work since the preview": Reason.OTHER_WORK,
+    "signalled, and not watched to its end": Reason.UNWATCHED,
+    "the bot stopped before it was known": Reason.NOT_KNOWN,
+    "the session is gone": Reason.GONE_SINCE,
+    "gone now; whether by this signal is not known": Reason.GONE_SINCE,
+}
 
 
 def kill_values(draft: Draft) -> Values:
@@ -118,6 +128,7 @@ def result_values(kill_id: int, results: Iterable[Result]) -> list[Values]:
             "backend_start": result.id.backend_start,
             "outcome": result.outcome.value,
             "detail": result.detail,
+            "reason": result.reason,
         }
         for result in results
     ]
@@ -211,8 +222,15 @@ def _to_target(row: Row[Any]) -> Target:
 def _to_result(row: Row[Any]) -> Result:
     backend = BackendId(row.pid, row.backend_start)
     if row.outcome in [*Outcome]:
-        return Result(backend, Outcome(row.outcome), row.detail)
+        return Result(backend, Outcome(row.outcome), row.detail, _reason(row))
     return Result(backend, Outcome.UNKNOWN, ": ".join(filter(None, (row.outcome, row.detail))))
+
+
+def _reason(row: Row[Any]) -> Reason | None:
+    """What the code goes by; versions before 7 of the schema wrote it as words alone."""
+    if row.reason is not None:
+        return Reason(row.reason) if row.reason in [*Reason] else None
+    return next((reason for end, reason in _REASONS.items() if row.detail.endswith(end)), None)
 
 
 def _load_reason(why: str) -> SpareReason | str:

@@ -214,6 +214,7 @@ outcomes = Table(
     Column("position", BigInteger, nullable=False),
     Column("outcome", Text, nullable=False),
     Column("detail", Text, nullable=False),
+    Column("reason", Text),
     _of_a_target(),
 )
 
@@ -227,6 +228,7 @@ amendments = Table(
     Column("outcome", Text, nullable=False),
     Column("detail", Text, nullable=False),
     Column("at", Instant, nullable=False),
+    Column("reason", Text),
     _of_a_target(),
 )
 

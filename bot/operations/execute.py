@@ -12,7 +12,6 @@ from bot.domain.filters import Condition
 from bot.domain.kept_names import of_applications
 from bot.domain.kills import (
     GONE_WITHIN,
-    OTHER_WORK,
     SIGNAL_WINDOW,
     Action,
     Actor,
@@ -168,7 +167,7 @@ class Executing:
         self, cluster: Cluster, guards: list[Guard], results: dict[BackendId, Result]
     ) -> None:
         """Signal all, back to back; then watch until they are gone. Fills `results`."""
-        signalled: dict[Guard, str] = {}
+        signalled: dict[Guard, bool] = {}  # and whether it was in another transaction
         stopped_by: ClusterError | None = None
         for guard in guards:
             try:
@@ -189,7 +188,7 @@ class Executing:
                 break
             log.info("kill.signal", pid=guard.target.pid, verdict=reply.verdict)
             if reply.verdict is Verdict.SIGNALLED:
-                signalled[guard] = OTHER_WORK if outcomes.other_work(guard, reply) else ""
+                signalled[guard] = outcomes.other_work(guard, reply)
                 results[guard.target] = outcomes.signalled(guard.target)
             else:
                 results[guard.target] = outcomes.refused(guard, reply)
@@ -199,10 +198,10 @@ class Executing:
         for result in await self._watch(cluster, signalled):
             results[result.id] = result
 
-    async def _watch(self, cluster: Cluster, signalled: Mapping[Guard, str]) -> list[Result]:
+    async def _watch(self, cluster: Cluster, signalled: Mapping[Guard, bool]) -> list[Result]:
         """What became of the backends that were signalled, within `GONE_WITHIN`.
 
-        With each guard comes what to tell of a target that ended.
+        With each guard comes whether its target had begun other work.
         """
         pending = {guard.target: guard for guard in signalled}
         results: list[Result] = []
@@ -220,7 +219,7 @@ class Executing:
             else:
                 for backend_id, guard in list(pending.items()):
                     if outcomes.ended(guard, seen):
-                        ended = Result(backend_id, outcomes.success(guard.action), signalled[guard])
+                        ended = outcomes.succeeded(guard, other_work=signalled[guard])
                         results.append(ended)
                         del pending[backend_id]
             if not pending or self._clock.monotonic() >= until:

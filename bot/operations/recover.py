@@ -1,5 +1,6 @@
 """What a process that died had claimed: looked at, and concluded."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import structlog
@@ -55,17 +56,11 @@ class Recovering:
         return await self._claims.record(conclusion)
 
     async def _interrupted(self, proposal: Proposal) -> tuple[Result, ...]:
-        ids = [target.id for target in proposal.targets]
+        stopped = "the bot stopped while it was at work"
+        results = [Result(t.id, Outcome.INTERRUPTED, stopped) for t in proposal.targets]
         try:
-            seen = await self._clusters.named(proposal.cluster).sight(ids)
+            seen = await self._clusters.named(proposal.cluster).sight([r.id for r in results])
         except (ClusterError, TargetError) as error:
-            detail = f"the bot stopped while it was at work; looked at since: {error}"
-            return tuple(Result(i, Outcome.INTERRUPTED, detail) for i in ids)
-        return tuple(
-            Result(
-                i,
-                Outcome.INTERRUPTED,
-                f"the bot stopped while it was at work; {outcomes.since(i, proposal, seen)}",
-            )
-            for i in ids
-        )
+            detail = f"{stopped}; looked at since: {error}"
+            return tuple(replace(result, detail=detail) for result in results)
+        return tuple(outcomes.left_behind(result, proposal, seen) for result in results)

@@ -96,10 +96,7 @@ class Following:
                 when = self._when(conclusion)
                 return tuple(outcomes.later(result, seen, proposal, when) for result in open_ends)
             if self._clock.monotonic() >= until:
-                return tuple(
-                    replace(result, detail=f"{result.detail}; looked at again: {problem}")
-                    for result in open_ends
-                )
+                return tuple(outcomes.not_seen(result, problem) for result in open_ends)
             await self._clock.sleep(2.0)
 
     async def _who_came_back(self, cluster: Cluster, conclusion: Conclusion) -> tuple[str, ...]:

@@ -43,6 +43,7 @@ from bot.domain.kills import (
     Draft,
     Outcome,
     Proposal,
+    Reason,
     Result,
     Spared,
     State,
@@ -359,6 +360,33 @@ class TestTheRecord:
         assert entry.proposal.claimed_at is not None
         assert entry.concluded_at is not None
         assert proposal.created_at <= entry.proposal.claimed_at <= entry.concluded_at
+
+    @pytest.mark.parametrize(
+        ("reason", "detail"),
+        [
+            (Reason.OTHER_WORK, "had begun other work since the preview"),
+            (Reason.UNWATCHED, "signalled, and not watched to its end"),
+            (Reason.NOT_KNOWN, "the bot stopped before it was known"),
+            (Reason.GONE_SINCE, "the bot stopped while it was at work; the session is gone"),
+            (Reason.GONE_SINCE, "gone now; whether by this signal is not known"),
+            (None, "the session is gone; looked at again: no reply"),
+        ],
+    )
+    async def test_reason_comes_back_also_from_a_row_that_has_only_words(
+        self, ledger: SqlLedger, reason: Reason | None, detail: str
+    ):
+        claim = await claimed(ledger, "one")
+        result = Result(claim.targets[0].id, Outcome.INTERRUPTED, detail, reason)
+        assert await ledger.conclude(conclusion(claim, results=(result,)), "one")
+        entry = await ledger.get(claim.key)
+        assert entry is not None
+        assert entry.results == (result,)
+        without = sqlalchemy.update(schema.outcomes).values(reason=None)
+        async with ledger._transaction(ledger._writer) as connection:
+            await connection.execute(without)
+        entry = await ledger.get(claim.key)
+        assert entry is not None
+        assert entry.results == (result,)
 
     texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 

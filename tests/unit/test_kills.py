@@ -7,20 +7,16 @@ from typing import Any
 import pytest
 
 from bot.domain.kills import (
-    GONE_SINCE,
     GONE_WITHIN,
     LEASE,
     LIVING,
     MAX_TARGETS,
     NEEDS_SOMEONE,
-    NOT_KNOWN,
-    OTHER_WORK,
     SECOND_LOOK_AFTER,
     SECOND_LOOK_LEASE,
     SECOND_LOOK_UNTIL,
     SIGNAL_WINDOW,
     SUCCEEDED,
-    UNWATCHED,
     Action,
     Actor,
     Basis,
@@ -29,6 +25,7 @@ from bot.domain.kills import (
     Outcome,
     Place,
     Proposal,
+    Reason,
     Result,
     State,
     Target,
@@ -55,13 +52,7 @@ def test_the_words_are_those_that_ledgers_hold_already() -> None:
         *("no longer matches", "not permitted", "protected", "still running", "server changed"),
         *("interrupted", "unknown"),
     }
-    assert OTHER_WORK == "had begun other work since the preview"
-    assert UNWATCHED == "signalled, and not watched to its end"
-    assert NOT_KNOWN == "the bot stopped before it was known"
-    assert GONE_SINCE == (
-        "the session is gone",
-        "gone now; whether by this signal is not known",
-    )
+    assert [*Reason] == ["other work", "unwatched", "not known", "gone since"]
 
 
 def test_every_outcome_has_its_place_and_what_succeeded_comes_last() -> None:
@@ -137,11 +128,15 @@ def test_outcomes_are_counted() -> None:
     assert done.counts == {Outcome.TERMINATED: 2, Outcome.CHANGED: 1}
 
 
-def test_those_that_had_begun_other_work_are_counted_by_their_detail() -> None:
+def test_those_that_had_begun_other_work_are_counted_by_their_reason() -> None:
     first, second, third = conclusion(*[Outcome.TERMINATED] * 3).results
-    details = (replace(first, detail=OTHER_WORK), replace(second, detail="Lock"), third)
+    reasons = (
+        replace(first, reason=Reason.OTHER_WORK),
+        replace(second, reason=Reason.UNWATCHED),
+        third,
+    )
     assert conclusion().other_work == 0
-    assert replace(conclusion(), results=details).other_work == 1
+    assert replace(conclusion(), results=reasons).other_work == 1
 
 
 def test_those_that_need_someone_come_first_and_then_it_goes_by_pid() -> None:
@@ -179,12 +174,15 @@ def test_a_second_look_tells_more_of_what_was_left_open_alone(outcome: Outcome) 
     left_open = {Outcome.UNKNOWN, Outcome.STILL_RUNNING}
     assert Result(identity(1), outcome, "signalled").is_open is (outcome in left_open)
     told_to_stop = outcome in left_open | {Outcome.INTERRUPTED}
-    for detail in (UNWATCHED, NOT_KNOWN):
-        assert Result(identity(1), outcome, detail).is_open is told_to_stop
+    for reason in Reason:
+        is_open = told_to_stop if reason in {Reason.UNWATCHED, Reason.NOT_KNOWN} else None
+        expected = outcome in left_open if is_open is None else is_open
+        assert Result(identity(1), outcome, "signalled", reason).is_open is expected
 
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_what_may_still_run_is_what_was_not_seen_to_end_then_or_since(outcome: Outcome) -> None:
     assert Result(identity(1), outcome, "signalled").may_live is (outcome in LIVING)
-    for words in GONE_SINCE:
-        assert not Result(identity(1), outcome, f"signalled; {words}").may_live
+    for reason in Reason:
+        may_live = outcome in LIVING and reason is not Reason.GONE_SINCE
+        assert Result(identity(1), outcome, "signalled", reason).may_live is may_live

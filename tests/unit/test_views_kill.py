@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.domain.kills import Action, Basis, Outcome, Result, Spared, State, Unclaimable
+from bot.domain.kills import Action, Basis, Outcome, Reason, Result, Spared, State, Unclaimable
 from bot.domain.people import Allowlist, Right
 from bot.domain.record import Entry
 from bot.domain.sessions import Limit, SpareReason
@@ -485,7 +485,7 @@ def test_what_is_left_to_do_stands_below_as_it_is_typed(outcome):
 def test_of_what_is_gone_by_now_nothing_is_left_to_look_at():
     gone = conclusion(Outcome.INTERRUPTED, Outcome.INTERRUPTED)
     first, second = gone.results
-    told = (replace(first, detail="signalled; the session is gone"), second)
+    told = (replace(first, reason=Reason.GONE_SINCE), second)
     assert lines(outcome_view.outcome(replace(gone, results=told)))[-2] == (
         f"What it does now: /pg-sessions main/ {second.id.pid}"
     )

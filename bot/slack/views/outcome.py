@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 
 from bot.domain.kills import (
     NEEDS_SOMEONE,
-    OTHER_WORK,
     SUCCEEDED,
     Action,
     Basis,
@@ -101,7 +100,7 @@ def _aftermath(conclusion: Conclusion) -> Iterable[Line]:
     if changes:
         yield parted(changes[:LISTED], " · ")
     if conclusion.other_work and len(conclusion.results) > 1:
-        yield (f"{conclusion.other_work} of them {OTHER_WORK}.",)
+        yield (f"{conclusion.other_work} of them had begun other work since the preview.",)
     if conclusion.arrivals:
         matching = count(conclusion.arrivals, "session that matches", "sessions that match")
         yield (f"{matching} came after the preview: left alone",)
