@@ -114,22 +114,23 @@ class Backend:
 
     def age(self, now: datetime) -> timedelta | None:
         """Time since `backend_start`."""
-        return _since(self.backend_start, now)
-
-    def xact_age(self, now: datetime) -> timedelta | None:
-        """Time since `xact_start`; None outside a transaction."""
-        return _since(self.xact_start, now)
+        return since(self.backend_start, now)
 
     def query_age(self, now: datetime) -> timedelta | None:
         """Time since `query_start`: of the running query, or of the last one."""
-        return _since(self.query_start, now)
+        return since(self.query_start, now)
+
+    def xact_age(self, now: datetime) -> timedelta | None:
+        """Time since `xact_start`; None outside a transaction."""
+        return since(self.xact_start, now)
 
     def state_age(self, now: datetime) -> timedelta | None:
         """Time since `state_change`."""
-        return _since(self.state_change, now)
+        return since(self.state_change, now)
 
 
-def _since(then: datetime | None, now: datetime) -> timedelta | None:
+def since(then: datetime | None, now: datetime) -> timedelta | None:
+    """The time since an instant, by the clock of the look."""
     # A backend may write a timestamp after the look's own clock was read.
     return None if then is None else max(now - then, timedelta(0))
 

@@ -26,7 +26,15 @@ ACTIVITY_COLUMNS: tuple[str, ...] = (
 )
 """The columns of `pg_stat_activity`, the same 22 from PostgreSQL 14 to 18, in its order."""
 
-DERIVED_COLUMNS: tuple[str, ...] = ("blocked_by", "age", "xact_age", "query_age", "state_age")
+AGES = {
+    "age": "backend_start",
+    "xact_age": "xact_start",
+    "query_age": "query_start",
+    "state_age": "state_change",
+}
+"""The columns that are the time since another one, by the server's clock."""
+
+DERIVED_COLUMNS: tuple[str, ...] = ("blocked_by", *AGES)
 """What the bot adds to them."""
 
 COLUMNS: tuple[str, ...] = ACTIVITY_COLUMNS + DERIVED_COLUMNS

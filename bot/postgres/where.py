@@ -11,6 +11,7 @@ from bot.domain.filters import AddressIn, Before, Condition, InLock, InTree, Oid
 from bot.domain.kept_names import MAY_BE_CUT, Applications
 from bot.domain.sessions import Names
 from bot.domain.shown import HIDES
+from bot.grammar.columns import AGES
 from bot.grammar.requests import AgeOf, SortKey, Word
 
 HURTS_MOST = """
@@ -87,10 +88,7 @@ _SORT = {
     )
 } | {
     # An age grows as its instant lies further back; 'infinity' can't occur here.
-    "age": "clock_timestamp() - a.backend_start",
-    "xact_age": "clock_timestamp() - a.xact_start",
-    "query_age": "clock_timestamp() - a.query_start",
-    "state_age": "clock_timestamp() - a.state_change",
+    **{name: f"clock_timestamp() - a.{instant}" for name, instant in AGES.items()},
     "backend_xid": "age(a.backend_xid)",  # xid has no order; age() counts from now
     "backend_xmin": "age(a.backend_xmin)",
     "blocked_by": "a.waits_behind",

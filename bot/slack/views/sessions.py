@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 
 from bot.domain.sessions import CLIENT_BACKEND, Backend, LimitOf, Look
-from bot.grammar.columns import ACTIVITY_COLUMNS
+from bot.domain.sessions import since as time_since
+from bot.grammar.columns import ACTIVITY_COLUMNS, AGES
 from bot.grammar.requests import Aged, AgeOf, Field, Match, SessionsRequest, Term
 from bot.operations.results import Sessions
 from bot.slack.buttons import ActionId, PageOf, RowRef
@@ -319,9 +320,9 @@ def _column(name: str) -> Cell:
     return cell
 
 
-def _aged(of: Callable[[Backend, datetime], timedelta | None]) -> Cell:
+def _aged(instant: str) -> Cell:
     def cell(look: Look, backend: Backend) -> str | None:
-        length = of(backend, look.server.now)
+        length = time_since(getattr(backend, instant), look.server.now)
         return None if length is None else age(length, short=True)
 
     return cell
@@ -329,10 +330,7 @@ def _aged(of: Callable[[Backend, datetime], timedelta | None]) -> Cell:
 
 CELLS: Mapping[str, Cell] = {
     **{name: _column(name) for name in ACTIVITY_COLUMNS},
-    "age": _aged(Backend.age),
-    "xact_age": _aged(Backend.xact_age),
-    "query_age": _aged(Backend.query_age),
-    "state_age": _aged(Backend.state_age),
+    **{name: _aged(instant) for name, instant in AGES.items()},
     "blocked_by": _blocked_by,
     "why": why,
 }
