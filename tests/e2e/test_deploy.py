@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -17,9 +18,13 @@ from tests.e2e.test_health import get
 from tests.integration.conftest import Sessions
 from workspace import Person, Workspace
 
-DEPLOYMENT: dict[str, Any] = next(yaml.safe_load_all((ROOT / "deploy/kubernetes.yml").read_text()))
 MODES = ("socket",)  # as its manifest has it
+DEPLOYMENT: dict[str, Any] = next(yaml.safe_load_all((ROOT / "deploy/kubernetes.yml").read_text()))
 POD = DEPLOYMENT["spec"]["template"]["spec"]["securityContext"]
+
+# Where the tests write may be a file system of its own.
+TEMPORARY = Path(tempfile.gettempdir())
+MOUNTS = ["/", *(str(each) for each in [TEMPORARY, *TEMPORARY.parents][:-1] if each.is_mount())]
 
 # Namespaces stand in for a container: nothing can be written, and the process is the image's
 # user without capabilities. That leaves no file to measure coverage in, either.
@@ -33,7 +38,7 @@ CONFINED = (
     "--mount",
     "sh",
     "-euc",
-    'mount -o remount,bind,ro /; exec "$@"',
+    f'for each in {" ".join(MOUNTS)}; do mount -o remount,bind,ro $each; done; exec "$@"',
     "sh",
     "unshare",
     "--user",
