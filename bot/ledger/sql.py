@@ -5,11 +5,12 @@ rows that it changed: two processes can't both have changed it. Reading first an
 after lets both win.
 
 Expiry and leases go by the database's clock alone, in the statement that checks them.
+
+Long for its kind: whatever may change a kill stands here side by side.
 """
 
 import asyncio
 import secrets
-from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import datetime, timedelta
@@ -18,20 +19,16 @@ from typing import Any, cast
 import structlog
 from sqlalchemy import (
     BigInteger,
-    Column,
     ColumnElement,
     Insert,
     Row,
-    Select,
     Table,
     Update,
-    case,
     delete,
     exists,
     func,
     insert,
     literal,
-    not_,
     or_,
     select,
     type_coerce,
@@ -54,7 +51,6 @@ from bot.domain.kills import (
     Result,
     State,
 )
-from bot.domain.people import Glob
 from bot.domain.record import (
     SEEN,
     Entry,
@@ -69,9 +65,9 @@ from bot.domain.record import (
     Unreadable,
 )
 from bot.errors import LedgerError, OtherVersion
-from bot.ledger import migrations, retention, schema
+from bot.ledger import entries, migrations, retention, schema
 from bot.ledger.migrations import migrate, refuse_later, version_of
-from bot.ledger.rows import conclusion_values, kill_values, result_values, target_values, to_entry
+from bot.ledger.rows import conclusion_values, kill_values, result_values, target_values
 from bot.ledger.schema import (
     kills,
     ledger_identity,
@@ -104,8 +100,6 @@ CLOCK_TOLERANCE = timedelta(seconds=5)
 """How far the ledger's clock may go back, as clocks that are kept right do, before it counts as
 set back. Nothing expires twice within it."""
 
-GARBLED = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
-"""What reading raises for a row that this version doesn't understand."""
 
 CLOSED_WITHIN = 1.0
 """Seconds that a call has to end when the ledger is closed."""
@@ -243,7 +237,10 @@ class SqlLedger:
             )
             kill_id = cast("Row[tuple[int]]", kill.inserted_primary_key).id
             await _insert(connection, targets, target_values(kill_id, draft.targets))
-            return (await self._entry(connection, kill_id)).proposal
+            (entry,) = await entries.entries(
+                connection, self._store, entries.ids(kills.c.id == kill_id)
+            )
+            return entry.proposal
 
     async def posted(self, proposal_id: int, message_ts: str) -> None:
         """Add where the preview's message stands, once."""
@@ -258,7 +255,7 @@ class SqlLedger:
         Raises `OtherVersion` for one that this version can't read.
         """
         async with self._transaction(self._reader) as connection:
-            found = await self._read(connection, _ids(kills.c.key == key))
+            found = await entries.read(connection, self._store, entries.ids(kills.c.key == key))
         match found:
             case [Entry() as entry]:
                 return entry
@@ -293,7 +290,9 @@ class SqlLedger:
             if not await _changed(connection, claim):
                 await self._refuse_if_outdated(connection)
                 return None
-            (entry,) = await self._entries(connection, _ids(kills.c.key == key))
+            (entry,) = await entries.entries(
+                connection, self._store, entries.ids(kills.c.key == key)
+            )
             return entry.proposal
 
     async def renew(self, proposal_id: int, owner: str, lease: timedelta) -> bool:
@@ -343,8 +342,10 @@ class SqlLedger:
         taken = []
         for kill_id in candidates.all():
             try:
-                (entry,) = await self._entries(connection, _ids(kills.c.id == kill_id), strict=True)
-            except GARBLED as error:
+                (entry,) = await entries.entries(
+                    connection, self._store, entries.ids(kills.c.id == kill_id), strict=True
+                )
+            except entries.GARBLED as error:
                 log.warning("ledger.not_understood", kill=kill_id, why=str(error))
                 continue
             if await _changed(connection, _kill(kill_id, *conditions).values(**mine)):
@@ -490,11 +491,15 @@ class SqlLedger:
         Names are asked of one target each: `user=a db=b` is a kill of a session of `a` in
         `b`. A name that was not seen (NULL) satisfies nothing, `!=` included.
         """
-        page = _ids(*self._conditions(where)).order_by(kills.c.id.desc()).limit(limit)
+        page = (
+            entries.ids(*entries.matching(self._store, where))
+            .order_by(kills.c.id.desc())
+            .limit(limit)
+        )
         if before_id is not None:
             page = page.where(kills.c.id < before_id)
         async with self._transaction(self._reader) as connection:
-            return tuple(await self._read(connection, page))
+            return tuple(await entries.read(connection, self._store, page))
 
     async def noted(
         self, record: Record, *, since: datetime | None, limit: int, before_id: int | None = None
@@ -597,7 +602,7 @@ class SqlLedger:
         return update(kills).where(
             kills.c.key == key,
             kills.c.state == State.PROPOSED,
-            kills.c.expires_at > self._now_or_latest(),
+            kills.c.expires_at > entries.now_or_latest(self._store),
             # Made on a clock that was set back since, which is not noted yet.
             kills.c.created_at <= self._store.after(CLOCK_TOLERANCE),
             serves <= migrations.SCHEMA_VERSION,
@@ -620,11 +625,6 @@ class SqlLedger:
 
     async def _now(self, connection: AsyncConnection) -> datetime:
         return (await connection.execute(select(self._store.clock))).scalar_one()
-
-    def _now_or_latest(self) -> ColumnElement[datetime]:
-        """The clock, or the greatest instant that it is known to have shown."""
-        latest = select(ledger_marks.c.latest).scalar_subquery()
-        return case((latest > self._store.clock, latest), else_=self._store.clock)
 
     async def _mark(self, connection: AsyncConnection, *, lazily: bool = False) -> datetime:
         """Note what the clock shows now (`lazily`: if a preview is not known to have expired).
@@ -675,75 +675,6 @@ class SqlLedger:
             [{"kill_id": kill_id, "note": line, "at": now} for line in lines],
         )
 
-    async def _entry(self, connection: AsyncConnection, kill_id: int) -> Entry:
-        (entry,) = await self._entries(connection, _ids(kills.c.id == kill_id))
-        return entry
-
-    async def _read(
-        self, connection: AsyncConnection, page: Select[int]
-    ) -> list[Entry | Unreadable]:
-        """The entries of a page, and which of them this version can't read: these hide none."""
-        try:
-            return [*await self._entries(connection, page)]
-        except GARBLED:
-            ids = (await connection.scalars(page.order_by(None).order_by(kills.c.id.desc()))).all()
-        found: list[Entry | Unreadable] = []
-        for kill_id in ids:
-            try:
-                found += await self._entries(connection, _ids(kills.c.id == kill_id))
-            except GARBLED as error:
-                found.append(Unreadable(kill_id, str(error) or type(error).__name__))
-        return found
-
-    async def _entries(
-        self, connection: AsyncConnection, page: Select[int], *, strict: bool = False
-    ) -> tuple[Entry, ...]:
-        """The entries of the ids that a query gives, newest first, of one snapshot.
-
-        Raises `GARBLED` for what this version can't read; if it is to be acted on (`strict`),
-        for what it could only display, too.
-        """
-        now = select(self._now_or_latest()).scalar_subquery()
-        found = await connection.execute(
-            select(kills, now.label("now")).where(kills.c.id.in_(page)).order_by(kills.c.id.desc())
-        )
-        of_targets = await _of(connection, targets, page, targets.c.position)
-        of_outcomes = await _of(connection, outcomes, page, outcomes.c.position)
-        of_amendments = await _of(connection, schema.amendments, page, schema.amendments.c.id)
-        of_notes = await _of(connection, schema.notes, page, schema.notes.c.id)
-        return tuple(
-            to_entry(
-                kill,
-                now=kill.now,
-                targets=of_targets[kill.id],
-                outcomes=of_outcomes[kill.id],
-                amendments=of_amendments[kill.id],
-                notes=of_notes[kill.id],
-                strict=strict,
-            )
-            for kill in found
-        )
-
-    def _conditions(self, where: HistoryFilter) -> list[ColumnElement[bool]]:
-        conditions = []
-        if where.target.cluster is not None:
-            conditions.append(kills.c.cluster == where.target.cluster)
-        if where.since is not None:
-            conditions.append(kills.c.created_at >= where.since)
-        of_target = [self._like(targets.c.usename, *name) for name in where.roles]
-        of_target += [self._like(targets.c.datname, *name) for name in where.databases]
-        if where.target.database is not None:
-            of_target.append(targets.c.datname == where.target.database)
-        if of_target:
-            conditions.append(
-                select(targets.c.pid).where(targets.c.kill_id == kills.c.id, *of_target).exists()
-            )
-        return conditions
-
-    def _like(self, column: Column[Any], parts: Glob, negated: bool) -> ColumnElement[bool]:
-        like = self._store.like(column, parts)
-        return not_(like) if negated else like
-
 
 def _noting(note: Note, at: ColumnElement[datetime]) -> Insert:
     match note:
@@ -775,10 +706,6 @@ def _noting(note: Note, at: ColumnElement[datetime]) -> Insert:
             )
 
 
-def _ids(*conditions: ColumnElement[bool]) -> Select[int]:
-    return select(kills.c.id).where(*conditions)
-
-
 def _kill(kill_id: int, *conditions: ColumnElement[bool]) -> Update:
     return update(kills).where(kills.c.id == kill_id, *conditions)
 
@@ -790,14 +717,3 @@ async def _changed(connection: AsyncConnection, guarded: Update | Insert) -> boo
 async def _insert(connection: AsyncConnection, table: Table, rows: list[dict[str, Any]]) -> None:
     if rows:  # SQLAlchemy takes an empty list for one row of defaults
         await connection.execute(insert(table), rows)
-
-
-async def _of(
-    connection: AsyncConnection, table: Table, page: Select[int], order: ColumnElement[int]
-) -> dict[int, list[Row[Any]]]:
-    """The rows of a table that belong to these kills, by kill."""
-    found = await connection.execute(select(table).where(table.c.kill_id.in_(page)).order_by(order))
-    by_kill = defaultdict(list)
-    for row in found:
-        by_kill[row.kill_id].append(row)
-    return by_kill

@@ -1,4 +1,7 @@
-"""One PostgreSQL server: looks, and the signalling statement."""
+"""One PostgreSQL server: looks, and the signalling statement.
+
+Long for its kind: it is one port, whose methods share the connections and what was last read.
+"""
 
 import asyncio
 import math
