@@ -120,7 +120,9 @@ def test_what_is_not_said_of_an_outcome_is_not_so() -> None:
         notes=(),
         watched_until=None,
     )
-    assert Result(identity(), Outcome.TERMINATED) == Result(identity(), Outcome.TERMINATED, "")
+    assert Result(identity(), Outcome.TERMINATED) == Result(
+        identity(), Outcome.TERMINATED, "", None
+    )
 
 
 def test_outcomes_are_counted() -> None:
