@@ -154,24 +154,18 @@ async def ledger_url(server: PostgresServer) -> AsyncIterator[str]:
 
 
 MODES = ("socket", "http")
-"""How Slack reaches the bot. What an older PostgreSQL does is the same to both."""
+"""How Slack reaches the bot."""
 
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run each test in both modes, but where it or its module (`MODES`) says in which."""
-    given = {
-        name.strip()
-        for mark in metafunc.definition.iter_markers("parametrize")
-        for name in (mark.args[0].split(",") if isinstance(mark.args[0], str) else mark.args[0])
-    }
-    if "mode" in metafunc.fixturenames and "mode" not in given:
-        usual = MODES[:1] if "TEST_POSTGRES" in os.environ else MODES
-        metafunc.parametrize("mode", getattr(metafunc.module, "MODES", usual))
+IN_BOTH_MODES = pytest.mark.parametrize(
+    "mode", MODES[:1] if "TEST_POSTGRES" in os.environ else MODES
+)
+"""Of a test that has each kind of what Slack sends, or what is said of one. What is behind the
+door is the same to both, and so is what an older PostgreSQL does."""
 
 
 @pytest.fixture
 def mode() -> str:
-    """The one of these, where nothing is said."""
+    """Where nothing else is said: the one that needs no port."""
     return MODES[0]
 
 

@@ -7,15 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from tests.e2e.conftest import Bot
+from tests.e2e.conftest import IN_BOTH_MODES, Bot
 from tests.integration.conftest import Sessions
 from workspace import Person, Workspace
-
-ON_THE_SOCKET = pytest.mark.parametrize("mode", ["socket"])
 
 NOT_HERE = "You may not end sessions here"
 
 
+@IN_BOTH_MODES
 async def test_a_stranger_is_refused_alone_and_on_record(
     bot: Bot, slack: Workspace, sessions: Sessions
 ) -> None:
@@ -99,7 +98,6 @@ async def test_a_shared_channel_sees_neither_an_answer_nor_a_kill(
     assert slack.person("olga").messages("shared") == []
 
 
-@ON_THE_SOCKET
 async def test_a_channel_that_comes_to_be_shared_ends_nothing_any_more(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
@@ -120,7 +118,6 @@ async def test_a_channel_that_comes_to_be_shared_ends_nothing_any_more(
     await ana.sees("Terminated 1 of 1 on main")
 
 
-@ON_THE_SOCKET
 @pytest.mark.parametrize("path", [None, "channel", "channel.is_ext_shared"])
 async def test_where_slack_does_not_say_who_reads_along_nothing_is_ended(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions, path: str | None
@@ -140,7 +137,6 @@ async def test_where_slack_does_not_say_who_reads_along_nothing_is_ended(
     await ana.sees("Terminated 1 of 1 on main")
 
 
-@ON_THE_SOCKET
 async def test_a_look_where_slack_does_not_say_who_reads_along_is_for_one(
     bot: Bot, slack: Workspace, ana: Person
 ) -> None:
@@ -164,7 +160,6 @@ async def test_a_direct_message_is_no_place_for_a_kill(bot: Bot, ana: Person) ->
     await ana.sees("happens where others see it", channel="ana-ben")
 
 
-@ON_THE_SOCKET
 async def test_a_groups_direct_message_is_no_place_for_a_kill_either(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
@@ -183,7 +178,6 @@ async def test_a_groups_direct_message_is_no_place_for_a_kill_either(
     assert slack.calls("conversations.info") == []
 
 
-@ON_THE_SOCKET
 async def test_on_enterprise_grid_a_sister_workspaces_person_may_if_named(
     start: Callable, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
@@ -203,7 +197,6 @@ async def test_on_enterprise_grid_a_sister_workspaces_person_may_if_named(
     await uma.sees("Terminated 1 of 1 on main", "confirmed by @uma", channel="org")
 
 
-@ON_THE_SOCKET
 async def test_on_enterprise_grid_everyone_are_those_of_the_own_workspace(
     start: Callable, slack: Workspace, ana: Person
 ) -> None:

@@ -27,7 +27,6 @@ from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 from workspace.state import User, UserGroup
 
-MODES = ("socket",)  # but where the port is looked at
 FAILED, REFUSED = 1, 2
 ORDER = (
     "settings",

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from bot.domain.kills import SIGNAL_WINDOW
-from tests.e2e.conftest import Bot
+from tests.e2e.conftest import IN_BOTH_MODES, Bot
 from tests.integration.conftest import BOT, Sessions
 from tests.proxy import Proxy
 from workspace import NotSeen, Person, Workspace
@@ -30,6 +30,7 @@ async def dead(connection: asyncpg.Connection) -> bool:
     return False
 
 
+@IN_BOTH_MODES
 async def test_a_click_that_is_delivered_twice_kills_once(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions, mode: str
 ) -> None:
@@ -88,6 +89,7 @@ async def test_dismiss_is_for_the_asker_and_for_those_who_may_kill(
     assert not await dead(victim)
 
 
+@IN_BOTH_MODES
 async def test_a_row_of_the_table_can_be_ended_by_its_menu(
     bot: Bot, ana: Person, sessions: Sessions
 ) -> None:
@@ -168,7 +170,6 @@ async def test_changed_then_preview_again_then_whatever_it_runs(
     assert await dead(busy)
 
 
-@pytest.mark.parametrize("mode", ["socket"])
 async def test_a_preview_that_nobody_used_in_time_loses_its_buttons(
     start: Callable, ana: Person, ben: Person, sessions: Sessions
 ) -> None:
@@ -334,7 +335,6 @@ async def test_a_kill_that_takes_long_shows_its_progress_and_is_amended(
     await ana.sees("Terminated 1 of 1 on main", "10 s later")
 
 
-@pytest.mark.parametrize("mode", ["socket"])
 async def test_a_signal_without_a_reply_is_unknown_spares_the_session_and_is_amended(
     start: Callable, ana: Person, sessions: Sessions, server: PostgresServer
 ) -> None:

@@ -17,7 +17,6 @@ from tests.e2e.conftest import ROOT, Bot
 from tests.processes import TIED
 from tests.unit.builders import ALICE
 
-MODES = ("socket",)
 SQLITE = "sqlite:///ledger.db"
 
 

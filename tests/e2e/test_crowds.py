@@ -9,10 +9,9 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import aiohttp
-import pytest
 
 from bot.service.health import MOST_CONNECTIONS
-from tests.e2e.conftest import Bot, free_port
+from tests.e2e.conftest import IN_BOTH_MODES, Bot, free_port
 from tests.e2e.test_health import get, ready
 from tests.integration.conftest import Sessions
 from workspace import Person, Workspace
@@ -42,6 +41,7 @@ def held(folder: Path) -> Iterator[None]:
         other.execute("rollback")
 
 
+@IN_BOTH_MODES
 async def test_strangers_hold_up_nobody_while_the_ledger_is_held(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions, tmp_path: Path
 ) -> None:
@@ -72,7 +72,6 @@ async def test_strangers_hold_up_nobody_while_the_ledger_is_held(
     assert len(asked) == len(set(asked)) == 200
 
 
-@pytest.mark.parametrize("mode", ["socket"])
 async def test_asking_for_readiness_holds_up_nobody_while_the_ledger_is_held(
     start: Callable, slack: Workspace, ana: Person, tmp_path: Path
 ) -> None:
@@ -89,7 +88,6 @@ async def test_asking_for_readiness_holds_up_nobody_while_the_ledger_is_held(
         await asyncio.sleep(0.05)
 
 
-@pytest.mark.parametrize("mode", ["socket"])
 async def test_connections_to_the_health_port_do_not_use_up_the_bot(
     start: Callable, slack: Workspace, ana: Person
 ) -> None:

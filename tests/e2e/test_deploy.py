@@ -18,7 +18,6 @@ from tests.e2e.test_health import get
 from tests.integration.conftest import Sessions
 from workspace import Person, Workspace
 
-MODES = ("socket",)  # as its manifest has it
 DEPLOYMENT: dict[str, Any] = next(yaml.safe_load_all((ROOT / "deploy/kubernetes.yml").read_text()))
 POD = DEPLOYMENT["spec"]["template"]["spec"]["securityContext"]
 

@@ -19,10 +19,7 @@ from workspace import Person, Workspace
 from workspace.faults import TABLE_ERRORS
 from workspace.state import Message
 
-ON_THE_SOCKET = pytest.mark.parametrize("mode", ["socket"])
 
-
-@ON_THE_SOCKET
 async def test_after_the_socket_is_cut_the_bot_comes_back(
     bot: Bot, slack: Workspace, ana: Person
 ) -> None:
@@ -32,7 +29,6 @@ async def test_after_the_socket_is_cut_the_bot_comes_back(
     await ana.sees("some_db on main")
 
 
-@ON_THE_SOCKET
 async def test_after_slack_refreshes_the_socket_the_bot_goes_on(
     bot: Bot, slack: Workspace, ana: Person
 ) -> None:
@@ -42,7 +38,6 @@ async def test_after_slack_refreshes_the_socket_the_bot_goes_on(
     await ana.sees("some_db on main")
 
 
-@ON_THE_SOCKET
 async def test_a_socket_that_slack_refuses_is_asked_for_anew(
     bot: Bot, slack: Workspace, ana: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,7 +113,6 @@ async def test_a_long_rate_limit_is_not_waited_out(
     await vera.sees("some_db on main", channel="incidents")
 
 
-@ON_THE_SOCKET
 async def test_a_rate_limit_is_waited_out_whichever_way_the_answer_takes(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
@@ -143,7 +137,6 @@ def answers(slack: Workspace, words: str) -> list[Message]:
     return [each for each in slack.messages("incidents") if words in each.text]
 
 
-@ON_THE_SOCKET
 async def test_what_failed_by_every_way_is_tried_again_and_stands_once(
     bot: Bot, slack: Workspace, ana: Person, vera: Person, sessions: Sessions
 ) -> None:
@@ -179,7 +172,6 @@ def stopped(victim: asyncpg.Connection) -> Iterator[None]:
         os.kill(victim.get_server_pid(), signal.SIGCONT)
 
 
-@ON_THE_SOCKET
 async def test_a_kill_goes_on_while_its_socket_is_refreshed_and_cut(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
@@ -197,7 +189,6 @@ async def test_a_kill_goes_on_while_its_socket_is_refreshed_and_cut(
     await ana.command("/pg-sessions some_db", channel="incidents")
 
 
-@ON_THE_SOCKET
 async def test_a_message_that_is_deleted_in_the_middle_of_a_kill_comes_anew_for_all(
     bot: Bot, slack: Workspace, ana: Person, vera: Person, sessions: Sessions
 ) -> None:
@@ -211,7 +202,6 @@ async def test_a_message_that_is_deleted_in_the_middle_of_a_kill_comes_anew_for_
     assert outcome.ts != preview.ts
 
 
-@ON_THE_SOCKET
 async def test_in_a_private_channel_without_the_bot_everything_comes_by_the_response_url(
     start: Callable, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
@@ -227,7 +217,6 @@ async def test_in_a_private_channel_without_the_bot_everything_comes_by_the_resp
     assert {call.status for call in slack.calls("response_url")} == {200}
 
 
-@ON_THE_SOCKET
 async def test_where_a_response_url_has_expired_the_answer_comes_by_the_other_way(
     bot: Bot, slack: Workspace, ana: Person, vera: Person, sessions: Sessions
 ) -> None:
@@ -244,7 +233,6 @@ async def test_where_a_response_url_has_expired_the_answer_comes_by_the_other_wa
     assert outcome.ts != preview.ts
 
 
-@ON_THE_SOCKET
 async def test_an_outcome_that_can_not_be_delivered_is_in_the_log_and_in_the_ledger(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
@@ -280,7 +268,6 @@ async def test_a_ledger_that_another_process_has_locked_ends_nobody_and_the_prev
     assert await dead(victim)
 
 
-@ON_THE_SOCKET
 @pytest.mark.parametrize("error", TABLE_ERRORS[1::3])
 async def test_no_answer_and_no_outcome_is_lost_to_its_table(
     bot: Bot, slack: Workspace, ana: Person, vera: Person, sessions: Sessions, error: str
@@ -301,7 +288,6 @@ async def test_no_answer_and_no_outcome_is_lost_to_its_table(
     assert len(answers(slack, "some_db on main")) == 2
 
 
-@ON_THE_SOCKET
 @pytest.mark.parametrize("error", ["invalid_attachments", "internal_error"])
 async def test_an_outcome_without_a_click_is_not_lost_to_its_table_either(
     start: Callable,
@@ -328,7 +314,6 @@ async def test_an_outcome_without_a_click_is_not_lost_to_its_table_either(
     assert heir.errors == []
 
 
-@ON_THE_SOCKET
 async def test_trouble_of_slacks_own_leaves_a_preview_its_buttons(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
@@ -340,7 +325,6 @@ async def test_trouble_of_slacks_own_leaves_a_preview_its_buttons(
     await ana.sees("Terminated 1 of 1 on main")
 
 
-@ON_THE_SOCKET
 async def test_where_only_some_may_post_the_one_who_asked_hears_so(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
@@ -360,7 +344,6 @@ async def test_where_only_some_may_post_the_one_who_asked_hears_so(
     assert bot.errors == []
 
 
-@ON_THE_SOCKET
 async def test_an_outcome_that_its_channel_does_not_take_is_told_to_both(
     bot: Bot, slack: Workspace, ana: Person, ben: Person, sessions: Sessions
 ) -> None:
@@ -379,7 +362,6 @@ async def test_an_outcome_that_its_channel_does_not_take_is_told_to_both(
     assert await dead(victim)
 
 
-@ON_THE_SOCKET
 async def test_a_modal_says_what_became_of_the_preview_that_it_asked_for(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
@@ -400,7 +382,6 @@ async def test_a_modal_says_what_became_of_the_preview_that_it_asked_for(
     await ana.sees("Nothing to terminate on main", pid)
 
 
-@ON_THE_SOCKET
 async def test_a_modal_that_slack_does_not_know_yet_is_filled(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
@@ -430,7 +411,6 @@ async def test_a_modal_that_slack_does_not_know_yet_is_filled(
     assert bot.errors == []
 
 
-@ON_THE_SOCKET
 async def test_a_modal_whose_layout_slack_refuses_is_shown_as_plain_text(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
@@ -441,7 +421,6 @@ async def test_a_modal_whose_layout_slack_refuses_is_shown_as_plain_text(
     await ana.sees_modal("in plain text", "as of", "[Terminate…]")
 
 
-@ON_THE_SOCKET
 async def test_a_modal_that_asks_for_a_reason_does_so_without_its_layout(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:

@@ -8,12 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bot.domain.kills import Outcome
 from bot.slack.buttons import ActionId
-from tests.e2e.conftest import free_port
+from tests.e2e.conftest import IN_BOTH_MODES, free_port
 from tests.integration.conftest import Sessions
 from workspace import Person, Workspace
 
@@ -50,6 +49,7 @@ async def numbers(port: int) -> dict[tuple[str, str], float]:
     return found
 
 
+@IN_BOTH_MODES
 async def test_health_readiness_and_numbers(
     start: Callable, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
@@ -91,7 +91,6 @@ async def test_health_readiness_and_numbers(
     assert found["pg_sessions_cluster_connections_wanted", "down"] == 4
 
 
-@pytest.mark.parametrize("mode", ["socket"])  # in HTTP mode it is Slack that connects
 async def test_without_slack_it_is_not_ready(start: Callable, slack: Workspace) -> None:
     port = free_port()
     await start(HEALTH_PORT=str(port))

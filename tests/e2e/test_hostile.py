@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from tests.e2e.conftest import Bot
+from tests.e2e.conftest import IN_BOTH_MODES, Bot
 from tests.integration.conftest import Sessions
 from workspace import Person, Workspace
 from workspace.blocks import elements
@@ -85,6 +85,7 @@ async def test_what_can_not_be_understood_is_said_to_the_requester_alone(
         assert vera.messages("incidents") == []
 
 
+@IN_BOTH_MODES
 async def test_what_slack_and_phones_do_to_text_means_what_was_typed(
     bot: Bot, ana: Person, sessions: Sessions
 ) -> None:
@@ -95,6 +96,7 @@ async def test_what_slack_and_phones_do_to_text_means_what_was_typed(
     await ana.sees("Terminate 1 session on main?", pid, "it’s in the way")
 
 
+@IN_BOTH_MODES
 async def test_a_button_of_another_version_says_so(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:

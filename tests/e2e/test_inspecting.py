@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from tests.e2e.conftest import Bot
+from tests.e2e.conftest import IN_BOTH_MODES, Bot
 from tests.integration.conftest import Sessions
 from workspace import Person, Workspace
 from workspace.blocks import elements
@@ -78,6 +78,7 @@ async def test_a_prepared_transaction_at_the_root_gets_its_rollback(
         await task
 
 
+@IN_BOTH_MODES
 async def test_a_session_whole_in_a_modal(
     bot: Bot, slack: Workspace, ana: Person, vera: Person, queue: list[asyncpg.Connection]
 ) -> None:

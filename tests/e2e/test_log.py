@@ -11,7 +11,7 @@ from urllib.parse import quote
 import asyncpg
 import pytest
 
-from tests.e2e.conftest import Bot, free_port
+from tests.e2e.conftest import IN_BOTH_MODES, Bot, free_port
 from tests.integration.conftest import BOT, Sessions
 from tests.servers import postgres
 from workspace import Person, Workspace
@@ -30,6 +30,7 @@ def entries(bot: Bot) -> list[dict[str, Any]]:
     return [json.loads(line) for line in bot.lines]
 
 
+@IN_BOTH_MODES
 async def test_one_reference_runs_from_the_command_to_the_last_word(
     start: Callable, ana: Person, ben: Person, sessions: Sessions
 ) -> None:

@@ -25,8 +25,6 @@ from workspace import Person, Workspace
 from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 
-MODES = ("socket",)
-
 WAITERS = 600
 ROLES = 10_000
 ROLE = "o" + 31 * "\u0301"

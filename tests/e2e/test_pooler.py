@@ -10,8 +10,6 @@ from tests.pgbouncer import PgBouncer
 from workspace import Person
 from workspace.postgres import PostgresServer
 
-MODES = ("socket",)  # what stands between the bot and PostgreSQL is nothing to Slack
-
 
 @pytest.mark.parametrize("pool_mode", ["session", "transaction"])
 async def test_the_slot_is_free_again(

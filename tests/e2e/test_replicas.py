@@ -21,7 +21,6 @@ from workspace import Person, Workspace
 from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 
-MODES = ("socket",)  # over HTTP it is a balancer that gives a click to any of them
 LEASE_US = int(LEASE.total_seconds() * 1_000_000)
 
 

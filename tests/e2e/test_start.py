@@ -76,7 +76,6 @@ async def test_a_token_that_slack_refuses_is_said_at_the_start(
     assert "Traceback" not in bot.output
 
 
-@pytest.mark.parametrize("mode", ["socket"])
 async def test_what_names_no_workspace_is_not_slack(start: Callable, slack: Workspace) -> None:
     slack.faults.leave_out("auth.test", "team_id")
     bot: Bot = await start(wait=False)
@@ -84,7 +83,6 @@ async def test_what_names_no_workspace_is_not_slack(start: Callable, slack: Work
     assert "(SLACK_API_URL): what answers there is not Slack" in bot.output
 
 
-@pytest.mark.parametrize("mode", ["socket"])
 async def test_an_installation_for_a_whole_organization_is_refused_at_the_start(
     start: Callable, slack: Workspace
 ) -> None:

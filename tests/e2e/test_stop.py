@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import asyncpg
 import pytest
 
-from tests.e2e.conftest import Bot, becomes
+from tests.e2e.conftest import IN_BOTH_MODES, Bot, becomes
 from tests.e2e.test_clicks import dead
 from tests.e2e.test_faults import stopped
 from tests.e2e.test_replicas import Ledger
@@ -20,8 +20,6 @@ from workspace import Person, Workspace
 from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 from workspace.state import Message
-
-MODES = ("socket",)  # the end is the same to both, but for the acknowledgements by the socket
 
 SIGNAL = b"verdict"
 CLAIM = b"confirmed_action="
@@ -292,7 +290,7 @@ async def half_a_request(port: int) -> asyncio.StreamWriter:
     return writer
 
 
-@pytest.mark.parametrize("mode", ["socket", "http"])
+@IN_BOTH_MODES
 async def test_slack_that_hangs_does_not_keep_it_from_ending(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions, mode: str, port: int
 ) -> None:

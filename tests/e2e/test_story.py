@@ -7,12 +7,13 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from tests.e2e.conftest import Bot
+from tests.e2e.conftest import IN_BOTH_MODES, Bot
 from tests.integration.conftest import Sessions
 from workspace import Person
 
 
 @pytest.mark.smoke
+@IN_BOTH_MODES
 async def test_the_story(
     bot: Bot,
     ana: Person,

@@ -10,7 +10,6 @@ from tests.integration.conftest import Sessions
 from workspace import Person, Workspace
 from workspace.people import PATIENCE
 
-MODES = ("socket",)  # the same clicks by either
 OTHER_LEDGER = "another ledger than this bot's"
 
 

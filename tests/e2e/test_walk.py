@@ -13,8 +13,6 @@ from tests.e2e.walked import WALKED
 from tests.integration.conftest import Sessions
 from workspace import Person
 
-MODES = ("socket",)
-
 LOOK_FILES, LOOK_CHANGES = 58, 600
 KILL_FILES, KILL_CHANGES = 72, 1300
 """What may not get worse: on a quiet machine 52, 437, 65 and 826 were counted. A slow one looks
