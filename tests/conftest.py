@@ -65,13 +65,36 @@ def pytest_configure(config: pytest.Config) -> None:
     servers.bin_dir()  # a version that is not there is said once, not by every test
 
 
+SLOW = {"test_any_order", "test_fuzz", "test_loop"}
+"""Modules whose tests take up to a minute each."""
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave the ledgers in a file out where another version is tested: they know none."""
-    if "TEST_POSTGRES" not in os.environ:
-        return
-    files = [item for item in items if "sqlite" in getattr(item, "callspec", _NONE).id.split("-")]
-    config.hook.pytest_deselected(items=files)
-    items[:] = [item for item in items if item not in set(files)]
+    if "TEST_POSTGRES" in os.environ:
+        files = [
+            each for each in items if "sqlite" in getattr(each, "callspec", _NONE).id.split("-")
+        ]
+        config.hook.pytest_deselected(items=files)
+        items[:] = [item for item in items if item not in set(files)]
+    deal(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+
+
+def deal(items: list[pytest.Item], processes: int) -> None:
+    """Have each process begin with slow tests, lest it ends with one when all others are done.
+
+    It takes an equal part of the list, in order.
+    """
+    slow = [item for item in items if item.path.stem in SLOW]
+    rest = [item for item in items if item.path.stem not in SLOW]
+    dealt: list[pytest.Item] = []
+    for process in range(processes):
+        own = slow[process::processes]
+        others = max(0, (len(items) - len(dealt)) // (processes - process) - len(own))
+        dealt += own + rest[:others]
+        del rest[:others]
+    items[:] = dealt + rest
 
 
 def pytest_report_header(config: pytest.Config) -> str:
