@@ -151,7 +151,9 @@ async def test_where_all_is_well_it_says_so_and_changes_nothing(
 
 
 async def test_help_names_it(environment: dict[str, str], tmp_path: Path) -> None:
-    assert re.search(r"^ +check +look ", await Bot(environment, tmp_path).run("-h"), re.MULTILINE)
+    assert re.search(
+        r"^ +check +check what ", await Bot(environment, tmp_path).run("-h"), re.MULTILINE
+    )
 
 
 async def test_settings_that_cant_be_read_end_it_with_each_of_them(check: Check) -> None:
