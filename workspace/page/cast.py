@@ -46,7 +46,7 @@ COMMANDS = (
     ),
     Command(
         "/pg-kill",
-        "Show what would end, to be confirmed",
+        "Show which sessions would end, and ask to confirm",
         "[some_db] pid… | user=some_user … [-- reason] | history | help",
     ),
 )
