@@ -237,7 +237,7 @@ class Settings(BaseSettings):
         slack_signing_secret: HTTP mode, where there is no app token.
         slack_api_url: ends in a slash.
         clusters: name -> URL; `main` first, then by name. Each URL names one server.
-        protected_roles: globs as `bot.domain.people.Protection` takes them.
+        protected_roles: globs as `bot.domain.protection.Protection` takes them.
         protected_applications: the same.
         second_person_clusters: some of the names in `clusters`.
         ledger_url: `sqlite:///…` or `postgresql://…`, as it was given.

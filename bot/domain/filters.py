@@ -34,7 +34,7 @@ class OidIn:
 
 @dataclass(frozen=True, slots=True)
 class TextLike:
-    """A text column is (not) like a glob; `parts` as in `bot.grammar.parser.Pattern`."""
+    """A text column is (not) like a glob; `parts` as in `bot.grammar.requests.Pattern`."""
 
     column: TextColumn
     parts: tuple[str, ...]

@@ -28,7 +28,7 @@ _ENCODINGS = (
     *("gb18030", "johab", "shift_jis", "shift_jis_2004"),
 )
 
-_Glob = tuple[str, ...]  # literal parts, as in `bot.grammar.parser.Pattern`
+_Glob = tuple[str, ...]  # literal parts, as in `bot.grammar.requests.Pattern`
 
 
 @lru_cache

@@ -1,7 +1,7 @@
-"""Who may do what, and what is never killed.
+"""Who may do what.
 
 Pure: what Slack and the settings say comes in as arguments. Denies by default: what isn't
-known (a group that could not be read, a session that may not be seen) is refused.
+known (a group that could not be read) is refused.
 """
 
 from collections.abc import Mapping
@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 Glob = tuple[str, ...]
-"""Literal parts with anything between each two, as in `bot.grammar.parser.Pattern`."""
-
-_WORDS = ("history", "help", "blocked", "blocking", "all")
+"""Literal parts with anything between each two, as in `bot.grammar.requests.Pattern`."""
 
 
 class Right(StrEnum):

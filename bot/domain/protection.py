@@ -6,10 +6,12 @@ from difflib import get_close_matches
 from enum import StrEnum
 
 from bot.domain.kept_names import names_role, of_applications
-from bot.domain.people import _WORDS, Glob
+from bot.domain.people import Glob
 from bot.domain.sessions import CLIENT_BACKEND, Backend, Names, Role, SpareReason
 from bot.errors import UsageError
 from bot.grammar.requests import Aged, Field, KillRequest, Match, Term
+
+_WORDS = ("history", "help", "blocked", "blocking", "all")
 
 
 def roles_named(globs: tuple[Glob, ...], rolnames: Iterable[str]) -> tuple[str, ...]:

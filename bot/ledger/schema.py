@@ -1,4 +1,4 @@
-"""The ledger's tables, and the steps that bring an older ledger up to them.
+"""The ledger's tables.
 
 Rows are added and completed, and dropped when they have been kept for long enough
 (LEDGER_KEEP): a column that starts as NULL is filled once. The exceptions are `state`, `owner`

@@ -104,7 +104,7 @@ class Store(ABC):
 
     @abstractmethod
     def like(self, column: Column[Any], parts: Glob) -> ColumnElement[bool]:
-        """Whether a column matches, as `bot.grammar.parser.Pattern` does; NULL where it is NULL."""
+        """Whether a column matches, as a `grammar.requests.Pattern` does; NULL where it is NULL."""
 
     @abstractmethod
     async def home(self, connection: AsyncConnection) -> LedgerHome | None:
