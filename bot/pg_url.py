@@ -112,22 +112,22 @@ _WITHOUT_EFFECT: Mapping[str, tuple[str, ...] | None] = {
 }
 """What is left out, and the values for which it may be."""
 
-_VERIFY = "take it out, and have the server's certificate verified: sslmode=verify-full"
+_VERIFY = "remove it, and verify the server's certificate with sslmode=verify-full"
 _INSTEAD: Mapping[str, str] = {
-    "channel_binding": f"can't be required of the bot's driver: {_VERIFY}",
-    "gssencmode": "can't be required of the bot's driver: sslmode=require encrypts, too",
+    "channel_binding": f"can't be required with the bot's driver: {_VERIFY}",
+    "gssencmode": "can't be required with the bot's driver: sslmode=require encrypts too",
     "hostaddr": "is not needed: the bot reaches a server by its host",
-    "require_auth": f"can't be kept by the bot's driver: {_VERIFY}",
-    "requirepeer": "can't be kept by the bot's driver",
+    "require_auth": f"is not supported by the bot's driver: {_VERIFY}",
+    "requirepeer": "is not supported by the bot's driver",
     "requiressl": "is spelled sslmode=require",
     "search_path": "is set by the bot itself",
-    "service": "names a file that the bot doesn't read: write into the URL what it says",
+    "service": "names a file that the bot doesn't read: put what it says into the URL",
     "ssl": f"must be one of {', '.join(_SSLMODES)}, as sslmode, or true for require",
     "sslaccept": "is spelled sslmode=verify-full",
-    "sslcertmode": "can't be kept by the bot's driver",
-    "sslcrldir": "is not known to the bot's driver: sslcrl names one file",
+    "sslcertmode": "is not supported by the bot's driver",
+    "sslcrldir": "is not supported by the bot's driver: use sslcrl, which names one file",
     "sslidentity": "is spelled sslcert and sslkey",
-    "sslsni": "can't be switched off in the bot's driver",
+    "sslsni": "can't be turned off in the bot's driver",
     "targetServerType": "is spelled target_session_attrs",
 }
 """What to do about some of the others."""
@@ -139,7 +139,7 @@ _NOT_BESIDE_SYSTEM = frozenset(
     }
 )
 _SCHEMAS = frozenset({"schema", "currentSchema"})
-_UNREADABLE_PLACE = "has a host or port that can't be read (a / in a password is %2F)"
+_UNREADABLE_PLACE = "has an invalid host or port (in a password, write / as %2F)"
 
 _FILES = ("passfile", "sslcert", "sslcrl", "sslkey", "sslrootcert")
 _DEFAULT_FILES = {
@@ -228,8 +228,8 @@ class ServerUrl:
             if error is None or isinstance(error, FileNotFoundError | NotADirectoryError):
                 continue
             raise UnreadableFileError(
-                f"a connection by TLS looks for {default}, and the bot may not ({error.strerror}):"
-                " set HOME to a folder that it may read"
+                f"a TLS connection looks for {default}, which the bot can't read"
+                f" ({error.strerror}): set HOME to a folder that it can read"
             )
 
     def _default_files(self) -> Iterator[Path]:
@@ -268,7 +268,7 @@ def read(url: str, *, of_ledger: bool = False) -> ServerUrl:
     A ledger's URL may name the ledger's schema, by `search_path`.
     """
     if any(character.isspace() or not character.isprintable() for character in url):
-        raise ValueError("holds a space, or what can't be seen: write %20, or take it out")
+        raise ValueError("contains a space or an invisible character: write %20, or remove it")
     try:
         parts = urlsplit(url)
         query = [_parameter(each) for each in parts.query.split("&") if each]
@@ -281,7 +281,7 @@ def read(url: str, *, of_ledger: bool = False) -> ServerUrl:
     if parts.scheme.partition("+")[0] not in _SCHEMES:
         raise ValueError("must be a URL that begins with postgresql://")
     if "@" in login + parts.path + parts.query or "#" in url:
-        raise ValueError("has an @ or # too many: within a user's name or password, write %40, %23")
+        raise ValueError("has an extra @ or #: in a user's name or password, write %40 or %23")
     host, port = _address(authority, query)
     places = [("user", user), ("password", password), ("database", path)]
     places += [(_PLACES[name], value) for name, value in query if name in _PLACES]
@@ -362,7 +362,7 @@ def _is_ipv6(host: str) -> bool:
 def _repeated(parameters: list[tuple[str, str]]) -> Iterator[str]:
     for name, times in Counter(name for name, value in parameters if value).items():
         if times > 1:
-            yield f"has its {_shown(name)} twice"
+            yield f"has {_shown(name)} twice"
 
 
 def _refused(parameters: list[tuple[str, str]], *, of_ledger: bool) -> Iterator[str]:
@@ -376,7 +376,7 @@ def _refused(parameters: list[tuple[str, str]], *, of_ledger: bool) -> Iterator[
         if of_ledger and name in _SCHEMAS and value != "public":
             yield f"{name} is spelled search_path"
         elif name == "options" and any(word.startswith("-") for word in value.split()):
-            yield "options sets settings of the server, and the bot has its own: use ALTER ROLE"
+            yield "options changes settings of the server, and the bot has its own: use ALTER ROLE"
         elif (takes or ignores) and is_fine:
             continue
         elif name in _INSTEAD:
@@ -391,12 +391,12 @@ def _at_odds(given: Mapping[str, str]) -> Iterator[str]:
     """What libpq would refuse together."""
     sslmode = given.get("sslmode")
     if given.get("sslnegotiation") == "direct" and sslmode not in _MUST_ENCRYPT:
-        yield "sslnegotiation=direct takes sslmode=require, verify-ca or verify-full"
+        yield "sslnegotiation=direct needs sslmode=require, verify-ca or verify-full"
     if given.get("sslrootcert") == _SYSTEM:
         if sslmode not in {None, "verify-full"}:
-            yield "sslrootcert=system takes sslmode=verify-full"
+            yield "sslrootcert=system needs sslmode=verify-full"
         if beside := sorted(given.keys() & _NOT_BESIDE_SYSTEM):
-            yield f"sslrootcert=system takes no {', '.join(beside)} beside it"
+            yield f"sslrootcert=system can't be combined with {', '.join(beside)}"
 
 
 def _shown(name: str) -> str:

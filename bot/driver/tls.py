@@ -14,21 +14,21 @@ def problem(error: BaseException) -> str | None:
     """What the server does, as a predicate and without its address; None for anything else."""
     match error:
         case ssl.SSLCertVerificationError(verify_code=code) if code in _OTHER_HOST:
-            return "shows a certificate of another host than its URL names (see sslmode there)"
+            return "presents a certificate for another host than its URL names (see sslmode there)"
         case ssl.SSLCertVerificationError(verify_code=code) if code in _OUT_OF_DATE:
-            return "shows a certificate that has expired or is not valid yet"
+            return "presents a certificate that has expired or is not valid yet"
         case ssl.SSLCertVerificationError():
             return (
-                "shows a certificate of no authority that the bot was told to trust"
+                "presents a certificate from an authority that the bot does not trust"
                 " (see sslrootcert in its URL)"
             )
         case ssl.SSLError():
             reason = getattr(error, "reason", None) or "no reason given"
-            return f"makes no TLS connection with the bot ({reason})"
+            return f"can't make a TLS connection with the bot ({reason})"
         case ConnectionError() if _REJECTED in str(error):
             return (
-                "offers no TLS, which the sslmode of its URL asks for (turn ssl on there, or take"
-                " another sslmode), or is no PostgreSQL"
+                "offers no TLS, which the sslmode of its URL requires (turn ssl on there, or use"
+                " another sslmode), or isn't PostgreSQL"
             )
         case _:
             return None

@@ -234,8 +234,8 @@ def refuse_later(connection: Connection, version: int) -> None:
     serves = connection.scalar(select(ledger_marks.c.serves)) if version >= MARKS_SINCE else None
     if serves is None or serves > SCHEMA_VERSION:
         raise OtherVersion(
-            f"the ledger has schema version {version}, of a later version of the bot; "
-            f"this one knows {SCHEMA_VERSION}"
+            f"the ledger has schema version {version}, from a later version of the bot; "
+            f"this one supports {SCHEMA_VERSION}"
         )
 
 

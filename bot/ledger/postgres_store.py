@@ -82,16 +82,16 @@ _SQLSTATES = {
     "08": "the connection to the ledger's server broke",
     # PgBouncer's code for whatever it refuses, and PostgreSQL's for next to nothing.
     "08P01": "the ledger's server or a pooler in front of it refuses the connection",
-    "22": "the ledger's server can't keep such a value",
-    "25006": "the ledger's server takes no writes: it is read-only or a standby",
+    "22": "the ledger's server can't store such a value",
+    "25006": "the ledger's server accepts no writes: it is read-only or a standby",
     "28": "the ledger's server refuses the login",
     "3D": "the ledger's database does not exist",
     "3F": "the ledger's schema does not exist, or its role may not use it",
     "42501": "the ledger's role lacks a right in its database",
-    "42P07": "another program's tables stand in the way: give the ledger a database of its own",
+    "42P07": "another program's tables are in the way: give the ledger its own database",
     "53100": "the disk of the ledger's server is full",
-    "53300": "the ledger's server has no connection left for it",
-    "57": "the ledger's server is starting, stopping, or ended the session",
+    "53300": "the ledger's server has no free connection for it",
+    "57": "the ledger's server is starting or stopping, or ended the session",
 }
 """SQLSTATEs and classes of them: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 
@@ -267,8 +267,8 @@ class _LedgerConnection(driver.PinnedConnection):
         encoding = driver.encoding_of(self)
         if encoding not in _HOLD_ALL:
             raise LedgerError(
-                f"the ledger's database is in {encoding}, which has no room for every name:"
-                " give the ledger a database in UTF8"
+                f"the ledger's database has the encoding {encoding}, which can't store every name:"
+                " give the ledger a database with UTF8"
             )
         await self.begin(_PINNED)
         found = await self.fetchrow(_FIRST)

@@ -190,8 +190,9 @@ class SqlLedger:
             raise LedgerError(f"there is no ledger at {self._store.place}")
         if version < migrations.SCHEMA_VERSION:
             raise LedgerError(
-                f"the ledger has schema version {version}, of an earlier version of the bot; this"
-                f" one reads {migrations.SCHEMA_VERSION}, and makes it so when it starts to serve"
+                f"the ledger has schema version {version}, from an earlier version of the bot;"
+                f" this one reads {migrations.SCHEMA_VERSION}, and upgrades the ledger when it"
+                " starts"
             )
 
     async def close(self) -> None:

@@ -57,7 +57,7 @@ class SqliteStore(Store):
         try:
             self._url = make_url(url).set(drivername="sqlite+aiosqlite")
         except (ArgumentError, ValueError):
-            raise LedgerError("the ledger's URL can't be read") from None
+            raise LedgerError("the ledger's URL is not a valid URL") from None
         if self._file in {"", ":memory:"} or self._url.host:
             raise LedgerError("the ledger's URL must name a file: sqlite:///ledger.db")
 
@@ -84,7 +84,7 @@ class SqliteStore(Store):
             return False
         folder = Path(self._file).parent
         if not os.access(folder, os.W_OK | os.X_OK):
-            raise LedgerError(f"the ledger's folder takes no new file: {folder}")
+            raise LedgerError(f"can't create a file in the ledger's folder: {folder}")
         return True
 
     def check(self) -> None:

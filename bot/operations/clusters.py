@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 _T = TypeVar("_T")
 
-_HIDDEN = "somebody's lock hides the names of its roles or databases"
+_HIDDEN = "a lock on a catalog hides the names of its roles or databases"
 
 ANSWER_WITHIN = 4.5
 """Seconds that one cluster has for everything that an answer needs of it.
@@ -159,7 +159,9 @@ class Clusters:
         for task, cluster in asked.items():
             trouble: ClusterError | None = None
             if not task.done():
-                trouble = ClusterTimeout(cluster.name, "is slow to answer")
+                trouble = ClusterTimeout(
+                    cluster.name, f"did not answer within {RESOLVE_WITHIN:g} s"
+                )
             else:
                 try:
                     names = task.result()
@@ -188,7 +190,7 @@ class Clusters:
         """What of this server is never ended: by the settings, and what is the bot's own."""
         system = look.server.id.system_identifier
         if system not in cluster.own_roles:
-            raise ClusterRefused(cluster.name, "the bot's own role there can't be seen")
+            raise ClusterRefused(cluster.name, "the bot can't see its own role there")
         own = {oid for each in self.by_name.values() for oid in each.own_roles.get(system, ())}
         home = self._ledger.home
         if home is not None and home.system_identifier == system:

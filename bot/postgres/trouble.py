@@ -34,13 +34,13 @@ def of_connecting(error: BaseException) -> str:  # noqa: C901, PLR0912  one case
         case asyncpg.PostgresError():
             return f"it refuses the connection (SQLSTATE {error.sqlstate})"
         case asyncpg.ClientConfigurationError() if "root certificate" in str(error):
-            return "its sslmode takes a root certificate, and there is none (see sslrootcert)"
+            return "its sslmode needs a root certificate, and there is none (see sslrootcert)"
         case asyncpg.TargetServerAttributeNotMatched():
             return "it is another kind of server than target_session_attrs in its URL asks for"
         case pg_url.UnreadableFileError():
             return str(error)
         case FileNotFoundError() | PermissionError():
-            return "its socket is missing, or closed to the bot; PostgreSQL may not be running"
+            return "its socket is missing, or the bot may not use it; PostgreSQL may not be running"
         case TimeoutError():
             return "did not answer within 5 s"
         case OSError():
@@ -59,13 +59,13 @@ def of_statement(cluster: str, error: BaseException) -> ClusterError:
         case TimeoutError() | asyncpg.QueryCanceledError():
             return ClusterTimeout(cluster, NO_REPLY)
         case asyncpg.SerializationError():
-            return ClusterTimeout(cluster, "it gave up the statement for its recovery")
+            return ClusterTimeout(cluster, "it cancelled the statement because of its recovery")
         case asyncpg.OperatorInterventionError() | asyncpg.TransactionTimeoutError():
             return ClusterDown(cluster, "it shut the connection down")
         case asyncpg.InsufficientPrivilegeError():
             return ClusterRefused(cluster, "the bot's role may not read what it needs there")
         case asyncpg.LockNotAvailableError():
-            return ClusterRefused(cluster, "somebody's lock on a catalog is in the way")
+            return ClusterRefused(cluster, "a lock on a catalog is in the way")
         case (
             asyncpg.PostgresConnectionError()
             | asyncpg.InterfaceError()

@@ -129,7 +129,7 @@ async def test_history_leaves_a_ledger_of_an_earlier_schema_as_it_is(
     connection.commit()
     ended = await run(tmp_path, "history")
     assert ended.status == 1
-    assert "LEDGER_URL: the ledger has schema version 1, of an earlier version" in ended.said
+    assert "LEDGER_URL: the ledger has schema version 1, from an earlier version" in ended.said
     assert connection.execute("select max(version) from ledger_version").fetchone() == (1,)
     connection.close()
 

@@ -1627,7 +1627,7 @@ class TestTrouble:
         [
             (("user", "nobody_of_that_name"), "refuses the login"),
             (("database", "no_such_database"), "does not exist"),
-            (("sslmode", "require"), "offers no TLS, which the sslmode of its URL asks for"),
+            (("sslmode", "require"), "offers no TLS, which the sslmode of its URL requires"),
         ],
     )
     async def test_a_server_that_refuses_is_an_error_without_address_or_secret(
@@ -1676,7 +1676,7 @@ class TestTrouble:
             server, f"ALTER DATABASE {database} SET default_transaction_read_only = on"
         )
         await ledger.open()
-        with pytest.raises(LedgerError, match="takes no writes"):
+        with pytest.raises(LedgerError, match="accepts no writes"):
             await ledger.ready()
 
     async def test_values_stay_out_of_errors(self, ledger: SqlLedger):
@@ -2008,4 +2008,4 @@ async def test_a_folder_that_takes_no_new_file_is_told(others_folder: Path) -> N
         facts = await probe(url)
     finally:
         os.setresuid(0, 0, 0)
-    assert facts.problem == f"the ledger's folder takes no new file: {others_folder}"
+    assert facts.problem == f"can't create a file in the ledger's folder: {others_folder}"

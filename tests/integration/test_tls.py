@@ -90,17 +90,21 @@ async def test_a_server_without_tls_is_told_apart(pg: PostgresServer) -> None:
     finally:
         await cluster.close()
     for said in (of_cluster, of_ledger, answer.value.problem):
-        assert "offers no TLS, which the sslmode of its URL asks for (turn ssl on there" in said
+        assert "offers no TLS, which the sslmode of its URL requires (turn ssl on there" in said
         assert is_clean(said)
 
 
 @pytest.mark.parametrize(
     ("host", "root", "words"),
     [
-        ("localhost", "another.crt", "shows a certificate of no authority that the bot was told"),
-        ("127.0.0.1", "localhost.crt", "shows a certificate of another host than its URL names"),
+        ("localhost", "another.crt", "presents a certificate from an authority that the bot does"),
+        (
+            "127.0.0.1",
+            "localhost.crt",
+            "presents a certificate for another host than its URL names",
+        ),
         ("localhost", "missing.crt", "the file that sslrootcert in its URL names can't be read"),
-        ("localhost", "localhost.key", "makes no TLS connection with the bot (NO_CERTIFICATE"),
+        ("localhost", "localhost.key", "can't make a TLS connection with the bot (NO_CERTIFICATE"),
     ],
 )
 async def test_a_certificate_that_is_not_trusted_is_told_apart(
@@ -124,12 +128,12 @@ async def test_the_roots_of_the_system_are_used(
     """`SSL_CERT_FILE` is OpenSSL's own name for where they are."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates / "another.crt"))
     for said in await told(url(encrypted, "sslrootcert=system")):
-        assert "shows a certificate of no authority" in said
+        assert "presents a certificate from an authority" in said
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates / "localhost.crt"))
     answer = (await probe("main", url(encrypted, "sslrootcert=system"))).answer
     assert isinstance(answer, Answer)
     for said in await told(url(encrypted, "sslrootcert=system", "127.0.0.1")):
-        assert "shows a certificate of another host" in said
+        assert "presents a certificate for another host" in said
 
 
 async def test_what_has_no_effect_in_a_url_keeps_nobody_out(pg: PostgresServer) -> None:
@@ -172,7 +176,7 @@ async def test_without_a_root_certificate_there_is_none_to_check_by(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     of_cluster, of_ledger = await told(url(pg, "sslmode=verify-full", "127.0.0.1"))
-    assert "its sslmode takes a root certificate, and there is none" in of_cluster
+    assert "its sslmode needs a root certificate, and there is none" in of_cluster
     assert "root certificate file" in of_ledger
     assert is_clean(of_cluster)
     assert is_clean(of_ledger)

@@ -283,7 +283,7 @@ async def test_a_name_that_a_lock_hides_is_not_said_to_be_missing(
         for text in ("some_db", "main/some_db", "main/ user=web"):
             request = parse_sessions(text)
             assert isinstance(request, SessionsRequest)
-            with pytest.raises(ClusterRefused, match="lock hides the names"):
+            with pytest.raises(ClusterRefused, match="lock on a catalog hides the names"):
                 await ops.look(ANA, "C1", request)
     finally:
         ddl.terminate()

@@ -370,7 +370,7 @@ def test_a_url_without_a_host_is_refused(url):
     ],
 )
 def test_a_port_that_is_none_is_refused(url):
-    assert "host or port that can't be read" in problem(DATABASE_URL=url)
+    assert "an invalid host or port" in problem(DATABASE_URL=url)
 
 
 @pytest.mark.parametrize(
@@ -382,7 +382,7 @@ def test_brackets_that_hold_no_host_are_refused(url):
     assert problem(DATABASE_URL=url) in {
         "DATABASE_URL: is not a valid URL",
         "DATABASE_URL: names several hosts: a cluster is one server",
-        "DATABASE_URL: has a host or port that can't be read (a / in a password is %2F)",
+        "DATABASE_URL: has an invalid host or port (in a password, write / as %2F)",
     }
 
 
