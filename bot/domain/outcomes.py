@@ -27,7 +27,7 @@ _SAID = {
     Reason.NOT_KNOWN: "the bot stopped before it was known",
 }
 
-ELSEWHERE = "another server answers there now, or this one was restarted"
+ELSEWHERE = "the server was restarted, or another one answers at its address now"
 
 
 def _because(backend_id: BackendId, outcome: Outcome, reason: Reason) -> Result:
@@ -68,7 +68,7 @@ def without_a_query(claimed: Proposal) -> dict[BackendId, Result]:
 
 def not_sent(guard: Guard, error: ClusterError | None) -> Result:
     """No statement was sent for this target, for what happened at it or at one before."""
-    problem = error.problem if error else "the one before it got no reply"
+    problem = error.problem if error else "the server did not answer for the target before it"
     return Result(guard.target, Outcome.INTERRUPTED, f"not signalled: {problem}")
 
 
@@ -78,7 +78,7 @@ def refused(guard: Guard, reply: Reply) -> Result:  # noqa: C901  one case a ver
         case Verdict.GONE:
             return Result(guard.target, Outcome.ALREADY_GONE)
         case Verdict.NOT_VISIBLE:
-            detail = "the bot may no longer see it: grant pg_read_all_stats"
+            detail = "the bot can no longer see it: grant pg_read_all_stats"
             return Result(guard.target, Outcome.NOT_PERMITTED, detail)
         case Verdict.NOT_CLIENT:
             return Result(guard.target, Outcome.PROTECTED, "not a client backend")
@@ -94,7 +94,7 @@ def refused(guard: Guard, reply: Reply) -> Result:  # noqa: C901  one case a ver
         case Verdict.SERVER_CHANGED:
             return elsewhere(guard)
         case Verdict.LATE:
-            detail = "not signalled: its 5 s had passed"
+            detail = "not signalled: its deadline of 5 s had passed"
             return Result(guard.target, Outcome.INTERRUPTED, detail)
         case Verdict.NOT_PERMITTED:
             return Result(guard.target, Outcome.NOT_PERMITTED, reply.detail)
@@ -121,7 +121,7 @@ def other_work(guard: Guard, reply: Reply) -> bool:
 
 def _what_now(reply: Reply) -> str:
     if reply.state == "disabled":
-        return "track_activities is off there: its transaction can't be seen"
+        return "track_activities is off for it, so the bot can't see its transaction"
     if reply.xact_start is None or reply.now is None:
         return "its transaction has ended"
     seconds = max(0, int((reply.now - reply.xact_start).total_seconds()))
@@ -190,7 +190,7 @@ def _waits_on(found: Whereabouts) -> str:
         return f"signalled; {found.state}, waits on {found.wait_event_type}/{found.wait_event}"
     if found.state is not None:
         return f"signalled; {found.state}, waits on nothing"
-    return "signalled; the bot may no longer see what it does"
+    return "signalled; the bot can no longer see what it does"
 
 
 def left_behind(result: Result, proposal: Proposal, seen: Sighting) -> Result:
@@ -228,11 +228,11 @@ def later(result: Result, seen: Sighting, proposal: Proposal, when: str) -> Resu
         if _has_ended(found, proposal.action, target.seen.query_start):
             return Result(result.id, success(proposal.action), "seen at the second look")
         detail = _waits_on(found) if found is not None else ""
-        return Result(result.id, Outcome.STILL_RUNNING, f"{detail}, {when} too")
+        return Result(result.id, Outcome.STILL_RUNNING, f"{detail}; the same {when}")
     if found is None:
         gone = "gone now; whether by this signal is not known"
         return Result(result.id, Outcome.UNKNOWN, gone, Reason.GONE_SINCE)
-    there = "still there after the deadline: nothing will be signalled any more"
+    there = "still there after the deadline; the bot won't signal it any more"
     return Result(result.id, Outcome.UNKNOWN, there)
 
 
@@ -242,20 +242,20 @@ def came_back(rolname: str, rows: list[Backend], when: str) -> str:
     sessions = "1 session" if len(rows) == 1 else f"{len(rows)} sessions"
     return (
         f"{when}: {rolname} is back with {sessions} (pid {pids}). "
-        "Stop the client, or use its pool's own switch, or it will go on coming."
+        "Stop the client or pause its pool, or it will go on coming."
     )
 
 
 def stayed_away(who: str, server: Server, when: str) -> str:
     """The line where nobody came back: whether what was freed is still free is looked at."""
     if server.unseen:
-        return f"{when}: no new session of {who} that the bot may see: it lacks pg_read_all_stats."
+        return f"{when}: the bot sees no new session of {who}, but it lacks pg_read_all_stats."
     role, ordinary = server.role_limit(who), server.ordinary
     full = next((limit for limit in (role, ordinary) if limit and limit.reached), None)
     if full is not None:
         more = f" and {full.logging_in} logging in" if full.logging_in else ""
         return (
             f"{when}: no new session of {who}, but {full.name} {full.used} of {full.limit}{more}: "
-            "what was freed is taken."
+            "what was freed is in use again."
         )
     return f"{when}: no new session of {who}; what was freed is still free."

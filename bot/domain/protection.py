@@ -118,16 +118,16 @@ def require_narrow(request: KillRequest) -> None:
     if request.all and one:
         return
     if request.all:
-        raise UsageError("all", "ends every session of one database: name the database too")
+        raise UsageError("all", "it ends every session of a database; name the database too")
     if one or databases:
         # A word that was meant for the grammar and mistyped reads as a database.
         nearest = get_close_matches((request.target.database or "").lower(), _WORDS, cutoff=0.7)
         raise UsageError(
             typed,
-            "ending every session of a database takes the word `all`; or add a filter",
+            "to end every session of a database, add the word `all`; to end some, add a filter",
             tuple(nearest),
         )
-    raise UsageError(typed, "names no session: add a pid, or a filter that tells some from others")
+    raise UsageError(typed, "this names no session: add a pid, or a filter that selects some")
 
 
 def _narrows(term: Term) -> bool:

@@ -91,7 +91,7 @@ def read_sessions(text: str) -> SessionsRequest | HelpRequest:
         return HelpRequest(SESSIONS)
     tokens, reason = _tokens(text)
     if reason is not None:
-        raise fault("--", f"a reason belongs to {KILL}")
+        raise fault("--", f"only {KILL} takes a reason")
     if len(tokens) == 1 and _starts(tokens, "help"):
         return HelpRequest(SESSIONS)
     parts = _Parts(SESSIONS)
@@ -123,11 +123,9 @@ def read_kill(text: str) -> KillRequest | HistoryRequest | HelpRequest:
     parts.take(tokens)
     described = next(iter(parts.terms.values()), parts.all)
     if parts.pids and described is not None:
-        raise fault(
-            described, "pids and filters don't go together: name the sessions by one of them"
-        )
+        raise fault(described, "pids and filters can't be combined: use one or the other")
     if not (parts.target or parts.pids or described):
-        raise fault("", "what to end is missing: a pid or a filter")
+        raise fault("", "say what to end: a pid or a filter")
     request = KillRequest(
         target=parts.target or Target(),
         pids=tuple(parts.pids),
@@ -146,7 +144,7 @@ def _read_history(tokens: Iterable[Token], reason: str | None) -> HistoryRequest
     parts.take(tokens)
     for term, token in parts.terms.items():
         if not (isinstance(term, Match) and term.field in {Field.USENAME, Field.DATNAME}):
-            raise fault(token, f"{HISTORY} is filtered by user= and db= alone")
+            raise fault(token, f"{HISTORY} takes only the filters `user=` and `db=`")
     request = HistoryRequest(
         target=parts.target or Target(), terms=tuple(parts.terms), limit=parts.limit
     )
@@ -156,7 +154,7 @@ def _read_history(tokens: Iterable[Token], reason: str | None) -> HistoryRequest
 
 def _tokens(text: str) -> tuple[list[Token], str | None]:
     if len(text) > MAX_TEXT:
-        raise fault("", f"the command has {len(text)} characters; {MAX_TEXT} is the most")
+        raise fault("", f"the command has {len(text)} characters; the limit is {MAX_TEXT}")
     refuse_hidden(text)
     tokens, reason = tokenize(text)
     return join(tokens, _LISTS), reason
@@ -175,14 +173,14 @@ def read_reason(text: str | None) -> str | None:
     refuse_hidden(text or "")
     reason = " ".join((text or "").splitlines()).replace("\t", " ").strip()
     if len(reason) > MAX_REASON:
-        raise fault(reason, f"the reason has {len(reason)} characters; {MAX_REASON} is the most")
+        raise fault(reason, f"the reason has {len(reason)} characters; the limit is {MAX_REASON}")
     return reason or None
 
 
 def _refuse_long(request: SessionsRequest | KillRequest | HistoryRequest) -> None:
     """Hold the canonical form to MAX_TEXT too: it may be longer than what was typed."""
     if len(str(request)) > MAX_TEXT:
-        raise fault("", f"the command spelled out is longer than {MAX_TEXT} characters")
+        raise fault("", f"the command, spelled out in full, is longer than {MAX_TEXT} characters")
 
 
 @dataclass(slots=True)
@@ -221,7 +219,7 @@ class _Parts:
             else:
                 self._take_target(token)
         if announced is not None:
-            problem = "a number belongs behind it; a database of that name takes quotes"
+            problem = "a number must follow it; a database of that name needs quotes"
             raise fault(announced.typed, problem)
 
     def _take_option(self, token: Token, option: Option) -> None:
@@ -229,7 +227,7 @@ class _Parts:
         if key in _PID_KEYS:
             value = option.value.bare or ""
             if option.operator != "=" or not PIDS.fullmatch(value):
-                raise fault(token.typed, "a pid is a number by itself, or behind `pid=`")
+                raise fault(token.typed, "a pid is a number, by itself or after `pid=`")
             self._take_pids(value)
         elif key in _FIELDS:
             self.terms[read_match(token, option, _FIELDS[key])] = token.typed
@@ -246,20 +244,20 @@ class _Parts:
                 self.terms[Word(word)] = token.typed
             case "all":
                 if self.command == HISTORY:
-                    raise fault(token.typed, f"{HISTORY} shows all kills of its target anyway")
+                    raise fault(token.typed, f"{HISTORY} already shows all kills of its target")
                 self.all = token.typed
             case "private":
                 self._refuse_view(token)
                 self.private = True
             case "history":
-                raise fault(token.typed, f"the record of kills is `{HISTORY}`")
+                raise fault(token.typed, f"for the record of kills, use `{HISTORY}`")
             case _:
-                raise fault(token.typed, "stands alone")
+                raise fault(token.typed, "must be the only word")
 
     def _take_pids(self, bare: str) -> None:
         if self.command == HISTORY:
             if not bare.isdecimal() or self.limit is not None or int(bare) > MAX_LIMIT:
-                raise fault(bare, f"{HISTORY} takes one number, of kills; no pids")
+                raise fault(bare, f"{HISTORY} takes one number, of kills, and no pids")
             self.limit = read_number(bare, bare)
             return
         for word in re.findall("[0-9]+", bare):
@@ -267,16 +265,16 @@ class _Parts:
                 raise fault(word, f"a pid is a number from 1 to {MAX_PID}")
             self.pids[int(word)] = None
             if self.command == KILL and len(self.pids) > MAX_PIDS:
-                raise fault(word, f"one pid too many: {MAX_PIDS} is the most")
+                raise fault(word, f"one pid too many: the limit is {MAX_PIDS}")
 
     def _take_target(self, token: Token) -> None:
         if token.typed in MINUS and self.command == KILL:
-            raise fault(token.typed, "a reason goes behind two of them", ("--",))
+            raise fault(token.typed, "a reason comes after two dashes", ("--",))
         if self.target is not None:
             near = self._meant_for(token)
-            problem = "a second target; there can be one, and names with spaces need quotes"
+            problem = "a second target; there can be only one, and a name with spaces needs quotes"
             if self.command == KILL:
-                problem += "; a reason goes behind `--`"
+                problem += "; a reason comes after `--`"
             raise fault(token.typed, problem, near)
         self.target = _target(token)
 
@@ -295,7 +293,7 @@ class _Parts:
         if not option.value.plain:
             raise fault(token.typed, "its value is missing")
         if getattr(self, key):
-            raise fault(token.typed, f"`{key}=` was given before")
+            raise fault(token.typed, f"`{key}=` is given twice")
         match key:
             case "columns":
                 self.columns = read_columns(token, option.value)
@@ -306,18 +304,18 @@ class _Parts:
 
     def _refuse_view(self, token: Token) -> None:
         if self.command != SESSIONS:
-            raise fault(token.typed, f"belongs to {SESSIONS}")
+            raise fault(token.typed, f"only {SESSIONS} takes this")
 
 
 def _target(token: Token) -> Target:
     plain = token.span.plain
     if "*" in plain:
-        raise fault(token.typed, "a target is one name, no glob; `db=` takes globs")
+        raise fault(token.typed, "a target is one name, not a glob; `db=` takes globs")
     if "," in plain:
         raise fault(token.typed, "a target is one name; a `,` in it needs quotes")
     *before, last = token.span.split("/")
     if len(before) > 1:
-        raise fault(token.typed, "a target is `cluster/database`; a further `/` needs quotes")
+        raise fault(token.typed, "a target is `cluster/database`; another `/` needs quotes")
     cluster = before[0].value.lower() if before else None
     if cluster == "":
         raise fault(token.typed, "the cluster before `/` is missing")
@@ -330,7 +328,7 @@ def _target(token: Token) -> Target:
 
 def _no_such_filter(token: Token, option: Option, command: str) -> UsageError:
     if not option.key.plain:
-        return fault(token.typed, f"what goes before `{option.operator}` is missing")
+        return fault(token.typed, f"the filter's name before `{option.operator}` is missing")
     if option.key.bare is None:
         return fault(token.typed, "a filter's name takes no quotes")
     key = option.key.bare.lower()

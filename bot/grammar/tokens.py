@@ -62,7 +62,7 @@ def refuse_hidden(text: str) -> None:
             tail = after[0] if after and not text[at + 1].isspace() else ""
             name = unicodedata.name(character, "")
             named = _code_point(character) + (f" ({name})" if name else "")
-            raise fault(head + character + tail, f"holds {named}, which can't be seen")
+            raise fault(head + character + tail, f"contains {named}, which is invisible")
 
 
 def _hidden(character: str) -> bool:
@@ -211,7 +211,7 @@ def _word(text: str, start: int) -> tuple[Span, int]:
             at += 1
         may_open = character in _SEPARATORS
     if in_code:
-        raise fault(text[start:at], 'its backtick is not closed; a name with spaces takes "quotes"')
+        raise fault(text[start:at], 'its backtick is not closed; a name with spaces needs "quotes"')
     return span, at
 
 
@@ -250,7 +250,7 @@ def _refuse_glued(text: str, at: int, start: int) -> None:
     if text[at : at + 1] == _CODE and _ends_code(text, at):
         return
     if at < len(text) and not text[at].isspace() and text[at] not in _SEPARATORS:
-        problem = "goes on behind its closing quote; a quote inside quotes is doubled"
+        problem = "continues after its closing quote; double a quote inside quotes"
         raise fault(_to_space(text, start, at), problem)
 
 

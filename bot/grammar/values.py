@@ -87,7 +87,7 @@ def _state(token: Token, match: Match) -> Match:
     pattern = _lower(match.pattern)
     if pattern.exact is None:
         if not any(pattern.matches(state) for state in STATES):
-            raise fault(token.typed, "no state is like that")
+            raise fault(token.typed, "no state matches that")
         return _with(match, pattern)
     state = SHORT_STATES.get(pattern.exact, pattern.exact.replace("_", " "))
     if state not in STATES:
@@ -109,7 +109,7 @@ def _backend_type(token: Token, match: Match) -> Match:
         return _with(match, Pattern((name,)))
     near = [t for t in (*BACKEND_TYPES, *SHORT_TYPES) if distance(pattern.exact, t) <= 2]
     if near:
-        problem = "no such type; an extension's worker by that name is found with a `*`"
+        problem = "no such type; to find an extension's worker of that name, add a `*`"
         raise fault(token.typed, problem, _printed(match, near))
     return match
 
@@ -120,12 +120,14 @@ def _application_name(token: Token, match: Match) -> Match:
     if not all(part.isascii() and part.isprintable() for part in parts):
         first, *rest = (piece for part in parts for piece in re.split("[^ -~]+", part))
         ascii_only = Pattern((first, *(piece for piece in rest[:-1] if piece), *rest[-1:]))
-        problem = "PostgreSQL keeps only ASCII of an application_name; put `*` for the rest"
+        problem = "PostgreSQL keeps only the ASCII of an application_name; use `*` for the rest"
         raise fault(token.typed, problem, (str(_with(match, ascii_only)),))
     if sum(map(len, parts)) > MAX_NAME:
         shorter = Pattern((parts[0][:MAX_NAME],))
         near = (str(_with(match, shorter)),) if match.pattern.exact else ()
-        raise fault(token.typed, f"PostgreSQL keeps {MAX_NAME} bytes of an application_name", near)
+        raise fault(
+            token.typed, f"PostgreSQL keeps only {MAX_NAME} bytes of an application_name", near
+        )
     return match
 
 
@@ -133,7 +135,7 @@ def _client_addr(token: Token, match: Match) -> Match:
     pattern = _lower(match.pattern)
     if pattern.exact is None:
         if not all(re.fullmatch("[0-9a-f.:]*", part) for part in pattern.parts):
-            raise fault(token.typed, "a glob of addresses has digits, dots and colons only")
+            raise fault(token.typed, "a glob of addresses can have only digits, dots and colons")
         return _with(match, pattern)
     try:
         interface = ipaddress.ip_interface(pattern.exact)
@@ -145,7 +147,9 @@ def _client_addr(token: Token, match: Match) -> Match:
         return _with(match, Pattern((str(interface.ip),)))
     network = _with(match, Pattern((str(interface.network),)))
     if interface.ip != interface.network.network_address:
-        raise fault(token.typed, "the address goes on behind its network's bits", (str(network),))
+        raise fault(
+            token.typed, "the address has bits set to the right of its mask", (str(network),)
+        )
     return network
 
 
@@ -169,22 +173,22 @@ def read_age(token: Token, option: Option, of: AgeOf) -> Aged:
     text = _value(token, option.value).value.lower()
     if not _DURATION.fullmatch(text):
         if re.fullmatch("[0-9]+", text):
-            raise fault(token.typed, "a number needs its unit right behind it, as in `5m`")
+            raise fault(token.typed, "a number needs its unit right after it, as in `5m`")
         raise fault(token.typed, "use whole numbers and units, such as `90s`, `5m` or `1h30m`")
     seconds = 0
     for number, unit in re.findall("([0-9]+)([a-z]+)", text):
         if unit not in _UNITS:
-            raise fault(token.typed, "no such unit; there are `s`, `m`, `h` and `d`")
+            raise fault(token.typed, "no such unit; use `s`, `m`, `h` or `d`")
         seconds += int(number) * _UNITS[unit]
     if seconds > MAX_SECONDS:
-        raise fault(token.typed, "ten years is the most")
+        raise fault(token.typed, "the limit is ten years")
     return Aged(of, seconds, option.operator == ">")
 
 
 def _names(token: Token, value: Span) -> list[str]:
     names = [part.value for part in value.split(",")]
     if not all(names):
-        raise fault(token.typed, "a name beside a `,` is missing")
+        raise fault(token.typed, "a name before or after a `,` is missing")
     return names
 
 

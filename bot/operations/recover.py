@@ -61,6 +61,6 @@ class Recovering:
         try:
             seen = await self._clusters.named(proposal.cluster).sight([r.id for r in results])
         except (ClusterError, TargetError) as error:
-            detail = f"{stopped}; looked at since: {error}"
+            detail = f"{stopped}; looked at again: {error}"
             return tuple(replace(result, detail=detail) for result in results)
         return tuple(outcomes.left_behind(result, proposal, seen) for result in results)

@@ -60,9 +60,9 @@ async def preview(runner: Runner, click: Click, _: Admitted) -> None:
     opened = _opened(click)
     match await kills.propose_backend(runner, click, opened.row.cluster, opened.row.id):
         case Posted.PREVIEW:
-            await _say(runner, click, opened, "Its preview stands in the channel.")
+            await _say(runner, click, opened, "Its preview is in the channel.")
         case Posted.NO_PREVIEW:
-            await _say(runner, click, opened, "Nothing would end: the channel has why.")
+            await _say(runner, click, opened, "Nothing would end: the channel shows why.")
         case Posted.NOTHING:
             pass  # and so the modal says already
 

@@ -94,7 +94,7 @@ async def test_a_shared_channel_sees_neither_an_answer_nor_a_kill(
     assert answer.receiver == ana.id
     await ana.sees("another workspace shares this channel")
     await ana.command("/pg-kill user=batch", channel="shared")
-    await ana.sees("no session is ended here", "Only visible to you", channel="shared")
+    await ana.sees("the bot ends no session here", "Only visible to you", channel="shared")
     assert slack.person("olga").messages("shared") == []
 
 
@@ -108,9 +108,9 @@ async def test_a_channel_that_comes_to_be_shared_ends_nothing_any_more(
     slack.state.put_channel(replace(incidents, connected_team_ids=("T0GLOBEX",)))
 
     await ana.click("Terminate 1 session")
-    refusal = await ana.sees("no session is ended here", "Only visible to you")
+    refusal = await ana.sees("the bot ends no session here", "Only visible to you")
     await ana.command('/pg-kill app="shared now"', channel="incidents")
-    await ana.sees("no session is ended here", after=refusal)
+    await ana.sees("the bot ends no session here", after=refusal)
     assert await victim.fetchval("select true")
 
     slack.state.put_channel(incidents)
@@ -143,7 +143,7 @@ async def test_a_look_where_slack_does_not_say_who_reads_along_is_for_one(
     slack.faults.leave_out("conversations.info", "channel.is_ext_shared")
     answer = await ana.command("/pg-sessions some_db", channel="incidents")
     assert answer.receiver == ana.id
-    await ana.sees("for you alone: Slack did not say just now who shares this channel")
+    await ana.sees("only you see this: Slack did not say just now who shares this channel")
 
 
 async def test_a_private_channel_without_the_bot_gets_the_hint_to_invite_it(
@@ -157,7 +157,7 @@ async def test_a_private_channel_without_the_bot_gets_the_hint_to_invite_it(
 
 async def test_a_direct_message_is_no_place_for_a_kill(bot: Bot, ana: Person) -> None:
     await ana.command("/pg-kill user=batch", channel="ana-ben")
-    await ana.sees("happens where others see it", channel="ana-ben")
+    await ana.sees("happens only where others can see it", channel="ana-ben")
 
 
 async def test_a_groups_direct_message_is_no_place_for_a_kill_either(
@@ -169,11 +169,11 @@ async def test_a_groups_direct_message_is_no_place_for_a_kill_either(
     answer = await ana.command("/pg-sessions other_db", channel=group)
     assert answer.receiver == ana.id
     await ana.command("/pg-kill user=batch", channel=group)
-    await ana.sees("happens where others see it: ask in a channel", channel=group)
+    await ana.sees("happens only where others can see it: ask in a channel", channel=group)
     await ana.choose("Show a session", str(session.get_server_pid()))
     await ana.sees_modal("other_db")
     await ana.click("Terminate…")
-    await ana.sees_modal("happens where others see it: ask in a channel")
+    await ana.sees_modal("happens only where others can see it: ask in a channel")
     assert ana.does_not_see("nvite", channel=group)
     assert slack.calls("conversations.info") == []
 
@@ -205,7 +205,7 @@ async def test_on_enterprise_grid_everyone_are_those_of_the_own_workspace(
     await start(PG_KILL_ALLOWLIST=slack.user("ben").id, PG_SESSIONS_ALLOWLIST="*")
     await ana.command("/pg-sessions some_db", channel="org")
     await uma.click("Refresh", channel="org")
-    await uma.sees("You may not look at sessions here", "everyone of this workspace but guests")
+    await uma.sees("You may not look at sessions here", "everyone in this workspace except guests")
 
 
 async def test_commands_are_confined_to_the_channels_that_are_allowed(

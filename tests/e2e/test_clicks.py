@@ -97,7 +97,7 @@ async def test_a_row_of_the_table_can_be_ended_by_its_menu(
     await ana.command("/pg-sessions other_db", channel="incidents")
     pid = victim.get_server_pid()
     await ana.choose("Terminate a session", str(pid))
-    await ana.sees_modal(f"pid {pid} on main", "nothing ends before it is confirmed")
+    await ana.sees_modal(f"pid {pid} on main", "Nothing ends until someone confirms")
     await ana.submit({"Reason": "blocks <!channel> & the deploy"})
     await ana.sees("Terminate 1 session on main?", str(pid), "blocks <!channel> & the deploy")
     assert ana.modal is None
@@ -384,7 +384,7 @@ async def test_a_group_dies_and_each_that_postgresql_refuses_stands_in_its_row(
     await sessions.open(refused, "other_db", app="group")
     superuser = await sessions.open(server.superuser, "other_db", app="group")
     await ana.command("/pg-kill other_db app=group", channel="incidents")
-    left = f"pid {superuser.get_server_pid()} · postgres, a superuser's: only a superuser can end"
+    left = f"pid {superuser.get_server_pid()} · postgres, a superuser's session: only a superuser"
     await ana.sees("Terminate 51 sessions on main?", left)
     # What isn't known beforehand PostgreSQL decides at the click.
     await admin.execute(f"alter role {refused} superuser")

@@ -336,7 +336,7 @@ async def test_where_only_some_may_post_the_one_who_asked_hears_so(
 
     await ana.command("/pg-kill app=unpostable", channel="announcements", wait=False)
     said = await ana.sees("nothing can be confirmed here", "restricts who may post", channel="bot")
-    assert "Whoever manages the channel can let it post" in ana.text_of(said)
+    assert "Whoever manages the channel can allow it" in ana.text_of(said)
     assert "actions" not in {block["type"] for block in said.blocks}
     assert not await dead(victim)
 
@@ -377,7 +377,7 @@ async def test_a_modal_says_what_became_of_the_preview_that_it_asked_for(
     await ana.sees_modal("as of")
     await session.close()
     await ana.click("Terminate…")
-    await ana.sees_modal("Nothing would end: the channel has why")
+    await ana.sees_modal("Nothing would end: the channel shows why")
     await ana.close_modal()
     await ana.sees("Nothing to terminate on main", pid)
 

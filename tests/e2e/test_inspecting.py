@@ -53,7 +53,7 @@ async def test_the_tree_shows_the_root_and_ends_it(
     await ana.sees("Terminated 1 of 1 on main", "waiting 2 → 0")
 
     await vera.click("Refresh", in_message=shown)
-    await vera.sees("Who waits for whom", "Nobody waits for a lock")
+    await vera.sees("Who waits for whom", "No session waits for a lock")
 
 
 @pytest.mark.smoke
@@ -89,7 +89,7 @@ async def test_a_session_whole_in_a_modal(
     await vera.sees_modal("balance = ?", "2 sessions wait behind it", "RowExclusiveLock")
     assert "4711" not in vera.modal_text()
     await ana.choose("Show a session", root, channel="incidents")
-    await ana.sees_modal("balance = 4711", "for you alone")
+    await ana.sees_modal("balance = 4711", "only you see it")
     await ana.click("Refresh")
     await ana.sees_modal("balance = 4711")
 
@@ -102,7 +102,7 @@ async def test_a_session_whole_in_a_modal(
     await vera.click("Refresh")
     await vera.sees_modal("balance = ?")
     await ana.click("Terminate…")
-    await ana.sees_modal("preview stands in the channel")
+    await ana.sees_modal("preview is in the channel")
     await ana.close_modal()
     await ana.click("Terminate 1 session", channel="incidents")
     await ana.sees("Terminated 1 of 1 on main", root)

@@ -148,7 +148,7 @@ async def test_nothing_holds_the_loop(
     # Long queries, whole and in parts.
     shown = await ana.command("/pg-sessions main/ user=batch", channel="incidents")
     await ben.choose("Show a session", "", in_message=shown)
-    await ben.sees_modal("query, in full", f"of {len(MANY_LEXEMES)} characters")
+    await ben.sees_modal("query in full", f"of {len(MANY_LEXEMES)} characters")
     await ben.close_modal()
 
     # What is near to what was typed, of ten thousand.

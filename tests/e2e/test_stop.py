@@ -84,7 +84,7 @@ async def test_what_it_can_not_finish_is_recorded_and_shown_as_interrupted(
     assert {target["outcome"] for target in recorded["targets"]} == {"interrupted"}
     assert {target["detail"] for target in recorded["targets"]} == {
         "signalled, and not watched to its end",
-        "not signalled: its 5 s had passed",
+        "not signalled: its deadline of 5 s had passed",
         "the bot stopped before it was known",
     }
 

@@ -10,7 +10,7 @@ from tests.integration.conftest import Sessions
 from workspace import Person, Workspace
 from workspace.people import PATIENCE
 
-OTHER_LEDGER = "another ledger than this bot's"
+OTHER_LEDGER = "another ledger, not in this bot's"
 
 
 async def test_buttons_of_a_lost_ledger_do_nothing(
@@ -79,7 +79,7 @@ async def test_preview_made_after_the_backup_dies_with_the_restored_ledger(
 
     await ana.click("Terminate 1 session", in_message=old)
 
-    await ana.sees("The ledger has no such preview any more", after=new)
+    await ana.sees("This preview is no longer in the ledger", after=new)
     assert not await dead(first)
     assert not await dead(second)
 

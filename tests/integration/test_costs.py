@@ -147,11 +147,11 @@ async def test_commit_that_waits_for_a_standby_is_not_promised_to_roll_back(
     shown = await preview(ops, "user=web" if named == "filter" else f"{client.get_server_pid()}")
 
     message = preview_view.preview(shown, may_confirm=NOBODY)
-    assert "is committed already and does not roll back" in message.text
+    assert "is already committed and does not roll back" in message.text
     assert "rolls back" not in message.text
     dialogs = [each for each in walk(message.blocks) if "title" in each and "deny" in each]
     warnings = [dialog["text"]["text"] for dialog in dialogs]
-    assert any("Its transaction is committed already." in each for each in warnings)
+    assert any("Its transaction is already committed." in each for each in warnings)
     assert not any("rolls back" in each for each in warnings)
     assert outcomes(await confirm(ops, shown)) == {client.get_server_pid(): Outcome.TERMINATED}
     await cluster.close()

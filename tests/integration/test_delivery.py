@@ -105,9 +105,9 @@ async def test_where_no_block_is_taken_the_text_comes_and_says_what_is_missing(
     place = await posted(delivery, message([("Terminating…",)]))
     slack.faults.refuse_blocks(error=error)
     assert isinstance(await delivery.update(place, OUTCOME), Place)
-    stands_once(slack, "without its table and buttons")
+    stands_once(slack, "not its table and buttons")
     await delivery.whisper("C0WARROOM", ANA, OUTCOME, response_url=url(slack, "C0WARROOM"))
-    stands_once(slack, "without its table and buttons", channel="war-room")
+    stands_once(slack, "not its table and buttons", channel="war-room")
 
 
 @pytest.mark.parametrize("error", ["internal_error", "fatal_error"])

@@ -537,13 +537,13 @@ async def test_name_that_only_a_cluster_has_is_offered_as_the_cluster(
     assert isinstance(look, Choice)
     assert [request.target for request in look.requests] == [Target("prod")]
     message = choice(look)
-    assert message.text.startswith("prod is a cluster; no database of that name was found")
+    assert message.text.startswith("prod is a cluster; no database with that name was found")
     assert len([each for each in walk(message.blocks) if each.get("type") == "button"]) == 1
 
     kill = await ops.propose(ANA, CHANNEL, typed("prod user=web -- why"))
     assert isinstance(kill, Choice)
     assert [str(request) for request in kill.requests] == ["prod/ user=web -- why"]
-    with pytest.raises(UsageError, match="ends every session of one database"):
+    with pytest.raises(UsageError, match="ends every session of a database"):
         await ops.propose(ANA, CHANNEL, typed("prod all"))
 
 

@@ -106,7 +106,7 @@ async def test_fourteen_that_fill_the_server_are_told(
 
         seen = str(sessions_view.sessions(found))
         assert "4 of 17 and 14 logging in: full, new logins fail" in seen
-        assert "kept apart: 3 for superusers, 1 of them taken" in seen
+        assert "set aside: 3 for superusers, 1 of them in use" in seen
         assert "the bot's own 4 left out" in seen
         if MAJOR >= 18:
             assert "14 sessions: 14 starting" in seen

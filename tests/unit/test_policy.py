@@ -198,9 +198,9 @@ class TestProtection:
         assert Protection(own_roles=frozenset({99})).role_oids(names, [nameless]) == {99}
 
 
-WHOLE_DATABASE = "ending every session of a database takes the word `all`; or add a filter"
-ONE_DATABASE = "ends every session of one database: name the database too"
-NO_SESSION = "names no session: add a pid, or a filter that tells some from others"
+WHOLE_DATABASE = "to end every session of a database, add the word `all`; to end some, add a filter"
+ONE_DATABASE = "it ends every session of a database; name the database too"
+NO_SESSION = "this names no session: add a pid, or a filter that selects some"
 
 
 class TestNarrow:

@@ -52,23 +52,23 @@ UNTOLD = {**IDLE, "state": "disabled", "query_start": None, "state_change": None
 READS = {"backend_xid": None}
 
 STILL_MATCHES = (
-    "At the click: it is ended only if it still matches and its end costs no more than shown."
+    "On confirmation: it ends only if it still matches and its end costs no more than shown."
 )
 
 
 @pytest.mark.parametrize(
     ("basis", "one", "several"),
     [
-        (Basis.FILTER, STILL_MATCHES, STILL_MATCHES.replace("it is", "each is")),
+        (Basis.FILTER, STILL_MATCHES, STILL_MATCHES.replace("it ends", "each ends")),
         (
             Basis.PID,
-            "At the click: it is ended only if it has begun no other transaction.",
-            "At the click: each is ended only if it has begun no other transaction.",
+            "On confirmation: it ends only if it has not begun another transaction.",
+            "On confirmation: each ends only if it has not begun another transaction.",
         ),
         (
             Basis.IDENTITY,
-            "At the click: it is ended whatever it runs by then, and whatever that costs.",
-            "At the click: each is ended whatever it runs by then, and whatever that costs.",
+            "On confirmation: it ends whatever it runs by then, and whatever that costs.",
+            "On confirmation: each ends whatever it runs by then, and whatever that costs.",
         ),
     ],
 )
@@ -85,11 +85,11 @@ def test_a_preview_of_one_shows_all_about_it_its_cost_and_its_gain():
         "pid 33507 · some_user · some_db · psql from 127.0.0.1 port 43512",
         "idle in transaction for 32 min; blocks 2; connected for 2 h",
         "last statement  update accounts set balance = balance - ? where id = ?",
-        "Cost: its open transaction rolls back after 32 min; it has written.",
+        "Cost: its open transaction (32 min old) rolls back; it has written.",
         ("Gain: 2 waiting sessions go on; some_user 1 of 1 → 0 of 1; connections 62 → 61 of 97."),
         STILL_MATCHES,
         "Reason: blocks the deploy",
-        ("asked by <@U0ALICE> · good until 12:10 UTC · who is on PG_KILL_ALLOWLIST may confirm"),
+        ("asked by <@U0ALICE> · good until 12:10 UTC · anyone on PG_KILL_ALLOWLIST may confirm"),
     ]
     assert table(message) == []
 
@@ -99,7 +99,7 @@ def test_the_text_of_a_preview_says_who_would_end_and_what_that_costs():
         "Terminate 1 session on main?",
         "/pg-kill user=some_user · PostgreSQL 18.6, primary, db-1.internal",
         "pid 33507 · some_user · idle in transaction for 32 min · blocks 2 · has written",
-        "Cost: its open transaction rolls back after 32 min; it has written.",
+        "Cost: its open transaction (32 min old) rolls back; it has written.",
         ("Gain: 2 waiting sessions go on; some_user 1 of 1 → 0 of 1; connections 62 → 61 of 97."),
         STILL_MATCHES,
         "Reason: blocks the deploy",
@@ -131,9 +131,9 @@ def test_a_preview_of_several_is_a_table_with_what_each_does():
         "blocks 2 · has written",
     ]
     assert waits[5] == "new since the last look"
-    assert (
-        "Cost: 2 open transactions roll back, the oldest after 32 min; 1 has written."
-    ) in lines(message)
+    assert ("Cost: 2 open transactions (the oldest 32 min old) roll back; 1 has written.") in lines(
+        message
+    )
     assert any("connections 62 → 60 of 97." in line for line in lines(message))
 
 
@@ -213,7 +213,7 @@ def test_label_of_a_button_fits_a_phone_and_says_all_to_who_hears_it(number, bas
     for what, button in zip(("session", "quer"), buttons.values(), strict=False):
         heard = button.get("accessibility_label") or button["text"]["text"]
         assert f"{number} {what}" in heard
-        assert ("a second person confirms" in heard) is second
+        assert ("a second person must confirm" in heard) is second
         assert ("whatever" in heard) is (basis is Basis.IDENTITY)
 
 
@@ -235,7 +235,7 @@ def test_cancel_is_offered_only_where_a_target_is_active():
 def test_a_preview_to_cancel_says_so_throughout():
     message = drawn(preview(target(waiter()), action=Action.CANCEL))
     assert lines(message)[0] == "Cancel 1 query on main?"
-    assert "Cost: what runs stops with an error; the session stays." in lines(message)
+    assert "Cost: the running query stops with an error; the session stays." in lines(message)
     assert list(pressable(message)) == ["Cancel 1 query", "Dismiss"]
     assert "connections" not in "".join(line for line in lines(message) if "Gain" in line)
 
@@ -243,7 +243,7 @@ def test_a_preview_to_cancel_says_so_throughout():
 def test_what_is_left_alone_is_named_with_the_reason():
     spared = (Spared(backend(812, usename="postgres"), SpareReason.SUPERUSER),)
     message = drawn(preview(spared=spared, basis=Basis.PID, gone=(4711, 4712)))
-    left = "Left alone: pid 812 · postgres, a superuser's: only a superuser can end it"
+    left = "Left alone: pid 812 · postgres, a superuser's session: only a superuser can end it"
     assert left in lines(message)
     assert "Already gone, or never there: pid 4711 and 4712." in lines(message)
     by_filter = drawn(preview(basis=Basis.FILTER, gone=(4711,)))
@@ -258,7 +258,7 @@ def test_what_is_left_alone_is_named_with_the_reason():
 @pytest.mark.parametrize(
     ("why", "words"),
     [
-        (SpareReason.UNSEEN, "the bot may not see it: grant pg_read_all_stats"),
+        (SpareReason.UNSEEN, "the bot can't see it: grant pg_read_all_stats"),
         (SpareReason.NOT_A_CLIENT, "walsender, not a client backend"),
         (SpareReason.ROLE_UNSEEN, "its role can't be seen"),
         (
@@ -268,8 +268,11 @@ def test_what_is_left_alone_is_named_with_the_reason():
         (SpareReason.OWN_ROLE, "the bot's own role"),
         (SpareReason.PROTECTED_ROLES, "protected by PROTECTED_ROLES"),
         (SpareReason.PROTECTED_APPLICATIONS, "protected by PROTECTED_APPLICATIONS"),
-        (SpareReason.SUPERUSER, "a superuser's: only a superuser can end it"),
-        (SpareReason.NO_RIGHT, "of a role that the bot's may not end: grant pg_signal_backend"),
+        (SpareReason.SUPERUSER, "a superuser's session: only a superuser can end it"),
+        (
+            SpareReason.NO_RIGHT,
+            "the bot may not end this role's sessions: grant it pg_signal_backend",
+        ),
         ("words of another version", "words of another version"),
     ],
 )
@@ -280,7 +283,7 @@ def test_every_reason_to_leave_a_session_alone_has_its_words(why, words):
 
 def test_stale_names_are_told_where_limits_are_promised():
     stale = replace(NAMES, stale=True, known_at=NOW)
-    assert "⚠ Names of roles and databases are of 12:00:01 UTC: a catalog is locked." in lines(
+    assert "⚠ Role and database names are from 12:00:01 UTC: a catalog is locked." in lines(
         drawn(preview(names=stale))
     )
 
@@ -291,12 +294,12 @@ def test_stale_names_are_told_where_limits_are_promised():
         (IDLE, "no open transaction.", "It has no open transaction."),
         (
             READS,
-            "its open transaction rolls back after 32 min.",
+            "its open transaction (32 min old) rolls back.",
             "Its transaction rolls back.",
         ),
         (
             {},
-            "its open transaction rolls back after 32 min; it has written.",
+            "its open transaction (32 min old) rolls back; it has written.",
             "Its transaction rolls back.",
         ),
         # It is told though its beginning is not.
@@ -307,20 +310,20 @@ def test_stale_names_are_told_where_limits_are_promised():
         ),
         (
             ABORTED,
-            "its transaction has failed already: nothing more is lost.",
-            "Its transaction has failed already.",
+            "its transaction has already failed: nothing more is lost.",
+            "Its transaction has already failed.",
         ),
         (
             WAITS_FOR_STANDBY,
             (
-                "its transaction is committed already and does not roll back; it waits for a"
+                "its transaction is already committed and does not roll back; it waits for a"
                 " synchronous standby, which may not have it yet (SyncRep)."
             ),
-            "Its transaction is committed already.",
+            "Its transaction is already committed.",
         ),
         (
             UNTOLD,
-            "unknown: its transaction can't be seen, since track_activities is off for it.",
+            "unknown: the bot can't see its transaction, because track_activities is off for it.",
             "Its transaction can't be seen.",
         ),
     ],
@@ -336,23 +339,23 @@ def test_cost_of_one_is_what_can_be_known_of_it(does, cost, dialog):
 @pytest.mark.parametrize(
     ("does", "cost", "dialog"),
     [
-        ((IDLE, IDLE), "no open transaction.", "They have no open transaction that rolls back."),
+        ((IDLE, IDLE), "no open transaction.", "No open transaction rolls back."),
         (
             (IDLE, READS),
-            "1 open transaction rolls back after 32 min.",
+            "1 open transaction (32 min old) rolls back.",
             "1 transaction rolls back.",
         ),
         (
             ({}, READS, {}),
-            "3 open transactions roll back, the oldest after 32 min; 2 have written.",
+            "3 open transactions (the oldest 32 min old) roll back; 2 have written.",
             "3 transactions roll back.",
         ),
         (
             ({}, READS, WAITS_FOR_STANDBY, ABORTED, UNTOLD, UNTOLD, IDLE),
             (
-                "2 open transactions roll back, the oldest after 32 min; 1 has written;"
-                " 1 has failed already; 1 is committed already and waits for a synchronous standby"
-                " (SyncRep); 2 can't be seen, since track_activities is off."
+                "2 open transactions (the oldest 32 min old) roll back; 1 has written;"
+                " 1 has already failed; 1 is already committed and waits for a synchronous standby"
+                " (SyncRep); 2 can't be seen, because track_activities is off."
             ),
             "2 transactions roll back. 2 transactions can't be seen.",
         ),
@@ -370,30 +373,30 @@ def test_cost_of_several_counts_each_kind(does, cost, dialog):
 @pytest.mark.parametrize(
     ("does", "says"),
     [
-        (({},), "What it ran fails, and its transaction with it. The session stays."),
+        (({},), "Its query fails, and its transaction with it. The session stays."),
         (
             ({}, {}),
-            "What they ran fails, and their transactions with it. The sessions stay.",
+            "Their queries fail, and their transactions with them. The sessions stay.",
         ),
         (
             (WAITS_FOR_STANDBY,),
             (
-                "Its transaction is committed already: it only stops waiting for a standby."
+                "Its transaction is already committed: it only stops waiting for a standby."
                 " The session stays."
             ),
         ),
         (
             (WAITS_FOR_STANDBY, WAITS_FOR_STANDBY),
             (
-                "Their transactions are committed already: they only stop waiting for a standby."
+                "Their transactions are already committed: they only stop waiting for a standby."
                 " The sessions stay."
             ),
         ),
         (
             ({}, WAITS_FOR_STANDBY),
             (
-                "What they ran fails, and their transactions with it."
-                " 1 transaction is committed already. The sessions stay."
+                "Their queries fail, and their transactions with them."
+                " 1 transaction is already committed. The sessions stay."
             ),
         ),
     ],
@@ -510,7 +513,7 @@ def test_where_numbers_are_too_low_none_is_told():
     blind = preview(server=server(unseen=3))
     drawn_lines = lines(drawn(blind))
     assert (
-        "⚠ the bot may not see 3 sessions whole, and no limit here counts them: "
+        "⚠ the bot can see only part of 3 sessions, so no limit here counts them: "
         "grant it pg_read_all_stats."
     ) in drawn_lines
     assert "Gain: 2 waiting sessions go on." in drawn_lines
@@ -549,12 +552,12 @@ def test_later_arrivals_an_unwritten_record_and_notes_are_told():
     note = "10 s later: some_user is back with 1 session (pid 34100)."
     message = outcome_view.outcome(conclusion(arrivals=1, recorded=False, notes=(note,)))
     assert lines(message)[3:6] == [
-        "1 session that matches came after the preview: left alone",
-        "⚠ The outcome is not in the ledger yet; the confirmation is. It is tried again.",
+        "1 matching session started after the preview: left alone",
+        "⚠ The outcome is not in the ledger yet; the confirmation is. The bot tries again.",
         note,
     ]
     several = outcome_view.outcome(conclusion(arrivals=3))
-    assert "3 sessions that match came after the preview: left alone" in lines(several)
+    assert "3 matching sessions started after the preview: left alone" in lines(several)
 
 
 def test_an_outcome_without_limits_says_nothing_of_them():
@@ -569,7 +572,7 @@ def test_a_long_outcome_has_pages():
     assert problems(first) == []
     assert column(first, "pid") == [str(33507 + at) for at in range(50)]
     assert list(pressable(first)) == ["Next"]
-    assert "page 1 of 2, those that need someone first" in lines(first)
+    assert "page 1 of 2, those that need attention first" in lines(first)
     following = OutcomePage.decode(pressable(first)["Next"]["value"])
     assert following == OutcomePage(KEY, 1)
     second = outcome_view.outcome(ended, following.page)
@@ -646,12 +649,12 @@ def test_click_on_unknown_preview_says_which_ledger_lacks_it():
         return " ".join(lines(kill.not_claimed(NotClaimed(why=why, entry=None))))
 
     assert told(Unclaimable.ANOTHER_LEDGER) == (
-        "This preview is on record in another ledger than this bot's. Nothing was done."
-        " Its ledger was replaced, or a second bot with a ledger of its own answers here."
+        "This preview is in another ledger, not in this bot's. Nothing was done."
+        " Either the ledger was replaced, or a second bot with its own ledger answers here."
         " Type the command again."
     )
     assert told(Unclaimable.MISSING) == (
-        "The ledger has no such preview any more: it may have been restored from a backup."
+        "This preview is no longer in the ledger, which may have been restored from a backup."
         " Nothing was done. Type the command again."
     )
 
@@ -662,7 +665,7 @@ def test_the_asker_is_told_that_another_has_to_confirm():
     )
     head, who, until = lines(message)
     assert head == (
-        "On main a second person has to confirm what you asked for."
+        "On main, a second person has to confirm what you asked for."
         " Nothing was done; the attempt is on record."
     )
     assert who.startswith("Who may: ")
@@ -697,8 +700,8 @@ def test_too_many_asks_for_a_narrower_filter():
     message = kill.too_many(TooMany(server=server(), wording="db=some_db", total=134))
     assert lines(message) == [
         "134 sessions match on main · /pg-kill db=some_db",
-        "One preview shows 100 at most. Nothing was done.",
-        "A narrower filter helps, such as state=idle_tx or idle>10m.",
+        "A preview shows at most 100. Nothing was done.",
+        "Use a narrower filter, such as state=idle_tx or idle>10m.",
     ]
     assert problems(message) == []
 

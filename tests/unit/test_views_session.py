@@ -58,9 +58,9 @@ def test_every_column_that_has_a_value_is_there_with_the_ages_of_its_instants():
 
 def test_the_full_query_says_that_it_is_for_one_alone():
     full = shown(seen=backend(query="select 'a'\nfrom b"), full=True)
-    assert "query, in full: for you alone, and this look is on record" in lines(full)
+    assert "query in full: only you see it, and this look is on record" in lines(full)
     assert "select 'a'" in lines(full)
-    assert "query, without its literals" in lines(shown())
+    assert "query without its literals" in lines(shown())
 
 
 def test_the_tree_around_it_marks_where_it_stands():
@@ -125,7 +125,7 @@ def test_who_may_only_look_has_no_button_to_end_it():
 
 def test_what_the_bot_can_not_end_says_who_can_and_has_no_button():
     message = shown(barrier=Barrier(SpareReason.SUPERUSER, Ender.SUPERUSER))
-    assert "The bot does not end it: a superuser's. Who can: a superuser." in lines(message)
+    assert "The bot won't end it: a superuser's session. Who can: a superuser." in lines(message)
     assert list(pressable(message)) == ["Refresh"]
 
 
@@ -148,7 +148,7 @@ def test_any_name_and_query_fits_and_is_no_markup():
     [
         placeholder(OPENED),
         trouble(OPENED, cluster_trouble(ClusterDown("main", "did not answer")).blocks),
-        last_word(OPENED, "Its preview stands in the channel."),
+        last_word(OPENED, "Its preview is in the channel."),
         gone(OPENED, Gone(cluster="main", id=identity(33507))),
     ],
 )

@@ -48,7 +48,7 @@ def test_the_summary_comes_first_and_is_said_to_those_who_do_not_see_blocks():
             " · oldest transaction 32 min"
         ),
         "⚠ some_user 1 of 1: at its limit, new logins fail",
-        "connections ■■■■■■□□□□ 62 of 97 · batch 14 of 20 · kept apart: 3 for superusers",
+        "connections ■■■■■■□□□□ 62 of 97 · batch 14 of 20 · set aside: 3 for superusers",
     ]
     assert lines(message)[:4] == summary
     spoken = message.text.replace("\u2060", "").split("\n")
@@ -270,7 +270,7 @@ def test_a_request_too_long_for_a_button_says_so():
     request = SessionsRequest(target=Target(database="漢" * 1000))
     message = sessions(many(42, request=request))
     assert {"Refresh", "Previous", "Next"}.isdisjoint(pressable(message))
-    assert any("too long a request for buttons" in line for line in lines(message))
+    assert any("this request is too long for buttons" in line for line in lines(message))
     assert problems(message) == []
 
 
@@ -326,19 +326,19 @@ def test_limits_that_are_near_are_told_with_what_they_are_of():
         "⚠ a 5 of 5: at its limit, new logins fail",
         "⚠ b 8 of 10: near its limit",
         "⚠ database some_db 9 of 10: near its limit",
-        "c 7 of 10 · kept apart: 3 for superusers",
+        "c 7 of 10 · set aside: 3 for superusers",
     ]
 
 
 def test_slots_that_are_kept_apart_are_told_with_whose_they_are():
     seen = server(client_backends=4, reserved_connections=5, roles=())
     assert lines(sessions(answer(look=look(backend(), server=seen))))[2] == (
-        "connections ■□□□□□□□□□ 4 of 92 · kept apart: 5 reserved, 3 for superusers"
+        "connections ■□□□□□□□□□ 4 of 92 · set aside: 5 reserved, 3 for superusers"
     )
     logging_in = server(client_backends=4, logging_in=94, roles=())
     assert lines(sessions(answer(look=look(backend(), server=logging_in))))[2:4] == [
         "⚠ connections ■■■■■■■■■■ 4 of 97 and 94 logging in: full, new logins fail",
-        "kept apart: 3 for superusers, 1 of them taken",
+        "set aside: 3 for superusers, 1 of them in use",
     ]
     nothing_kept = server(client_backends=90, superuser_reserved_connections=0, roles=())
     assert lines(sessions(answer(look=look(backend(), server=nothing_kept))))[2:4] == [
@@ -361,20 +361,20 @@ def test_what_the_bot_can_not_see_is_said():
     blind = look(backend(), names=names, server=server(unseen=2))
     message = sessions(answer(look=blind))
     line = (
-        "the bot may not see 2 sessions whole, and no limit here counts them: "
+        "the bot can see only part of 2 sessions, so no limit here counts them: "
         "grant it pg_read_all_stats."
     )
     assert lines(message)[4:6] == [
         f"⚠ {line}",
-        "⚠ Names of roles and databases are of 11:57:01 UTC: a catalog is locked.",
+        "⚠ Role and database names are from 11:57:01 UTC: a catalog is locked.",
     ]
     assert f"⚠ main: {line}" in lines(overview(clusters(card(look=blind))))
     never = look(backend(), names=replace(names, known_at=None))
     assert lines(sessions(answer(look=never)))[4] == (
-        "⚠ Names of roles and databases can't be read: a catalog is locked."
+        "⚠ Role and database names can't be read: a catalog is locked."
     )
     assert lines(overview(clusters(card(look=never))))[2] == (
-        "⚠ main: Names of roles and databases can't be read: a catalog is locked."
+        "⚠ main: Role and database names can't be read: a catalog is locked."
     )
 
 
@@ -392,8 +392,7 @@ def test_look_at_the_bots_own_role_says_that_it_is_the_bot():
     counts = Counts(total=0, by_state={}, waiting=0, oldest_xact=None, hidden=4)
     message = sessions(answer(look=look(counts=counts)))
     assert any(
-        "no session matches: that is the bot itself (the bot's own 4 left out; `all` shows them)"
-        in line
+        "no session matches except the bot's own 4 (`all` shows them)" in line
         for line in lines(message)
     )
 
@@ -498,7 +497,7 @@ def test_each_cluster_that_answers_has_a_button_with_the_same_filters():
 
 def test_what_is_asked_of_clusters_and_holds_for_sessions_alone_is_said():
     seen = lines(overview(clusters(card(), request=read_sessions("columns=pid sort=age limit=3"))))
-    assert "columns, sort and limit are of the sessions of one cluster: see the buttons" in seen
+    assert "columns=, sort= and limit= are for the sessions of one cluster: use its button" in seen
     none = look(counts=Counts(total=0, by_state={}, waiting=0, oldest_xact=None))
     seen = lines(overview(clusters(card(look=none), hung(), request=read_sessions("999999"))))
     assert "no session has pid 999999" in seen
@@ -523,10 +522,10 @@ def test_a_choice_has_a_button_for_each_cluster():
         "main/some_db · PostgreSQL 18.6, primary, db-1.internal",
         "prod/some_db",
         "No answer from dev: its address can't be reached",
-        "Which one is meant?",
+        "Which one do you mean?",
     ]
     alone = choice(Choice(what="some_db", requests=(request,), troubles=(trouble,)))
-    assert lines(alone)[-1] == "Is this one meant?"
+    assert lines(alone)[-1] == "Is this the one you mean?"
     pressed = pressable(message)
     assert list(pressed) == ["main/some_db", "prod/some_db"]
     assert read_sessions(PageOf.decode(pressed["prod/some_db"]["value"]).text) == other
@@ -546,7 +545,7 @@ def test_a_choice_of_more_than_fit_says_so():
     requests = tuple(KillRequest(target=Target(f"c{at}"), pids=(33507,)) for at in range(30))
     message = choice(Choice(what="33507", requests=requests))
     assert len(pressable(message)) == 25
-    assert "5 without a button: type the command with the cluster" in lines(message)
+    assert "5 without a button: type the command with the cluster's name" in lines(message)
     assert problems(message) == []
 
 

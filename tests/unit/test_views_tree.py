@@ -66,14 +66,14 @@ def test_a_waiter_with_several_blockers_names_the_others():
 def test_a_deadlock_says_who_will_break_it():
     waits = Waits({1: (2,), 2: (1,), 3: (1,)})
     message = view(answer(waiter(1), waiter(2), waiter(3), waits=waits, locks=Locks()))
-    assert lines(message)[1] == "3 sessions wait behind 1 circle"
-    assert any("A deadlock: PostgreSQL ends one of them" in line for line in lines(message))
+    assert lines(message)[1] == "3 sessions wait behind 1 cycle"
+    assert any("A deadlock: PostgreSQL itself ends" in line for line in lines(message))
     assert column(message, "waits")[0] == "deadlock · for 2"
 
 
 def test_a_root_that_does_not_hold_them_up_alone_says_how_many_it_frees():
     message = view(answer(backend(), waiter(), freed={33507: 0}))
-    assert column(message, "holds up") == ["2, alone 0", "1", " "]
+    assert column(message, "holds up") == ["2 (0 only by it)", "1", " "]
 
 
 def test_one_who_waits_for_a_safe_snapshot_says_so():
@@ -97,8 +97,8 @@ def test_a_prepared_transaction_gets_the_statement_that_ends_it():
     assert column(message, "datname")[::2] == [" ", "some_db", " "]
     assert "not in the way" not in "".join(lines(message))
     assert "ROLLBACK PREPARED E'it''s \\\\ here';" in lines(message)
-    said = "A transaction prepared 3 h ago by ow<ner is in the way. It has no session: its owner"
-    assert f"{said} or a superuser ends it, connected in some_db:" in lines(message)
+    said = "A transaction prepared 3 h ago by ow<ner is in the way. It has no session. Its owner"
+    assert f"{said} or a superuser can end it, connected to some_db:" in lines(message)
     assert "ow<ner" not in parsed(message)
     assert problems(message) == []
 
@@ -110,8 +110,8 @@ def test_a_root_that_the_bot_can_not_end_says_who_can_and_with_what():
     message = view(answer(backend(), waiter(), barriers={33507: BARRIER}))
     said = lines(message)
     at = said.index(
-        "pid 33507 holds up 2, and the bot does not end it: a superuser's. Who can: "
-        "a superuser. This spares any other backend under that pid:"
+        "pid 33507 holds up 2, and the bot won't end it: a superuser's session. Who can: "
+        "a superuser. This ends it and no other backend with that pid:"
     )
     start = backend().backend_start
     assert start is not None
@@ -136,7 +136,7 @@ def test_a_root_that_may_be_ended_is_in_the_menu_with_its_identity():
 
 def test_where_nobody_waits_that_is_said():
     message = view(answer(waits=Waits(), locks=Locks()))
-    assert lines(message)[1] == "Nobody waits for a lock."
+    assert lines(message)[1] == "No session waits for a lock."
     assert table(message) == []
     assert list(pressable(message)) == ["Refresh"]
 
@@ -162,7 +162,8 @@ def test_roots_that_the_menu_has_no_room_for_are_counted():
     rows = [backend(100 + at) for at in range(105)]
     message = view(answer(*rows, waits=waits, locks=Locks()))
     assert any(
-        line.endswith("5 roots not in the menu: /pg-kill takes the pid") for line in lines(message)
+        line.endswith("5 roots not in the menu: use /pg-kill with the pid")
+        for line in lines(message)
     )
     assert len(options_of(pressable(message)["Terminate a blocker…"])) == 100
 

@@ -52,7 +52,7 @@ def past(*entries, more=False, before_id=None, request=None):
 def test_a_kill_that_can_not_be_read_has_its_row():
     message = past(Unreadable(42, "'freeze' is not a valid Action"), Entry(confirmed(), False))
     _, unreadable, other = table(message)
-    told = "on record, of another version of the bot: this one can't read it"
+    told = "recorded by another version of the bot: this one can't read it"
     assert [cell for cell in unreadable if cell.strip()] == ["42", told]
     assert other[0] == "41"
 
@@ -85,7 +85,7 @@ def test_history_is_a_table_newest_first():
             "user=some_user",
         ],
     ]
-    assert lines(message) == ["The last 1 request: 1 kill · /pg-kill history"]
+    assert lines(message) == ["The last request: 1 kill · /pg-kill history"]
 
 
 def test_history_says_where_each_kill_stands_by_the_latest_knowledge():
@@ -103,7 +103,7 @@ def test_history_says_where_each_kill_stands_by_the_latest_knowledge():
         amended,
     )
     assert column(message, "outcome") == [
-        "waits to be confirmed",
+        "not confirmed yet",
         "expired",
         "under way",
         "dismissed",
@@ -112,7 +112,7 @@ def test_history_says_where_each_kill_stands_by_the_latest_knowledge():
     assert column(message, "decided_by")[3:] == ["<@U0CAROL>", "<@U0CAROL>"]
     (head,) = lines(message)
     assert head.startswith(
-        "The last 5 requests: 2 kills · 1 waits to be confirmed · 1 expired · 1 dismissed ·"
+        "The last 5 requests: 2 kills · 1 not confirmed yet · 1 expired · 1 dismissed ·"
     )
 
 
@@ -139,7 +139,7 @@ def test_older_kills_are_a_click_away_with_the_same_filter():
     assert isinstance(request, HistoryRequest)
     message = past(Entry(proposal(id=7), expired=True), more=True, before_id=9, request=request)
     assert lines(message) == [
-        "The last 1 request before number 9: 1 expired · /pg-kill history prod/ user=web*"
+        "The last request before number 9: 1 expired · /pg-kill history prod/ user=web*"
     ]
     older = OlderThan.decode(pressable(message)["Older"]["value"])
     assert older.before_id == 7
@@ -148,7 +148,7 @@ def test_older_kills_are_a_click_away_with_the_same_filter():
 
 def test_an_empty_history_says_so():
     message = past(request=HistoryRequest(target=Target("prod")))
-    assert lines(message) == ["No request · /pg-kill history prod/"]
+    assert lines(message) == ["No requests · /pg-kill history prod/"]
     assert pressable(message) == {}
 
 
@@ -164,7 +164,7 @@ def test_an_empty_history_says_so():
         (
             parse_kill,
             "",
-            "what to end is missing: a pid or a filter.   /pg-sessions help",
+            "say what to end: a pid or a filter.   /pg-sessions help",
         ),
     ],
 )
@@ -211,7 +211,7 @@ def test_a_refusal_where_nobody_or_everybody_may():
     assert "Nobody may (PG_KILL_ALLOWLIST)." in lines(errors.refusal(Right.KILL, nobody))[0]
     everyone = nobody | {Right.LOOK: Allowlist(everyone=True)}
     assert (
-        "Who may: everyone of this workspace but guests (PG_SESSIONS_ALLOWLIST)."
+        "Who may: everyone in this workspace except guests (PG_SESSIONS_ALLOWLIST)."
         in (lines(errors.refusal(Right.LOOK, everyone))[0])
     )
 
@@ -220,7 +220,7 @@ def test_a_refusal_of_an_outsider_names_nobody():
     asking = Person("U0OLGA", home=Home.ELSEWHERE, is_guest=False)
     (line,) = lines(errors.refusal(Right.KILL, LISTS, asking=asking))
     assert line == (
-        "You may not end sessions here. It is for people of the bot's own workspace."
+        "You may not end sessions here. Only people of the bot's own workspace may."
         " Nothing was done; the attempt is on record."
     )
 
@@ -233,7 +233,7 @@ def test_a_refusal_of_an_outsider_names_nobody():
             Person("U0ALICE", home=None, is_guest=None),
             (
                 "You may not end sessions here. Slack did not say who you are,"
-                " and the bot lets in only people whom Slack names."
+                " and the bot answers only people whom it can identify."
             ),
         ),
         (
@@ -241,7 +241,7 @@ def test_a_refusal_of_an_outsider_names_nobody():
             Person("U0ALICE", home=Home.WORKSPACE, is_guest=None),
             (
                 "You may not look at sessions here. Slack did not say whether you are a guest,"
-                " and guests must be on the list by name."
+                " and a guest must be on the list by name."
             ),
         ),
     ],
@@ -252,7 +252,7 @@ def test_whom_slack_does_not_name_is_no_stranger(right, asking, reason):
     assert lines(message) == [
         reason,
         (
-            "Try again in a moment. If it stays so, whoever runs the bot can see why:"
+            "Try again in a moment. If that doesn't help, whoever runs the bot can find out why:"
             " python -m bot check. Nothing was done; the attempt is on record."
         ),
     ]
@@ -264,7 +264,7 @@ def test_a_guest_and_a_sister_workspaces_person_hear_who_may():
     for home, is_guest in ((Home.WORKSPACE, True), (Home.ENTERPRISE, None)):
         asking = Person("U0ALICE", home=home, is_guest=is_guest)
         (line,) = lines(errors.refusal(Right.LOOK, star, asking=asking))
-        assert "Who may: everyone of this workspace but guests" in line
+        assert "Who may: everyone in this workspace except guests" in line
 
 
 def test_a_long_allowlist_is_cut_with_a_count():
@@ -282,7 +282,7 @@ def test_a_cluster_in_trouble_says_since_when_and_who_is_fine():
     (line,) = lines(message)
     assert line == (
         "main: did not answer within 5 s (connected, no reply). Last seen 40 s ago."
-        " The bot goes on trying: ask again in a moment."
+        " The bot keeps trying: ask again in a moment."
         " Other clusters are fine: /pg-sessions prod/ and /pg-sessions dev/"
     )
     assert problems(message) == []
@@ -290,7 +290,7 @@ def test_a_cluster_in_trouble_says_since_when_and_who_is_fine():
     assert lines(alone) == [
         (
             "main: did not answer within 5 s (connected, no reply)."
-            " The bot goes on trying: ask again in a moment."
+            " The bot keeps trying: ask again in a moment."
         )
     ]
     refused = ClusterRefused("main", "it refused a statement (SQLSTATE XX000)")
@@ -299,7 +299,9 @@ def test_a_cluster_in_trouble_says_since_when_and_who_is_fine():
 
 def test_a_ledger_in_trouble_says_that_nothing_was_done():
     message = errors.ledger_trouble()
-    assert "Without it nothing is signalled: nothing was done." in lines(message)
+    assert "Nothing was done: the bot ends no session that it can't put on record." in lines(
+        message
+    )
     assert problems(message) == []
 
 
@@ -312,11 +314,11 @@ def test_a_defect_gives_the_reference_that_the_log_has():
 @pytest.mark.parametrize(
     ("why", "said"),
     [
-        ("direct message", "A kill happens where others see it: ask in a channel."),
+        ("direct message", "A kill happens only where others can see it: ask in a channel."),
         (
             "shared channel",
             (
-                "Another workspace shares this channel: no session is ended here"
+                "Another workspace shares this channel: the bot ends no session here"
                 " unless ALLOWED_CHANNELS names it."
             ),
         ),
@@ -337,9 +339,9 @@ def test_a_defect_gives_the_reference_that_the_log_has():
         (
             "Slack did not say who shares the channel",
             (
-                "Slack did not say just now whether another workspace shares this channel,"
-                " and no session is ended before it does. Try again in a moment;"
-                " in a channel that ALLOWED_CHANNELS names the bot need not ask."
+                "Slack did not say just now whether another workspace shares this channel."
+                " Until it does, the bot ends no session here. Try again in a moment,"
+                " or ask in a channel that ALLOWED_CHANNELS names."
             ),
         ),
         (
@@ -356,7 +358,7 @@ def test_a_wrong_place_says_where_it_would_be_right(why, said):
 
 def test_the_channels_that_are_allowed_are_links():
     message = errors.wrong_place(Obstacle.NOT_ALLOWED, channels=("C0OPS", "<!here>"))
-    assert "It does in <#C0OPS> or <!here>." in lines(message)[0]
+    assert "It answers in <#C0OPS> or <!here>." in lines(message)[0]
     assert "<!" not in parsed(message)
     assert problems(message) == []
 
@@ -364,7 +366,7 @@ def test_the_channels_that_are_allowed_are_links():
 def test_an_answer_to_one_person_can_say_why():
     answer = sessions(sessions_answer(look=look(backend())))
     shared = errors.for_you_alone(answer, Obstacle.SHARED)
-    assert lines(shared)[-1] == "for you alone: another workspace shares this channel"
+    assert lines(shared)[-1] == "only you see this: another workspace shares this channel"
     assert lines(shared)[:-1] == lines(answer)
     hidden = errors.for_you_alone(answer, Obstacle.NOT_SEEN)
     assert lines(hidden)[-1].endswith("invite the bot to it")
@@ -372,7 +374,7 @@ def test_an_answer_to_one_person_can_say_why():
     assert ALICE.user_id in lines(hidden)[-2]
     for why in (Obstacle.NO_SCOPE, Obstacle.NOT_TOLD):
         told = lines(errors.for_you_alone(answer, why))[-1]
-        assert told.startswith("for you alone: ")
+        assert told.startswith("only you see this: ")
         assert "invite" not in told
     assert errors.for_you_alone(answer, Obstacle.DIRECT) == answer
 
@@ -385,16 +387,16 @@ def test_an_answer_to_one_person_can_say_why():
             True,
             (
                 "this channel restricts who may post, and the bot may not (restricted_action)."
-                " Whoever manages the channel can let it post."
+                " Whoever manages the channel can allow it."
             ),
         ),
-        ("is_archived", False, "Slack did not take it for the channel (is_archived)."),
+        ("is_archived", False, "Slack did not post it in the channel (is_archived)."),
     ],
 )
 def test_what_a_channel_does_not_take_is_told_to_one_with_the_reason(code, restricted, said):
     answer = sessions(sessions_answer(look=look(backend())))
     alone = errors.not_posted(answer, code, is_restricted=restricted)
-    assert spoken(lines(alone)[-1]) == spoken(f"for you alone: {said}")
+    assert spoken(lines(alone)[-1]) == spoken(f"only you see this: {said}")
     assert said.split(" (")[0] in alone.text
     assert pressable(alone) == pressable(answer)
     surely = errors.no_preview(code, is_restricted=restricted, surely=True)
@@ -404,7 +406,7 @@ def test_what_a_channel_does_not_take_is_told_to_one_with_the_reason(code, restr
     unsure = errors.no_preview(code, is_restricted=restricted, surely=False)
     assert "If the preview appears after all, it works" in lines(unsure)[-1]
     directly = errors.from_elsewhere(surely, "C0OPS")
-    assert "about <#C0OPS>, where it could not be shown" in lines(directly)[-1]
+    assert "about <#C0OPS>: it could not be posted there" in lines(directly)[-1]
     for message in (alone, surely, unsure, directly):
         assert problems(message) == []
 

@@ -463,7 +463,7 @@ async def test_the_guide_leads_through_the_story_and_on_to_what_is_special(
     await ana.sees("Terminated 0 of 1 on main", "1 changed")
     await until_now(scenario, "second")
     await ana.click("Preview again", channel="incidents")
-    await ana.sees("its open transaction rolls back", "it has written")
+    await ana.sees("Cost: its open transaction", "rolls back; it has written")
 
     await ana.command(command(scenario, "second"), "incidents")
     await ana.sees("Terminate 2 sessions on prod?")

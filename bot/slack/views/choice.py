@@ -23,7 +23,7 @@ def choice(answer: Choice) -> Message:
     """What was named is on several clusters: a button for each."""
     requests: Sequence[SessionsRequest | KillRequest] = answer.requests
     is_kill = any(isinstance(request, KillRequest) for request in requests)
-    which = "Which one is meant?" if len(requests) > 1 else "Is this one meant?"
+    which = "Which one do you mean?" if len(requests) > 1 else "Is this the one you mean?"
     made = (_choose(at, request) for at, request in enumerate(requests[: blocks.BUTTONS]))
     buttons = [button for button in made if button is not None]
     left_out = len(requests) - len(buttons)
@@ -32,10 +32,10 @@ def choice(answer: Choice) -> Message:
             strong(Quoted(answer.what), _found(answer.what, requests)),
             *(_described(answer, request) for request in requests[:_DESCRIBED]),
             *map(_no_answer, answer.troubles[:5]),
-            (f"{which} Nothing ends before it is confirmed." if is_kill else which,),
+            (f"{which} Nothing ends until someone confirms." if is_kill else which,),
         ],
         blocks.actions(buttons),
-        blocks.foot((f"{left_out} without a button: type the command with the cluster",))
+        blocks.foot((f"{left_out} without a button: type the command with the cluster's name",))
         if left_out
         else None,
     )
@@ -43,7 +43,7 @@ def choice(answer: Choice) -> Message:
 
 def _found(what: str, requests: Sequence[SessionsRequest | KillRequest]) -> str:
     if [each.target for each in requests] == [Target(what)]:
-        return " is a cluster; no database of that name was found"
+        return " is a cluster; no database with that name was found"
     return f": found on {count(len({each.target.cluster for each in requests}), 'cluster')}"
 
 

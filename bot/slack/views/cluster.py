@@ -21,8 +21,8 @@ def introduction(server: About | Server) -> Line:
 
 def stale(names: Names) -> str:
     """Since when names are those of an earlier reading."""
-    known = f"are of {clock(names.known_at)}" if names.known_at else "can't be read"
-    return f"Names of roles and databases {known}: a catalog is locked."
+    known = f"are from {clock(names.known_at)}" if names.known_at else "can't be read"
+    return f"Role and database names {known}: a catalog is locked."
 
 
 def unseen(server: Server) -> tuple[Line, ...]:
@@ -31,7 +31,7 @@ def unseen(server: Server) -> tuple[Line, ...]:
         return ()
     sessions = count(server.unseen, "session")
     them = "it" if server.unseen == 1 else "them"
-    line = f"the bot may not see {sessions} whole, and no limit here counts {them}: grant it "
+    line = f"the bot can see only part of {sessions}, so no limit here counts {them}: grant it "
     return ((line, code("pg_read_all_stats"), "."),)
 
 
@@ -78,7 +78,7 @@ def connections(server: Server) -> Line:
     if more := [f"{number} {whose}" for number, whose in kept if number]:
         # A superuser's session may hold one of these, and so may a client that is logging in.
         over = server.ordinary.taken - server.ordinary.limit
-        parts.append((f"kept apart: {', '.join(more)}{f', {over} of them taken' * (over > 0)}",))
+        parts.append((f"set aside: {', '.join(more)}{f', {over} of them in use' * (over > 0)}",))
     return tuple(part for at, line in enumerate(parts) for part in ((" · ",) if at else ()) + line)
 
 

@@ -40,56 +40,59 @@ def _end_of(seen: Backend) -> _End:
 
 _ONE = {
     _End.NOTHING: "no open transaction.",
-    _End.FAILED: "its transaction has failed already: nothing more is lost.",
+    _End.FAILED: "its transaction has already failed: nothing more is lost.",
     _End.COMMITTED: (
-        "its transaction is committed already and does not roll back; it waits for a synchronous"
+        "its transaction is already committed and does not roll back; it waits for a synchronous"
         " standby, which may not have it yet (SyncRep)."
     ),
-    _End.UNSEEN: "unknown: its transaction can't be seen, since track_activities is off for it.",
+    _End.UNSEEN: (
+        "unknown: the bot can't see its transaction, because track_activities is off for it."
+    ),
 }
 _OF_SEVERAL = {
-    _End.FAILED: ("has failed already", "have failed already"),
+    _End.FAILED: ("has already failed", "have already failed"),
     _End.COMMITTED: (
-        "is committed already and waits for a synchronous standby (SyncRep)",
-        "are committed already and wait for a synchronous standby (SyncRep)",
+        "is already committed and waits for a synchronous standby (SyncRep)",
+        "are already committed and wait for a synchronous standby (SyncRep)",
     ),
-    _End.UNSEEN: 2 * ("can't be seen, since track_activities is off",),
+    _End.UNSEEN: 2 * ("can't be seen, because track_activities is off",),
 }
 
 
 def cost(proposal: Proposal) -> str:
     """What their end undoes: open transactions, how old, and whether they have written."""
     if proposal.action is Action.CANCEL:
-        return "what runs stops with an error; the session stays."
+        if len(proposal.targets) == 1:
+            return "the running query stops with an error; the session stays."
+        return "the running queries stop with an error; the sessions stay."
     ends = Counter(_end_of(target.seen) for target in proposal.targets)
     rolled_back = [t.seen for t in proposal.targets if _end_of(t.seen) is _End.ROLLED_BACK]
     lost = _lost(rolled_back, proposal.seen_at)
     if len(proposal.targets) == 1:
-        return f"its open transaction rolls back{lost}." if rolled_back else _ONE[next(iter(ends))]
+        return f"its open transaction{lost}." if rolled_back else _ONE[next(iter(ends))]
     told = [count(ends[each], *words) for each, words in _OF_SEVERAL.items() if ends[each]]
     if rolled_back:
-        number = count(len(rolled_back), "open transaction rolls", "open transactions roll")
-        told.insert(0, f"{number} back{lost}")
+        told.insert(0, f"{count(len(rolled_back), 'open transaction')}{lost}")
     return f"{'; '.join(told) or 'no open transaction'}."
 
 
 def _lost(rolled_back: Sequence[Backend], now: datetime) -> str:
-    """How much is lost: ` after 32 min; it has written`."""
+    """How much is lost: ` (32 min old) rolls back; it has written`."""
     ages = [length for seen in rolled_back if (length := seen.xact_age(now)) is not None]
     wrote = sum(seen.cost is Cost.WRITTEN for seen in rolled_back)
     if len(rolled_back) == 1:
-        after, who = " after ", "it has"
+        oldest, roll, who = "", "rolls", "it has"
     else:
-        after, who = ", the oldest after ", f"{wrote} {'has' if wrote == 1 else 'have'}"
-    lasting = f"{after}{age(max(ages))}" if ages else ""
-    return f"{lasting}; {who} written" if wrote else lasting
+        oldest, roll, who = "the oldest ", "roll", f"{wrote} {'has' if wrote == 1 else 'have'}"
+    lasting = f" ({oldest}{age(max(ages))} old)" if ages else ""
+    return f"{lasting} {roll} back{f'; {who} written' if wrote else ''}"
 
 
 _ONE_IN_SHORT = {
     _End.NOTHING: "It has no open transaction.",
     _End.ROLLED_BACK: "Its transaction rolls back.",
-    _End.FAILED: "Its transaction has failed already.",
-    _End.COMMITTED: "Its transaction is committed already.",
+    _End.FAILED: "Its transaction has already failed.",
+    _End.COMMITTED: "Its transaction is already committed.",
     _End.UNSEEN: "Its transaction can't be seen.",
 }
 
@@ -108,7 +111,9 @@ def _named(ending: Sequence[Target]) -> str:
 
 def _in_short(proposal: Proposal) -> str:
     if proposal.action is Action.CANCEL:
-        return "What runs stops with an error."
+        if len(proposal.targets) == 1:
+            return "The running query stops with an error."
+        return "The running queries stop with an error."
     ends = Counter(_end_of(target.seen) for target in proposal.targets)
     if len(proposal.targets) == 1:
         return _ONE_IN_SHORT[next(iter(ends))]
@@ -117,7 +122,7 @@ def _in_short(proposal: Proposal) -> str:
         told.append(f"{count(number, 'transaction rolls', 'transactions roll')} back.")
     if number := ends[_End.UNSEEN]:
         told.append(f"{count(number, 'transaction')} can't be seen.")
-    return " ".join(told) or "They have no open transaction that rolls back."
+    return " ".join(told) or "No open transaction rolls back."
 
 
 def of_a_cancel(running: Sequence[Backend]) -> str:
@@ -127,11 +132,11 @@ def of_a_cancel(running: Sequence[Backend]) -> str:
     if committed == len(running):
         whose = "Its transaction is" if one else "Their transactions are"
         waits = "it only stops" if one else "they only stop"
-        told = f"{whose} committed already: {waits} waiting for a standby."
+        told = f"{whose} already committed: {waits} waiting for a standby."
     elif one:
-        told = "What it ran fails, and its transaction with it."
+        told = "Its query fails, and its transaction with it."
     else:
-        told = "What they ran fails, and their transactions with it."
+        told = "Their queries fail, and their transactions with them."
         if committed:
-            told += f" {count(committed, 'transaction is', 'transactions are')} committed already."
+            told += f" {count(committed, 'transaction is', 'transactions are')} already committed."
     return f"{told} {'The session stays.' if one else 'The sessions stay.'}"

@@ -65,14 +65,14 @@ def refusal(
     if asking is not None and (unsaid := _unsaid(asking, everyone=lists[right].everyone)):
         return message([(f"{you} {unsaid}",), (*_ASK_AGAIN, f" {_ON_RECORD}")])
     if asking is not None and asking.home is Home.ELSEWHERE:
-        return message([(f"{you} It is for people of the bot's own workspace. {_ON_RECORD}",)])
+        return message([(f"{you} Only people of the bot's own workspace may. {_ON_RECORD}",)])
     who = holders(right, lists, group_names or {})
     named: Line = ("Who may: ", *lines.listed(who)) if who else ("Nobody may",)
     return message([(f"{you} ", *named, f" ({right}). {_ON_RECORD}")])
 
 
 _ASK_AGAIN: Line = (
-    "Try again in a moment. If it stays so, whoever runs the bot can see why: ",
+    "Try again in a moment. If that doesn't help, whoever runs the bot can find out why: ",
     code("python -m bot check"),
     ".",
 )
@@ -81,9 +81,11 @@ _ASK_AGAIN: Line = (
 def _unsaid(asking: Person, *, everyone: bool) -> str:
     """What Slack should have said of somebody who might be let in then; empty: it said all."""
     if asking.home is None:
-        return "Slack did not say who you are, and the bot lets in only people whom Slack names."
+        return (
+            "Slack did not say who you are, and the bot answers only people whom it can identify."
+        )
     if everyone and asking.home is Home.WORKSPACE and asking.is_guest is None:
-        return "Slack did not say whether you are a guest, and guests must be on the list by name."
+        return "Slack did not say whether you are a guest, and a guest must be on the list by name."
     return ""
 
 
@@ -98,7 +100,7 @@ def cluster_trouble(
     if last_seen_ago is not None:
         line += (f" Last seen {age(last_seen_ago)} ago.",)
     if isinstance(error, ClusterDown | ClusterTimeout):
-        line += (" The bot goes on trying: ask again in a moment.",)
+        line += (" The bot keeps trying: ask again in a moment.",)
     if not others:
         return message([line])
     looks = tuple(Quoted(f"/pg-sessions {name}/", 100, code=True) for name in others)
@@ -110,8 +112,8 @@ def ledger_trouble() -> Message:
     return message(
         [
             strong("The record of kills can't be reached."),
-            ("Without it nothing is signalled: nothing was done.",),
-            (code("/pg-sessions"), " works without it."),
+            ("Nothing was done: the bot ends no session that it can't put on record.",),
+            (code("/pg-sessions"), " still works."),
         ]
     )
 
@@ -120,10 +122,10 @@ def other_version() -> Message:
     """Say that this version of the bot must leave the record to another."""
     return message(
         [
-            strong("Another version of the bot has recorded this, and this one can't read it."),
+            strong("Another version of the bot recorded this, and this one can't read it."),
             ("Nothing was done.",),
             ("If the bot is being updated, try again in a moment.",),
-            ("If it isn't, tell those who run it that an older version of it still runs.",),
+            ("If it isn't, tell whoever runs it that an older version is still running.",),
         ]
     )
 
@@ -133,8 +135,8 @@ def unknown(reference: str) -> Message:
     return message(
         [
             strong("Something went wrong that the bot did not expect."),
-            ("What was done, if anything: ", code("/pg-kill history"), "."),
-            ("Its log says more under ", Quoted(reference, code=True), "."),
+            ("To see what was done, if anything: ", code("/pg-kill history"), "."),
+            ("The bot's log has more under ", Quoted(reference, code=True), "."),
         ]
     )
 
@@ -142,14 +144,14 @@ def unknown(reference: str) -> Message:
 def no_window(code: str) -> Message:
     """Slack did not take a modal, for the reason that its code names."""
     # A menu that shows an entry already does not send it again.
-    again = "Refresh, and try once more."
+    again = "Refresh and try again."
     return message([("Slack did not show the window (", Quoted(code, code=True), f"). {again}")])
 
 
 def not_posted(answer: Message, code: str, *, is_restricted: bool) -> Message:
     """An answer that the channel did not take, for one person, with the reason and a way on."""
     return answer.noting(
-        ("for you alone: ", *_not_taken(code, is_restricted=is_restricted)),
+        ("only you see this: ", *_not_taken(code, is_restricted=is_restricted)),
     )
 
 
@@ -170,27 +172,27 @@ def _not_taken(code: str, *, is_restricted: bool) -> Line:
         return (
             "this channel restricts who may post, and the bot may not (",
             Quoted(code, code=True),
-            "). Whoever manages the channel can let it post.",
+            "). Whoever manages the channel can allow it.",
         )
-    return ("Slack did not take it for the channel (", Quoted(code, code=True), ").")
+    return ("Slack did not post it in the channel (", Quoted(code, code=True), ").")
 
 
 def from_elsewhere(answer: Message, channel_id: str) -> Message:
     """An answer that comes as a direct message, since the channel took nothing."""
-    return answer.noting(("about ", lines.channel(channel_id), ", where it could not be shown"))
+    return answer.noting(("about ", lines.channel(channel_id), ": it could not be posted there"))
 
 
 _ALONE = {
     Obstacle.SHARED: "another workspace shares this channel",
-    Obstacle.NOT_SEEN: "Slack does not say who shares this channel; invite the bot to it",
-    Obstacle.NO_SCOPE: "the bot's token has no scope to see who shares this channel",
+    Obstacle.NOT_SEEN: "Slack doesn't say who shares this channel: invite the bot to it",
+    Obstacle.NO_SCOPE: "the bot's token lacks the scope to see who shares this channel",
     Obstacle.NOT_TOLD: "Slack did not say just now who shares this channel",
 }
 
 
 def for_you_alone(answer: Message, why: Obstacle) -> Message:
     """Add to an answer why it went only to the person who asked; a direct message needs no why."""
-    return answer.noting((f"for you alone: {_ALONE[why]}",)) if why in _ALONE else answer
+    return answer.noting((f"only you see this: {_ALONE[why]}",)) if why in _ALONE else answer
 
 
 def wrong_place(why: Obstacle, *, channels: Sequence[str] = ()) -> Message:
@@ -201,10 +203,10 @@ def wrong_place(why: Obstacle, *, channels: Sequence[str] = ()) -> Message:
 def _elsewhere(why: Obstacle, channels: Sequence[str]) -> Line:
     match why:
         case Obstacle.DIRECT:
-            return ("A kill happens where others see it: ask in a channel.",)
+            return ("A kill happens only where others can see it: ask in a channel.",)
         case Obstacle.SHARED:
             return (
-                "Another workspace shares this channel: no session is ended here",
+                "Another workspace shares this channel: the bot ends no session here",
                 " unless ALLOWED_CHANNELS names it.",
             )
         case Obstacle.NOT_SEEN:
@@ -221,13 +223,13 @@ def _elsewhere(why: Obstacle, channels: Sequence[str]) -> Line:
             )
         case Obstacle.NOT_TOLD:
             return (
-                "Slack did not say just now whether another workspace shares this channel,",
-                " and no session is ended before it does. Try again in a moment;",
-                " in a channel that ALLOWED_CHANNELS names the bot need not ask.",
+                "Slack did not say just now whether another workspace shares this channel.",
+                " Until it does, the bot ends no session here. Try again in a moment,",
+                " or ask in a channel that ALLOWED_CHANNELS names.",
             )
         case Obstacle.NOT_ALLOWED:
             named = "The bot does not answer in this channel (ALLOWED_CHANNELS)."
             if not channels:
                 return (named,)
             links = tuple(lines.channel(each) for each in channels)
-            return (f"{named} It does in ", *lines.listed(links, last="or", most=10), ".")
+            return (f"{named} It answers in ", *lines.listed(links, last="or", most=10), ".")

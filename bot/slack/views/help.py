@@ -38,25 +38,25 @@ _SESSIONS = (
     (
         ("/pg-sessions", "every cluster"),
         ("/pg-sessions some_db", "one database"),
-        ("/pg-sessions prod/", "one cluster; prod/some_db a database there"),
+        ("/pg-sessions prod/", "one cluster; prod/some_db is a database there"),
         ("/pg-sessions some_db state=idle_tx idle>10m", "only these"),
         ("/pg-sessions some_db columns=pid,usename,query", "these columns, or columns=all"),
-        ("/pg-sessions some_db sort=-xact_age limit=5", "in this order, so many"),
+        ("/pg-sessions some_db sort=-xact_age limit=5", "in this order, at most 5"),
         ("/pg-sessions prod/ all", "background processes too"),
-        ("/pg-sessions some_db private", "for you alone"),
+        ("/pg-sessions some_db private", "only you see the answer"),
     ),
 )
 
 _KILL = (
     (
-        "Shows exactly which sessions would end. They end when someone confirms, and no others:",
-        "of a filter, those that still match and whose end costs no more than shown;",
-        "of pids, those that have begun no other transaction.",
+        "Shows exactly which sessions would end. Once someone confirms, they end, and no others.",
+        "Named by a filter: only if they still match and their end costs no more than shown.",
+        "Named by pid: only if they have not begun another transaction.",
     ),
     (
         ("/pg-kill 33507", "one session, or several pids"),
-        ("/pg-kill user=some_user", "all of a role"),
-        ("/pg-kill prod/some_db app=psql -- blocks the deploy", "with the reason"),
+        ("/pg-kill user=some_user", "all sessions of a role"),
+        ("/pg-kill prod/some_db app=psql -- blocks the deploy", "with a reason"),
         ("/pg-kill some_db all", "every session of a database"),
         ("/pg-kill history", "the last kills"),
     ),
@@ -65,8 +65,8 @@ _KILL = (
 _FILTERS: tuple[Line, ...] = (
     _example("user= db= app= client= state= type= wait=", "or the column's own name"),
     _example("!=", "is not"),
-    _example("*", "stands for anything: app=web*"),
+    _example("*", "matches anything: app=web*"),
     _example("client=10.0.0.0/8", "a network"),
-    _example("age>1h xact>5m query>30s idle>10m", "how long; < too"),
+    _example("age>1h xact>5m query>30s idle>10m", "longer than this; < for shorter"),
     _example("blocked blocking", "waits for a lock, or others wait for it"),
 )

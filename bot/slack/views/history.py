@@ -52,7 +52,13 @@ def history(answer: History) -> Message:
 def _head(answer: History, shown: Sequence[Entry | Unreadable]) -> Line:
     """`The last 12 requests: 7 kills · 3 expired · 2 dismissed`: not each became a kill."""
     before = "" if answer.before_id is None else f" before number {answer.before_id}"
-    number = "No request" if not shown else f"The last {count(len(shown), 'request')}"
+    match len(shown):
+        case 0:
+            number = "No requests"
+        case 1:
+            number = "The last request"
+        case several:
+            number = f"The last {several} requests"
     found = Counter(map(_became, shown))
     kinds = [count(found[kind], *kind.value) for kind in _Became if found[kind]]
     what = f": {' · '.join(kinds)}" if kinds else ""
@@ -64,10 +70,10 @@ class _Became(Enum):
     """What a request for a kill became, in one and in several."""
 
     KILL = ("kill", "kills")
-    WAITS = ("waits to be confirmed", "wait to be confirmed")
+    WAITS = ("not confirmed yet", "not confirmed yet")
     EXPIRED = ("expired", "expired")
     DISMISSED = ("dismissed", "dismissed")
-    UNREADABLE = ("of another version", "of another version")
+    UNREADABLE = ("from another version", "from another version")
 
 
 def _became(entry: Entry | Unreadable) -> _Became:
@@ -90,7 +96,7 @@ def _older(answer: History, last: Entry | Unreadable) -> Iterable[Block]:
 
 def _row(entry: Entry | Unreadable) -> list[str | None]:
     if isinstance(entry, Unreadable):
-        told = "on record, of another version of the bot: this one can't read it"
+        told = "recorded by another version of the bot: this one can't read it"
         return [str(entry.number), None, None, told, *[None] * (len(_COLUMNS) - 4)]
     proposal = entry.proposal
     decided_by = proposal.confirmed_by or proposal.dismissed_by
@@ -114,7 +120,7 @@ def _minute(instant: datetime) -> str:
 def _outcome(entry: Entry) -> str:
     match entry.proposal.state:
         case State.PROPOSED:
-            return "expired" if entry.expired else "waits to be confirmed"
+            return "expired" if entry.expired else "not confirmed yet"
         case State.CLAIMED:
             return "under way"
         case State.DISMISSED:

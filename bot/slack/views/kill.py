@@ -64,12 +64,12 @@ def not_claimed(answer: NotClaimed) -> Message:
 def _not_here(why: Unclaimable) -> Line:
     if why is Unclaimable.ANOTHER_LEDGER:
         return (
-            "This preview is on record in another ledger than this bot's. Nothing was done.",
-            " Its ledger was replaced, or a second bot with a ledger of its own answers here.",
+            "This preview is in another ledger, not in this bot's. Nothing was done.",
+            " Either the ledger was replaced, or a second bot with its own ledger answers here.",
             " Type the command again.",
         )
     return (
-        "The ledger has no such preview any more: it may have been restored from a backup.",
+        "This preview is no longer in the ledger, which may have been restored from a backup.",
         " Nothing was done. Type the command again.",
     )
 
@@ -115,7 +115,7 @@ def needs_second_person(
     """To the one who asked and clicked, alone: somebody else has to, and who may."""
     proposal = answer.proposal
     head: Line = (
-        *("On ", Quoted(proposal.cluster), " a second person has to confirm what you asked for."),
+        *("On ", Quoted(proposal.cluster), ", a second person has to confirm what you asked for."),
         " Nothing was done; the attempt is on record.",
     )
     but = proposal.asked_by.user_id
@@ -142,9 +142,9 @@ def too_many(answer: TooMany) -> Message:
     return message(
         [
             (*head, " · ", *command_of(answer.wording)),
-            (f"One preview shows {MAX_TARGETS} at most. Nothing was done.",),
+            (f"A preview shows at most {MAX_TARGETS}. Nothing was done.",),
             (
-                "A narrower filter helps, such as ",
+                "Use a narrower filter, such as ",
                 lines.code("state=idle_tx"),
                 " or ",
                 lines.code("idle>10m"),

@@ -16,7 +16,7 @@ from bot.text import cost, cut
 _TEXT = 3900
 """`chat.update` refuses a text over 4,000 characters."""
 
-_TEXT_ONLY = "\n(Slack took only the text of this message, without its table and buttons.)"
+_TEXT_ONLY = "\n(Slack accepted only the text of this message, not its table and buttons.)"
 
 _CHUNK = 3000
 """Characters of preformatted text in one block, as of a section's text."""

@@ -50,7 +50,7 @@ def outcome(conclusion: Conclusion, page: int = 0) -> Message:
     return message(
         essence,
         *(_results(conclusion, shown) if len(results) > 1 else ()),
-        blocks.foot((f"page {page + 1} of {pages}, those that need someone first",))
+        blocks.foot((f"page {page + 1} of {pages}, those that need attention first",))
         if pages > 1
         else None,
         blocks.actions(_afterwards(conclusion, page, pages)),
@@ -60,7 +60,7 @@ def outcome(conclusion: Conclusion, page: int = 0) -> Message:
 
 
 def _told(results: Sequence[Result]) -> Iterable[Result]:
-    """Of several, those that need someone first, for who doesn't see the table."""
+    """Of several, those that need attention first, for who doesn't see the table."""
     if len(results) > 1:
         yield from [each for each in results if each.outcome not in SUCCEEDED][:SPOKEN]
 
@@ -102,11 +102,11 @@ def _aftermath(conclusion: Conclusion) -> Iterable[Line]:
     if conclusion.other_work and len(conclusion.results) > 1:
         yield (f"{conclusion.other_work} of them had begun other work since the preview.",)
     if conclusion.arrivals:
-        matching = count(conclusion.arrivals, "session that matches", "sessions that match")
-        yield (f"{matching} came after the preview: left alone",)
+        matching = count(conclusion.arrivals, "matching session")
+        yield (f"{matching} started after the preview: left alone",)
     yield from spared_lines(conclusion.proposal.spared)
     if not conclusion.recorded:
-        yield ("⚠ The outcome is not in the ledger yet; the confirmation is. It is tried again.",)
+        yield ("⚠ The outcome is not in the ledger yet; the confirmation is. The bot tries again.",)
     for note in conclusion.notes[:LISTED]:
         yield (Quoted(note, 300),)
     yield from _way_on(conclusion)

@@ -41,7 +41,9 @@ def overview(answer: Overview) -> Message:
     left_out = len(answer.cards) - fitted.shown
     below = [f"{left_out} more not shown: name a cluster to see it"] if left_out else []
     if answer.request.columns or answer.request.sort or answer.request.limit:
-        below.append("columns, sort and limit are of the sessions of one cluster: see the buttons")
+        below.append(
+            "columns=, sort= and limit= are for the sessions of one cluster: use its button"
+        )
     if answer.request.pids and not any(
         card.look and card.look.counts.total for card in answer.cards
     ):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from bot.domain.people import Allowlist, Right
 from bot.slack.views.lines import Line, Quoted, person
 
-EVERYONE = "everyone of this workspace but guests"
+EVERYONE = "everyone in this workspace except guests"
 
 
 def holders(

@@ -50,7 +50,7 @@ def _consequences(answer: Preview) -> Iterable[Line]:
     yield (*strong("Cost: "), costs.cost(proposal))
     if gain := tuple(_gain(answer)):
         yield (*strong("Gain: "), *parted(gain, "; "), ".")
-    yield (*strong("At the click: "), _by_then(proposal))
+    yield (*strong("On confirmation: "), _by_then(proposal))
     yield from (("⚠ ", *line) for line in cluster.unseen(answer.server))
     if answer.names.stale:
         yield (f"⚠ {cluster.stale(answer.names)}",)
@@ -62,14 +62,14 @@ def _consequences(answer: Preview) -> Iterable[Line]:
 
 def _by_then(proposal: Proposal) -> str:
     """What a target must still be when the button is pressed; or that it need not be."""
-    each = "it is" if len(proposal.targets) == 1 else "each is"
+    each = "it ends" if len(proposal.targets) == 1 else "each ends"
     match proposal.basis:
         case Basis.FILTER:
-            return f"{each} ended only if it still matches and its end costs no more than shown."
+            return f"{each} only if it still matches and its end costs no more than shown."
         case Basis.PID:
-            return f"{each} ended only if it has begun no other transaction."
+            return f"{each} only if it has not begun another transaction."
         case Basis.IDENTITY:
-            return f"{each} ended whatever it runs by then, and whatever that costs."
+            return f"{each} whatever it runs by then, and whatever that costs."
 
 
 def _gain(answer: Preview) -> Iterable[Line]:
@@ -164,7 +164,7 @@ def _spoken(label: str, answer: Preview) -> str:
     if answer.proposal.basis is Basis.IDENTITY:
         runs = "it runs" if len(answer.proposal.targets) == 1 else "they run"
         label += f", whatever {runs}"
-    return f"{label}; a second person confirms" if answer.second_person else label
+    return f"{label}; a second person must confirm" if answer.second_person else label
 
 
 def _preview_foot(
@@ -175,7 +175,7 @@ def _preview_foot(
     until = f" · good until {clock_short(proposal.expires_at)} · "
     line: Line = ("asked by ", person(asker), until)
     if not answer.second_person:
-        return (*line, "who is on PG_KILL_ALLOWLIST may confirm")
+        return (*line, "anyone on PG_KILL_ALLOWLIST may confirm")
     line += ("another person has to confirm",)
     others = holders(Right.KILL, lists, group_names, but=asker)
     mentions = tuple(part for part in others if not isinstance(part, Quoted))

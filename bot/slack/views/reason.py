@@ -60,14 +60,14 @@ def ask(asked: Asked) -> dict[str, Any]:
             blocks.paragraph(
                 (
                     *(f"pid {row.id.pid} on ", Quoted(row.cluster), ". The preview in the channel"),
-                    " shows what its end costs; nothing ends before it is confirmed.",
+                    " shows what its end costs. Nothing ends until someone confirms.",
                 )
             ),
             {
                 "type": "input",
                 "optional": True,
                 "label": blocks.plain_text("Reason"),
-                "hint": blocks.plain_text("Everyone in the channel reads it."),
+                "hint": blocks.plain_text("Everyone in the channel can read it."),
                 "element": {
                     "type": "plain_text_input",
                     "action_id": "reason",

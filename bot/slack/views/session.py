@@ -124,8 +124,8 @@ def _contents(opened: Opened, answer: Inspection, *, may_end: bool) -> Iterable[
         (*strong(Quoted(answer.cluster)), " · ", *cluster.introduction(server)),
         *_standing(answer),
     )
-    said = "query, in full: for you alone, and this look is on record"
-    yield blocks.paragraph(strong(said if answer.full else "query, without its literals"))
+    said = "query in full: only you see it, and this look is on record"
+    yield blocks.paragraph(strong(said if answer.full else "query without its literals"))
     query = _lines(answer.backend.query or "")
     yield blocks.preformatted(_cut(query, _QUERY) if query.strip() else " ")
     if len(query) > _QUERY:
@@ -151,7 +151,7 @@ def _standing(answer: Inspection) -> Iterable[Line]:
         yield (f"{count(itself.behind, 'session')} {waits} behind it",)
     if answer.barrier is not None:
         yield (
-            "The bot does not end it: ",
+            "The bot won't end it: ",
             *targets.barred(answer.barrier, answer.backend),
         )
 
@@ -212,9 +212,8 @@ def _locks(answer: Inspection) -> Iterable[Block]:
     yield blocks.paragraph(strong(what))
     yield blocks.preformatted(drawn)
     if any(lock.relation is not None and lock.relname is None for lock in answer.locks):
-        yield blocks.foot(
-            ("A number is a relation that the bot can't name: select <number>::regclass there.",)
-        )
+        said = "A number is a relation whose name the bot can't read:"
+        yield blocks.foot((f"{said} run select <number>::regclass in its database.",))
 
 
 def _lock(answer: Inspection, lock: HeldLock) -> str:

@@ -200,12 +200,12 @@ def _below(answer: Sessions, shown: int, *, folded: bool) -> Line:
     if answer.matched < total:
         line += (f" · {total - answer.matched} beyond the limit of {answer.matched}",)
     if hidden := answer.look.counts.hidden:
-        own = f"the bot's own {hidden} left out"
-        line += (f" · {own}" if total else f": that is the bot itself ({own}; `all` shows them)",)
+        own = f"the bot's own {hidden}"
+        line += (f" · {own} left out" if total else f" except {own} (`all` shows them)",)
     if missing := _missing(answer):
         line += (f" · no session has pid {some(missing, 5, 'or')}",)
     if not blocks.fits_button(PageOf(str(answer.request), total).encode()):
-        line += (" · too long a request for buttons: type a shorter one",)
+        line += (" · this request is too long for buttons: type a shorter one",)
     return line
 
 

@@ -40,21 +40,21 @@ _COLUMNS = (
 """A preview's table. At its least, it takes as many targets as a table has rows."""
 
 _SPARED_FOR = {
-    SpareReason.UNSEEN: "the bot may not see it: grant pg_read_all_stats",
+    SpareReason.UNSEEN: "the bot can't see it: grant pg_read_all_stats",
     SpareReason.ROLE_UNSEEN: "its role can't be seen",
     SpareReason.ROLE_NAME_UNSEEN: "its role's name can't be seen, and PROTECTED_ROLES may name it",
     SpareReason.OWN_ROLE: "the bot's own role",
     SpareReason.PROTECTED_ROLES: "protected by PROTECTED_ROLES",
     SpareReason.PROTECTED_APPLICATIONS: "protected by PROTECTED_APPLICATIONS",
-    SpareReason.SUPERUSER: "a superuser's",
-    SpareReason.NO_RIGHT: "of a role that the bot's may not end: grant pg_signal_backend",
+    SpareReason.SUPERUSER: "a superuser's session",
+    SpareReason.NO_RIGHT: "the bot may not end this role's sessions: grant it pg_signal_backend",
 }
 
 _ENDERS = {
     Ender.SUPERUSER: "a superuser",
     Ender.SIGNAL_BACKEND: "a member of pg_signal_backend",
     Ender.SIGNAL_AUTOVACUUM_WORKER: (
-        "a superuser, from PostgreSQL 18 on a member of pg_signal_autovacuum_worker too"
+        "a superuser or, from PostgreSQL 18 on, a member of pg_signal_autovacuum_worker"
     ),
 }
 
@@ -67,7 +67,7 @@ def who(backend: Backend) -> Line:
 def spared_for(spared: Spared) -> Line:
     """Why a session is left alone."""
     if spared.why is SpareReason.SUPERUSER:
-        return ("a superuser's: only a superuser can end it",)
+        return ("a superuser's session: only a superuser can end it",)
     return _reason(spared.why, spared.seen)
 
 

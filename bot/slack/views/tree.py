@@ -46,7 +46,7 @@ def tree(answer: Tree, *, may_end: bool) -> Message:
     endable = [option for root in roots if (option := _root_to_end(answer, root)) is not None]
     below = [f"{count(left_out, 'session')} of the tree not shown"] if left_out else []
     if (unlisted := len(endable) - blocks.OPTIONS) > 0:
-        below.append(f"{count(unlisted, 'root')} not in the menu: /pg-kill takes the pid")
+        below.append(f"{count(unlisted, 'root')} not in the menu: use /pg-kill with the pid")
     return message(
         list(_summary(answer)),
         blocks.table(fitted.cells) if fitted.shown else None,
@@ -105,16 +105,18 @@ def _summary(answer: Tree) -> Iterable[Line]:
         yield (f"⚠ {cluster.stale(answer.look.names)}",)
     waiting = sum(not branch.is_root or branch.in_cycle for branch in answer.branches)
     if not waiting:
-        yield ("Nobody waits for a lock.",)
+        yield ("No session waits for a lock.",)
         return
     roots = sum(branch.is_root and not branch.in_cycle for branch in answer.branches)
     circles = sum(branch.in_cycle for branch in answer.branches)
     behind = [count(roots, "root")] if roots else []
-    behind += [count(circles, "circle")] if circles else []
+    behind += [count(circles, "cycle")] if circles else []
     waits = "waits" if waiting == 1 else "wait"
     yield (f"{count(waiting, 'session')} {waits} behind {' and '.join(behind)}",)
     if circles:
-        yield ("⚠ A deadlock: PostgreSQL ends one of them by itself after deadlock_timeout.",)
+        yield (
+            "⚠ A deadlock: PostgreSQL itself ends one of the transactions after deadlock_timeout.",
+        )
 
 
 def _spoken(answer: Tree, branch: Branch) -> Line:
@@ -197,7 +199,7 @@ def _held_up(answer: Tree, branch: Branch) -> str:
     if not branch.behind:
         return ""
     freed = answer.freed.get(branch.pid, branch.behind)
-    return f"{branch.behind}" if freed == branch.behind else f"{branch.behind}, alone {freed}"
+    return f"{branch.behind}" if freed == branch.behind else f"{branch.behind} ({freed} only by it)"
 
 
 def _remedies(answer: Tree) -> Iterable[Block]:
@@ -214,9 +216,9 @@ def _remedies(answer: Tree) -> Iterable[Block]:
             continue
         yield blocks.paragraph(
             (
-                f"pid {branch.pid} holds up {branch.behind}, and the bot does not end it: ",
+                f"pid {branch.pid} holds up {branch.behind}, and the bot won't end it: ",
                 *targets.barred(barrier, backend),
-                " This spares any other backend under that pid:",
+                " This ends it and no other backend with that pid:",
             )
         )
         yield blocks.preformatted(
@@ -230,11 +232,11 @@ def _remedies(answer: Tree) -> Iterable[Block]:
 def _prepared(answer: Tree, one: Prepared) -> Line:
     length = age(answer.look.server.now - one.prepared)
     owner: Line = (" by ", Quoted(one.owner)) if one.owner else ()
-    where: Line = ("in ", Quoted(one.datname)) if one.datname else ("in its database",)
+    where: Line = (Quoted(one.datname),) if one.datname else ("its database",)
     return (
         f"A transaction prepared {length} ago",
         *owner,
-        " is in the way. It has no session: its owner or a superuser ends it, connected ",
+        " is in the way. It has no session. Its owner or a superuser can end it, connected to ",
         *where,
         ":",
     )
