@@ -267,8 +267,8 @@ class _LedgerConnection(driver.PinnedConnection):
         encoding = driver.encoding_of(self)
         if encoding not in _HOLD_ALL:
             raise LedgerError(
-                f"the ledger's database has the encoding {encoding}, which can't store every name:"
-                " give the ledger a database with UTF8"
+                f"the ledger's database is in {encoding}, which can't store every name:"
+                " give the ledger a database in UTF8"
             )
         await self.begin(_PINNED)
         found = await self.fetchrow(_FIRST)

@@ -306,5 +306,5 @@ async def test_a_ledger_in_an_encoding_that_lacks_characters_is_refused(babel: B
         facts = await probe_ledger(dsn)
         assert facts.problem is not None
         assert f"is in {encoding.upper()}" in facts.problem
-        with pytest.raises(LedgerError, match="give the ledger a database with UTF8"):
+        with pytest.raises(LedgerError, match="give the ledger a database in UTF8"):
             await SqlLedger(dsn).open()
