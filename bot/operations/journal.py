@@ -48,8 +48,9 @@ class Journal:
         try:
             async with asyncio.timeout(NOTE_WITHIN):
                 await self._ledger.note([(0.0, note)])
-        except (LedgerError, TimeoutError):
-            log.warning("ledger.look_not_recorded", cluster=look.server.cluster, exc_info=True)
+        except (LedgerError, TimeoutError) as error:
+            problem = str(error) or f"the ledger did not answer within {NOTE_WITHIN:.0f} s"
+            log.warning("ledger.look_not_recorded", cluster=look.server.cluster, problem=problem)
             return False
         return True
 

@@ -625,7 +625,7 @@ class TestClaims:
         assert entry.proposal == proposal
 
     async def test_a_claim_does_not_expire(self, ledger: SqlLedger):
-        proposal = await ledger.propose(draft(), timedelta(seconds=1))
+        proposal = await ledger.propose(draft(), LONG)
         assert await ledger.claim(proposal.key, ANA, "one", LONG)
         async with ledger._writer.begin() as connection:
             await connection.execute(sqlalchemy.update(schema.kills).values(expires_at=THEN))

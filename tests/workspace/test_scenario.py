@@ -283,7 +283,9 @@ async def test_reset_brings_everything_back(
     assert await admin.fetch("select * from accounts order by id") == balances
     assert stage.slack.messages("incidents") == []
     assert active(scenario) == set()
-    assert (scenario.view()["login"]["ok"], scenario.view()["login"]["attempts"]) == (False, 1)
+    login = scenario.view()["login"]
+    assert not login["ok"]
+    assert 1 <= login["attempts"] < 5  # anew, one every 2 s
     assert stranger.is_closed()
 
 

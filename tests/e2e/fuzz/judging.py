@@ -118,6 +118,13 @@ def _flat(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+_NO_FAILURES = (
+    "delivery.failed",
+    # Of a connection that is given up while it is made, asyncpg keeps a future that nobody asks.
+    "Future exception was never retrieved\nfuture: <Future finished exception=ConnectionError(",
+)
+
+
 def faults_of_line(line: str, secrets: Collection[str]) -> Iterator[str]:
     """What is wrong with a line of the log: a failure, or something that it may not hold.
 
@@ -130,7 +137,7 @@ def faults_of_line(line: str, secrets: Collection[str]) -> Iterator[str]:
         yield f"no JSON: {line}"
         return
     failed = entry.get("level") in {"error", "critical"} or "exception" in entry
-    if failed and entry.get("event") != "delivery.failed":
+    if failed and not str(entry.get("event")).startswith(_NO_FAILURES):
         yield f"failed: {line}"
     if len(line) > LINE_MOST:
         yield f"{len(line)} characters: {line[:400]}"

@@ -24,6 +24,7 @@ from bot.domain.kills import (
     Draft,
     Outcome,
     Proposal,
+    Reason,
     Result,
 )
 from bot.domain.sessions import BackendId, Look, Names
@@ -543,7 +544,8 @@ class Judge:
 
 def _result(row: dict[str, Any]) -> Result:
     backend_id = BackendId(row["pid"], from_us(row["backend_start"]))
-    return Result(backend_id, Outcome(row["outcome"]), row["detail"])
+    reason = None if row["reason"] is None else Reason(row["reason"])
+    return Result(backend_id, Outcome(row["outcome"]), row["detail"], reason)
 
 
 def _costs_no_more(victim: Victim, frozen: Frozen, *, still: bool) -> Maybe:
