@@ -168,12 +168,8 @@ def _drawn(runner: Runner, answer: Proposed) -> Message:
 
 
 async def dismiss(runner: Runner, click: Click, _: Admitted) -> None:
-    """Close a preview: for the one who asked, and for those who may kill."""
-    await _dismissed(runner, click, decoded(kill_key, click.value))
-
-
-async def _dismissed(runner: Runner, click: Click, key: str) -> None:
-    """Close a preview; its message says who did."""
+    """Close a preview, for who asked and for those who may kill; its message says who did."""
+    key = decoded(kill_key, click.value)
     answer = await runner.operations.dismiss(click.actor, click.channel_id, key)
     match answer:
         case Proposal():
