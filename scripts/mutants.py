@@ -46,9 +46,12 @@ from pattern_mutants import pattern_mutants
 ROOT = Path(__file__).parents[1]
 JUSTIFIED = ROOT / "docs/mutants.md"
 
-LEDGER = tuple(
-    f"tests/integration/test_ledger.py::{name}"
-    for name in ("TestTheRecord", "TestClaims", "TestLeases", "TestSecondLooks")
+LEDGER = (
+    "tests/integration/ledger/test_record.py::TestTheRecord",
+    *(
+        f"tests/integration/ledger/test_claims.py::{name}"
+        for name in ("TestClaims", "TestLeases", "TestSecondLooks")
+    ),
 )
 
 PARTS_OF_THE_PROJECT = ("bot", "tests", "workspace", "docs")

@@ -25,7 +25,7 @@ from bot.postgres.probe import probe
 from bot.postgres.where import _SORT
 from tests.integration import hostile
 from tests.integration.conftest import BOT, SCHEMA, SETUP, Sessions
-from tests.integration.test_ledger import (
+from tests.integration.ledger.building import (
     ANA,
     BEN,
     LONG,

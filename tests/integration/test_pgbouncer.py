@@ -41,7 +41,7 @@ from tests.integration.kills import (
     outcomes,
     preview,
 )
-from tests.integration.test_ledger import LONG, conclusion, draft
+from tests.integration.ledger.building import LONG, conclusion, draft
 from tests.integration.test_looks import look, pids, settle
 from tests.integration.test_signal import CASES, Scenario, Scene
 from tests.integration.test_trouble import answers

@@ -1,0 +1,162 @@
+"""What is dropped from the record, and who may read its file."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+
+from bot.domain.kills import Outcome, Result
+from bot.domain.record import HistoryFilter, Record
+from bot.ledger import retention, schema, sql
+from bot.ledger.probe import probe
+from bot.ledger.sql import SqlLedger
+from tests.integration.ledger.building import (
+    ANA,
+    LONG,
+    OVER,
+    THEN,
+    Opened,
+    claimed,
+    conclusion,
+    draft,
+    history,
+    look_note,
+    refusal_note,
+    rows,
+)
+from workspace.people import PATIENCE
+
+
+class TestRetention:
+    """What has been kept for long enough is dropped, in small batches that nobody waits for."""
+
+    @staticmethod
+    async def age(ledger: SqlLedger, days: float, *ids: int) -> None:
+        """Have these kills be asked for so many days ago."""
+        past = ledger._store.after(-timedelta(days=days))
+        async with ledger._transaction(ledger._writer) as connection:
+            await connection.execute(
+                sqlalchemy.update(schema.kills)
+                .where(schema.kills.c.id.in_(ids))
+                .values(created_at=past)
+            )
+
+    async def kept(self, ledger: SqlLedger, *tables: sqlalchemy.Table) -> list[int]:
+        return [len(await rows(ledger, table)) for table in tables]
+
+    async def test_what_is_old_goes_and_an_open_kill_stays(self, url: str, opened: Opened):
+        ledger = await opened(url, keep=timedelta(days=30))
+        open_one = await ledger.propose(draft(), LONG)
+        under_way = await claimed(ledger, "one", OVER)
+        expired = await ledger.propose(draft(), OVER)
+        dismissed = await ledger.propose(draft(), LONG)
+        assert await ledger.dismiss(dismissed.key, ANA)
+        done = [await claimed(ledger, "one") for _ in range(2)]
+        for kill in done:
+            assert await ledger.conclude(conclusion(kill, notes=("seen",)), "one")
+            assert await ledger.amend(
+                kill.id, [Result(kill.targets[0].id, Outcome.TERMINATED)], ["later"]
+            )
+        young = done.pop()
+        old = [open_one.id, under_way.id, expired.id, dismissed.id, done[0].id]
+        await self.age(ledger, 31, *old)
+        await self.age(ledger, 29, young.id)
+
+        assert not await ledger.drop_old()
+
+        left = [entry.proposal.id for entry in await history(ledger, HistoryFilter(), limit=9)]
+        assert left == [young.id, under_way.id, open_one.id]
+        tables = (schema.targets, schema.outcomes, schema.amendments, schema.notes)
+        assert await self.kept(ledger, *tables) == [3, 1, 1, 2]
+        assert await ledger.claim(open_one.key, ANA, "one", LONG)
+        assert [each.id for each in await ledger.lapsed("two", LONG, working=())] == [under_way.id]
+        # A number that was given is not given again.
+        assert (await ledger.propose(draft(), LONG)).id == young.id + 1
+
+    @pytest.mark.parametrize(("keep", "left"), [(400, [10, 89]), (50, [10])])
+    async def test_looks_and_refusals_are_kept_for_ninety_days_at_most(
+        self, url: str, opened: Opened, keep: int, left: list[int]
+    ):
+        ledger = await opened(url, keep=timedelta(days=keep))
+        for days in (399, 91, 89, 10):
+            ago = days * 86_400.0
+            await ledger.note([(ago, look_note(f"{days}")), (ago, refusal_note(f"{days}"))])
+        assert not await ledger.drop_old()
+        for record in Record:
+            noted = await ledger.noted(record, since=None, limit=9)
+            assert [int(one.what) for one in noted] == left
+
+    async def test_it_goes_by_small_batches_and_replicas_may_both_do_it(
+        self, url: str, opened: Opened, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(retention, "KILLS_AT_ONCE", 5)
+        monkeypatch.setattr(retention, "NOTES_AT_ONCE", 5)
+        ledgers = [await opened(url, keep=timedelta(days=30)) for _ in range(2)]
+        kills = [await ledgers[0].propose(draft(), OVER) for _ in range(23)]
+        await ledgers[0].note([(31 * 86_400.0, look_note("old"))] * 13)
+        await self.age(ledgers[0], 31, *(kill.id for kill in kills[:21]))
+        assert await ledgers[0].drop_old()
+        assert await self.kept(ledgers[0], schema.kills, schema.looks) == [18, 8]
+
+        async def drop_all(ledger: SqlLedger) -> None:
+            while await ledger.drop_old():
+                pass
+
+        await asyncio.gather(*(drop_all(ledger) for ledger in ledgers))
+        await drop_all(ledgers[0])
+        assert await self.kept(ledgers[0], schema.kills, schema.looks) == [2, 0]
+
+    async def test_it_happens_by_itself_and_only_where_it_is_asked_for(
+        self, url: str, opened: Opened, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(sql, "FORGET_EVERY", 0.05)
+        reader = await opened(url)
+        await reader.note([(31 * 86_400.0, look_note("old"))])
+        await asyncio.sleep(0.2)
+        assert not await reader.drop_old()
+        assert await self.kept(reader, schema.looks) == [1]
+        await opened(url, keep=timedelta(days=30))
+        async with asyncio.timeout(PATIENCE):
+            while await self.kept(reader, schema.looks) != [0]:
+                await asyncio.sleep(0.05)
+
+
+class TestWhoMayReadTheFile:
+    """The record names people and what they did."""
+
+    @staticmethod
+    def modes(folder: Path) -> dict[str, int]:
+        return {each.name: each.stat().st_mode & 0o777 for each in folder.iterdir()}
+
+    @pytest.fixture
+    def usual_umask(self) -> Iterator[None]:
+        before = os.umask(0o022)
+        yield
+        os.umask(before)
+
+    @pytest.mark.usefixtures("usual_umask")
+    async def test_only_its_owner(self, sqlite_url: str, tmp_path: Path, opened: Opened):
+        ledger = await opened(sqlite_url)
+        async with ledger._transaction(ledger._writer) as connection:
+            await connection.execute(sqlalchemy.update(schema.ledger_version).values(at=THEN))
+            assert self.modes(tmp_path) == {"ledger.db": 0o600, "ledger.db-journal": 0o600}
+
+    @pytest.mark.parametrize(
+        ("mode", "then"), [(0o644, 0o600), (0o666, 0o600), (0o640, 0o640), (0o600, 0o600)]
+    )
+    async def test_one_that_anyone_could_read_is_closed(
+        self, sqlite_url: str, tmp_path: Path, opened: Opened, mode: int, then: int
+    ):
+        ledger = await opened(sqlite_url)
+        await ledger.close()
+        (tmp_path / "ledger.db").chmod(mode)
+        facts = await probe(sqlite_url)
+        assert facts.is_open_to_others == (mode != then)
+        assert self.modes(tmp_path) == {"ledger.db": mode}  # a check changes nothing
+        await ledger.open()
+        assert self.modes(tmp_path) == {"ledger.db": then}
+        assert not (await probe(sqlite_url)).is_open_to_others
