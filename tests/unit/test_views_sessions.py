@@ -1,3 +1,4 @@
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -101,7 +102,9 @@ def crowd(loud: int, idle: int) -> list[Backend]:
 
 def of_many(*rows: Backend, total: int, **values: Any) -> Message:
     seen = look(*rows, waits=Waits())
-    seen = replace(seen, counts=replace(seen.counts, total=total))
+    by_state = Counter(str(row.state) for row in rows)
+    by_state["idle"] += total - len(rows)  # what is on no page
+    seen = replace(seen, counts=replace(seen.counts, total=total, by_state=by_state))
     return sessions(answer(look=seen, matched=total, **values))
 
 
@@ -116,6 +119,15 @@ def test_sessions_with_nothing_to_say_are_counted_and_one_press_away(loud, liste
     more = pressable(message)[f"Show {42 - listed} idle"]
     assert PageOf.decode(more["value"]).offset == listed
     assert problems(message) == []
+
+
+def test_what_is_counted_is_called_idle_only_if_all_of_it_is():
+    failed = {**IDLE, "state": "idle in transaction (aborted)"}
+    message = of_many(*crowd(7, 12), backend(200, **failed), total=42)
+    assert any(
+        "7 of 42 shown, what hurts most first · + 35 more" in line for line in lines(message)
+    )
+    assert "Show 35 more" in pressable(message)
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,13 @@ def _listed(answer: Sessions) -> int:
     return min(max(len(rows) - sum(1 for _ in quiet), _FEW), len(rows))
 
 
+def _rest(answer: Sessions, shown: int) -> str:
+    """Those that are counted: `21 idle`, or `22 more` if others, too, have nothing open."""
+    counts = answer.look.counts
+    number = counts.total - shown
+    return f"{number} idle" if number <= counts.by_state.get("idle", 0) else f"{number} more"
+
+
 def _speaks_of_idle(term: Term) -> bool:
     match term:
         case Match(Field.STATE):
@@ -189,7 +196,9 @@ def _tells(name: str, look: Look) -> bool:
 def _below(answer: Sessions, shown: int, *, folded: bool) -> Line:
     total, offset = answer.look.counts.total, answer.offset
     if folded:
-        line: Line = (f"{shown} of {total} shown, what hurts most first · + {total - shown} idle",)
+        line: Line = (
+            f"{shown} of {total} shown, what hurts most first · + {_rest(answer, shown)}",
+        )
     elif shown:
         page = f"{offset + 1} to {offset + shown}" if offset else f"{shown}"
         line = (f"{page} of {total} shown, ", *_order(answer.request))
@@ -230,7 +239,7 @@ def _controls(answer: Sessions, shown: Sequence[Backend], *, folded: bool) -> It
         before = max(0, offset - page_size(answer.request))
         pages.append(("Previous", ActionId.SESSIONS_PREVIOUS, before))
     if shown and offset + len(shown) < answer.matched:
-        more = f"Show {answer.matched - len(shown)} idle" if folded else "Next"
+        more = f"Show {_rest(answer, len(shown))}" if folded else "Next"
         pages.append((more, ActionId.SESSIONS_NEXT, offset + len(shown)))
     for label, action_id, start in pages:
         value = PageOf(text, start).encode()
