@@ -67,7 +67,8 @@ class Activity:
     async def _read(self, connection: Connection) -> None:
         records = await connection.fetch(_QUERY)
         self.is_full = bool(await connection.fetchval(_IS_FULL))
-        self.columns = list(records[0].keys())
+        if records:  # right after a restart nobody is there
+            self.columns = list(records[0].keys())
         self.rows = [list(record.values()) for record in records]
 
     def close(self) -> None:
