@@ -1,5 +1,6 @@
 """What is hidden of a session decides nothing that a viewer sees."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from bot.postgres import cluster as module
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import Sessions
 from tests.integration.kills import QuickClock
+from workspace.people import PATIENCE
 
 EVE = Actor("U0EVE", "T0OWN")
 
@@ -66,6 +68,9 @@ async def test_no_literal_is_found_out_by_sorting(
         for n, secret in enumerate(("sk_live_a", "sk_live_z")):
             await mine.execute(statement.replace("{n}", f"m{n}_{column}").format("sk_live_m"))
             await other.execute(statement.replace("{n}", f"m{n}_{column}").format(secret))
+            async with asyncio.timeout(PATIENCE):
+                while len(await seen(ops, "app=group wait=ClientRead")) < 2:
+                    await asyncio.sleep(0.01)  # a reply is sent before the session is at rest
             rows = await seen(ops, f"app=group sort={column}")
             assert "sk_live" not in str(rows)
             orders.add(tuple(pid for pid, _, _ in rows))
