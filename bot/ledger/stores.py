@@ -1,13 +1,9 @@
 """What differs between a ledger in SQLite and one in PostgreSQL."""
 
-import structlog
-
 from bot.errors import LedgerError
 from bot.ledger.postgres_store import PostgresStore
 from bot.ledger.sqlite_store import SqliteStore
 from bot.ledger.store import Store
-
-log = structlog.get_logger(__name__)
 
 
 def store_of(url: str) -> Store:

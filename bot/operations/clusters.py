@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-import structlog
-
 from bot.domain.filters import Before, Condition, PidIn, TextLike, freeze
 from bot.domain.people import Glob
 from bot.domain.protection import Protection
@@ -20,8 +18,6 @@ from bot.grammar.suggest import near
 from bot.grammar.values import state_filter
 from bot.operations.results import Choice
 from bot.ports import Clock, Cluster, Ledger, Urgency
-
-log = structlog.get_logger(__name__)
 
 _T = TypeVar("_T")
 

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-import structlog
-
 from bot.domain.blocking import Branch, HeldLock, Locks, tree, worst_first
 from bot.domain.filters import InTree, PidIn
 from bot.domain.kills import Actor
@@ -28,8 +26,6 @@ from bot.operations.results import (
     Tree,
 )
 from bot.ports import Clock, Cluster
-
-log = structlog.get_logger(__name__)
 
 TREE_ROWS = 200
 """Backends of a tree that are fetched; the table shows fewer."""
