@@ -1,4 +1,4 @@
-"""`python -m bot`: the one place where the parts meet."""
+"""`python -m bot` and `pg-sessions-bot`: arguments and exit codes."""
 
 import argparse
 import asyncio
@@ -8,42 +8,38 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from bot import __version__, config, env_file, report
-from bot.check.settings import wrong_settings
-from bot.checkup import check, print_section
-from bot.domain.record import Record
+from bot import __version__
+from bot.domain.record import KILLS, Record
 from bot.errors import LedgerError, SettingsError, SlackDown
-from bot.print_record import KILLS, history
-from bot.serve import run
-from bot.service import logs
 from bot.terminal import EX_FAILED, EX_INTERRUPTED, EX_SETTINGS, print_error, take_every_name
+
+if TYPE_CHECKING:
+    from bot import config
+
+    _Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001  has no name
 
 T = TypeVar("T")
 
 EPILOG = "exit status: 0 if all is well, 1 after a failure, 2 for wrong settings or arguments"
 
 
-def main(arguments: list[str]) -> int:
-    """Run the bot, print its record, or check what it needs; the exit status."""
-    options = _options(arguments)
+def main() -> int:
+    """Run the bot, print its record, or check what it needs; return the exit status."""
+    options = _options()
     try:
         match options.command:
             case "check":
                 return _check()
             case "history":
                 return _history(options.of, options.since, options.format)
+            case "timeline":
+                return _timeline(options.since, options.until, options.cluster, options.json)
             case _:
-                settings = _settings()
-                logs.configure(settings.log_level, settings.log_format)
-                # What the libraries hold stays as long as the process: the collector, which looks
-                # at all there is, would hold the loop for 100 ms each time.
-                gc.collect()
-                gc.freeze()
-                return asyncio.run(run(settings))
+                return _run()
     except BrokenPipeError:
-        # Whoever reads has seen enough: `| head`. What is left to write goes nowhere.
+        # The reader has seen enough (`| head`), so discard the rest of the output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EX_FAILED
     except KeyboardInterrupt:
@@ -60,9 +56,12 @@ def main(arguments: list[str]) -> int:
         return EX_FAILED
 
 
-def _options(arguments: list[str]) -> argparse.Namespace:
+def _options() -> argparse.Namespace:
+    name = Path(sys.argv[0]).stem
     parser = argparse.ArgumentParser(
-        prog="python -m bot", description="/pg-sessions and /pg-kill for Slack", epilog=EPILOG
+        prog="python -m bot" if name == "__main__" else name,
+        description="/pg-sessions and /pg-kill for Slack",
+        epilog=EPILOG,
     )
     parser.add_argument("--version", action="version", version=f"pg-sessions-bot {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command")
@@ -76,6 +75,15 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         " Changes nothing.",
         epilog=EPILOG,
     )
+    _add_history(commands)
+    timeline = _add_timeline(commands)
+    options = parser.parse_args()
+    if options.command == "timeline" and options.since >= options.until:
+        timeline.error("argument --until: is not after --since")
+    return options
+
+
+def _add_history(commands: "_Subparsers") -> None:
     record = commands.add_parser(
         "history",
         help="print the record",
@@ -100,27 +108,63 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         default="json",
         help="json (the default): one object per line; csv: a header, then one target per line",
     )
-    return parser.parse_args(arguments)
+
+
+def _add_timeline(commands: "_Subparsers") -> argparse.ArgumentParser:
+    timeline = commands.add_parser(
+        "timeline",
+        help="print what happened, for a postmortem",
+        description="Print alerts, looks, previews, kills and refusals in one list by time, as"
+        " Markdown to paste into a postmortem. Needs no setting except LEDGER_URL.",
+        epilog=EPILOG,
+    )
+    timeline.add_argument(
+        "--since",
+        type=_since,
+        default="2h",
+        metavar="WHEN",
+        help="a date, an ISO time (in UTC unless it has an offset), or an age; 2h by default",
+    )
+    timeline.add_argument(
+        "--until", type=_since, default="0m", metavar="WHEN", help="the same; without it, until now"
+    )
+    timeline.add_argument("--cluster", metavar="NAME", help="only of this cluster")
+    timeline.add_argument("--json", action="store_true", help="one JSON object per line")
+    return timeline
 
 
 def _since(text: str) -> datetime:
+    from bot import report
+
     try:
         return report.since(text, datetime.now(UTC))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _settings() -> config.Settings:
-    """From the environment, and `.env` for what is not set there. Raises `SettingsError`."""
-    return _read_settings(config.load, config.is_setting)
+def _settings() -> "config.Settings":
+    """Settings from the environment, then `.env`, then `SECRETS_DIR`. Raises `SettingsError`."""
+    from bot import config
+
+    return _read_settings(config.load, config.is_setting, config.is_ours)
 
 
 def _read_settings(
-    read: Callable[[Mapping[str, str | None]], T], is_setting: Callable[[str], bool]
+    read: Callable[[Mapping[str, str | None]], T],
+    is_setting: Callable[[str], bool],
+    is_ours: Callable[[str], bool],
 ) -> T:
+    from bot import env_file
+
     from_file, problems = env_file.read(Path(".env"), is_setting=is_setting)
+    environ = {**from_file, **os.environ}
+    if folder := environ.get("SECRETS_DIR", "").strip():
+        from bot import config, secrets_dir
+
+        found, wrong = secrets_dir.read(Path(folder), is_wanted=is_ours)
+        environ, problems = config.beside(found, environ), (*problems, *wrong)
     try:
-        settings = read({**from_file, **os.environ})
+        settings = read(environ)
     except SettingsError as error:
         raise SettingsError((*_no_env_file(), *problems, *error.problems)) from None
     if problems:
@@ -129,31 +173,71 @@ def _read_settings(
 
 
 def _no_env_file() -> Iterator[str]:
-    """The first step, for whoever has just checked the code out."""
-    is_configured = "SLACK_BOT_TOKEN" in os.environ or os.path.lexists(".env")
+    """The first step for someone who has just cloned the code."""
+    is_configured = not {"SLACK_BOT_TOKEN", "SECRETS_DIR"}.isdisjoint(os.environ)
+    is_configured = is_configured or os.path.lexists(".env")
     if not is_configured and Path(".env.example").exists():
         yield ".env: not found; run cp .env.example .env, and fill it in"
 
 
+def _run() -> int:
+    # Imported modules are never freed. The garbage collector would go through them again and again
+    # during the imports, and later block the event loop for as long each time.
+    gc.disable()
+    from bot.serve import run
+    from bot.service import logs
+
+    settings = _settings()
+    logs.configure(settings.log_level, settings.log_format)
+    gc.freeze()
+    gc.enable()
+    return asyncio.run(run(settings))
+
+
 def _history(of: str, since: datetime | None, form: str) -> int:
-    url = _read_settings(config.ledger_url, lambda name: name == config.LEDGER)
-    # What is printed is the answer; a program may read it.
+    from bot.print_record import history
+
+    return asyncio.run(history(_ledger_url(), of, since, form))
+
+
+def _timeline(since: datetime, until: datetime, cluster: str | None, as_json: bool) -> int:
+    from bot.domain.timeline import Timeline
+    from bot.print_record import timeline
+
+    asked = Timeline(since=since, until=until, cluster=cluster)
+    return asyncio.run(timeline(_ledger_url(), asked, as_json=as_json))
+
+
+def _ledger_url() -> str:
+    """The one setting that the record needs. Raises `SettingsError`."""
+    from bot import config
+    from bot.service import logs
+
+    def is_ledger(name: str) -> bool:
+        return name == config.LEDGER
+
+    url = _read_settings(config.ledger_url, is_ledger, is_ledger)
+    # Standard output is the answer, which a program may read.
     logs.configure("WARNING", "console")
-    return asyncio.run(history(url.get_secret_value(), of, since, form))
+    return url.get_secret_value()
 
 
 def _check() -> int:
     """Check everything, for a person at a terminal."""
+    from bot.check.settings import wrong_settings
+    from bot.checkup import check, print_section
+    from bot.service import logs
+
     take_every_name()
     try:
         settings = _settings()
     except SettingsError as error:
         print_section(wrong_settings(error.problems))
         return EX_SETTINGS
-    # The findings are the log, unless somebody looks for a defect.
+    # The findings replace the log, unless somebody is looking for a bug.
     logs.configure("DEBUG" if settings.log_level == "DEBUG" else "CRITICAL", "console")
     return asyncio.run(check(settings))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -1,27 +1,29 @@
-"""`python -m bot check`: ask Slack, the ledger and each server, and say what it means."""
+"""`python -m bot check`: ask Slack, the ledger and each server, and say what the answers mean."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 from bot import config
+from bot.check.alerts import of_alerts
 from bot.check.facts import ClusterFacts, LedgerFacts
 from bot.check.findings import Section, lines, passed, summary
+from bot.check.layouts import of_layouts
 from bot.check.ledger import of_ledger
 from bot.check.postgres import needed, of_all, of_cluster
 from bot.check.protection import of_protection
 from bot.check.settings import of_settings
-from bot.check.slack import of_allowlist, of_channels, of_slack
+from bot.check.slack import of_allowlists, of_channels, of_slack
 from bot.domain.people import Right
 from bot.ledger.probe import probe as probe_ledger
 from bot.listening import in_the_way
 from bot.postgres.probe import probe as probe_cluster
-from bot.serve import slack_settings
+from bot.serve import password_commands, slack_settings
 from bot.slack.probe import probe as probe_slack
 from bot.terminal import EX_FAILED, EX_OK
 
 
 async def check(settings: config.Settings) -> int:
-    """Look at everything that the bot needs and print what is found; changes nothing."""
+    """Check everything that the bot needs and print the findings; change nothing."""
     sections = []
     async for section in _looked_at(settings):
         print_section(section)
@@ -31,21 +33,31 @@ async def check(settings: config.Settings) -> int:
 
 
 async def _looked_at(settings: config.Settings) -> AsyncIterator[Section]:
-    """Each section as soon as it can be told; Slack and all servers are asked at once."""
+    """Each section as soon as it is ready; Slack and all servers are asked at the same time."""
     asked_slack = asyncio.create_task(probe_slack(slack_settings(settings)))
     asked_servers = asyncio.create_task(_servers(settings))
     yield of_settings(clusters=settings.clusters, mode=_mode(settings), ports=_ports(settings))
     slack = await asked_slack
-    lists = slack_settings(settings).lists
     yield of_slack(slack)
-    yield of_allowlist(Right.KILL, lists, slack, second_person=settings.second_person_clusters)
-    yield of_allowlist(Right.LOOK, lists, slack)
+    for section in of_allowlists(
+        settings.rights, slack, second_person=settings.second_person_clusters
+    ):
+        yield section
     yield of_channels(settings.allowed_channels, slack)
+    yield of_alerts(
+        settings.alert_channel_by_cluster,
+        {str(rule): span for rule, span in settings.alert_after.items()},
+        slack,
+        allowed=settings.allowed_channels,
+        sampled=bool(settings.sample_every),
+    )
+    yield of_layouts(slack.layouts)
     clusters, ledger = await asked_servers
     yield of_ledger(ledger, clusters)
     opened = needed(clusters, ledger)
-    may_kill = not settings.kill_allowlist.empty
     for cluster in clusters:
+        lists = settings.rights.granting(Right.CANCEL, cluster.name)
+        may_kill = not all(one.empty for one in lists)
         yield of_cluster(cluster, needed=opened[cluster.name], may_kill=may_kill)
     if (together := of_all(clusters)).findings:
         yield together
@@ -56,10 +68,19 @@ async def _looked_at(settings: config.Settings) -> AsyncIterator[Section]:
 
 
 async def _servers(settings: config.Settings) -> tuple[list[ClusterFacts], LedgerFacts]:
+    passwords = password_commands(settings)
     clusters = await asyncio.gather(
-        *(probe_cluster(name, url.get_secret_value()) for name, url in settings.clusters.items())
+        *(
+            probe_cluster(
+                name,
+                url.get_secret_value(),
+                passwords.get(name),
+                sampled=bool(settings.sample_every),
+            )
+            for name, url in settings.clusters.items()
+        )
     )
-    # Not before: the ledger's session would be taken for one of other software's.
+    # Afterwards: otherwise the ledger's session would count as another program's.
     return clusters, await probe_ledger(settings.ledger_url.get_secret_value())
 
 
@@ -68,7 +89,7 @@ def _mode(settings: config.Settings) -> str:
 
 
 def _ports(settings: config.Settings) -> Iterator[tuple[str, int, str | None]]:
-    """The ports that the bot listens on, by their variables, and what is in the way there."""
+    """The ports that the bot listens on, by variable, and why it can't listen there."""
     if settings.slack_app_token is None:
         yield "PORT", settings.port, in_the_way(settings.port)
     if settings.health_port is not None:
@@ -76,5 +97,5 @@ def _ports(settings: config.Settings) -> Iterator[tuple[str, int, str | None]]:
 
 
 def print_section(section: Section) -> None:
-    """At a terminal, or into a pipe, at once."""
+    """Print without buffering, even into a pipe."""
     print(*lines(section), sep="\n", flush=True)  # noqa: T201  this is the command's answer

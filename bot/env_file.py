@@ -1,4 +1,4 @@
-"""`.env`: variables that stand in a file, read so that none is lost in silence."""
+"""`.env`: variables in a file, read so that none is silently lost."""
 
 import codecs
 import io
@@ -19,16 +19,16 @@ _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 def read(
     path: Path, *, is_setting: Callable[[str], bool]
 ) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Return the variables, and a line for each line of the file that can't be meant as it stands.
+    """The variables, and a problem for each line of the file that can't be meant as it is.
 
     A line that can't be parsed, or that sets one of our variables (`is_setting`) a second time,
-    may be the one that protects something. No file is no variables. Raises `SettingsError` if
-    there is a file and it can't be read as text.
+    may be the one that protects something. A missing file has no variables. Raises `SettingsError`
+    if the file can't be read as text.
     """
     problems, set_in, sound = [], dict[str, int](), ""
     for binding in parse_stream(io.StringIO(_text(path))):
         statement = binding.original.string
-        # It begins with the blank lines before it.
+        # The binding includes the blank lines before it.
         line = binding.original.line + statement[: -len(statement.lstrip())].count("\n")
         name = binding.key or ""
         if binding.error or (name and binding.value is None and not _NAME.fullmatch(name)):
@@ -50,7 +50,7 @@ def _text(path: Path) -> str:
             return ""
         raise SettingsError((f"{path}: is a link to a file that does not exist",)) from None
     except IsADirectoryError:
-        # What Docker makes of a file that is to be mounted and isn't there.
+        # Docker creates a folder when a file to be mounted doesn't exist.
         raise SettingsError((f"{path}: is a folder, not a file",)) from None
     except OSError as error:
         raise SettingsError((f"{path}: can't be read ({error.strerror})",)) from None

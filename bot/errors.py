@@ -1,23 +1,32 @@
-"""The errors that a request can end in.
+"""The errors that can end a request.
 
-An expected result of an action (a target that is gone, a preview that has expired) is a
-return value, not an error. These are for a request that can't go on::
+An expected result of an action (a target that is gone, a preview that has expired) is a return
+value, not an error. These are for a request that can't continue::
 
     BotError
-    ├── UsageError          what was typed can't be understood; shown to who typed it
-    ├── TargetError         what was typed is clear, but no cluster or database answers to it
+    ├── UsageError          the typed text can't be understood; only its author sees this
+    ├── TargetError         the text is clear, but no such cluster or database exists
+    ├── NotAllowed          the person lacks the right on that cluster
     ├── ClusterError        one PostgreSQL server is in trouble
     │   ├── ClusterDown     no connection to it
-    │   │   ├── NotSent     ... and so the statement at hand never left
-    │   │   └── TwoServers  what belongs together came from two servers
-    │   ├── ClusterTimeout  connected, and no reply in time
-    │   └── ClusterRefused  it answered, with a refusal
+    │   │   ├── NotSent     ... and so this statement was never sent
+    │   │   └── TwoServers  readings that belong together came from two servers
+    │   ├── ClusterTimeout  connected, but no reply in time
+    │   ├── ClusterRefused  it replied with an error
+    │   └── NoSample        the past was asked about, and no sample has it
     ├── LedgerError         the record can't be read or written
     ├── SlackDown           Slack can't be reached when the bot starts
-    └── SettingsError       the bot can't start as it is configured
+    ├── Unsaid              Slack didn't take what the bot says unasked
+    └── SettingsError       the bot can't start with its settings
 
-What is none of these is a defect: the person gets a reference id that the log has too.
+Any other exception is a defect: the person gets a reference that is also in the log.
 """
+
+NO_WORKSPACE = (
+    "the app is installed for a whole organization, but added to none of its workspaces: add it to"
+    " one, in the organization's settings"
+)
+"""What is wrong with such a token; the bot doesn't start with one."""
 
 
 class BotError(Exception):
@@ -28,9 +37,9 @@ class UsageError(BotError):
     """The text of a command can't be understood.
 
     Attributes:
-        word: the word at fault, as it was typed (the client's text: never markup).
-        problem: what is wrong with it, in words of our own.
-        nearest: the valid words nearest to it, best first; may be empty.
+        word: the word at fault, as typed (the client's text: never markup).
+        problem: what is wrong with it, in our own words.
+        nearest: the valid words closest to it, best first; may be empty.
     """
 
     def __init__(self, word: str, problem: str, nearest: tuple[str, ...] = ()) -> None:
@@ -41,12 +50,12 @@ class UsageError(BotError):
 
 
 class TargetError(BotError):
-    """No cluster, database, role or session answers to a name that was typed.
+    """A typed name belongs to no cluster, database, role or session.
 
     Attributes:
-        name: the name as it was typed (the client's text: never markup).
-        problem: what is wrong with it, in words of our own.
-        nearest: names that exist and are near to it, best first; may be empty.
+        name: the name as typed (the client's text: never markup).
+        problem: what is wrong with it, in our own words.
+        nearest: similar names that exist, best first; may be empty.
     """
 
     def __init__(self, name: str, problem: str, nearest: tuple[str, ...] = ()) -> None:
@@ -56,11 +65,25 @@ class TargetError(BotError):
         self.nearest = nearest
 
 
+class NotAllowed(BotError):  # noqa: N818  nothing is wrong with the request
+    """The person does not hold the required right on that cluster.
+
+    Attributes:
+        right: a `bot.domain.people.Right`.
+        cluster: the name that the settings give it.
+    """
+
+    def __init__(self, right: str, cluster: str) -> None:
+        super().__init__(f"{cluster}: not in {right}")
+        self.right = right
+        self.cluster = cluster
+
+
 class ClusterError(BotError):
     """One PostgreSQL server is in trouble.
 
     Attributes:
-        cluster: the name that the settings give it.
+        cluster: its name in the settings.
         problem: what happened, in words fit for a channel: no address, no secret.
     """
 
@@ -75,11 +98,11 @@ class ClusterDown(ClusterError):  # noqa: N818  a state of the cluster, not an "
 
 
 class NotSent(ClusterDown):
-    """No connection took the statement: nothing of it reached the server."""
+    """No connection took the statement, so nothing of it reached the server."""
 
 
 class TwoServers(ClusterDown):
-    """What belongs together came from two servers: nothing of it can be used."""
+    """Readings that belong together came from two servers, so none of them can be used."""
 
     def __init__(self, cluster: str) -> None:
         super().__init__(
@@ -88,11 +111,15 @@ class TwoServers(ClusterDown):
 
 
 class ClusterTimeout(ClusterError):  # noqa: N818
-    """The server was connected and did not reply in time."""
+    """The server is connected but did not reply in time."""
 
 
 class ClusterRefused(ClusterError):  # noqa: N818
-    """The server answered with an error of its own."""
+    """The server replied with an error."""
+
+
+class NoSample(ClusterError):  # noqa: N818
+    """There is no sample of the server from then."""
 
 
 class LedgerError(BotError):
@@ -100,20 +127,40 @@ class LedgerError(BotError):
 
 
 class OtherVersion(LedgerError):  # noqa: N818  it says what the record is
-    """What is on record is of another version of the bot, and is not understood by this one."""
+    """Another version of the bot made the record, and this one can't understand it."""
 
 
 class SlackDown(BotError):  # noqa: N818
-    """Slack can't be reached, or fails by itself; nothing is wrong with the settings."""
+    """Slack can't be reached, or fails; the settings may be right."""
 
 
 class SettingsError(BotError):
-    """The environment does not describe a bot that may start.
+    """The settings don't let the bot start.
 
     Attributes:
-        problems: one line for each error, each naming its variable and no secret.
+        problems: one line for each error; each names its variable and contains no secret.
     """
 
     def __init__(self, problems: tuple[str, ...]) -> None:
         super().__init__("; ".join(problems))
         self.problems = problems
+
+
+class Unsaid(BotError):  # noqa: N818  what happened to the words
+    """Slack didn't take what the bot says unasked, or may have taken it without saying so.
+
+    Attributes:
+        why: Slack's code, or a name for the failure.
+        surely: whether it was certainly not posted.
+        lost: whether the message that it is about is gone for good.
+        retry_after: the seconds that Slack asks to wait; 0 if it asks for none.
+    """
+
+    def __init__(
+        self, why: str, *, surely: bool, lost: bool = False, retry_after: float = 0.0
+    ) -> None:
+        super().__init__(why)
+        self.why = why
+        self.surely = surely
+        self.lost = lost
+        self.retry_after = retry_after

@@ -1,4 +1,4 @@
-"""Listening on a port: whether it is free, and a server that a crowd can't use up."""
+"""Listen on a port: check that it is free, and limit the connections."""
 
 import asyncio
 import socket
@@ -12,9 +12,9 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 def in_the_way(port: int) -> str | None:
-    """Why nobody could listen on a port of all addresses now; None where one could."""
+    """Why nobody can listen on this port on all addresses now; None if one can."""
     with socket.socket() as probe:
-        # As servers do; it doesn't let two of them have one port.
+        # As servers do; two of them still can't share a port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("", port))
@@ -24,17 +24,17 @@ def in_the_way(port: int) -> str | None:
 
 
 GRACE = 1.0
-"""Seconds in which a connection has time to send its request, and the request to be answered."""
+"""Seconds that a new connection has to send its request and get the answer."""
 
 
 class BoundedServer(web.Server):
-    """An HTTP server of a bounded number of connections.
+    """An HTTP server with a limited number of connections.
 
-    Each costs a file descriptor and some memory, and whoever reaches the port can open them.
-    Beyond `most` a new one takes the place of the one whose last request is longest ago, and a
-    second at least, so that idle ones keep nobody out. At twice as many no more are taken. One
-    without a whole request is closed after `idle_within` seconds. The rest of a body that nobody
-    read is thrown away for `linger` seconds, so that its sender gets to read the answer.
+    Each connection costs a file descriptor and some memory, and anyone who reaches the port can
+    open them. Beyond `most`, a new one replaces the one whose last request is longest ago (at
+    least a second), so that idle ones keep nobody out. At twice `most`, no more are accepted. A
+    connection without a whole request is closed after `idle_within` seconds. The unread rest of a
+    body is discarded for `linger` seconds, so that its sender can read the answer.
     """
 
     def __init__(
@@ -43,19 +43,19 @@ class BoundedServer(web.Server):
         super().__init__(
             self._handle,
             access_log=None,
-            auto_decompress=False,  # a few bytes may become any number
+            auto_decompress=False,  # a few bytes may decompress to any size
             keepalive_timeout=idle_within,
             lingering_time=linger,
             read_bufsize=2**14,
         )
         self._answer = handler
         self._most = most
-        # With the instant of their last request, the last used last.
+        # With the time of their last request, most recently used last.
         self._open: dict[web.RequestHandler, tuple[asyncio.Transport, float]] = {}
         self._kept: set[web.RequestHandler] = set()
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        """Take a connection, and give up another if there are too many."""
+        """Accept a connection, and close another if there are too many."""
         super().connection_made(handler, transport)
         self._open[handler] = transport, time.monotonic()
         if len(self._open) > self._most:
@@ -64,13 +64,12 @@ class BoundedServer(web.Server):
     def connection_lost(
         self, handler: web.RequestHandler, exc: BaseException | None = None
     ) -> None:
-        """Forget a connection."""
         super().connection_lost(handler, exc)
         self._open.pop(handler, None)
 
     @contextmanager
     def keeping(self, request: web.BaseRequest) -> Iterator[None]:
-        """Don't give this request's connection up: it is known whose it is."""
+        """Keep this request's connection: its sender is known."""
         self._kept.add(request.protocol)
         try:
             yield

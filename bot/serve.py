@@ -5,22 +5,24 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import Coroutine, Iterable
+from collections.abc import Collection, Coroutine
 from contextlib import AsyncExitStack
-from datetime import timedelta
 
 import structlog
 from pydantic import SecretStr
 
 from bot import __version__, config
-from bot.check.ledger import IDENTITY_SHOWN
-from bot.domain.people import Glob, Right
+from bot.background import together
+from bot.domain.people import Glob
+from bot.domain.poolers import Poolers
 from bot.domain.protection import roles_named
+from bot.domain.record import IDENTITY_SHOWN
 from bot.errors import LedgerError, SettingsError
 from bot.ledger.sql import SqlLedger
-from bot.operations import Operations, Rules
+from bot.operations import AlertRules, Operations, Rules
 from bot.postgres.cluster import PostgresCluster
-from bot.postgres.fleet import open_fleet
+from bot.postgres.fleet import fleet_of, open_fleet
+from bot.postgres.passwords import PasswordCommand
 from bot.service.clock import SystemClock
 from bot.service.health import HealthServer
 from bot.service.metrics import Metrics
@@ -31,58 +33,73 @@ log = structlog.get_logger("bot")
 
 
 async def run(settings: config.Settings) -> int:
-    """Open everything in order, serve until a signal, close in the reverse order."""
+    """Open everything, serve until a signal, then close Slack first and the ledger last."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        ledger = await _ledger(settings, stack, keep=settings.ledger_keep)
-        clusters = await open_fleet(
-            {name: url.get_secret_value() for name, url in settings.clusters.items()}, stack
+        ledger = SqlLedger(settings.ledger_url.get_secret_value(), keep=settings.ledger_keep)
+        urls = {name: url.get_secret_value() for name, url in settings.clusters.items()}
+        sampled = bool(settings.sample_every)
+        clusters = fleet_of(urls, password_commands(settings), sampled=sampled)
+        metrics = Metrics(
+            lambda: {name: one.connections for name, one in clusters.items()},
+            lambda: operations.samples.late(),  # noqa: PLW0108  made below
         )
-        _warn_of_idle_names(settings.protected_roles, clusters.values())
-        metrics = Metrics(lambda: {name: one.connections for name, one in clusters.items()})
         operations = Operations(
             clusters,
             ledger,
             clock,
-            rules=Rules(
-                protected_roles=settings.protected_roles,
-                protected_applications=settings.protected_applications,
-                second_person=settings.second_person_clusters,
-                confirm_ttl=settings.confirm_ttl,
-            ),
+            rules=rules(settings),
             owner=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
             meter=metrics,
+            alerts=alert_rules(settings),
         )
         slack = SlackService(slack_settings(settings), operations, clock, metrics)
-        stack.push_async_callback(slack.close)
-        if not await _unless(stop, slack.open()):
+        for close in (ledger.close, *(one.close for one in clusters.values()), slack.close):
+            stack.push_async_callback(close)
+        if not await _unless(stop, _open(ledger, clusters.values(), slack, settings)):
             return EX_OK
         if settings.health_port is not None:
             checks = {"slack": slack.connected, "ledger": lambda: _writable(ledger)}
             health = HealthServer(settings.health_port, checks, metrics.exposed)
             stack.push_async_callback(health.close)
-            try:
-                await health.open()
-            except OSError as error:
-                raise SettingsError((f"HEALTH_PORT: can't listen ({error.strerror})",)) from None
+            await _listen(health)
         log.info(
             "bot.ready",
             version=__version__,
             clusters=list(clusters),
             ledger=ledger.identity[:IDENTITY_SHOWN],
         )
+        sampling = asyncio.create_task(operations.samples.run(), name="samples")
+        stack.push_async_callback(_ended, sampling)
         await stop.wait()
         log.info("bot.stopping")
     log.info("bot.stopped")
     return EX_OK
 
 
-def _warn_of_idle_names(protected: tuple[Glob, ...], clusters: Iterable[PostgresCluster]) -> None:
-    """Say which of PROTECTED_ROLES no server knows, once all of them have told their roles."""
+async def _open(
+    ledger: SqlLedger,
+    clusters: Collection[PostgresCluster],
+    slack: SlackService,
+    settings: config.Settings,
+) -> None:
+    """Open everything, then let requests in.
+
+    The ledger comes first: hundreds of connections that open at the same time would hold it up
+    for longer than it has.
+    """
+    await ledger.open()
+    await together(open_fleet(clusters), slack.prepare())
+    _warn_of_idle_names(settings.protected_roles, clusters)
+    await slack.open()
+
+
+def _warn_of_idle_names(protected: tuple[Glob, ...], clusters: Collection[PostgresCluster]) -> None:
+    """Log which of PROTECTED_ROLES no server has, once all servers have reported their roles."""
     every = [cluster.last_names for cluster in clusters]
     if not all(names is not None and names.known_at is not None for names in every):
         return
@@ -93,7 +110,7 @@ def _warn_of_idle_names(protected: tuple[Glob, ...], clusters: Iterable[Postgres
 
 
 async def _unless(stop: asyncio.Event, opening: Coroutine[None, None, None]) -> bool:
-    """Finish opening, or leave it where the process is told to stop; whether it finished."""
+    """Finish opening, unless the process is told to stop; return whether it finished."""
     work, stopped = asyncio.ensure_future(opening), asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -108,13 +125,9 @@ async def _unless(stop: asyncio.Event, opening: Coroutine[None, None, None]) -> 
         await asyncio.gather(work, stopped, return_exceptions=True)
 
 
-async def _ledger(
-    settings: config.Settings, stack: AsyncExitStack, *, keep: timedelta | None = None
-) -> SqlLedger:
-    ledger = SqlLedger(settings.ledger_url.get_secret_value(), keep=keep)
-    stack.push_async_callback(ledger.close)
-    await ledger.open()
-    return ledger
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _writable(ledger: SqlLedger) -> bool:
@@ -126,20 +139,55 @@ async def _writable(ledger: SqlLedger) -> bool:
     return True
 
 
+async def _listen(health: HealthServer) -> None:
+    try:
+        await health.open()
+    except OSError as error:
+        raise SettingsError((f"HEALTH_PORT: can't listen ({error.strerror})",)) from None
+
+
+def rules(settings: config.Settings) -> Rules:
+    """The settings that the use cases need."""
+    return Rules(
+        protected_roles=settings.protected_roles,
+        protected_applications=settings.protected_applications,
+        second_person=settings.second_person_clusters,
+        confirm_ttl=settings.confirm_ttl,
+        query_tags=settings.query_tags,
+        poolers=Poolers(settings.pgbouncer_addresses),
+        sample_every=settings.sample_every,
+    )
+
+
+def alert_rules(settings: config.Settings) -> AlertRules:
+    """What is told where. Without samples nothing is: they may be switched off for a while."""
+    if settings.alert_channel_by_cluster and not settings.sample_every:
+        log.warning(
+            "settings.tells_nothing", variable="SAMPLE_EVERY", problem="ALERT_CHANNEL is set"
+        )
+        return AlertRules()
+    return AlertRules(settings.alert_channel_by_cluster, settings.alert_after)
+
+
 def slack_settings(settings: config.Settings) -> SlackSettings:
-    """What of the settings is Slack's."""
+    """The settings that the Slack side needs."""
     return SlackSettings(
         bot_token=settings.slack_bot_token.get_secret_value(),
         app_token=_revealed(settings.slack_app_token),
         signing_secret=_revealed(settings.slack_signing_secret),
         port=settings.port,
         api_url=settings.slack_api_url,
-        lists={
-            Right.LOOK: settings.sessions_allowlist,
-            Right.KILL: settings.kill_allowlist,
-        },
+        rights=settings.rights,
         allowed_channels=settings.allowed_channels,
+        alert_channels=frozenset(settings.alert_channel_by_cluster.values()),
     )
+
+
+def password_commands(settings: config.Settings) -> dict[str, PasswordCommand]:
+    """The programs that give passwords, by cluster. None of them sees the bot's own settings."""
+    seen = {name: text for name, text in os.environ.items() if not config.is_setting(name)}
+    found = {name: settings.password_command(name) for name in settings.clusters}
+    return {name: PasswordCommand(words, seen) for name, words in found.items() if words}
 
 
 def _revealed(secret: SecretStr | None) -> str | None:

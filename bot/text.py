@@ -1,8 +1,8 @@
-"""Text of any origin made fit for a screen: every character seen, and how much room it takes.
+"""Text from any origin made fit for a screen: every character visible, its width known.
 
-Pure. Slack counts a text's characters in a way that it doesn't tell, and a terminal counts
-columns; here every text is measured by `cost`, which is never less than its code points, its
-UTF-16 units or its columns.
+Pure. Slack doesn't say how it counts a text's characters, and a terminal counts columns. Here
+every text is measured by `cost`, which is never less than its code points, its UTF-16 units or its
+columns.
 """
 
 import unicodedata
@@ -11,21 +11,21 @@ from functools import lru_cache
 from wcwidth import wcwidth
 
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-"""Characters of other categories that show as nothing, or as a space that is none."""
+"""Characters of other categories that look like nothing, or like a space."""
 
 
 def visible(text: str) -> str:
-    r"""Make every character one that can be seen and that orders nothing around it.
+    r"""Replace every character that is invisible or that reorders the text around it.
 
-    Line ends, tabs and odd spaces become spaces; what is left of control characters, the
-    bidirectional overrides and isolates, zero-width characters and lone surrogates shows as
-    its code (`\u202e`).
+    Line ends, tabs and unusual spaces become spaces. Other control characters, bidirectional
+    overrides and isolates, zero-width characters and lone surrogates become their codes
+    (`\u202e`).
     """
     return text if is_visible(text) else "".join(map(_visible, text))
 
 
 def is_visible(text: str) -> bool:
-    """Whether each character can be seen and none orders anything around it."""
+    """Whether each character is visible and none reorders the text around it."""
     return text.isprintable() and _BLANK.isdisjoint(text)
 
 
@@ -40,7 +40,7 @@ def _visible(character: str) -> str:
 
 
 def cost(text: str) -> int:
-    """Count a text's columns, or its UTF-16 units where these are more, by character."""
+    """A text's columns, or its UTF-16 units if these are more, counted by character."""
     return len(text) if text.isascii() else sum(map(_cost, text))
 
 
@@ -50,7 +50,7 @@ def _cost(character: str) -> int:
 
 
 def cut(text: str, most: int) -> str:
-    """Cut a text that costs more than `most`, and end it with `…`."""
+    """Shorten a text that costs more than `most`, and end it with `…`."""
     if cost(text) <= most:
         return text
     room, kept = most - 1, []

@@ -1,18 +1,18 @@
-"""Break the rules of a kill, one place at a time, and see a test fail each time: `make mutants`.
+"""Break the rules, one place at a time, and check that a test fails: `make mutants`.
 
     python scripts/mutants.py [FILE...]
 
-mutmut breaks what stands in a function. It leaves what runs at import (constants, patterns,
-words that the ledger keeps) and what is decorated (properties); its own operators are applied
-to these here, a process for each. Then whatever lives is compared with `docs/mutants.md`,
-where each has its reason. Exit status 1 where something lives that isn't there, or where
-something stands there that doesn't live.
+mutmut breaks the code in functions. It leaves alone what runs at import (constants, patterns,
+words that the ledger stores) and what is decorated (properties). This script applies mutmut's
+operators there too, with a process for each mutant. Then it compares the surviving mutants with
+`tests/mutants.toml`, which gives a reason for each. The exit status is 1 if a survivor is missing
+there, or if something there doesn't survive.
 
 The SQL has mutants of its own, in `tests/integration/test_mutated_guards.py`.
 """
 
 # ruff: noqa: INP001 - a script
-# ruff: noqa: T201 - that reports on the terminal
+# ruff: noqa: T201 - it reports on the terminal
 
 import argparse
 import fnmatch
@@ -27,7 +27,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, chdir, contextmanager
-from dataclasses import dataclass
 from difflib import unified_diff
 from pathlib import Path
 from queue import SimpleQueue
@@ -44,7 +43,8 @@ from mutmut.utils.format_utils import orig_function_and_class_names_from_key
 from pattern_mutants import pattern_mutants
 
 ROOT = Path(__file__).parents[1]
-JUSTIFIED = ROOT / "docs/mutants.md"
+sys.path.append(str(ROOT))
+from tests.mutants import Mutant, keys, living  # noqa: E402
 
 LEDGER = (
     "tests/integration/ledger/test_record.py::TestTheRecord",
@@ -54,19 +54,53 @@ LEDGER = (
     ),
 )
 
-PARTS_OF_THE_PROJECT = ("bot", "tests", "workspace", "docs")
+ALERTS = (
+    "tests/unit/domain/test_alert_steps.py",
+    "tests/unit/domain/test_alerts.py",
+    "--deselect=tests/unit/domain/test_alerts.py::test_day_of_incidents_is_told_completely_and_once",
+)
+"""Without the one that takes seconds."""
+
+SAMPLES = tuple(
+    f"tests/unit/domain/test_samples.py::{name}"
+    for name in (
+        "test_packing_loses_nothing",
+        "test_names_are_not_packed_with_each_sample",
+        "test_sample_without_an_answer_knows_nothing_else",
+        "test_sample_compares_and_prints_only_its_figures",
+        "test_seen_is_diagnosed_as_a_whole",
+        "test_a_past_look_has_the_worst_twenty_and_the_counts_of_all",
+        "test_figures_are_those_of_the_look",
+        "test_equal_names_share_their_memory",
+    )
+)
+
+PARTS_OF_THE_PROJECT = ("bot", "tests", "workspace")
 
 FILES: dict[str, tuple[str, ...]] = {
-    "bot/domain/people.py": ("tests/unit/test_policy.py",),
-    "bot/domain/protection.py": ("tests/unit/test_policy.py",),
-    "bot/domain/kills.py": ("tests/unit/test_kills.py",),
-    "bot/domain/redaction.py": ("tests/unit/test_redaction.py",),
-    "bot/domain/filters.py": ("tests/unit/test_conditions.py",),
-    "bot/grammar/parser.py": ("tests/unit/test_grammar.py",),
-    "bot/grammar/requests.py": ("tests/unit/test_grammar.py",),
-    "bot/grammar/suggest.py": ("tests/unit/test_grammar.py", "tests/unit/test_conditions.py"),
-    "bot/grammar/tokens.py": ("tests/unit/test_grammar.py",),
-    "bot/grammar/values.py": ("tests/unit/test_grammar.py",),
+    "bot/domain/people.py": ("tests/unit/domain/test_people.py",),
+    "bot/domain/protection.py": ("tests/unit/domain/test_protection.py",),
+    "bot/domain/kills.py": ("tests/unit/domain/test_kills.py",),
+    "bot/domain/redaction.py": ("tests/unit/domain/test_redaction.py",),
+    "bot/domain/filters.py": ("tests/unit/domain/test_filters.py",),
+    "bot/domain/steps.py": ("tests/unit/domain/test_steps.py",),
+    "bot/domain/alerts.py": ALERTS,
+    "bot/domain/tracks.py": ("tests/unit/domain/test_tracks.py",),
+    "bot/domain/boards.py": ("tests/unit/domain/test_boards.py",),
+    "bot/domain/samples.py": SAMPLES,
+    "bot/domain/matching.py": ("tests/unit/domain/test_matching.py",),
+    "bot/grammar/past.py": ("tests/unit/grammar",),
+    "bot/grammar/watching.py": ("tests/unit/grammar",),
+    "bot/grammar/parser.py": ("tests/unit/grammar",),
+    "bot/grammar/parts.py": ("tests/unit/grammar",),
+    "bot/grammar/requests.py": ("tests/unit/grammar",),
+    "bot/grammar/terms.py": ("tests/unit/grammar",),
+    "bot/grammar/suggest.py": (
+        "tests/unit/grammar",
+        "tests/unit/domain/test_filters.py",
+    ),
+    "bot/grammar/tokens.py": ("tests/unit/grammar",),
+    "bot/grammar/values.py": ("tests/unit/grammar",),
     "bot/postgres/where.py": ("tests/integration/test_guards.py",),
     "bot/postgres/cluster.py": ("tests/integration/test_signal.py",),
     "bot/postgres/statements.py": (
@@ -78,15 +112,18 @@ FILES: dict[str, tuple[str, ...]] = {
     "bot/ledger/sqlite_store.py": LEDGER,
     "bot/ledger/store.py": LEDGER,
 }
-"""What is broken, and the tests that have to see it."""
+"""What is broken, and the tests that must notice."""
 
 PARTS: dict[str, tuple[str, ...]] = {
+    "bot/domain/samples.py": ("Seen.*", "Sample.*", "_pack", "_unpack", "same_names"),
     "bot/postgres/where.py": (
         *("Parameters.add", "like", "where", "_one", "_text"),
         *("_SINCE", "_OID", "_TEXT"),
     ),
     "bot/postgres/cluster.py": ("PostgresCluster.signal", "_reason"),
-    "bot/postgres/statements.py": ("signal_statement", "_match", "_mismatch", "_FUNCTIONS"),
+    "bot/postgres/statements.py": (
+        *("signal_statement", "_match", "_transaction", "_same_transaction", "_FUNCTIONS"),
+    ),
     "bot/ledger/sql.py": (
         *(
             f"SqlLedger.{name}"
@@ -95,66 +132,40 @@ PARTS: dict[str, tuple[str, ...]] = {
                 *("amend", "unfollowed", "leave", "_take_over"),
             )
         ),
-        *("_kill", "_changed"),
+        *("_opened", "_claim", "_kill", "_changed"),
     ),
     "bot/ledger/postgres_store.py": ("*.clock",),
     "bot/ledger/sqlite_store.py": ("*.clock",),
     "bot/ledger/store.py": ("Store.after",),
 }
-"""Of a file that does other things as well, the names that are broken, as globs."""
+"""For files that also do other things: the names that are broken, as globs."""
 
-HOLD_SQL = frozenset(path for path in PARTS if path != "bot/ledger/sql.py")
-"""Where a string is SQL: to write its words in capitals is to write them."""
+HOLD_SQL = frozenset(PARTS) - {"bot/domain/samples.py", "bot/ledger/sql.py"}
+"""Files whose strings are SQL, in which capitals mean the same."""
 
 TIME_LIMIT = 300
-"""The most seconds for the tests of one mutant. One that hangs them is seen."""
+"""The most seconds for the tests of one mutant. A mutant that hangs them counts as noticed."""
 
 
-@dataclass(frozen=True)
-class Mutant:
-    """One change: what it is in, and the lines that go and come."""
-
-    path: str
-    name: str
-    removed: tuple[str, ...]
-    added: tuple[str, ...]
-
-    def __str__(self) -> str:
-        changed = [*(f"-{line}" for line in self.removed), *(f"+{line}" for line in self.added)]
-        return "\n".join([f"{self.path} {self.name}", *changed])
-
-    @property
-    def is_sql_in_capitals(self) -> bool:
-        """Whether only the case of letters differs, and of none that stands in SQL's quotes."""
-        before, after = "\n".join(self.removed), "\n".join(self.added)
-        return (
-            self.path in HOLD_SQL
-            and before.casefold() == after.casefold()
-            and re.findall("'[^']*'", before) == re.findall("'[^']*'", after)
-        )
-
-
-def mutant(path: str, name: str, diff: Iterable[str]) -> Mutant:
-    """Make one of a unified diff, which begins with two lines that name the file."""
-    lines = list(diff)[2:]
-    return Mutant(
-        path,
-        name,
-        tuple(line[1:] for line in lines if line.startswith("-")),
-        tuple(line[1:] for line in lines if line.startswith("+")),
+def is_sql_in_capitals(one: Mutant) -> bool:
+    """Whether the change only capitalizes SQL outside its quotes, which changes nothing."""
+    return (
+        one.place.partition(" ")[0] in HOLD_SQL
+        and one.before.casefold() == one.after.casefold()
+        and re.findall("'[^']*'", one.before) == re.findall("'[^']*'", one.after)
     )
 
 
 def is_wanted(path: str, name: str) -> bool:
-    """Whether this name in this file is to be broken."""
+    """Whether to break this name in this file."""
     return any(fnmatch.fnmatch(name, glob) for glob in PARTS.get(path, ("*",)))
 
 
-# --- what stands in a function
+# --- code in functions
 
 
 def by_mutmut(copy: Path, path: str) -> Iterator[tuple[Mutant, bool]]:
-    """Have mutmut break the functions of a file, in a copy of the project; which lived."""
+    """Have mutmut break a file's functions in a copy of the project; says which survived."""
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     (copy / "pyproject.toml").write_text(project + _mutmut_settings(path), encoding="utf-8")
     shutil.rmtree(copy / "mutants", ignore_errors=True)
@@ -176,14 +187,14 @@ def by_mutmut(copy: Path, path: str) -> Iterator[tuple[Mutant, bool]]:
             status = status_by_exit_code[code]
             if status != "not checked" and is_wanted(path, name):
                 diff = get_diff_for_mutant(key, path=path).splitlines()
-                yield mutant(path, name, diff), status in {"survived", "no tests"}
+                yield Mutant.of(f"{path} {name}", diff), status in {"survived", "no tests"}
 
 
 _MUTMUT = (sys.executable, str(Path(__file__).with_name("mutmut_alone.py")))
 
 
 def _mutmut_settings(path: str) -> str:
-    # An array of strings is the same in TOML and in JSON.
+    # An array of strings looks the same in TOML and in JSON.
     return f"""
 [tool.mutmut]
 source_paths = ["bot"]
@@ -195,16 +206,16 @@ pytest_add_cli_args_test_selection = {json.dumps(FILES[path])}
 
 def _mutmut_names(path: str) -> list[str]:
     module = path.removesuffix(".py").replace("/", ".")
-    # A function is `x_name` to it, a method `xǁClassǁname`, with a number behind. Without the
-    # number a pattern finds the tests as well.
+    # mutmut calls a function `x_name` and a method `xǁClassǁname`, followed by a number. Without
+    # the number, a pattern finds the tests as well.
     return [f"{module}.x?{glob.replace('.', 'ǁ')}*" for glob in PARTS.get(path, ("*",))]
 
 
-# --- what mutmut leaves
+# --- code that mutmut does not break
 
 
 class _Everything(file_mutation.MutationVisitor):
-    """mutmut's operators at work where mutmut does not put them."""
+    """mutmut's operators, applied where mutmut doesn't apply them."""
 
     def _skip_node_and_children(self, node: cst.CSTNode) -> bool:
         if isinstance(node, cst.FunctionDef):
@@ -213,7 +224,7 @@ class _Everything(file_mutation.MutationVisitor):
 
 
 def outside(path: str) -> Iterator[tuple[Mutant, str]]:
-    """The mutants of what is at import, of what is decorated and of patterns; with the text."""
+    """The mutants of code that runs at import, decorated code and patterns, with their texts."""
     code = (ROOT / path).read_text(encoding="utf-8")
     wrapper = MetadataWrapper(cst.parse_module(code))
     visitor = _Everything(mutation_operators, IgnoredCode(set(), set(), set()))
@@ -225,11 +236,11 @@ def outside(path: str) -> Iterator[tuple[Mutant, str]]:
         assert isinstance(changed, cst.Module)  # noqa: S101
         diff = unified_diff(code.splitlines(), changed.code.splitlines(), lineterm="", n=0)
         if is_wanted(path, name):
-            yield mutant(path, name, diff), changed.code
+            yield Mutant.of(f"{path} {name}", diff), changed.code
 
 
 def _patterns(module: cst.Module) -> Iterator[tuple[cst.CSTNode, cst.CSTNode]]:
-    """What the functions of `re` are given, and every raw string."""
+    """The patterns passed to `re`, and every raw string."""
     for node in _walk(module):
         match node:
             case cst.Call(
@@ -251,7 +262,7 @@ def _patterns(module: cst.Module) -> Iterator[tuple[cst.CSTNode, cst.CSTNode]]:
 
 
 def _name(module: cst.Module, node: cst.CSTNode) -> str:
-    """What a node stands in: a function, a class's method or value, a constant."""
+    """The place that a node is in: a function, a class's method or value, a constant."""
     for statement in module.body:
         if any(child is node for child in _walk(statement)):
             if not isinstance(statement, cst.ClassDef):
@@ -265,7 +276,7 @@ def _name(module: cst.Module, node: cst.CSTNode) -> str:
 
 
 def _assigned(statement: cst.CSTNode) -> str:
-    """What a statement gives a value to, or defines; nothing for a docstring."""
+    """The name that a statement assigns or defines; empty for a docstring."""
     for child in _walk(statement):
         match child:
             case cst.FunctionDef(name=name):
@@ -285,7 +296,7 @@ def _walk(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
 
 
 def by_process(copies: Sequence[Path], path: str) -> Iterator[tuple[Mutant, bool]]:
-    """Run the tests on each of the other mutants of a file, in copies; which lived."""
+    """Run the tests on a file's other mutants, in copies; says which mutants survived."""
     original = (ROOT / path).read_text(encoding="utf-8")
     free: SimpleQueue[tuple[Path, subprocess.Popen[str]]] = SimpleQueue()
 
@@ -349,25 +360,6 @@ def _processes() -> int:
     return int(os.environ.get("PROCESSES", "0")) or os.cpu_count() or 1
 
 
-# --- the reasons
-
-
-def justified() -> set[Mutant]:
-    """What docs/mutants.md says of: each in a `diff` block, under the name that it is in."""
-    text = JUSTIFIED.read_text(encoding="utf-8") if JUSTIFIED.exists() else ""
-    return {
-        _read(entry)
-        for block in re.findall(r"^```diff\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-        for entry in re.findall(r"^[^-+\n].*\n(?:[-+].*\n)+", block, re.MULTILINE)
-    }
-
-
-def _read(entry: str) -> Mutant:
-    head, *lines = entry.splitlines()
-    path, _, name = head.partition(" ")
-    return mutant(path, name, ["", "", *lines])
-
-
 def main() -> int:
     """Break, count, compare."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0])
@@ -378,14 +370,21 @@ def main() -> int:
         copies = [_copy(Path(folder) / str(number)) for number in range(_processes())]
         for path in paths:
             results = [*by_mutmut(copies[0], path), *by_process(copies, path)]
-            lived = {one for one, lives in results if lives and not one.is_sql_in_capitals}
-            known = {one for one in justified() if one.path == path}
+            key = keys(one for one, _ in results)
+            lived = {
+                key[one]: one for one, lives in results if lives and not is_sql_in_capitals(one)
+            }
+            listed = {each for each in living() if each[0].startswith(f"{path} ")}
             print(f"{path}: {len(results)} mutants, {len(lived)} live", flush=True)
-            for one in sorted(lived - known, key=str):
-                print(f"\nlives, and docs/mutants.md does not say why:\n{one}\n", flush=True)
-            for one in sorted(known - lived, key=str):
-                print(f"\ndoes not live, whatever docs/mutants.md says:\n{one}\n", flush=True)
-            is_as_told = is_as_told and lived == known
+            for place, change in sorted(lived.keys() - listed):
+                print(f"\nlives, and tests/mutants.toml doesn't have it:\n{lived[place, change]}")
+                print(f'"{place}" = [{change!r}]\n', flush=True)
+            for place, change in sorted(listed - lived.keys()):
+                print(
+                    f"\nis in tests/mutants.toml, and doesn't live:\n{place}: {change}\n",
+                    flush=True,
+                )
+            is_as_told = is_as_told and lived.keys() == listed
     return 0 if is_as_told else 1
 
 

@@ -1,6 +1,7 @@
-"""mutmut, whose time limit ends the process that it was set for and none that got its pid since.
+"""mutmut, with time limits that end only the process they were set for.
 
-mutmut signals by pid, and doesn't take back the limit of a process that has ended.
+mutmut signals by pid, and doesn't cancel the limit of a process that has ended, whose pid another
+process may have by then.
 """
 
 # ruff: noqa: INP001 - a part of a script
@@ -15,7 +16,7 @@ from mutmut.workers import isolation
 
 
 def _limit(pid: int, timeout_s: float) -> None:
-    process = os.pidfd_open(pid)  # by a process of its own that nobody has waited for yet
+    process = os.pidfd_open(pid)  # its own child, not waited for yet
 
     def end() -> None:
         with suppress(ProcessLookupError):

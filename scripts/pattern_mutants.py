@@ -1,7 +1,7 @@
-"""Regular expressions with one place changed, for `scripts/mutants.py`: mutmut has none.
+"""Regular expressions with one change each, for `scripts/mutants.py`; mutmut doesn't make these.
 
-A look around is left out, a repetition is another one, a character is not in its class, an
-alternative is missing. The text is as it stands in the source: `{NAME}` is a part of its own.
+A lookaround is left out, a repetition is changed, a character is missing in its class, or an
+alternative is missing. The text is as in the source: what stands in braces counts as one part.
 """
 
 # ruff: noqa: INP001 - a part of a script
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 _TOKEN = re.compile(
     r"""
       (?P<class>  \[ \^? \]? (?: \\. | [^\]\\] )* \] )
-    | (?P<name>   \{ \w+ \} | \(\?P=\w+\) )
+    | (?P<name>   \{\{ [^{}]* \}\} | \{ [^{}]+ \} | \(\?P=\w+\) )
     | (?P<look>   \(\?[=!] )
     | (?P<open>   \( (?: \?: | \?P<\w+> )? )
     | (?P<close>  \) )
@@ -22,7 +22,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_CHARACTER = r"(?: \\x.. | \\U.{8} | \\. | [^\\] )"
+_CHARACTER = r"(?: \{ [^{}]* \} | \\x.. | \\U.{8} | \\. | [^\\] )"
 _MEMBER = re.compile(rf"{_CHARACTER} (?: - {_CHARACTER} )?", re.VERBOSE | re.DOTALL)
 _OFTEN = {"*": "+", "+": "*", "?": "", "*?": "*"}
 
@@ -60,7 +60,7 @@ def _classes(pattern: str, start: int, end: int) -> Iterator[str]:
 
 
 def _branches(pattern: str, starts: list[int], end: int) -> Iterator[str]:
-    """Without one of the alternatives, each of which begins behind a `|` or a bracket."""
+    """The pattern without one of its alternatives, each of which follows a `|` or a bracket."""
     if len(starts) > 1:
         for one, following in zip(starts, [*starts[1:], end + 1], strict=True):
             if following <= end:

@@ -1,7 +1,8 @@
 """Take the README's pictures of the demo: `.venv/bin/python scripts/screenshot.py URL [FOLDER]`.
 
-URL is the page of a running `make demo`; the pictures go to `docs/`. In each theme Ana looks, with
-what the guide has her type, and asks. The scenario is reset before and after.
+URL is the page of a running `make demo`; the pictures go to `docs/`. In each theme the bot speaks
+first, and Ana previews the way out; then she looks, and asks for a kill, with what the guide
+suggests. The scenario is reset before and after each.
 """
 
 # ruff: noqa: INP001 - a script
@@ -16,7 +17,8 @@ from typing import Literal
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 SIZE = (1440, 1000)
-OLD_ENOUGH = 40.0  # seconds: sessions that began this instant would be an odd incident
+OLD_ENOUGH = 40.0  # seconds: sessions that began just now would be an odd incident
+TOLD_WITHIN = 150_000  # milliseconds: an incident begins by itself a minute after a reset
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--hide-scrollbars")
 
 Theme = Literal["light", "dark"]
@@ -25,7 +27,7 @@ expect.set_options(timeout=20_000)
 
 
 async def take(url: str, folder: Path) -> None:
-    """Play and picture the story in both themes."""
+    """Play the story and take its pictures in both themes."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=ARGUMENTS
@@ -42,8 +44,14 @@ async def _play(browser: Browser, url: str, theme: Theme, folder: Path) -> None:
     ana = await context.new_page()
     await ana.goto(f"{url.rstrip('/')}/?as=ana&in=incidents")
     await _begin_anew(ana)
-    await asyncio.sleep(OLD_ENOUGH)
+    alert = ana.get_by_role("button", name="Preview the cancel")
+    await expect(alert).to_be_visible(timeout=TOLD_WITHIN)
+    await alert.click()
+    await expect(ana.locator(".message .button.danger")).to_be_visible()
+    await _picture(ana, folder / f"demo-alert-{theme}.png")
 
+    await _begin_anew(ana)
+    await asyncio.sleep(OLD_ENOUGH)
     await _type(ana, "/pg-sessions main/some_db")
     await expect(ana.locator(".message table")).to_be_visible()
     await _picture(ana, folder / f"demo-look-{theme}.png")
@@ -69,7 +77,7 @@ async def _type(page: Page, text: str) -> None:
 
 async def _picture(page: Page, path: Path) -> None:
     await page.mouse.move(0, 0)
-    # The panel looks once a second: give it one more, so that it tells of the same moment.
+    # The panel refreshes once a second: wait one more, so that it shows the same moment.
     await asyncio.sleep(1.5)
     await page.screenshot(path=path)
 

@@ -1,9 +1,9 @@
 """Run the same tests again and again, for `scripts/mutants.py`.
 
-Each line read gives the seconds that a run may take, and is answered with its exit status.
+Each input line gives the seconds that a run may take; the answer is the run's exit status.
 
-Each run is a process of its own, which has imported all but the project's own parts: those are
-what changes from one run to the next.
+Each run is a separate process that has already imported everything except the project's own
+modules, which are what changes from one run to the next.
 """
 
 # ruff: noqa: INP001 - a part of a script
@@ -18,7 +18,7 @@ OF_THE_PROJECT = ("bot", "tests", "workspace")
 
 
 def main(*tests: str) -> None:
-    """Answer each line of the standard input with the status of a run."""
+    """Answer each line of standard input with a run's exit status."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     for stream in (sys.stdout, sys.stderr):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,4 +1,4 @@
-"""What holds for all tests."""
+"""Fixtures and settings for all tests."""
 
 import os
 import tempfile
@@ -11,13 +11,13 @@ from hypothesis import Phase, settings
 from tests import servers
 
 MEMORY, ROOM = "/dev/shm", 4 * 2**30
-"""Where files are kept in memory, and the bytes that the tests of four processes may take."""
+"""The folder for files in memory, and the bytes that the tests of four processes may need."""
 
 
 def write_into_memory() -> None:
-    """Make temporary files there: of a new server and of a new database there are hundreds.
+    """Put temporary files in memory: the tests create hundreds of servers and databases.
 
-    Not where programs may not be run: a server's may have to be copied.
+    Not if programs can't be run there: a server's programs may have to be copied.
     """
     try:
         found = os.statvfs(MEMORY)
@@ -30,11 +30,11 @@ def write_into_memory() -> None:
 
 write_into_memory()
 
-# No test is timed: a busy machine must not fail one. CI draws the same examples each time.
+# No test is timed: a busy machine must not fail one. In CI, the examples are the same each time.
 settings.register_profile("tests", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("tests")
 
-# For a long look elsewhere, by --hypothesis-profile=hunt and a --hypothesis-seed.
+# For a long search elsewhere: --hypothesis-profile=hunt and a --hypothesis-seed.
 settings.register_profile(
     "hunt",
     deadline=None,
@@ -45,7 +45,7 @@ settings.register_profile(
     phases=(Phase.generate,),
 )
 
-# What is logged is shown of a test that fails; the usual renderer takes seconds for a traceback.
+# A failing test shows its log; structlog's usual renderer takes seconds for a traceback.
 structlog.configure(
     processors=[
         structlog.contextvars.merge_contextvars,
@@ -62,16 +62,16 @@ _NONE = SimpleNamespace(id="")
 
 def pytest_configure(config: pytest.Config) -> None:
     del config
-    servers.bin_dir()  # a version that is not there is said once, not by every test
+    servers.bin_dir()  # reports a missing version once, not in every test
 
 
-SLOW = {"test_any_order", "test_fuzz", "test_loop"}
+SLOW = {"test_any_order", "test_day", "test_fuzz", "test_loop"}
 """Modules whose tests take up to a minute each."""
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the ledgers in a file out where another version is tested: they know none."""
+    """Skip the tests with SQLite ledgers for other PostgreSQL versions, which they don't use."""
     if "TEST_POSTGRES" in os.environ:
         files = [
             each for each in items if "sqlite" in getattr(each, "callspec", _NONE).id.split("-")
@@ -82,9 +82,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def deal(items: list[pytest.Item], processes: int) -> None:
-    """Have each process begin with slow tests, lest it ends with one when all others are done.
+    """Let each process begin with slow tests, so that none ends with one after all others are done.
 
-    It takes an equal part of the list, in order.
+    pytest-xdist gives each process an equal part of the list, in order.
     """
     slow = [item for item in items if item.path.stem in SLOW]
     rest = [item for item in items if item.path.stem not in SLOW]

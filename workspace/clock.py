@@ -1,4 +1,4 @@
-"""The workspace's clock: it runs like the wall's, and a test can move it forward."""
+"""The workspace's clock: it runs in real time, and a test can move it forward."""
 
 import asyncio
 import heapq
@@ -10,7 +10,8 @@ class Clock:
     """Seconds since the epoch, plus whatever `advance` has added.
 
     Slack's limits are long (30 minutes for a response_url), so a test moves the clock instead of
-    sleeping. Sleepers on the clock wake when their instant comes, by time or by `advance`.
+    sleeping. Sleepers on this clock wake at their instant, whether time passes or `advance` is
+    called.
     """
 
     def __init__(self) -> None:
@@ -19,7 +20,7 @@ class Clock:
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
 
     def now(self) -> float:
-        """The instant, in seconds since the epoch, UTC."""
+        """The current instant, in seconds since the epoch, UTC."""
         return time.time() + self._ahead
 
     def advance(self, seconds: float) -> None:
@@ -34,7 +35,7 @@ class Clock:
                 sleeper.set_result(None)
 
     async def sleep_until(self, instant: float) -> None:
-        """Return once this clock shows `instant`, at once where it does already."""
+        """Return once this clock shows `instant`, or at once if it already does."""
         seconds = instant - self.now()
         if seconds <= 0:
             return

@@ -1,4 +1,4 @@
-"""How interactions reach the app: one interface, two ways: socket_mode.py and http_mode.py."""
+"""How interactions reach the app: one interface, implemented by socket_mode.py and http_mode.py."""
 
 import uuid
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from workspace.blocks import Json
 
-EnvelopeType: TypeAlias = Literal["slash_commands", "interactive"]
+EnvelopeType: TypeAlias = Literal["slash_commands", "interactive", "events_api"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +27,9 @@ class Delivery(Protocol):
     """A way to the app."""
 
     async def deliver(self, envelope: Envelope) -> object:
-        """Hand it over and wait for the acknowledgement, whose payload (or None) is returned.
+        """Send an interaction; return the payload of its acknowledgement, or None.
 
-        It waits as long as it takes: how long Slack waits is the caller's affair. Raises
-        `DispatchFailed` where nobody is there to take it.
+        This waits as long as it takes; the caller knows how long Slack waits. Raises
+        `DispatchFailed` if nobody is there to accept it.
         """
         ...

@@ -1,8 +1,8 @@
 """The demo: PostgreSQL, the workspace with its page, the scenario, and the real bot.
 
-The bot is a subprocess, configured by its environment alone. Its ledger lies in a temporary folder,
-and a watchdog as PostgreSQL's (see postgres.py) ends the bot and removes the folder when the demo
-lets go of a pipe: by stopping, or by dying, by SIGKILL too. The bot knows nothing of it.
+The bot is a subprocess, configured only by its environment. Its ledger is in a temporary folder. A
+watchdog like PostgreSQL's (see postgres.py) ends the bot and removes the folder when the demo
+closes a pipe, by stopping or by dying, even from SIGKILL. The bot knows nothing of this.
 """
 
 import argparse
@@ -19,7 +19,6 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from workspace.page import Page
@@ -29,18 +28,19 @@ from workspace.slack import Workspace
 
 ROOT = Path(__file__).parents[1]
 EX_OK, EX_FAILED = 0, 1
+UNASKED_AFTER = 60.0  # seconds until an incident begins by itself
 
 _TOOLS = ("sh", "cat", "grep", "rm", "sleep", "timeout")
 _READY_WITHIN = 30.0
 _TAIL = 20  # lines of the bot's log that are shown when it ends
 
-# What a process needs of the machine, and nothing that configures a bot.
+# What a process needs from the machine, and nothing that configures a bot.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
 
-# Standard output is the watchdog's pipe until the bot's pid is in it, then it is the log.
+# Standard output is the watchdog's pipe until the bot's pid has been written, and then the log.
 _REGISTERED = 'echo $$; exec "$@" >&2'
 
-# $1 is the folder. A pid is the bot's only while it works there. It gets 5 s to say goodbye.
+# $1 is the folder. A pid is the bot's only while it works there. The bot gets 5 s to stop.
 _WATCHDOG = """
 trap '' HUP INT TERM
 read -r pid
@@ -59,11 +59,11 @@ for _ in 1 2 3 4 5; do rm -rf -- "$1" && exit; sleep 0.2; done
 
 
 class DemoError(Exception):
-    """The demo can't start or go on. Its text is for people."""
+    """The demo can't start or continue. The text is for people."""
 
 
 def main(arguments: list[str]) -> int:
-    """Run the demo until Ctrl-C; the exit status."""
+    """Run the demo until Ctrl-C; return the exit status."""
     try:
         port = _port(arguments)
         return asyncio.run(_run(port))
@@ -86,7 +86,7 @@ def _port(arguments: list[str]) -> int:
 
 
 async def _run(port: int) -> int:
-    """Play until somebody stops it or something breaks; then everything is stopped."""
+    """Run until somebody stops the demo or something breaks; then stop everything."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup asks for it
@@ -106,7 +106,7 @@ async def _run(port: int) -> int:
 
 
 async def _play(port: int) -> None:
-    """Start all in order, and stay until the bot ends, which it should not."""
+    """Start everything in order, and wait for the bot to end, which it should not."""
     _check_machine()
     _check_port(port)
     async with AsyncExitStack() as stack:
@@ -115,12 +115,14 @@ async def _play(port: int) -> None:
         _say("PostgreSQL", f"ready: main on {HOST}:{main.port}, prod on {HOST}:{prod.port}")
         slack = await stack.enter_async_context(Workspace())
         _say("Workspace", f"ready: its Web API is {slack.api_url}")
-        scenario = await stack.enter_async_context(Scenario(slack, main=main, prod=prod))
+        scenario = await stack.enter_async_context(
+            Scenario(slack, main=main, prod=prod, unasked_after=UNASKED_AFTER)
+        )
         _say("Scenario", f"ready: {scenario.sessions} sessions, and a login that fails")
         bot = await stack.enter_async_context(
             Bot(lambda folder: _environment(slack, main, prod, folder))
         )
-        _say("Bot", f"ready: process {bot.pid}, configured by its environment alone")
+        _say("Bot", f"ready: process {bot.pid}, configured only by its environment")
         page = await _serve(stack, Page(slack, scenario, port=port), port)
         _say("Page", f"ready: open {page.url}")
         _say("", f"To ask PostgreSQL itself: psql {main.dsn(database='some_db')}")
@@ -142,7 +144,7 @@ def _check_machine() -> None:
 
 
 def _check_port(port: int) -> None:
-    """Before anything is started: a port in use should not take seconds to tell."""
+    """Check the port before anything starts, so that the answer is immediate."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -166,7 +168,7 @@ async def _serve(stack: AsyncExitStack, page: Page, port: int) -> Page:
 
 
 async def _start(stack: AsyncExitStack, *servers: PostgresServer) -> None:
-    """Start them side by side; where one fails the others don't go on."""
+    """Start the servers side by side; if one fails, stop the others."""
     try:
         async with asyncio.TaskGroup() as group:
             for server in servers:
@@ -178,7 +180,7 @@ async def _start(stack: AsyncExitStack, *servers: PostgresServer) -> None:
 def _environment(
     slack: Workspace, main: PostgresServer, prod: PostgresServer, folder: Path
 ) -> dict[str, str]:
-    """All that the bot is told. Ana and Ben are on call, and Vera may look."""
+    """All of the bot's environment. Ana and Ben are on call, and Vera may look."""
     return {
         **slack.env,
         "DATABASE_URL": main.dsn(user=cast.BOT),
@@ -187,6 +189,9 @@ def _environment(
         "PG_SESSIONS_ALLOWLIST": slack.user("vera").id,
         "PROTECTED_ROLES": cast.PROTECTED,
         "SECOND_PERSON_CLUSTERS": "prod",
+        "ALERT_CHANNEL": slack.channel("incidents").id,
+        # The guide tells of the login that fails; what begins by itself is the bot's to tell.
+        "ALERT_AFTER": "limit=off,blocker=off,ddl_queue=10",
         "LEDGER_URL": f"sqlite:///{folder / 'ledger.db'}",
         "LOG_FORMAT": "console",
     }
@@ -195,8 +200,9 @@ def _environment(
 class Bot:
     """`python -m bot` between `async with` and its end, in a temporary folder.
 
-    `environment` makes what it is told, given the folder. It runs in a session of its own, so that
-    Ctrl-C reaches the demo alone, which stops the bot before what the bot is connected to.
+    `environment` returns the bot's variables, given the folder. The bot runs in its own session,
+    so that Ctrl-C reaches only the demo, which stops the bot before the servers that the bot is
+    connected to.
     """
 
     def __init__(self, environment: Callable[[Path], Mapping[str, str]]) -> None:
@@ -221,12 +227,7 @@ class Bot:
             raise
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._stop()
 
     @property
@@ -236,7 +237,7 @@ class Bot:
         return self._process.pid
 
     async def ended(self) -> None:
-        """Wait for its end, and raise `DemoError` with the last lines of its log."""
+        """Wait for the bot's end, and raise `DemoError` with the last lines of its log."""
         assert self._process is not None
         assert self._reader is not None
         status = await self._process.wait()
@@ -245,8 +246,8 @@ class Bot:
 
     def _start_watchdog(self) -> None:
         read_end, self._pipe = os.pipe()
-        # A child belongs to our terminal's group until it has its own session: a Ctrl-C in that
-        # moment would end it. Blocked signals stay blocked in it.
+        # A child belongs to our terminal's group until it has its own session, so a Ctrl-C at that
+        # moment would end it. Blocked signals stay blocked in the child.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
         try:
             self._watchdog = subprocess.Popen(
@@ -301,7 +302,7 @@ class Bot:
         self._news.set()
 
     async def _stop(self) -> None:
-        """Let go of the pipe; the watchdog does the rest, unless somebody has killed it."""
+        """Close the pipe; the watchdog does the rest, unless somebody has killed it."""
         os.close(self._pipe)
         if self._watchdog is not None:
             await asyncio.to_thread(self._watchdog.wait)

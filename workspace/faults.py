@@ -21,7 +21,7 @@ TABLE_ERRORS = (
     "fatal_error",
     "a_new_code",
 )
-"""What Slack has answered to messages with tables, and a code that nobody knows yet."""
+"""Codes with which Slack has refused messages with tables, and one that nobody knows yet."""
 
 _TAKEN = BlocksRefused()
 
@@ -62,7 +62,7 @@ class Faults:
         self._add(Fault(method=method, how="fail", times=times, status=status))
 
     def refuse(self, method: str, error: str, *, times: int = 1, status: int = 200) -> None:
-        """Say no, by one of Slack's codes."""
+        """Refuse, with one of Slack's codes."""
         self._add(Fault(method=method, how="refuse", times=times, status=status, error=error))
 
     def leave_out(self, method: str, path: str, *, times: int = 1) -> None:
@@ -70,15 +70,15 @@ class Faults:
         self._add(Fault(method=method, how="leave_out", times=times, path=path))
 
     def drop(self, method: str, *, times: int = 1, after: bool = False) -> None:
-        """Cut the connection: before anything is done, or `after` it is done and unsaid."""
+        """Cut the connection before anything is done, or `after` it is done but not answered."""
         self._add(Fault(method=method, how="drop_after" if after else "drop", times=times))
 
     def slow(self, method: str, *, seconds: float, times: int = 1) -> None:
-        """Wait `seconds` of the workspace's clock before answering."""
+        """Wait `seconds` on the workspace's clock before answering."""
         self._add(Fault(method=method, how="slow", times=times, seconds=seconds))
 
     def take(self, method: str) -> Fault | None:
-        """The fault that befalls this call, if one is set; each is used up by `times` calls."""
+        """The fault for this call, if one is set; `times` calls use it up."""
         for index, fault in enumerate(self._calls):
             if fault.method in {method, "*"}:
                 if fault.times > 1:
@@ -93,7 +93,7 @@ class Faults:
         self._calls.append(fault)
         self._changed(self)
 
-    # What Slack takes
+    # What Slack accepts
 
     @property
     def blocks_refused(self) -> BlocksRefused:
@@ -101,19 +101,19 @@ class Faults:
         return self._blocks_refused
 
     def refuse_tables(self, where: Where = "everywhere", error: str = "invalid_blocks") -> None:
-        """Refuse every message that has a table."""
-        self.refuse_blocks("table", where=where, error=error)
+        """Refuse every message that has a table of either kind."""
+        self.refuse_blocks("table", "data_table", where=where, error=error)
 
     def refuse_blocks(
         self, *kinds: str, where: Where = "everywhere", error: str = "invalid_blocks"
     ) -> None:
-        """Refuse messages and modals with blocks of these kinds; without any, with any block."""
+        """Refuse messages and modals with blocks of these kinds; without kinds, with any block."""
         self._blocks_refused = BlocksRefused(frozenset(kinds or {ANY_BLOCK}), where, error)
         self._changed(self)
 
     @property
     def rate_limits(self) -> bool:
-        """Whether Slack's own rate limits hold. They are off unless asked for."""
+        """Whether Slack's own rate limits apply. They are off by default."""
         return self._rate_limits
 
     def keep_rate_limits(self, on: bool = True) -> None:
@@ -123,12 +123,12 @@ class Faults:
     # Interactions
 
     def deliver_twice(self, times: int = 1) -> None:
-        """Send each of the next `times` interactions a second time, in an envelope of its own."""
+        """Send each of the next `times` interactions a second time, in its own envelope."""
         self._twice = times
         self._changed(self)
 
     def take_twice(self) -> bool:
-        """Whether this interaction goes out twice."""
+        """Whether this interaction is sent twice."""
         if self._twice == 0:
             return False
         self._twice -= 1
@@ -137,16 +137,16 @@ class Faults:
 
     @property
     def ack_seconds(self) -> float:
-        """By how much acknowledgements are held back, on the workspace's clock."""
+        """How long acknowledgements are delayed, on the workspace's clock."""
         return self._ack_seconds
 
     def delay_acks(self, seconds: float, *, times: float = math.inf) -> None:
-        """Hold the next `times` acknowledgements back, all of them unless it is said."""
+        """Delay the next `times` acknowledgements; by default all of them."""
         self._ack_seconds, self._acks = seconds, times
         self._changed(self)
 
     def take_ack_delay(self) -> float:
-        """By how many seconds this acknowledgement is held back."""
+        """How many seconds this acknowledgement is delayed."""
         seconds = self._ack_seconds
         if seconds and math.isfinite(self._acks):
             self._acks -= 1
@@ -156,7 +156,7 @@ class Faults:
         return seconds
 
     def clear(self) -> None:
-        """Take every fault back."""
+        """End all faults."""
         self._calls.clear()
         self._blocks_refused = _TAKEN
         self._rate_limits = False
@@ -181,13 +181,15 @@ class Faults:
         return lines
 
 
-# Slack's published tiers, as calls in seconds. chat.postMessage counts for each channel apart.
+# Slack's published tiers, as calls in seconds. chat.postMessage counts per channel.
 _LIMITS = {
     "chat.postMessage": (1, 1),
     "chat.update": (50, 60),
     "chat.delete": (50, 60),
     "chat.postEphemeral": (100, 60),
     "conversations.info": (50, 60),
+    "conversations.history": (50, 60),
+    "conversations.replies": (50, 60),
     "conversations.list": (20, 60),
     "conversations.members": (100, 60),
     "users.info": (100, 60),
@@ -197,6 +199,7 @@ _LIMITS = {
     "views.open": (100, 60),
     "views.update": (100, 60),
     "views.push": (100, 60),
+    "views.publish": (100, 60),
     "apps.connections.open": (50, 60),
     "bots.info": (50, 60),
 }
@@ -204,7 +207,7 @@ _LIMITS = {
 
 @dataclass(eq=False)
 class RateLimited(Exception):  # noqa: N818 - it reads as what Slack did
-    """One call too many; after `seconds` there is room again."""
+    """One call too many; after `seconds` calls are allowed again."""
 
     seconds: int
 
@@ -216,7 +219,7 @@ class RateLimits:
         self._seen: dict[tuple[str, str], deque[float]] = {}
 
     def count(self, method: str, channel: str, now: float) -> None:
-        """Count this call, or raise `RateLimited` where it is one too many."""
+        """Count this call, or raise `RateLimited` if it is one too many."""
         if method not in _LIMITS:
             return
         calls, seconds = _LIMITS[method]

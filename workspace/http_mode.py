@@ -11,6 +11,9 @@ from workspace.blocks import Json
 from workspace.delivery import DispatchFailed, Envelope
 from workspace.state import State
 
+FORM = "application/x-www-form-urlencoded"
+JSON = "application/json"
+
 
 class HttpMode:
     """Sends every interaction to one request URL."""
@@ -21,14 +24,14 @@ class HttpMode:
         self._session: aiohttp.ClientSession | None = None
 
     async def deliver(self, envelope: Envelope) -> object:
-        """POST it; the body of a 200 is the payload of the acknowledgement."""
+        """POST it; the body of a 200 is the acknowledgement's payload."""
         if self._session is None:
             self._session = aiohttp.ClientSession()
-        body = urlencode(_form(envelope))
+        is_event = envelope.type == "events_api"
+        body = json.dumps(envelope.payload) if is_event else urlencode(_form(envelope))
+        headers = self.signed(body, JSON if is_event else FORM)
         try:
-            async with self._session.post(
-                self._url, data=body, headers=self.signed(body)
-            ) as response:
+            async with self._session.post(self._url, data=body, headers=headers) as response:
                 text = await response.text()
         except aiohttp.ClientError as error:
             raise DispatchFailed(str(error)) from error
@@ -39,15 +42,15 @@ class HttpMode:
         try:
             return json.loads(text) if text else None
         except json.JSONDecodeError as error:
-            raise DispatchFailed("the app's answer is no JSON") from error
+            raise DispatchFailed("the app's answer is not JSON") from error
 
-    def signed(self, body: str) -> dict[str, str]:
-        """The headers of a request with this body, Slack's signature (v0) among them."""
+    def signed(self, body: str, content_type: str = FORM) -> dict[str, str]:
+        """The headers of a request with this body, including Slack's signature (v0)."""
         timestamp = str(int(self._state.clock.now()))
         base = f"v0:{timestamp}:{body}".encode()
         secret = self._state.app.signing_secret.encode()
         return {
-            "Content-Type": "application/x-www-form-urlencoded",
+            "Content-Type": content_type,
             "User-Agent": "Slackbot 1.0 (+https://api.slack.com/robots)",
             "X-Slack-Request-Timestamp": timestamp,
             "X-Slack-Signature": "v0=" + hmac.new(secret, base, hashlib.sha256).hexdigest(),

@@ -1,18 +1,20 @@
-"""What people do reaches the app: commands, clicks and modals, and what Slack shows of it."""
+"""How people's commands, clicks and modals reach the app, and what Slack shows them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from workspace.blocks import Element, Json
+from workspace.blocks import Element, Json, elements
 from workspace.delivery import Delivery, DispatchFailed, Envelope
 from workspace.faults import Faults
 from workspace.payloads import (
     command_payload,
     escaped,
+    home_opened_payload,
     initial_value,
     message_click_payload,
+    message_shortcut_payload,
     view_click_payload,
     view_closed_payload,
     view_submission_payload,
@@ -26,7 +28,7 @@ Failure: TypeAlias = Literal["operation_timeout", "dispatch_failed"]
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """How an interaction ended for Slack: acknowledged, with a payload perhaps, or failed."""
+    """How an interaction ended for Slack: acknowledged, perhaps with a payload, or failed."""
 
     envelope: Envelope
     failure: Failure | None = None
@@ -37,7 +39,7 @@ Settle: TypeAlias = Callable[[Settled], None]
 
 
 class Interactions:
-    """Sends what people do and applies what is acknowledged."""
+    """Sends what people do, and applies the acknowledgements."""
 
     def __init__(self, state: State, faults: Faults, responses: Responses) -> None:
         self._state = state
@@ -48,12 +50,12 @@ class Interactions:
         self._pending: set[asyncio.Task[object]] = set()
 
     def use(self, delivery: Delivery, base: str) -> None:
-        """Set the way to the app, and the address under which response_urls live."""
+        """Set the way to the app, and the base address of response_urls."""
         self._delivery = delivery
         self._base = base
 
     async def close(self) -> None:
-        """Give up on whatever is still on its way."""
+        """Give up on everything that is still on its way."""
         for task in self._pending:
             task.cancel()
         await asyncio.gather(*self._pending, return_exceptions=True)
@@ -63,15 +65,16 @@ class Interactions:
     async def command(
         self, user: User, channel: Channel, typed: str, thread_ts: str | None = None
     ) -> None:
-        """Run what a person typed after a slash, and show them how it went.
+        """Run what a person typed after a slash, and show them the result.
 
-        Slack knows the command or says so itself; it takes none in a thread, and none of somebody
-        from another workspace.
+        If Slack doesn't know the command, Slack itself says so. It accepts no commands in a
+        thread, and none from a person of another workspace.
         """
         state = self._state
         name, _, text = typed.strip().partition(" ")
         if thread_ts is not None:
-            self._notice(user, channel.id, f"{name} is not supported in threads. Sorry!")
+            words = f"{name} is not supported in threads. Sorry!"
+            self._notice(user, channel.id, words, thread_ts)
             return
         if name not in state.app.commands or user.team_id != state.team.id:
             self._notice(user, channel.id, f"{name} is not a valid command.")
@@ -102,7 +105,7 @@ class Interactions:
 
         await self._send(envelope, settle)
 
-    # Clicks
+    # Clicks and shortcuts
 
     async def click_in_message(
         self, user: User, message: Message, element: Element, chosen: Json
@@ -120,15 +123,24 @@ class Interactions:
             response_url=self._url(url, "actions"),
             trigger=state.new_trigger(user.id),
         )
+        await self._send_about(message, user, payload)
 
-        def settle(settled: Settled) -> None:
-            if settled.failure is not None:
-                self._notice(user, message.channel, f"{TROUBLE} ({settled.failure})")
-
-        await self._send(Envelope(type="interactive", payload=payload), settle)
+    async def shortcut(self, user: User, message: Message, callback_id: str) -> None:
+        """Use a message shortcut of the app's. Slack offers none on an ephemeral message."""
+        state = self._state
+        url = state.new_response_url(message.channel, user.id, None)
+        payload = message_shortcut_payload(
+            state=state,
+            user=user,
+            message=message,
+            shortcut=next(s for s in state.app.shortcuts if s.callback_id == callback_id),
+            response_url=self._url(url, "app"),
+            trigger=state.new_trigger(user.id),
+        )
+        await self._send_about(message, user, payload)
 
     async def click_in_view(self, user: User, view: View, element: Element, chosen: Json) -> None:
-        """Press a button or choose in a menu of a modal."""
+        """Press a button or choose in a menu of a modal or a Home tab."""
         state = self._state
         self._remember(view.id, user.id, element, chosen)
         payload = view_click_payload(
@@ -146,6 +158,18 @@ class Interactions:
 
         await self._send(Envelope(type="interactive", payload=payload), settle)
 
+    # The Home tab
+
+    async def open_home(self, user: User) -> None:
+        """Tell the app, if it has subscribed to the event. What it answers is of no matter."""
+        state = self._state
+        if "app_home_opened" not in state.app.events:
+            return
+        payload = home_opened_payload(
+            state=state, user=user, channel=state.direct_message(user.id), ts=state.new_ts()
+        )
+        await self._send(Envelope(type="events_api", payload=payload), lambda _: None)
+
     # Modals
 
     async def submit(self, user: User, view: View) -> None:
@@ -155,6 +179,7 @@ class Interactions:
             user=user,
             view=view,
             trigger=self._state.new_trigger(user.id, view.id),
+            response_urls=list(self._response_urls(user, view)),
         )
 
         def settle(settled: Settled) -> None:
@@ -174,7 +199,7 @@ class Interactions:
         )
 
     async def close_modal(self, user: User, view: View, *, everything: bool = False) -> None:
-        """Close a modal, or the whole stack; tell the app of each that asked to hear of it."""
+        """Close a modal, or the whole stack; notify the app of those that asked for it."""
         stack = self._state.views_of(user.id) if everything else [view]
         for each in reversed(stack):
             payload = view_closed_payload(
@@ -185,6 +210,16 @@ class Interactions:
                 await self._send(Envelope(type="interactive", payload=payload), lambda _: None)
 
     # The way to the app and back
+
+    async def _send_about(self, message: Message, user: User, payload: Json) -> None:
+        """Send what a person did with a message; if it fails, they are told beside it."""
+
+        def settle(settled: Settled) -> None:
+            if settled.failure is not None:
+                trouble = f"{TROUBLE} ({settled.failure})"
+                self._notice(user, message.channel, trouble, message.thread_ts)
+
+        await self._send(Envelope(type="interactive", payload=payload), settle)
 
     async def _send(self, envelope: Envelope, settle: Settle) -> None:
         self._state.log.append("interaction_sent", envelope)
@@ -201,7 +236,7 @@ class Interactions:
         return settled
 
     async def _acknowledged(self, envelope: Envelope) -> Settled:
-        """Wait for the acknowledgement, 3 s of the workspace's clock at most."""
+        """Wait for the acknowledgement, up to 3 s on the workspace's clock."""
         assert self._delivery is not None
         deadline = self._state.clock.now() + ACKNOWLEDGE_SECONDS
         answer = self._keep(asyncio.ensure_future(self._delivered(self._delivery, envelope)))
@@ -230,11 +265,29 @@ class Interactions:
         task.add_done_callback(self._pending.discard)
         return task
 
-    def _url(self, url: ResponseUrl, kind: Literal["commands", "actions"]) -> str:
+    def _url(self, url: ResponseUrl, kind: Literal["commands", "actions", "app"]) -> str:
         return f"{self._base}/{kind}/{self._state.team.id}/{url.secret}"
 
+    def _response_urls(self, user: User, view: View) -> Iterator[Json]:
+        """A url for each conversation that was chosen in an input which asks for one."""
+        touched = self._state.inputs(view.id, user.id)
+        for element in elements(view.body["blocks"]):
+            if element.block["type"] != "input" or not element.element.get("response_url_enabled"):
+                continue
+            key = (element.block_id, element.action_id)
+            value = touched.get(key, initial_value(element) or {})
+            chosen = value.get("selected_conversation") or value.get("selected_channel")
+            if chosen:
+                url = self._state.new_response_url(chosen, user.id, None)
+                yield {
+                    "block_id": element.block_id,
+                    "action_id": element.action_id,
+                    "channel_id": chosen,
+                    "response_url": self._url(url, "app"),
+                }
+
     def _remember(self, where: str, user_id: str, element: Element, chosen: Json) -> None:
-        """Keep what a menu shows from now on. Buttons and overflow menus keep nothing."""
+        """Remember what a menu now shows. Buttons and overflow menus have nothing to remember."""
         if initial_value(element) is not None:
             self._state.set_input(
                 where,
@@ -248,13 +301,14 @@ class Interactions:
         if current is not None:
             self._state.show_errors(current, {"": TROUBLE})
 
-    def _notice(self, user: User, channel_id: str, text: str) -> None:
+    def _notice(self, user: User, channel_id: str, text: str, thread_ts: str | None = None) -> None:
         self._state.post(
             Message(
                 channel=channel_id,
                 ts=self._state.new_ts(),
                 user="USLACKBOT",
                 text=text,
+                thread_ts=thread_ts,
                 receiver=user.id,
                 kind="notice",
             )

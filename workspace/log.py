@@ -1,7 +1,7 @@
 """The append-only record of everything that happens in the workspace.
 
-The state writes it; the page, the people and the tests read it. A reader never sees the record
-change: each entry carries an immutable subject, as it was at that moment.
+The state writes it; the page, the people and the tests read it. Entries never change: each holds an
+immutable subject, as it was at that moment.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ Kind: TypeAlias = Literal[
     "view_opened",
     "view_changed",
     "view_closed",
+    "home_published",
     "dialog_shown",
     "input_changed",
     "member_joined",
@@ -70,7 +71,7 @@ class Log:
         return change
 
     async def follow(self, seq: int = 0) -> AsyncIterator[Change]:
-        """Yield every change from number `seq` on, then wait for the next, for ever."""
+        """Yield every change from number `seq` on, then wait for the next, forever."""
         news = asyncio.Event()
         self._watchers.add(news)
         try:
@@ -85,9 +86,9 @@ class Log:
             self._watchers.discard(news)
 
     async def until(self, holds: Callable[[], bool], seconds: float) -> bool:
-        """Wait until `holds()`, asking again after every change; false when `seconds` run out.
+        """Wait until `holds()`, checking after every change; False if `seconds` run out.
 
-        The seconds are real ones, not the workspace's: they bound a test, they measure nothing.
+        These are real seconds, not the workspace's: they limit a test and measure nothing.
         """
         news = asyncio.Event()
         self._watchers.add(news)

@@ -1,17 +1,24 @@
-"""What Slack sends to an app, and how it hands its objects back. Pure."""
+"""What Slack sends to an app, and the objects that it returns. Pure.
+
+This module is long because each shape that Slack's reference has is written out once, here.
+"""
 
 import time
+from collections.abc import Iterator
 
-from workspace.blocks import Element, Json, elements, options_of
+from workspace.block_elements import options_of
+from workspace.blocks import Element, Json, elements
 from workspace.state import (
     Channel,
     Message,
+    Shortcut,
     State,
     Trigger,
     User,
     UserGroup,
     View,
 )
+from workspace.threads import thread_fields
 
 CREATED = 1_700_000_000
 
@@ -41,15 +48,14 @@ def message_payload(message: Message, state: State) -> Json:
         made["blocks"] = list(message.blocks)
     if message.attachments:
         made["attachments"] = list(message.attachments)
-    if message.thread_ts is not None:
-        made["thread_ts"] = message.thread_ts
+    made |= thread_fields(message, state)
     if message.edited_ts is not None:
         made["edited"] = {"user": message.user, "ts": message.edited_ts}
     return made
 
 
 def view_payload(view: View, state: State) -> Json:
-    """A modal, with what has been typed into it."""
+    """A modal with what has been typed into it, or a Home tab."""
     body = view.body
     return {
         "id": view.id,
@@ -60,7 +66,7 @@ def view_payload(view: View, state: State) -> Json:
         "callback_id": body.get("callback_id", ""),
         "state": {"values": state_values(body["blocks"], view.id, view.user, state)},
         "hash": view.hash,
-        "title": body["title"],
+        **({"title": body["title"]} if "title" in body else {}),
         "clear_on_close": body.get("clear_on_close", False),
         "notify_on_close": body.get("notify_on_close", False),
         "close": body.get("close"),
@@ -118,7 +124,7 @@ def channel_payload(channel: Channel, state: State) -> Json:
 
 
 def user_payload(user: User, state: State) -> Json:
-    """A person, as users.info describes them; of another workspace's it says so."""
+    """A person, as users.info describes them; for another workspace's, it says so."""
     enterprise_id = state.teams[user.team_id].enterprise_id
     made: Json = {
         "id": user.id,
@@ -163,7 +169,7 @@ def group_payload(group: UserGroup, state: State, *, users: bool, count: bool) -
     """A user group, as usergroups.list describes it."""
     made: Json = {
         "id": group.id,
-        "team_id": state.team.id,
+        "team_id": group.team_id or state.team.id,
         "is_usergroup": True,
         "is_subteam": True,
         "name": group.name,
@@ -196,7 +202,7 @@ def escaped(text: str) -> str:
 
 
 def channel_name(channel: Channel) -> str:
-    """The name that a command or a click carries: a private channel's own is not told."""
+    """The name that a command or a click carries; a private channel's name isn't revealed."""
     return {"private": "privategroup", "im": "directmessage"}.get(channel.kind, channel.name)
 
 
@@ -210,11 +216,13 @@ def command_payload(
     response_url: str,
     trigger: Trigger,
 ) -> Json:
-    """A slash command. All values are text, as they are in the form that HTTP mode gets."""
+    """A slash command. All values are text, as in the form that HTTP mode sends."""
+    # An organization's app is told the workspace of the person who typed.
+    team = state.team if state.granted_to is None else state.teams[user.team_id]
     return {
         "token": state.app.verification_token,
-        "team_id": state.team.id,
-        "team_domain": state.team.domain,
+        "team_id": team.id,
+        "team_domain": team.domain,
         "channel_id": channel.id,
         "channel_name": channel_name(channel),
         "user_id": user.id,
@@ -222,7 +230,7 @@ def command_payload(
         "command": command,
         "text": escaped(text.strip()),
         "api_app_id": state.app.id,
-        "is_enterprise_install": "false",
+        "is_enterprise_install": "false" if state.granted_to is None else "true",
         "response_url": response_url,
         "trigger_id": trigger.id,
         **({"enterprise_id": state.team.enterprise_id} if state.team.enterprise_id else {}),
@@ -244,7 +252,7 @@ def _interaction(kind: str, *, state: State, user: User) -> Json:
         "enterprise": {"id": state.team.enterprise_id, "name": state.team.enterprise_id}
         if state.team.enterprise_id
         else None,
-        "is_enterprise_install": False,
+        "is_enterprise_install": state.granted_to is not None,
     }
 
 
@@ -258,7 +266,7 @@ def message_click_payload(
     response_url: str,
     trigger: Trigger,
 ) -> Json:
-    """A click in a message. That of an ephemeral message carries no `message`."""
+    """A click in a message. For an ephemeral message there is no `message`."""
     channel = state.channels[message.channel]
     made = _interaction("block_actions", state=state, user=user)
     made["container"] = {
@@ -266,6 +274,7 @@ def message_click_payload(
         "message_ts": message.ts,
         "channel_id": channel.id,
         "is_ephemeral": message.is_ephemeral,
+        **({"thread_ts": message.thread_ts} if message.thread_ts else {}),
     }
     made["trigger_id"] = trigger.id
     made["channel"] = {"id": channel.id, "name": channel_name(channel)}
@@ -278,6 +287,29 @@ def message_click_payload(
     return made
 
 
+def message_shortcut_payload(
+    *,
+    state: State,
+    user: User,
+    message: Message,
+    shortcut: Shortcut,
+    response_url: str,
+    trigger: Trigger,
+) -> Json:
+    """A message shortcut, with the whole message on which it was used."""
+    channel = state.channels[message.channel]
+    return {
+        **_interaction("message_action", state=state, user=user),
+        "callback_id": shortcut.callback_id,
+        "trigger_id": trigger.id,
+        "response_url": response_url,
+        "action_ts": f"{time.time():.6f}",
+        "message_ts": message.ts,
+        "channel": {"id": channel.id, "name": channel_name(channel)},
+        "message": message_payload(message, state),
+    }
+
+
 def view_click_payload(
     *,
     state: State,
@@ -287,7 +319,7 @@ def view_click_payload(
     chosen: Json,
     trigger: Trigger,
 ) -> Json:
-    """A click in a modal. It has no channel and no response_url."""
+    """A click in a modal or a Home tab. It has no channel and no response_url."""
     made = _interaction("block_actions", state=state, user=user)
     made["container"] = {"type": "view", "view_id": view.id}
     made["trigger_id"] = trigger.id
@@ -296,17 +328,54 @@ def view_click_payload(
     return made
 
 
-def view_submission_payload(*, state: State, user: User, view: View, trigger: Trigger) -> Json:
-    """A modal that was submitted."""
+def view_submission_payload(
+    *, state: State, user: User, view: View, trigger: Trigger, response_urls: list[Json]
+) -> Json:
+    """A modal that was submitted; `response_urls` are for the conversations chosen in it."""
     made = _interaction("view_submission", state=state, user=user)
     made["trigger_id"] = trigger.id
     made["view"] = view_payload(view, state)
-    made["response_urls"] = []
+    made["response_urls"] = response_urls
     return made
 
 
+def home_opened_payload(*, state: State, user: User, channel: Channel, ts: str) -> Json:
+    """The event of a person who opened the Home tab; `channel` is theirs with the bot."""
+    home = state.home(user.id)
+    event: Json = {
+        "type": "app_home_opened",
+        "user": user.id,
+        "channel": channel.id,
+        "tab": "home",
+        "event_ts": ts,
+    }
+    if home is not None:
+        event["view"] = view_payload(home, state)
+    enterprise_id = state.team.enterprise_id or None
+    return {
+        "token": state.app.verification_token,
+        "team_id": state.team.id,
+        "enterprise_id": enterprise_id,
+        "api_app_id": state.app.id,
+        "event": event,
+        "type": "event_callback",
+        "event_id": state.new_id("Ev"),
+        "event_time": int(float(ts)),
+        "authorizations": [
+            {
+                "enterprise_id": enterprise_id,
+                "team_id": state.team.id,
+                "user_id": state.app.user_id,
+                "is_bot": True,
+                "is_enterprise_install": state.granted_to is not None,
+            }
+        ],
+        "is_ext_shared_channel": False,
+    }
+
+
 def view_closed_payload(*, state: State, user: User, view: View, cleared: bool) -> Json:
-    """A modal that was closed by its person, for an app that asked to hear of it."""
+    """A modal that a person closed, for an app that asked to be notified."""
     made = _interaction("view_closed", state=state, user=user)
     made["view"] = view_payload(view, state)
     made["is_cleared"] = cleared
@@ -331,7 +400,7 @@ def action_payload(element: Element, chosen: Json) -> Json:
 
 
 def initial_value(element: Element) -> Json | None:
-    """The state of an input nobody has touched; None for what holds no state, as a button."""
+    """The state of an untouched input; None for elements without a state, such as buttons."""
     raw = element.element
     match element.type:
         case "button" | "overflow":
@@ -371,8 +440,19 @@ def state_values(blocks: list[Json], where: str, user_id: str, state: State) -> 
     return values
 
 
+def missing_inputs(view: View, state: State) -> Iterator[Element]:
+    """The inputs of a modal without which Slack doesn't submit it."""
+    touched = state.inputs(view.id, view.user)
+    for element in elements(view.body["blocks"]):
+        if element.block["type"] == "input" and not element.block.get("optional"):
+            key = (element.block_id, element.action_id)
+            value = touched.get(key, initial_value(element) or {})
+            if not any(inner for name, inner in value.items() if name != "type"):
+                yield element
+
+
 def choice(element: Element, option_text: str) -> Json:
-    """The option of a menu whose text contains these words. LookupError where none does."""
+    """The option of a menu whose text contains these words. LookupError if there is none."""
     found = [
         each
         for each in options_of(element.element)

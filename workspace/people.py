@@ -1,7 +1,8 @@
-"""People who use the workspace: what a test does reads like what a person does.
+"""People who use the workspace: a test reads like what a person does.
 
-A person sees only what Slack would show them. Waiting is bounded by real time and never by sleeps;
-when it runs out, `NotSeen` quotes what the person does see.
+A person sees only what Slack would show them. Waits are limited by real time and never sleep
+blindly; when the time is over, `NotSeen` quotes what the person does see. This module is long
+because a person is one class, and people do many things in Slack.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,19 +10,20 @@ from typing import Any, Literal, TypeAlias, overload
 
 from workspace.blocks import Element, Json, elements
 from workspace.interactions import Interactions
-from workspace.payloads import choice, initial_value
+from workspace.payloads import choice, initial_value, missing_inputs
 from workspace.screen import Screen
 from workspace.state import Channel, Dialog, Message, State, User, View
+from workspace.threads import delete
 
 PATIENCE = 120.0
-"""Seconds that a test waits for what must come, on however busy a machine. It measures nothing."""
+"""Seconds that a test waits for what must come, even on a busy machine. It measures nothing."""
 
 
 Says: TypeAlias = Callable[[Message | View, Element, str], bool]
 
 
 class NotSeen(AssertionError):  # noqa: N818 - it fails a test, and says what was not seen
-    """What a person waited for did not appear, or what they wanted to press is not there."""
+    """What a person waited for did not appear, or what they wanted to press doesn't exist."""
 
 
 class Person:
@@ -32,6 +34,7 @@ class Person:
         self._interactions = interactions
         self._id = user_id
         self._channel: str | None = None
+        self._is_at_home = False
         self.dialog: Dialog | None = None
 
     @property
@@ -51,11 +54,11 @@ class Person:
     # Looking
 
     def messages(self, channel: str | None = None) -> list[Message]:
-        """What they see in a channel, oldest first; their last channel if none is named."""
+        """What they see in a channel, oldest first; by default in their last channel."""
         return self._screen.messages(self._open(channel).id)
 
     def screen(self, channel: str | None = None) -> str:
-        """The channel as plain text, or nothing where they can't see it."""
+        """The channel as plain text; empty if they can't see it."""
         return self._screen.channel(self._open(channel).id)
 
     def text_of(self, message: Message) -> str:
@@ -69,9 +72,9 @@ class Person:
         after: Message | None = None,
         seconds: float = PATIENCE,
     ) -> Message:
-        """Wait until one message shows all these words, and return the newest such.
+        """Wait until one message shows all these words, and return the newest one that does.
 
-        With `after`, only messages that came later count.
+        With `after`, only later messages count.
         """
         place = self._open(channel)
 
@@ -130,10 +133,10 @@ class Person:
         wait: bool = True,
         seconds: float = PATIENCE,
     ) -> Message | None:
-        """Type a command; return the first answer they see, from the app or from Slack itself.
+        """Type a command; return the first answer that they see, from the app or from Slack itself.
 
-        The command shown to the channel is no answer. Without `wait` it returns None as soon as
-        the command is acknowledged or has failed.
+        The command shown to the channel isn't an answer. Without `wait`, this returns None as soon
+        as the command is acknowledged or has failed.
         """
         place = self._write_in(channel)
         before = {message.ts for message in self._screen.messages(place.id)}
@@ -153,12 +156,32 @@ class Person:
             raise NotSeen(self._report(f"no answer to {text!r} for {self.user.name}", place))
         return message
 
-    def say(self, text: str, channel: str | None = None) -> Message:
-        """Write an ordinary message."""
-        place = self._write_in(channel)
+    def say(
+        self, text: str, channel: str | None = None, *, under: Message | None = None
+    ) -> Message:
+        """Write an ordinary message, or a reply under one."""
+        place = self._write_in(channel or (under.channel if under else None))
         return self._state.post(
-            Message(channel=place.id, ts=self._state.new_ts(), user=self._id, text=text)
+            Message(
+                channel=place.id,
+                ts=self._state.new_ts(),
+                user=self._id,
+                text=text,
+                thread_ts=(under.thread_ts or under.ts) if under else None,
+            )
         )
+
+    def delete(self, message: Message) -> None:
+        """Delete one of their own messages."""
+        delete(self._state, message)
+
+    async def shortcut(self, name: str, message: Message) -> None:
+        """Use a message shortcut; returns once Slack has the app's acknowledgement."""
+        self._enter(message.channel)
+        if message.is_ephemeral:
+            raise NotSeen("Slack offers no shortcuts on a message that only one person sees")
+        found = (each for each in self._state.app.shortcuts if each.name == name)
+        await self._interactions.shortcut(self.user, message, next(found).callback_id)
 
     async def click(
         self,
@@ -168,10 +191,13 @@ class Person:
         in_message: Message | None = None,
         confirm: bool = True,
     ) -> None:
-        """Press the newest button with these words, in the modal on top if one is open.
+        """Press the newest button with these words, in the top modal if one is open.
 
-        Where it asks first, the dialog is kept as `dialog`; `confirm=False` turns it down, and
-        then nothing is sent. Returns once Slack has the app's acknowledgement, or gave up on it.
+        In the Home tab, if they look at it and no channel is named, the first one with these words.
+
+        If it asks for confirmation, the dialog is kept as `dialog`; with `confirm=False` the
+        person declines, and nothing is sent. Returns once Slack has the app's acknowledgement, or
+        gave up on it.
         """
         place, element = self._find(words, channel, in_message, _button_says)
         chosen: Json = {}
@@ -189,8 +215,8 @@ class Person:
     ) -> None:
         """Choose the option with these words in the newest menu with those.
 
-        A menu is found by its placeholder, by the option that it shows, or as `overflow`. To
-        choose what a select shows already does nothing, as in Slack.
+        A menu is found by its placeholder, by the option that it shows, or as `overflow`. As in
+        Slack, nothing happens if a select already shows that option.
         """
         place, element = self._find(menu, channel, in_message, self._menu_says)
         try:
@@ -203,20 +229,51 @@ class Person:
         if self._agrees(element, confirm):
             await self._act(place, element, chosen)
 
+    # The Home tab
+
+    async def opens_home(self) -> None:
+        """Open the app's Home tab, and look at it until a channel is named.
+
+        Returns once Slack has the app's acknowledgement, or gave up on it.
+        """
+        self._is_at_home = True
+        await self._interactions.open_home(self.user)
+
+    @property
+    def home(self) -> View | None:
+        """Their Home tab, if the app has published one."""
+        return self._state.home(self._id)
+
+    def home_text(self) -> str:
+        """Their Home tab as plain text; empty if there is none."""
+        return self._screen.home(self.home) if self.home else ""
+
+    async def sees_home(self, *words: str, after: View | None = None) -> View:
+        """Wait until the Home tab shows all these words; with `after`, in a later version."""
+
+        def there() -> bool:
+            is_later = after is None or (self.home is not None and self.home.hash != after.hash)
+            return is_later and all(word in self.home_text() for word in words)
+
+        await self._state.log.until(there, PATIENCE)
+        if not there() or self.home is None:
+            raise NotSeen(f"no Home tab with {words}; there is:\n{self.home_text() or 'none'}")
+        return self.home
+
     # Modals
 
     @property
     def modal(self) -> View | None:
-        """The modal on top, if one is open."""
+        """The top modal, if one is open."""
         stack = self._state.views_of(self._id)
         return stack[-1] if stack else None
 
     def modal_text(self) -> str:
-        """The modal on top as plain text, or nothing."""
+        """The top modal as plain text; empty if none is open."""
         return self._screen.view(self.modal) if self.modal else ""
 
     async def sees_modal(self, *words: str, seconds: float = PATIENCE) -> View:
-        """Wait until the modal on top shows all these words."""
+        """Wait until the top modal shows all these words."""
 
         def there() -> bool:
             drawn = self.modal_text()
@@ -228,7 +285,7 @@ class Person:
         return self.modal
 
     def fill(self, values: Mapping[str, Any]) -> None:
-        """Type into inputs of the modal on top: by label, block_id or action_id.
+        """Type into inputs of the top modal: by label, block_id or action_id.
 
         For a menu the value is words of the option, for checkboxes a list of them.
         """
@@ -240,19 +297,15 @@ class Person:
             )
 
     async def submit(self, values: Mapping[str, Any] | None = None) -> None:
-        """Fill in and submit the modal on top. What Slack itself checks raises `NotSeen`."""
+        """Fill in and submit the top modal. Raises `NotSeen` for what Slack itself checks."""
         self.fill(values or {})
         view = self._modal_or_fail()
-        touched = self._state.inputs(view.id, self._id)
-        for element in elements(view.body["blocks"]):
-            if element.block["type"] == "input" and not element.block.get("optional"):
-                key = (element.block_id, element.action_id)
-                if not _given(touched.get(key, initial_value(element) or {})):
-                    raise NotSeen(f"Slack asks for {element.block['label']['text']!r}")
+        for element in missing_inputs(view, self._state):
+            raise NotSeen(f"Slack asks for {element.block['label']['text']!r}")
         await self._interactions.submit(self.user, view)
 
     async def close_modal(self, *, everything: bool = False) -> None:
-        """Close the modal on top, or all of them."""
+        """Close the top modal, or all of them."""
         await self._interactions.close_modal(
             self.user, self._modal_or_fail(), everything=everything
         )
@@ -264,7 +317,7 @@ class Person:
         return Screen(self._state, self.user)
 
     def _open(self, channel: str | None) -> Channel:
-        """The channel meant; from then on it is the one that they look at."""
+        """The channel to use; from then on it is the one that they look at."""
         name = channel or self._channel
         if name is None:
             raise LookupError("no channel was named yet")
@@ -277,17 +330,18 @@ class Person:
                 if name.removeprefix("#") in {each.id, each.name}
             )
         self._channel = found.id
+        self._is_at_home = self._is_at_home and channel is None
         return found
 
     def _enter(self, channel: str | None) -> Channel:
-        """The channel meant, for somebody who is in it: others have nothing to press there."""
+        """The channel, for a member: others have nothing to press there."""
         place = self._open(channel)
         if self._id not in place.members:
             raise NotSeen(f"{self.user.name} is not in #{place.name}")
         return place
 
     def _write_in(self, channel: str | None) -> Channel:
-        """The same, for somebody who may post there: others have no composer, only buttons."""
+        """The same, for someone who may post there: others have only buttons, no composer."""
         place = self._enter(channel)
         if not place.may_post(self._id):
             raise NotSeen(f"{self.user.name} may not post in #{place.name}")
@@ -310,6 +364,11 @@ class Person:
                 if says(self.modal, element, words):
                     return self.modal, element
             raise NotSeen(f"no {words!r} in the modal:\n{self.modal_text()}")
+        if self._is_at_home and channel is None and in_message is None:
+            for element in elements(self.home.body["blocks"] if self.home else []):
+                if self.home is not None and says(self.home, element, words):
+                    return self.home, element
+            raise NotSeen(f"no {words!r} in the Home tab:\n{self.home_text()}")
         place = self._enter(in_message.channel if in_message else channel)
         for message in reversed(self._screen.messages(place.id)):
             if in_message is not None and message.ts != in_message.ts:
@@ -339,7 +398,7 @@ class Person:
         return shown if isinstance(shown, dict) else None
 
     def _agrees(self, element: Element, confirm: bool) -> bool:
-        """Show the confirm dialog, where the element has one, and answer it."""
+        """Show the element's confirm dialog, if it has one, and answer it."""
         asked = element.element.get("confirm")
         if asked is None:
             return True
@@ -402,7 +461,3 @@ def _typed(element: Element, value: Any) -> Json:  # noqa: ANN401 - what a test 
             return {"type": element.type, "selected_time": value}
         case _:
             return {"type": element.type, "value": value}
-
-
-def _given(value: Json) -> bool:
-    return any(inner for name, inner in value.items() if name != "type")

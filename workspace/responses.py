@@ -1,4 +1,4 @@
-"""What comes back over a response_url or in an acknowledgement, and what it does."""
+"""Responses to a response_url or in an acknowledgement, and their effects."""
 
 from dataclasses import replace
 
@@ -14,13 +14,14 @@ from workspace.rules import (
     usable_response_url,
 )
 from workspace.state import Message, State, User, View
+from workspace.threads import delete, parent_of
 
-# An acknowledgement of a submission that Slack can't use leaves the modal open with this line.
+# If Slack can't use a submission's acknowledgement, the modal stays open with this line.
 TROUBLE = "We had some trouble connecting. Try again?"
 
 
 class Responses:
-    """Applies an app's responses to the state. Each raises `Refused` where Slack refuses it."""
+    """Applies an app's responses to the state. Each raises `Refused` if Slack refuses it."""
 
     def __init__(self, state: State, faults: Faults) -> None:
         self._state = state
@@ -29,9 +30,9 @@ class Responses:
     def to_response_url(self, secret: str, body: Json) -> None:
         """Post, replace or delete through a response_url. A use counts once it is accepted.
 
-        Without `replace_original` and without `response_type` a click's message is replaced. A
-        command has no message, so that there is never anything to replace or delete. A message
-        that is replaced stays as public or as ephemeral as it was.
+        Without `replace_original` and without `response_type`, a click's message is replaced. A
+        command has no message, so there is never anything to replace or delete. A replaced message
+        stays as public or as ephemeral as it was. `thread_ts` counts only with `in_channel`.
         """
         state = self._state
         url = usable_response_url(state, secret)
@@ -39,7 +40,7 @@ class Responses:
         original = state.message(url.channel, url.ts) if url.ts else None
         if _says_yes(body, "delete_original"):
             if original is not None:
-                state.delete(original)
+                delete(state, original)
             state.use_response_url(url)
             return
         replaces = _says_yes(body, "replace_original") or not (
@@ -53,7 +54,7 @@ class Responses:
         state.use_response_url(url)
 
     def to_command(self, user: User, channel_id: str, typed: str, payload: object) -> None:
-        """Show what the acknowledgement of a command says.
+        """Show what a command's acknowledgement says.
 
         `in_channel` shows the typed command to the channel, with or without a message after it.
         """
@@ -65,7 +66,7 @@ class Responses:
         public = body.get("response_type") == "in_channel"
         says = any(body.get(name) for name in ("text", "blocks", "attachments"))
         if says:
-            # Judged first: a refused response must not show the command either.
+            # Checked first: a refused response must not show the command either.
             self._checked(body, ephemeral=not public)
         if public:
             self._state.post(
@@ -81,7 +82,7 @@ class Responses:
             self._post(channel_id, None if public else user.id, body)
 
     def to_submission(self, view: View, payload: object) -> None:
-        """Close, update, push or mark the modal, as the acknowledgement of a submission says."""
+        """Close, update, push or mark the modal, as a submission's acknowledgement says."""
         state = self._state
         action = payload.get("response_action") if isinstance(payload, dict) else None
         if not isinstance(payload, dict) or action is None:
@@ -125,7 +126,9 @@ class Responses:
                 text=content.text or "",
                 blocks=content.blocks or (),
                 attachments=content.attachments or (),
-                thread_ts=body.get("thread_ts"),
+                thread_ts=None
+                if receiver
+                else parent_of(self._state, channel_id, body.get("thread_ts")),
                 receiver=receiver,
                 link_names=str(body.get("link_names", "")).lower() in {"true", "1"},
             )

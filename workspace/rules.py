@@ -1,4 +1,4 @@
-"""What Slack refuses, and with which words. Pure: reads the state, changes nothing.
+"""What Slack refuses, and in which words. Pure: reads the state, changes nothing.
 
 `Refused.error` is Slack's own error code. The README names the source of each.
 """
@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from workspace.blocks import Json, complete, problems_of_message, problems_of_view, too_long
+from workspace.blocks import (
+    ONE_TABLE,
+    Json,
+    complete,
+    problems_of_home,
+    problems_of_message,
+    problems_of_view,
+    too_long,
+)
 from workspace.state import (
     Channel,
     ChannelKind,
@@ -37,7 +45,7 @@ Where: TypeAlias = Literal["ephemeral", "everywhere"]
 
 @dataclass(frozen=True, slots=True)
 class BlocksRefused:
-    """Kinds of blocks that are not taken for now, `ANY_BLOCK` for all; where; and Slack's code."""
+    """Kinds of blocks that are refused for now (`ANY_BLOCK` for all), where, and Slack's code."""
 
     kinds: frozenset[str] = frozenset()
     where: Where = "everywhere"
@@ -58,7 +66,7 @@ class BlocksRefused:
 
 @dataclass(eq=False)
 class Refused(Exception):  # noqa: N818 - it reads as what Slack did
-    """Slack's answer is no. `messages` are the complaints about a payload's parts."""
+    """Slack refused. `messages` are the complaints about a payload's parts."""
 
     error: str
     messages: list[str] = field(default_factory=list)
@@ -86,7 +94,7 @@ class Content:
 
 
 def without_nulls(value: Any) -> Any:  # noqa: ANN401 - JSON of any shape
-    """JSON without the fields that are null: to Slack they are as good as absent."""
+    """JSON without the fields that are null, which Slack treats as absent."""
     if isinstance(value, dict):
         return {name: without_nulls(inner) for name, inner in value.items() if inner is not None}
     if isinstance(value, list):
@@ -95,7 +103,7 @@ def without_nulls(value: Any) -> Any:  # noqa: ANN401 - JSON of any shape
 
 
 def parsed(value: object, error: str) -> object:
-    """JSON that came as JSON, or as text in a form's field; `error` where it is neither."""
+    """JSON given as JSON, or as text in a form's field; raises `error` if it is neither."""
     if not isinstance(value, str):
         return without_nulls(value)
     try:
@@ -112,7 +120,9 @@ def checked_blocks(raw: object, *, ephemeral: bool, refused: BlocksRefused) -> t
     refused.check(blocks, ephemeral=ephemeral)
     problems = problems_of_message(blocks)
     if problems:
-        raise Refused("invalid_blocks", problems)
+        # By report: a second table is refused as if it stood in an attachment.
+        second_table = any(each.startswith(ONE_TABLE) for each in problems)
+        raise Refused("invalid_attachments" if second_table else "invalid_blocks", problems)
     if too_long(blocks):
         raise Refused("msg_blocks_too_long")
     return tuple(complete(blocks))
@@ -121,9 +131,9 @@ def checked_blocks(raw: object, *, ephemeral: bool, refused: BlocksRefused) -> t
 def checked_content(
     args: Json, *, ephemeral: bool, refused: BlocksRefused, characters: int | None
 ) -> Content:
-    """The text, blocks and attachments in `args`, or what Slack says against them.
+    """The text, blocks and attachments in `args`, or Slack's objections.
 
-    `characters` is the most that `text` may hold; None cuts it at 40,000 as chat.postMessage does.
+    `characters` is the maximum length of `text`; None cuts it at 40,000 as chat.postMessage does.
     """
     text = args.get("text")
     if text is not None and not isinstance(text, str):
@@ -165,17 +175,39 @@ def _checked_attachments(
     )
 
 
-def checked_view(raw: object, refused: BlocksRefused) -> Json:
-    """A modal, completed, or `invalid_arguments` with what is wrong, or `view_too_large`."""
+def checked_view(raw: object, refused: BlocksRefused, *, home: bool = False) -> Json:
+    """A modal or a Home tab, completed; or `invalid_arguments` with what is wrong, or too large."""
     view = parsed(raw, "invalid_arguments")
     if len(json.dumps(view).encode()) > VIEW_BYTES:
         raise Refused("view_too_large")
-    problems = problems_of_view(view)
+    problems = problems_of_home(view) if home else problems_of_view(view)
     if problems:
         raise Refused("invalid_arguments", problems)
     assert isinstance(view, dict)
     refused.check(view["blocks"], ephemeral=True)
     return {**view, "blocks": complete(view["blocks"])}
+
+
+def problems_of(kind: str, raw: object, refused: BlocksRefused) -> list[Json]:
+    """What blocks.validate says about a `blocks`, a `message` or a `view`; empty if it is fine."""
+    value = parsed(raw, "invalid_arguments")
+    try:
+        if kind == "view":
+            is_home = isinstance(value, dict) and value.get("type") == "home"
+            checked_view(value, refused, home=is_home)
+        else:
+            blocks = value.get("blocks", []) if isinstance(value, dict) else value
+            checked_blocks(blocks, ephemeral=False, refused=refused)
+    except Refused as error:
+        return [_problem(kind, each) for each in error.messages or [error.error]]
+    return []
+
+
+def _problem(kind: str, complaint: str) -> Json:
+    message, _, pointer = complaint.removesuffix("]").partition(" [json-pointer:")
+    if kind != "message":
+        pointer = pointer.removeprefix(f"/{kind}")
+    return {"pointer": pointer, "code": "failed_constraint", "message": message}
 
 
 def need_scope(state: State, *any_of: str) -> None:
@@ -188,11 +220,11 @@ def need_scope(state: State, *any_of: str) -> None:
 
 
 def channel_to_post(state: State, name: str) -> Channel:
-    """The channel that the bot may post to by its token.
+    """The channel, if the bot's token may post to it.
 
-    A public channel without the bot takes `chat:write.public`, else it is `not_in_channel`. What
-    the bot can't see (a private channel, a direct message of others) is `channel_not_found`. Where
-    only others may post it is `restricted_action`.
+    A public channel without the bot needs `chat:write.public`, otherwise it is `not_in_channel`. A
+    channel that the bot can't see (a private channel, other people's direct message) is
+    `channel_not_found`. If only others may post, it is `restricted_action`.
     """
     channel = _find_channel(state, name)
     if not state.bot_is_in(channel):
@@ -207,7 +239,7 @@ def channel_to_post(state: State, name: str) -> Channel:
 
 
 def channel_of_bot(state: State, name: str) -> Channel:
-    """A channel that the bot is in and may post to, by the codes of `channel_to_post`."""
+    """A channel that the bot is in and may post to, with the codes of `channel_to_post`."""
     channel = _find_channel(state, name)
     if not state.bot_is_in(channel):
         raise Refused("not_in_channel" if channel.kind == "public" else "channel_not_found")
@@ -218,16 +250,22 @@ def channel_of_bot(state: State, name: str) -> Channel:
 
 
 def need_posting(state: State, channel: Channel) -> None:
-    """Refuse with `restricted_action` where only some may post, and the bot is none of them."""
+    """Refuse with `restricted_action` if only some may post and the bot isn't one of them."""
     if not channel.may_post(state.app.user_id):
         raise Refused("restricted_action")
 
 
-def channel_to_read(state: State, channel_id: str) -> Channel:
-    """The channel whose description the bot may read."""
+def channel_to_see(state: State, channel_id: str) -> Channel:
+    """A channel that the bot is in, or that is public: any other is `channel_not_found`."""
     channel = state.channels.get(channel_id)
     if channel is None or (channel.kind != "public" and not state.bot_is_in(channel)):
         raise Refused("channel_not_found")
+    return channel
+
+
+def channel_to_read(state: State, channel_id: str) -> Channel:
+    """The channel whose description the bot may read."""
+    channel = channel_to_see(state, channel_id)
     need_scope(state, READ_SCOPES[channel.kind])
     return channel
 
@@ -238,6 +276,37 @@ READ_SCOPES: Mapping[ChannelKind, str] = {
     "mpim": "mpim:read",
     "im": "im:read",
 }
+
+
+HISTORY_SCOPES: Mapping[ChannelKind, str] = {
+    "public": "channels:history",
+    "private": "groups:history",
+    "mpim": "mpim:history",
+    "im": "im:history",
+}
+
+
+def checked_metadata(given: object) -> Json | None:
+    """A message's metadata, as an object or as its JSON text."""
+    if given in (None, ""):
+        return None
+    try:
+        made: Any = json.loads(given) if isinstance(given, str) else given
+        event_type, payload = made["event_type"], made["event_payload"]
+    except (ValueError, KeyError, TypeError):
+        raise Refused("invalid_metadata_format") from None
+    if not isinstance(event_type, str) or not isinstance(payload, dict):
+        raise Refused("invalid_metadata_schema")
+    return {"event_type": event_type, "event_payload": payload}
+
+
+def channel_to_recall(state: State, channel_id: str) -> Channel:
+    """The channel whose messages the bot may read: one that it is in."""
+    channel = channel_to_see(state, channel_id)
+    need_scope(state, HISTORY_SCOPES[channel.kind])
+    if not state.bot_is_in(channel):
+        raise Refused("not_in_channel")
+    return channel
 
 
 def _find_channel(state: State, name: str) -> Channel:
@@ -254,14 +323,11 @@ def _find_channel(state: State, name: str) -> Channel:
 
 
 def own_message(state: State, channel_id: str, ts: str, error: str) -> Message:
-    """A message that the bot posted and that its token reaches; `error` where it is another's.
+    """A message that the bot posted and that its token reaches; `error` if it is another's.
 
-    An ephemeral message is `message_not_found`: its ts is no handle for the Web API.
+    An ephemeral message is `message_not_found`: the Web API can't address it by its ts.
     """
-    channel = state.channels.get(channel_id)
-    if channel is None or (channel.kind != "public" and not state.bot_is_in(channel)):
-        raise Refused("channel_not_found")
-    message = state.message(channel_id, ts)
+    message = state.message(channel_to_see(state, channel_id).id, ts)
     if message is None or message.is_ephemeral:
         raise Refused("message_not_found")
     if message.user != state.app.user_id:
@@ -270,7 +336,7 @@ def own_message(state: State, channel_id: str, ts: str, error: str) -> Message:
 
 
 def fresh_trigger(state: State, trigger_id: str) -> Trigger:
-    """A trigger that may still open a modal: known, unused and not older than 3 s."""
+    """A trigger that may still open a modal: known, unused and at most 3 s old."""
     trigger = state.trigger(trigger_id)
     if trigger is None:
         raise Refused("invalid_trigger_id")
@@ -282,7 +348,7 @@ def fresh_trigger(state: State, trigger_id: str) -> Trigger:
 
 
 def view_to_change(state: State, args: Json) -> View:
-    """The open modal that `view_id` or `external_id` names, if `hash` is not behind it."""
+    """The open modal that `view_id` or `external_id` names, unless `hash` is outdated."""
     if args.get("view_id"):
         view = state.view(str(args["view_id"]))
     elif args.get("external_id"):
@@ -307,7 +373,7 @@ def new_external_id(state: State, body: Json, view: View | None = None) -> None:
 
 
 def usable_response_url(state: State, secret: str) -> ResponseUrl:
-    """A response_url that is known, not older than 30 minutes and used less than 5 times."""
+    """A response_url that is known, at most 30 minutes old and used fewer than 5 times."""
     url = state.response_url(secret)
     if url is None or state.clock.now() - url.created > RESPONSE_URL_SECONDS:
         raise Refused("expired_url")

@@ -1,6 +1,6 @@
-"""Checks of JSON put together from small parts, with complaints worded as Slack words them.
+"""Checks of JSON, built from small parts, with complaints worded like Slack's.
 
-A check takes a value, the JSON pointer at which it stands, and a list to which it adds complaints.
+A check takes a value, its JSON pointer, and a list to which it adds complaints.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,12 +10,12 @@ Check: TypeAlias = Callable[[object, str, list[str]], None]
 
 
 def complain(problems: list[str], message: str, pointer: str) -> None:
-    """Add a complaint, in the shape of `response_metadata.messages` without its `[ERROR]`."""
+    """Add a complaint in the form of `response_metadata.messages`, without its `[ERROR]`."""
     problems.append(f"{message} [json-pointer:{pointer}]")
 
 
 def length(text: str) -> int:
-    """Characters as Slack counts them, which is code points as far as anyone has said."""
+    """Characters as Slack counts them: code points, as far as anyone knows."""
     return len(text)
 
 
@@ -47,7 +47,7 @@ def url(high: int = 3000) -> Check:
 
 
 def boolean(value: object, at: str, problems: list[str]) -> None:
-    """True or false, and nothing that merely looks like it."""
+    """True or false, not just something that looks like it."""
     if not isinstance(value, bool):
         complain(problems, "must provide a boolean", at)
 
@@ -67,7 +67,7 @@ def integer(low: int | None = None, high: int | None = None) -> Check:
 
 
 def number(value: object, at: str, problems: list[str]) -> None:
-    """A whole or a decimal number."""
+    """An integer or decimal number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         complain(problems, "must provide a number", at)
 
@@ -83,7 +83,7 @@ def one_of(*words: str) -> Check:
 
 
 def nullable(inner: Check) -> Check:
-    """What `inner` takes, or null."""
+    """Whatever `inner` accepts, or null."""
 
     def check(value: object, at: str, problems: list[str]) -> None:
         if value is not None:
@@ -115,7 +115,7 @@ def record(
     optional: Mapping[str, Check] | None = None,
     *also: Check,
 ) -> Check:
-    """An object with these fields and no others; `also` judges it once its fields are right."""
+    """An object with only these fields; `also` checks it once its fields are right."""
     must = dict(required or {})
     may = dict(optional or {})
 
@@ -141,7 +141,7 @@ def record(
 
 
 def tagged(kinds: Mapping[str, Check]) -> Check:
-    """An object whose `type` names the check that it has to pass."""
+    """An object whose `type` names the check that it must pass."""
 
     def check(value: object, at: str, problems: list[str]) -> None:
         if not isinstance(value, dict):
@@ -159,5 +159,4 @@ def tagged(kinds: Mapping[str, Check]) -> Check:
 
 
 def anything(value: object, at: str, problems: list[str]) -> None:
-    """No opinion."""
     del value, at, problems

@@ -1,7 +1,7 @@
 """What a person sees, as plain text, and whom a message notifies. Pure.
 
-Text of a client's choice is shown as it is; only what Slack would parse is parsed, which is
-`mrkdwn` and the top-level text.
+Text that a client chose is shown unchanged. Only what Slack would parse is parsed: `mrkdwn` and the
+top-level text.
 """
 
 import re
@@ -16,7 +16,7 @@ _BROADCASTS = frozenset({"channel", "here", "everyone"})
 
 
 def unescaped(text: str) -> str:
-    """Entities as the characters they stand for."""
+    """Replace entities with the characters that they stand for."""
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
@@ -60,7 +60,7 @@ class Screen:
         return "\n".join([f"{author}:", *("  " + line for part in lines for line in _lines(part))])
 
     def view(self, view: View) -> str:
-        """A modal, with what stands in its inputs and what is wrong with them."""
+        """A modal, with the contents of its inputs and what is wrong with them."""
         body = view.body
         errors = dict(view.errors)
         touched = self._state.inputs(view.id, view.user)
@@ -79,8 +79,12 @@ class Screen:
         lines.append(" ".join(f"[{text}]" for text in buttons))
         return "\n".join(lines)
 
+    def home(self, view: View) -> str:
+        """A Home tab."""
+        return "\n".join(self.block(block) for block in view.body["blocks"])
+
     def block(self, block: Json) -> str:
-        """One block. A kind that is not drawn says so instead of vanishing."""
+        """One block. A kind that isn't drawn says so instead of vanishing."""
         match block["type"]:
             case "section":
                 return self._section(block)
@@ -92,8 +96,10 @@ class Screen:
                 return "---"
             case "actions":
                 return " ".join(self.element(each) for each in block["elements"])
-            case "table" | "data_table":
+            case "table":
                 return table(block)
+            case "data_table":
+                return f"({block['caption']})\n{table(block)}"
             case "rich_text":
                 return plain_rich_text(block, self._entity)
             case "markdown":
@@ -127,7 +133,7 @@ class Screen:
                 return f"[{_placeholder(element)} ▾]"
 
     def mrkdwn(self, text: str) -> str:
-        """Slack's markup as a reader sees it: mentions by name, links by their words."""
+        """Slack's markup as a reader sees it: mentions by name, links by their text."""
         return unescaped(_ENTITY.sub(lambda found: self._entity(found[1]), text))
 
     def _section(self, block: Json) -> str:
@@ -170,7 +176,7 @@ class Screen:
 
 
 def table(block: Json) -> str:
-    """A table, its columns aligned."""
+    """A table with aligned columns."""
     rows = [[cell_text(cell) for cell in row] for row in block["rows"]]
     columns = max(len(row) for row in rows)
     widths = [
@@ -208,10 +214,10 @@ def _shown(value: Json) -> str:
 
 
 def notifies(message: Message) -> frozenset[str]:
-    """Whom a message pings: ids of users and groups, and `channel`, `here`, `everyone`.
+    """Whom a message notifies: ids of users and groups, and `channel`, `here`, `everyone`.
 
-    Counted are the top-level text, mrkdwn objects, markdown blocks and rich_text's own elements;
-    plain_text, raw_text and quoted text ping nobody. With `link_names` names do it too.
+    The top-level text, mrkdwn objects, markdown blocks and rich_text's own elements count;
+    plain_text, raw_text and quoted text notify nobody. With `link_names`, names count too.
     """
     found: set[str] = set()
     _scan_text(message.text, found)

@@ -1,6 +1,6 @@
-"""The workspace's HTTP face for the app: Web API, response_urls and the socket, on 127.0.0.1.
+"""The workspace's HTTP interface for the app: Web API, response_urls and the socket, on 127.0.0.1.
 
-Only transport: what a call does stands in webapi.py and responses.py, what is refused in rules.py.
+Only transport: webapi.py and responses.py say what a call does, rules.py says what is refused.
 """
 
 import asyncio
@@ -40,12 +40,12 @@ class Server:
 
     @property
     def base_url(self) -> str:
-        """The address, without a slash at its end."""
+        """The address, without a trailing slash."""
         return f"http://127.0.0.1:{self._port}"
 
     @property
     def api_url(self) -> str:
-        """What `SLACK_API_URL` is set to."""
+        """The value for `SLACK_API_URL`."""
         return f"{self.base_url}/api/"
 
     def _socket_url(self) -> str:
@@ -55,7 +55,7 @@ class Server:
     async def start(self) -> None:
         app = web.Application(client_max_size=4 * 2**20)
         app.router.add_route("*", "/api/{method}", self._call)
-        app.router.add_post("/{kind:commands|actions}/{team}/{secret}", self._respond)
+        app.router.add_post("/{kind:commands|actions|app}/{team}/{secret}", self._respond)
         app.router.add_get("/link/", self.sockets.handle)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
@@ -104,7 +104,7 @@ class Server:
         return Reply({"ok": True})
 
     async def _befall(self, request: web.Request, method: str, args: Json) -> Fault | None:
-        """The fault for this call; a slow one has passed and a dropped one is cut already."""
+        """The fault for this call; by now a slow one is over and a dropped one is cut."""
         fault = self._faults.take(method)
         if fault is not None and fault.how == "slow":
             await self._state.clock.sleep(fault.seconds)
@@ -126,7 +126,7 @@ class Server:
 
 
 def _cut(request: web.Request) -> None:
-    """Close the connection under the request; whatever would be answered is never seen."""
+    """Close the request's connection, so that its answer is never seen."""
     if request.transport is not None:
         request.transport.abort()
     raise asyncio.CancelledError
@@ -143,7 +143,7 @@ def _json_object(text: str) -> Json:
 
 
 async def _arguments(request: web.Request) -> Json:
-    """The arguments: the query's, and those of a form or of JSON."""
+    """The arguments from the query, and from a form or JSON."""
     args: Json = dict(request.query)
     if request.content_type == "application/json" and request.can_read_body:
         try:

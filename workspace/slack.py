@@ -1,8 +1,7 @@
-"""The workspace as a whole: start it, hand its settings to the app, let its people use it."""
+"""The whole workspace: start it, pass its settings to the app, let its people use it."""
 
 from collections.abc import Iterator
 from dataclasses import replace
-from types import TracebackType
 from typing import Self
 
 from workspace.clock import Clock
@@ -22,13 +21,13 @@ SISTER = Team("T0ACMELABS", "acme-labs", "Acme Labs", "E0ACME")
 class Workspace:
     """A Slack workspace on loopback between `async with` and its end.
 
-    The cast: `ana` and `ben` are operators, in the group `oncall`; `vera` looks; `sam` may
-    nothing; `gus` is a guest; `olga` is of another workspace and in the channel `shared` only.
-    Channels: `incidents` (public, with the bot), `random` (public, without it), `war-room`
-    (private, with it), `secret` (private, without it), `shared` (with the other workspace),
-    `announcements` (public, with the bot, where only `ana` may post). The group `old` is disabled.
-    `ana-ben` is a direct message without the bot, `mpdm-ana--ben--vera-1` one of three; everybody's
-    own with the bot is called `bot`.
+    The cast: `ana` and `ben` are operators, in the group `oncall`; `vera` may look; `sam` may do
+    nothing; `gus` is a guest; `olga` belongs to another workspace and is only in the channel
+    `shared`. Channels: `incidents` (public, with the bot), `random` (public, without it),
+    `war-room` (private, with it), `secret` (private, without it), `shared` (with the other
+    workspace), `announcements` (public, with the bot; only `ana` may post). The group `old` is
+    disabled. `ana-ben` is a direct message without the bot, `mpdm-ana--ben--vera-1` one between
+    three; everyone's own with the bot is called `bot`.
     """
 
     def __init__(self, *, request_url: str | None = None, app: App | None = None) -> None:
@@ -47,21 +46,16 @@ class Workspace:
         self.interactions.use(self._http or self.server.sockets, self.server.base_url)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.interactions.close()
         if self._http is not None:
             await self._http.close()
         await self.server.close()
 
     def form_enterprise(self) -> None:
-        """Make the workspace one of two of an enterprise.
+        """Make the workspace one of two in an enterprise.
 
-        `uma` is of the other one, and in the channel `org`, which both read.
+        `uma` belongs to the other one, and is in the channel `org`, which both can read.
         """
         state = self.state
         state.put_team(replace(state.team, enterprise_id=SISTER.enterprise_id))
@@ -78,6 +72,11 @@ class Workspace:
                 org_team_ids=(SISTER.id,),
             )
         )
+
+    def install_for_the_organization(self, *team_ids: str) -> None:
+        """Install the app for the whole enterprise, added to these of its two workspaces."""
+        self.form_enterprise()
+        self.state.granted_to = team_ids
 
     # What an app is configured with
 
@@ -110,7 +109,6 @@ class Workspace:
     # Whom and what a test names
 
     def person(self, name: str) -> Person:
-        """The person with this name."""
         if name not in self._people:
             self._people[name] = Person(self.state, self.interactions, self.user(name).id)
         return self._people[name]
@@ -129,11 +127,11 @@ class Workspace:
         return next(each for each in self.state.groups.values() if each.handle == handle)
 
     def messages(self, channel: str) -> list[Message]:
-        """Every message of a channel, ephemeral ones of everybody included."""
+        """Every message of a channel, including everyone's ephemeral ones."""
         return list(self.state.messages(self.channel(channel).id))
 
     def calls(self, method: str | None = None) -> list[ApiCall]:
-        """The calls that the app has made, all or those of one method."""
+        """The calls that the app has made, all or those to one method."""
         return self.state.calls(method)
 
     async def connected(self, connections: int = 1, seconds: float = PATIENCE) -> None:
@@ -150,7 +148,7 @@ class Workspace:
 
 
 def _settle(state: State) -> None:
-    """Put the cast into place."""
+    """Create the cast."""
     state.teams[FOREIGN.id] = FOREIGN
     bot = state.app.user_id
     for name, real_name in (

@@ -1,4 +1,4 @@
-"""Socket Mode: up to ten connections of the app, each interaction to any one of them."""
+"""Socket Mode: up to ten connections of the app; each interaction goes to any one of them."""
 
 import asyncio
 import itertools
@@ -18,7 +18,7 @@ Reason: TypeAlias = Literal["warning", "refresh_requested", "link_disabled", "to
 
 
 class SocketMode:
-    """The open connections, and the acknowledgements that are awaited over them."""
+    """The open connections, and the acknowledgements awaited on them."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -32,7 +32,7 @@ class SocketMode:
         return len(self._open)
 
     def new_ticket(self) -> str:
-        """A ticket for one connection, as apps.connections.open gives one."""
+        """A ticket for one connection, as apps.connections.open returns it."""
         ticket = secrets.token_urlsafe(24)
         self._tickets[ticket] = self._state.clock.now()
         return ticket
@@ -85,7 +85,7 @@ class SocketMode:
             awaited.set_result(answer.get("payload"))
 
     async def deliver(self, envelope: Envelope) -> object:
-        """Send it over the next connection in turn, and wait for the app to acknowledge it."""
+        """Send it over the next connection in turn, and wait for the app's acknowledgement."""
         awaited: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         self._awaited[envelope.id] = awaited
         body = {
@@ -94,6 +94,8 @@ class SocketMode:
             "accepts_response_payload": envelope.accepts_response_payload,
             "payload": envelope.payload,
         }
+        if envelope.type == "events_api":
+            body |= {"retry_attempt": 0, "retry_reason": ""}
         try:
             await self._send(body)
             return await awaited
@@ -114,7 +116,7 @@ class SocketMode:
     async def disconnect(self, reason: Reason = "refresh_requested") -> None:
         """Ask the app to reconnect, as Slack does every few hours, and end the connections.
 
-        A `warning` comes some seconds before the end, so that it ends nothing by itself.
+        A `warning` comes some seconds before the end, so it ends nothing itself.
         """
         for socket in tuple(self._open):
             if reason == "warning":
@@ -124,7 +126,7 @@ class SocketMode:
                 await _say_goodbye(socket, reason)
 
     def cut(self) -> None:
-        """Cut every connection without a word."""
+        """Cut every connection without a close frame."""
         for socket in tuple(self._open):
             transport = self._transports[socket]
             self._forget(socket)
@@ -132,7 +134,7 @@ class SocketMode:
                 transport.abort()
 
     def freeze(self) -> None:
-        """Hear nothing more of what the app says on its connections, and end none."""
+        """Read nothing more from the app on its connections, but keep them open."""
         for transport in self._transports.values():
             if isinstance(transport, asyncio.Transport):
                 transport.pause_reading()

@@ -1,8 +1,8 @@
 """What the workspace holds: people, channels, messages, modals, urls and triggers.
 
-Everything in here is a plain value; nothing here knows HTTP, sockets or what Slack refuses. Every
-change goes through a method of `State`, which writes it into the `Log` that the page, the people
-and the tests watch.
+Everything here is a plain value; nothing here knows HTTP, sockets or what Slack refuses. Every
+change goes through a method of `State`, which writes it to the `Log` that the page, the people and
+the tests watch. This module is long because nothing changes anywhere else.
 """
 
 import itertools
@@ -17,7 +17,7 @@ from workspace.clock import Clock
 from workspace.log import Log
 
 ChannelKind: TypeAlias = Literal["public", "private", "mpim", "im"]
-MessageKind: TypeAlias = Literal["message", "command", "notice"]
+MessageKind: TypeAlias = Literal["message", "command", "notice", "tombstone"]
 # A block_id and an action_id.
 InputKey: TypeAlias = tuple[str, str]
 
@@ -29,6 +29,8 @@ ALL_SCOPES = (
     "users:read",
     "channels:read",
     "groups:read",
+    "channels:history",
+    "groups:history",
 )
 
 
@@ -36,13 +38,18 @@ ALL_SCOPES = (
 class Team:
     """A workspace: the bot's own, or one that shares a channel with it.
 
-    `enterprise_id` is the organization that it belongs to, on Enterprise Grid.
+    `enterprise_id` is its organization on Enterprise Grid.
     """
 
     id: str
     domain: str
     name: str
     enterprise_id: str = ""
+
+    @property
+    def url(self) -> str:
+        """Where its messages are, as auth.test says and permalinks begin."""
+        return f"https://{self.domain}.slack.com/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +69,10 @@ class User:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserGroup:
-    """A user group. A disabled one keeps its people, as Slack's does.
+    """A user group. A disabled one keeps its members, as in Slack.
 
-    `updated_by` is who changed it last; `is_editing_restricted` None leaves it unsaid.
+    It is of the bot's own workspace unless `team_id` names another. `updated_by` is who changed it
+    last. If `is_editing_restricted` is None, it is left out.
     """
 
     id: str
@@ -76,17 +84,18 @@ class UserGroup:
     auto_type: str | None = None
     is_editing_restricted: bool | None = None
     is_membership_locked: bool = False
+    team_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channel:
-    """A conversation. `members` are ids of users, the bot's among them where it was invited.
+    """A conversation. `members` are ids of users, including the bot's if it was invited.
 
     Attributes:
-        connected_team_ids: workspaces of others, which read along.
-        is_pending_ext_shared: another workspace has been asked to.
-        org_team_ids: sister workspaces of the same enterprise, which read along.
-        posters: ids of those who may post; None: everybody.
+        connected_team_ids: workspaces of other organizations that can read it.
+        is_pending_ext_shared: another workspace has been invited.
+        org_team_ids: other workspaces of the same enterprise that can read it.
+        posters: ids of those who may post; None means everyone.
     """
 
     id: str
@@ -115,8 +124,9 @@ class Channel:
 class Message:
     """One version of a message.
 
-    `receiver` is the one person who sees it, and None where all do. `kind` tells an app's message
-    from the command as a person typed it and from a notice of Slack's own.
+    `receiver` is the one person who sees it; None if everyone does. `kind` distinguishes an app's
+    message, the command as a person typed it, a notice from Slack itself, and what a deleted
+    message leaves above its replies. A reply that is `broadcast` also stands in the channel.
     """
 
     channel: str
@@ -126,6 +136,8 @@ class Message:
     blocks: tuple[Json, ...] = ()
     attachments: tuple[Json, ...] = ()
     thread_ts: str | None = None
+    broadcast: bool = False
+    metadata: Json | None = None
     receiver: str | None = None
     kind: MessageKind = "message"
     edited_ts: str | None = None
@@ -138,7 +150,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """One version of a modal, open before one person. `body` is what the app sent, completed."""
+    """One version of a modal that one person has open, or of their Home tab.
+
+    `body` is what the app sent, completed.
+    """
 
     id: str
     user: str
@@ -151,7 +166,7 @@ class View:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseUrl:
-    """A url that came with a command or a click. `ts` is the message clicked, if any."""
+    """A url that came with a command or a click. `ts` is that of the clicked message, if any."""
 
     secret: str
     channel: str
@@ -163,7 +178,7 @@ class ResponseUrl:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trigger:
-    """A ticket to open one modal. `view_id` is set where it came out of a modal."""
+    """A ticket to open one modal. `view_id` is set if it came from a modal."""
 
     id: str
     user: str
@@ -187,13 +202,22 @@ class Dialog:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiCall:
-    """One call of the Web API, or of a response_url, with its tokens masked."""
+    """One call to the Web API or a response_url, with its tokens masked."""
 
     method: str
     args: Json
     status: int
     error: str | None
     response: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Shortcut:
+    """A message shortcut, as a message's menu offers it."""
+
+    callback_id: str
+    name: str
+    description: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +233,20 @@ class App:
     signing_secret: str = field(default_factory=lambda: secrets.token_hex(16))
     verification_token: str = field(default_factory=lambda: _random(24))
     commands: tuple[str, ...] = ("/pg-sessions", "/pg-kill")
+    events: tuple[str, ...] = ("app_home_opened",)
+    home_tab: bool = True
+    shortcuts: tuple[Shortcut, ...] = (
+        Shortcut(
+            "pg_sessions_here",
+            "Show PostgreSQL sessions",
+            "Who is connected, in this message's thread",
+        ),
+        Shortcut(
+            "pg_kill_here",
+            "End a PostgreSQL session",
+            "Preview a kill in this message's thread",
+        ),
+    )
 
 
 def _random(count: int) -> str:
@@ -228,9 +266,11 @@ class State:
         self.groups: dict[str, UserGroup] = {}
         self.channels: dict[str, Channel] = {}
         self.scopes = frozenset(ALL_SCOPES)
-        self.is_enterprise_install = False
+        self.granted_to: tuple[str, ...] | None = None
+        """The workspaces of an installation for a whole organization; None for any other."""
         self._messages: dict[str, dict[str, Message]] = {}
         self._views: dict[str, View] = {}
+        self._homes: dict[str, View] = {}
         self._urls: dict[str, ResponseUrl] = {}
         self._triggers: dict[str, Trigger] = {}
         self._inputs: dict[tuple[str, str], dict[InputKey, Json]] = {}
@@ -259,13 +299,13 @@ class State:
         self.log.append("group_changed", group)
 
     def put_team(self, team: Team) -> None:
-        """Add a workspace, or change one, the app's own included."""
+        """Add a workspace, or change one, which may be the app's own."""
         self.teams[team.id] = team
         if team.id == self.team.id:
             self.team = team
 
     def put_channel(self, channel: Channel) -> None:
-        """Add a channel, or change one. For who is in it there are `join` and `leave`."""
+        """Add a channel, or change one. To change its members, use `join` and `leave`."""
         self.channels[channel.id] = channel
         self._messages.setdefault(channel.id, {})
 
@@ -282,7 +322,7 @@ class State:
         self.log.append("member_left", self.channels[channel_id])
 
     def direct_message(self, user_id: str) -> Channel:
-        """The conversation of a person with the bot, opened where it did not exist."""
+        """A person's conversation with the bot, created if it doesn't exist."""
         members = frozenset({user_id, self.app.user_id})
         for channel in self.channels.values():
             if channel.kind == "im" and channel.members == members:
@@ -297,13 +337,13 @@ class State:
         return channel
 
     def is_own(self, user: User) -> bool:
-        """Whether somebody is of the app's own workspace, or of its enterprise."""
+        """Whether a person belongs to the app's workspace, or to its enterprise."""
         theirs = self.teams[user.team_id]
         together = bool(theirs.enterprise_id) and theirs.enterprise_id == self.team.enterprise_id
         return theirs.id == self.team.id or together
 
     def set_scopes(self, *scopes: str) -> None:
-        """Grant the bot's token these scopes and no others."""
+        """Grant the bot's token only these scopes."""
         self.scopes = frozenset(scopes)
         self.log.append("scopes_changed", self.scopes)
 
@@ -311,7 +351,7 @@ class State:
         return self.app.user_id in channel.members
 
     def may_see(self, user_id: str, channel: Channel) -> bool:
-        """Members see a channel; a public one can be looked at by all of the own workspace."""
+        """Members see a channel; everyone in the bot's workspace can see a public one."""
         if user_id in channel.members:
             return True
         user = self.users[user_id]
@@ -321,11 +361,11 @@ class State:
     # Messages
 
     def new_id(self, letter: str) -> str:
-        """An id of Slack's shape: a letter, then capitals and digits."""
+        """An id in Slack's format: a letter, then capitals and digits."""
         return f"{letter}0{next(self._count):05d}{_random(3).upper()}"
 
     def new_ts(self) -> str:
-        """A `ts` later than every other of this workspace, so unique in its channel."""
+        """A `ts` later than any other in this workspace, so unique in its channel."""
         seconds, micros = divmod(int(self.clock.now() * 1_000_000), 1_000_000)
         last_seconds, last_micros = self._last_ts
         if (seconds, micros) <= self._last_ts:
@@ -340,14 +380,14 @@ class State:
         return message
 
     def change(self, message: Message) -> Message:
-        """Put another version in place of the one with the same `ts`."""
+        """Replace the version with the same `ts`."""
         self._messages[message.channel][message.ts] = message
         self._keep_inputs(message.ts, list(message.blocks))
         self.log.append("message_changed", message)
         return message
 
     def delete(self, message: Message) -> None:
-        """Take a message away from everybody who saw it."""
+        """Remove a message for everyone who saw it."""
         del self._messages[message.channel][message.ts]
         self.log.append("message_deleted", message)
 
@@ -355,13 +395,13 @@ class State:
         return self._messages[channel_id].get(ts)
 
     def messages(self, channel_id: str) -> Iterator[Message]:
-        """Every message of a channel, oldest first, ephemeral ones of everybody included."""
+        """Every message of a channel, oldest first, including everyone's ephemeral ones."""
         return iter(tuple(self._messages[channel_id].values()))
 
     # Modals
 
     def open_view(self, user_id: str, body: Json, previous: View | None) -> View:
-        """Show a modal to a person, on top of `previous` where there is one."""
+        """Show a modal to a person, on top of `previous` if there is one."""
         view_id = self.new_id("V")
         view = View(
             id=view_id,
@@ -376,7 +416,7 @@ class State:
         return view
 
     def change_view(self, view: View, body: Json) -> View:
-        """Put another body into an open modal. What was typed stays where its ids stay."""
+        """Replace the body of an open modal. Inputs whose ids stay keep what was typed."""
         changed = replace(view, body=body, hash=self.new_hash(), errors=())
         self._views[view.id] = changed
         self._keep_inputs(view.id, body["blocks"])
@@ -390,16 +430,41 @@ class State:
         self.log.append("view_changed", changed)
 
     def close_view(self, view: View) -> None:
-        """Take a modal away, and nothing else of its stack."""
+        """Remove one modal from its stack."""
         del self._views[view.id]
         self._inputs.pop((view.id, view.user), None)
         self.log.append("view_closed", view)
+
+    # Home tabs
+
+    def publish_home(self, user_id: str, body: Json) -> View:
+        """Replace a person's Home tab; it keeps its id, and what was chosen in what stays."""
+        before = self._homes.get(user_id)
+        view_id = before.id if before else self.new_id("V")
+        view = View(
+            id=view_id,
+            user=user_id,
+            root_id=view_id,
+            previous_id=None,
+            hash=self.new_hash(),
+            body=body,
+        )
+        self._homes[user_id] = view
+        self._keep_inputs(view_id, body["blocks"])
+        self.log.append("home_published", view)
+        return view
+
+    def home(self, user_id: str) -> View | None:
+        """A person's Home tab; None if the app has published none."""
+        return self._homes.get(user_id)
+
+    # Open modals
 
     def view(self, view_id: str) -> View | None:
         return self._views.get(view_id)
 
     def views_of(self, user_id: str) -> list[View]:
-        """The stack of modals before a person, the one on top last."""
+        """A person's stack of modals, the top one last."""
         return [view for view in self._views.values() if view.user == user_id]
 
     def view_with_external_id(self, external_id: str) -> View | None:
@@ -409,13 +474,13 @@ class State:
         return None
 
     def new_hash(self) -> str:
-        """A hash of a view's version, in Slack's shape."""
+        """A hash for a view's version, in Slack's format."""
         return f"{int(self.clock.now())}.{_random(8)}"
 
-    # What people typed and chose, before and while they press
+    # What people typed and chose, before they press anything
 
     def set_input(self, where: str, user_id: str, key: InputKey, value: Json) -> None:
-        """Keep what a person put into one input of a message (`where` is its ts) or a modal."""
+        """Store what a person put into one input of a message (`where` is its ts) or a modal."""
         self._inputs.setdefault((where, user_id), {})[key] = value
         self.log.append("input_changed", (where, user_id, key, value))
 
@@ -424,7 +489,7 @@ class State:
         return dict(self._inputs.get((where, user_id), {}))
 
     def _keep_inputs(self, where: str, blocks: list[Json]) -> None:
-        """Forget the inputs that are gone. Those whose ids stay keep their value, as in Slack."""
+        """Forget the inputs that are gone. Inputs whose ids stay keep their value, as in Slack."""
         alive = {(each.block_id, each.action_id) for each in elements(blocks)}
         for (place, user_id), values in self._inputs.items():
             if place == where:
@@ -433,7 +498,7 @@ class State:
     # Urls and triggers
 
     def new_response_url(self, channel_id: str, user_id: str, ts: str | None) -> ResponseUrl:
-        """A fresh url for one command or one click."""
+        """A new url for one command or one click."""
         made = ResponseUrl(
             secret=_random(24),
             channel=channel_id,
@@ -451,7 +516,7 @@ class State:
         self._urls[url.secret] = replace(url, uses=url.uses + 1)
 
     def new_trigger(self, user_id: str, view_id: str | None = None) -> Trigger:
-        """A fresh trigger, in Slack's shape."""
+        """A new trigger, in Slack's format."""
         number = next(self._count)
         made = Trigger(
             id=f"{number:011d}.{secrets.randbelow(10**12):012d}.{secrets.token_hex(16)}",
@@ -474,7 +539,7 @@ class State:
         self.log.append("api_called", call)
 
     def calls(self, method: str | None = None) -> list[ApiCall]:
-        """The calls that the app has made so far, all or those of one method."""
+        """The calls that the app has made so far, all or those to one method."""
         every = (change.subject for change in self.log if change.kind == "api_called")
         return [
             call for call in every if isinstance(call, ApiCall) and method in {None, call.method}

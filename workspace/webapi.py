@@ -1,4 +1,7 @@
-"""Slack's Web API without its transport: a method's name, a token and arguments give a reply."""
+"""Slack's Web API without its transport: a method's name, a token and arguments make a reply.
+
+This module is long because each method of Slack's stands in it once, with Slack's own checks.
+"""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -23,15 +26,20 @@ from workspace.rules import (
     channel_of_bot,
     channel_to_post,
     channel_to_read,
+    channel_to_recall,
+    channel_to_see,
     checked_content,
+    checked_metadata,
     checked_view,
     fresh_trigger,
     need_scope,
     new_external_id,
     own_message,
+    problems_of,
     view_to_change,
 )
 from workspace.state import ApiCall, ChannelKind, Message, State
+from workspace.threads import delete, is_begun, parent_of, permalink
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +53,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One method: who may call it, what it must be given, and what it does."""
+    """One method: who may call it, which arguments it requires, and what it does."""
 
     run: Callable[[Json], Json]
     scopes: tuple[str, ...] = ()
@@ -54,7 +62,7 @@ class Method:
 
 
 class WebApi:
-    """The methods, over one state. `socket_url` gives the address for a new connection."""
+    """The methods, for one state. `socket_url` returns the address for a new connection."""
 
     def __init__(self, state: State, faults: Faults, socket_url: Callable[[], str]) -> None:
         self._state = state
@@ -64,14 +72,21 @@ class WebApi:
         self._methods = {
             "api.test": Method(self._api_test, token="any"),
             "auth.test": Method(self._auth_test),
+            "auth.teams.list": Method(self._auth_teams_list),
             "bots.info": Method(self._bots_info, ("users:read",)),
+            "blocks.validate": Method(self._blocks_validate, token="none"),
             "apps.connections.open": Method(self._connections_open, token="app"),
             "chat.postMessage": Method(self._post_message, ("chat:write",), ("channel",)),
             "chat.postEphemeral": Method(
                 self._post_ephemeral, ("chat:write",), ("channel", "user")
             ),
             "chat.update": Method(self._update, ("chat:write",), ("channel", "ts")),
+            "chat.getPermalink": Method(self._get_permalink, required=("channel", "message_ts")),
             "chat.delete": Method(self._delete, ("chat:write",), ("channel", "ts")),
+            "conversations.history": Method(self._conversations_history, required=("channel",)),
+            "conversations.replies": Method(
+                self._conversations_replies, required=("channel", "ts")
+            ),
             "conversations.info": Method(self._conversations_info, required=("channel",)),
             "conversations.list": Method(self._conversations_list),
             "conversations.members": Method(self._conversations_members, required=("channel",)),
@@ -84,10 +99,11 @@ class WebApi:
             "views.open": Method(self._views_open, required=("trigger_id", "view")),
             "views.push": Method(self._views_push, required=("trigger_id", "view")),
             "views.update": Method(self._views_update, required=("view",)),
+            "views.publish": Method(self._views_publish, required=("user_id", "view")),
         }
 
     def call(self, name: str, token: str | None, args: Json, fault: Fault | None = None) -> Reply:
-        """Answer a call and record it. `fault` is what befalls it instead of an answer."""
+        """Answer a call and record it. If there is a `fault`, it happens instead."""
         reply = self._answer(name, token, args, fault)
         self._state.record_call(
             ApiCall(
@@ -138,7 +154,7 @@ class WebApi:
 
     def _authenticate(self, method: Method, token: str | None) -> None:
         app = self._state.app
-        if method.run == self._api_test:
+        if method.run == self._api_test or method.token == "none":
             return
         if not token:
             raise Refused("not_authed")
@@ -163,16 +179,35 @@ class WebApi:
     def _auth_test(self, args: Json) -> Json:
         del args
         state = self._state
+        enterprise_id = state.team.enterprise_id
+        is_org_wide = state.granted_to is not None
         return {
-            "url": f"https://{state.team.domain}.slack.com/",
-            "team": state.team.name,
+            "url": state.team.url,
+            "team": enterprise_id if is_org_wide else state.team.name,
             "user": state.users[state.app.user_id].name,
-            "team_id": state.team.id,
+            "team_id": enterprise_id if is_org_wide else state.team.id,
             "user_id": state.app.user_id,
             "bot_id": state.app.bot_id,
-            "is_enterprise_install": state.is_enterprise_install,
-            **({"enterprise_id": state.team.enterprise_id} if state.team.enterprise_id else {}),
+            "is_enterprise_install": is_org_wide,
+            **({"enterprise_id": enterprise_id} if enterprise_id else {}),
         }
+
+    def _auth_teams_list(self, args: Json) -> Json:
+        if self._state.granted_to is None:
+            raise Refused("not_allowed_token_type")
+        teams = [self._state.teams[each] for each in self._state.granted_to]
+        return _page(args, "teams", [{"id": team.id, "name": team.name} for team in teams])
+
+    def _team_of(self, args: Json) -> str:
+        """The workspace that is asked about, which only an organization's token has to name."""
+        state, team_id = self._state, str(args.get("team_id") or "")
+        if state.granted_to is None:
+            return state.team.id
+        if not team_id:
+            raise Refused("missing_argument")
+        if team_id not in state.granted_to:
+            raise Refused("team_access_not_granted")
+        return team_id
 
     def _bots_info(self, args: Json) -> Json:
         app = self._state.app
@@ -196,6 +231,18 @@ class WebApi:
         del args
         return {"url": self._socket_url()}
 
+    # blocks
+
+    def _blocks_validate(self, args: Json) -> Json:
+        """Whether exactly one of `blocks`, `message` and `view` would be accepted."""
+        given = [name for name in ("blocks", "message", "view") if args.get(name) is not None]
+        if len(given) != 1:
+            raise Refused("invalid_arguments", ["provide exactly one of blocks, message, view"])
+        problems = problems_of(given[0], args[given[0]], self._faults.blocks_refused)
+        if problems:
+            raise Refused(f"invalid_{given[0]}", more={"errors": problems})
+        return {}
+
     # chat
 
     def _post_message(self, args: Json) -> Json:
@@ -204,6 +251,7 @@ class WebApi:
         content = checked_content(
             args, ephemeral=False, refused=self._faults.blocks_refused, characters=None
         )
+        thread_ts = parent_of(state, channel.id, args.get("thread_ts"))
         message = state.post(
             Message(
                 channel=channel.id,
@@ -212,7 +260,9 @@ class WebApi:
                 text=content.text or "",
                 blocks=content.blocks or (),
                 attachments=content.attachments or (),
-                thread_ts=args.get("thread_ts"),
+                thread_ts=thread_ts,
+                broadcast=thread_ts is not None and _flag(args, "reply_broadcast"),
+                metadata=checked_metadata(args.get("metadata")),
                 link_names=_flag(args, "link_names") or args.get("parse") == "full",
             )
         )
@@ -233,30 +283,32 @@ class WebApi:
             refused=self._faults.blocks_refused,
             characters=POST_CHARACTERS,
         )
-        message = state.post(
-            Message(
-                channel=channel.id,
-                ts=state.new_ts(),
-                user=state.app.user_id,
-                text=content.text or "",
-                blocks=content.blocks or (),
-                attachments=content.attachments or (),
-                thread_ts=args.get("thread_ts"),
-                receiver=str(args["user"]),
-            )
+        message = Message(
+            channel=channel.id,
+            ts=state.new_ts(),
+            user=state.app.user_id,
+            text=content.text or "",
+            blocks=content.blocks or (),
+            attachments=content.attachments or (),
+            thread_ts=parent_of(state, channel.id, args.get("thread_ts")),
+            receiver=str(args["user"]),
         )
+        if message.thread_ts is None or is_begun(state, channel.id, message.thread_ts):
+            state.post(message)
         return {"message_ts": message.ts}
 
     def _update(self, args: Json) -> Json:
         state = self._state
         message = own_message(state, str(args["channel"]), str(args["ts"]), "cant_update_message")
+        if state.channels[message.channel].is_archived:
+            raise Refused("is_inactive")
         content = checked_content(
             args,
             ephemeral=False,
             refused=self._faults.blocks_refused,
             characters=UPDATE_CHARACTERS,
         )
-        # Text without blocks takes the old blocks away; blocks leave no mark of an edit.
+        # Text without blocks removes the old blocks; blocks don't mark a message as edited.
         blocks = content.blocks
         if blocks is None:
             blocks = () if content.text is not None else message.blocks
@@ -283,8 +335,15 @@ class WebApi:
         message = own_message(
             self._state, str(args["channel"]), str(args["ts"]), "cant_delete_message"
         )
-        self._state.delete(message)
+        delete(self._state, message)
         return {"channel": message.channel, "ts": message.ts}
+
+    def _get_permalink(self, args: Json) -> Json:
+        channel = channel_to_see(self._state, str(args["channel"]))
+        message = self._state.message(channel.id, str(args["message_ts"]))
+        if message is None or message.is_ephemeral:
+            raise Refused("message_not_found")
+        return {"channel": channel.id, "permalink": permalink(message, self._state)}
 
     # conversations, users, usergroups
 
@@ -294,6 +353,29 @@ class WebApi:
         if _flag(args, "include_num_members"):
             made["num_members"] = len(channel.members)
         return {"channel": made}
+
+    def _conversations_history(self, args: Json) -> Json:
+        """The newest first, without what stands in threads."""
+        return self._recalled(args, lambda each: each.thread_ts in {None, each.ts}, newest=True)
+
+    def _conversations_replies(self, args: Json) -> Json:
+        """The oldest first, with the message that the thread belongs to."""
+        ts = str(args["ts"])
+        if self._state.message(str(args["channel"]), ts) is None:
+            raise Refused("thread_not_found")
+        return self._recalled(args, lambda each: ts in {each.ts, each.thread_ts}, newest=False)
+
+    def _recalled(self, args: Json, wanted: Callable[[Message], bool], *, newest: bool) -> Json:
+        channel = channel_to_recall(self._state, str(args["channel"]))
+        found = []
+        for message in self._state.messages(channel.id):
+            if message.is_ephemeral or not wanted(message):
+                continue
+            made = message_payload(message, self._state)
+            if message.metadata is not None and _flag(args, "include_all_metadata"):
+                made["metadata"] = message.metadata
+            found.append(made)
+        return _page(args, "messages", reversed(found) if newest else found)
 
     def _conversations_list(self, args: Json) -> Json:
         state = self._state
@@ -333,6 +415,7 @@ class WebApi:
         return {**_page(args, "members", every), "cache_ts": int(self._state.clock.now())}
 
     def _usergroups_list(self, args: Json) -> Json:
+        team_id = self._team_of(args)
         return {
             "usergroups": [
                 group_payload(
@@ -342,12 +425,16 @@ class WebApi:
                     count=_flag(args, "include_count"),
                 )
                 for group in self._state.groups.values()
+                if (group.team_id or self._state.team.id) == team_id
                 if group.enabled or _flag(args, "include_disabled")
             ]
         }
 
     def _usergroups_users_list(self, args: Json) -> Json:
+        team_id = self._team_of(args)
         group = self._state.groups.get(str(args["usergroup"]))
+        if group is not None and (group.team_id or self._state.team.id) != team_id:
+            raise Refused("no_such_subteam")
         if group is None or not (group.enabled or _flag(args, "include_disabled")):
             raise Refused("no_such_subteam")
         return {"users": list(group.users)}
@@ -384,6 +471,20 @@ class WebApi:
         new_external_id(state, body, view)
         return {"view": view_payload(state.change_view(view, body), state)}
 
+    def _views_publish(self, args: Json) -> Json:
+        state = self._state
+        if not state.app.home_tab:
+            raise Refused("not_enabled")
+        body = checked_view(args["view"], self._faults.blocks_refused, home=True)
+        user = state.users.get(str(args["user_id"]))
+        if user is None or user.is_bot:
+            raise Refused("invalid_arguments", ["invalid `user_id`"])
+        before = state.home(user.id)
+        if before is not None and args.get("hash") not in (None, "", before.hash):
+            raise Refused("hash_conflict")
+        new_external_id(state, body)
+        return {"view": view_payload(state.publish_home(user.id, body), state)}
+
 
 def _flag(args: Json, name: str) -> bool:
     return str(args.get(name, "")).lower() in {"true", "1"}
@@ -404,7 +505,7 @@ def _page(args: Json, name: str, items: Iterable[object]) -> Json:
 
 
 def reply_of_fault(fault: Fault) -> Reply:
-    """The answer that a `rate_limit`, a `fail` or a `refuse` gives."""
+    """The answer that a `rate_limit`, a `fail` or a `refuse` causes."""
     if fault.how == "rate_limit":
         return _rate_limited(int(fault.seconds))
     return Reply({"ok": False, "error": fault.error}, fault.status)
@@ -415,7 +516,7 @@ def _rate_limited(seconds: int) -> Reply:
 
 
 def _without(body: Json, path: list[str]) -> Json:
-    """An answer that lacks a field of its own, or one of an object in it."""
+    """An answer without one of its fields, or without a field of an object in it."""
     name, *within = path
     if within:
         return {**body, name: _without(body[name], within)}
@@ -423,5 +524,5 @@ def _without(body: Json, path: list[str]) -> Json:
 
 
 def _masked(body: Json) -> Json:
-    """The answer without the ticket that it gives for a socket."""
+    """The answer without its ticket for a socket."""
     return {**body, "url": "…"} if "ticket=" in str(body.get("url", "")) else body

@@ -1,4 +1,4 @@
-"""What the probes found out, without a judgement. Names in here are others' text, as it came."""
+"""What the probes found, without judgement. Names in here are other people's text, as it came."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,14 +11,17 @@ from bot.domain.sessions import ServerId
 
 @dataclass(frozen=True, slots=True)
 class Untold:
-    """No answer, and why: words that hold no secret."""
+    """There was no answer; says why, in words that hold no secret."""
 
     problem: str
 
 
+NOT_ASKED = Untold("not asked")
+
+
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Nothing answers to that id."""
+    """The id exists nowhere."""
 
 
 # --- Slack -------------------------------------------------------------------------
@@ -26,18 +29,21 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class Bot:
-    """Whose the bot token is. `app_id` None: Slack didn't say."""
+    """The bot token's owner. An `app_id` of None means that Slack didn't say.
+
+    `workspaces` are those of an installation for a whole organization; None for any other.
+    """
 
     name: str
     workspace: str
     team_id: str
     app_id: str | None
-    is_org_wide: bool = False
+    workspaces: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Socket:
-    """A socket that opened; `connections` are the app's at that moment, this one included."""
+    """A socket that opened; `connections` counts the app's sockets then, including this one."""
 
     connections: int | None
     app_id: str | None
@@ -45,7 +51,7 @@ class Socket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """Somebody behind a user id. None: Slack didn't say."""
+    """The person behind a user id. None means that Slack didn't say."""
 
     id: str
     name: str
@@ -62,8 +68,8 @@ class Group:
     """A user group.
 
     Attributes:
-        is_locked: nobody edits who is in it: Slack does, or an identity provider.
-        is_restricted: whether editing it is restricted; None where Slack doesn't say.
+        is_locked: nobody can edit its members: Slack or an identity provider manages them.
+        is_restricted: whether editing it is restricted; None if Slack doesn't say.
         editor: who changed it last.
     """
 
@@ -79,7 +85,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channel:
-    """A channel of ALLOWED_CHANNELS. None in `is_shared`: Slack didn't say."""
+    """A channel that a setting names. An `is_shared` of None means that Slack didn't say."""
 
     id: str
     name: str
@@ -91,9 +97,22 @@ class Channel:
     is_shared: bool | None = False
 
 
+@dataclass(frozen=True, slots=True)
+class Layouts:
+    """What Slack says about samples of all messages and windows.
+
+    `refused` has its objections, by what the sample is. `unread` is why it wasn't asked about the
+    rest, None if it was.
+    """
+
+    asked: int
+    refused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unread: Untold | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlackFacts:
-    """Slack's side. `scopes` None: Slack didn't say; `socket` None: HTTP mode."""
+    """Slack's side. `scopes` is None if Slack didn't say; `socket` is None in HTTP mode."""
 
     bot: Bot | Untold
     scopes: frozenset[str] | None = None
@@ -101,6 +120,7 @@ class SlackFacts:
     people: Mapping[str, Member | Unknown | Untold] = field(default_factory=dict)
     groups: Mapping[str, Group | Unknown | Untold] = field(default_factory=dict)
     channels: Mapping[str, Channel | Unknown | Untold] = field(default_factory=dict)
+    layouts: Layouts = field(default_factory=lambda: Layouts(0, unread=NOT_ASKED))
 
 
 # --- PostgreSQL --------------------------------------------------------------------
@@ -110,14 +130,14 @@ class Holds(StrEnum):
     """Whether a role has the privileges of a predefined one."""
 
     YES = "yes"
-    NOT_INHERITED = "not inherited"  # a member, by a grant that gives nothing by itself
+    NOT_INHERITED = "not inherited"  # a member, by a grant that isn't inherited
     NO = "no"
-    NO_SUCH_ROLE = "no such role"  # in this version of PostgreSQL
+    NO_SUCH_ROLE = "no such role"  # this version of PostgreSQL doesn't have it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnRole:
-    """The role that the bot connects as, and what it may. The oid is the one it logs in as."""
+    """The role that the bot connects as, and what it may do. The oid is that of the login role."""
 
     oid: int
     name: str
@@ -132,13 +152,13 @@ class Slots:
     """The server's connection slots.
 
     Attributes:
-        reserved: for `pg_use_reserved_connections`; None before PostgreSQL 16.
-        role_limit: of the bot's role; -1 is none.
-        used: client backends of all, the probe's own included.
-        logging_in: clients that hold a slot and have not logged in.
-        database_limit: of the database that the URL names; -1 is none.
+        reserved: slots for `pg_use_reserved_connections`; None before PostgreSQL 16.
+        role_limit: the limit of the bot's role; -1 means none.
+        used: all client backends, including the probe's own.
+        logging_in: clients that hold a slot and have not logged in yet.
+        database_limit: the limit of the database in the URL; -1 means none.
         database_used: client backends in that database.
-        own: sessions of the bot's role under the bot's name, the probe's own included.
+        own: sessions of the bot's role under the bot's name, including the probe's own.
         others: sessions of the bot's role under other names, by `application_name`.
     """
 
@@ -155,23 +175,23 @@ class Slots:
 
     @property
     def taken(self) -> int:
-        """The server's slots that are not free."""
+        """The server's slots that are in use."""
         return self.used + self.logging_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a server said.
+    """What a server answered.
 
     Attributes:
-        pooled: whether a pooler answered in its place.
-        missing: what the bot reads or calls and its role may not: `function f(integer)`,
-            `table t`, as a GRANT names them.
+        pooled: whether a pooler is in between.
+        missing: what the bot reads or calls and its role may not: `function f(integer)`, `table t`,
+            in the words of a GRANT.
         roles: the names of all roles, and whether they may log in.
-        applications: the names that clients have given their sessions.
-        is_encrypted: as the server sees its end of the connection.
+        applications: the names that clients gave their sessions.
+        is_encrypted: the server's view of the connection.
 
-    From `roles` on: None where the role may not ask.
+    From `roles` on, a value is None if the role may not ask.
     """
 
     version_num: int
@@ -189,11 +209,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterFacts:
-    """One cluster of the settings.
+    """One cluster in the settings.
 
     Attributes:
-        holds: how many connections the bot keeps open there.
-        left_out: parameters of its URL that have no effect on the bot.
+        holds: how many connections the bot keeps open to it.
+        left_out: parameters of its URL that the bot ignores.
     """
 
     name: str
@@ -209,20 +229,20 @@ class ClusterFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerFacts:
-    """The record of kills.
+    """What is known about the ledger.
 
     Attributes:
-        place: a file's path, or a server's host and the database.
+        place: a file's path, or a server's host and database.
         holds: how many connections the bot keeps open to it.
-        problem: why it can't be opened or written; None where it can.
-        version: of its schema; 0 where it is not made yet, None where it can't be read.
-        known_version: the one that this version of the bot makes of it.
-        identity: what tells it from other ledgers; empty if it has none yet.
+        problem: why it can't be opened or written; None if it can.
+        version: its schema version; 0 if it doesn't exist yet, None if it can't be read.
+        known_version: the schema version that this version of the bot creates.
+        identity: distinguishes it from other ledgers; empty if it has none yet.
         is_open_to_others: whether anyone on its machine may read the file.
         home: the server and the role; None for a file.
-        connection_limit: of that role, -1 for none or a superuser.
-        is_encrypted: as the server sees its end of the connection; None for a file.
-        left_out: parameters of its URL that have no effect on the bot.
+        connection_limit: that role's limit; -1 for none or a superuser.
+        is_encrypted: the server's view of the connection; None for a file.
+        left_out: parameters of its URL that the bot ignores.
     """
 
     kind: str

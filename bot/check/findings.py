@@ -1,4 +1,4 @@
-"""Findings, and how a person reads them: a word, a sentence, and what to run."""
+"""Findings, and how a person reads them: a level, a sentence, and what to run."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -9,15 +9,15 @@ from bot.text import cost, cut, visible
 
 WIDTH = 80
 NAME = 60
-"""The most columns of a name that somebody else chose."""
+"""The most columns shown of a name that somebody else chose."""
 
 
 class Level(StrEnum):
-    """How bad it is; the word stands before each finding."""
+    """How bad it is; the word is printed before each finding."""
 
     OK = "ok"
     WARNING = "warning"  # the bot works, less safely or less well than it could
-    FAILURE = "failure"  # something that it is for won't work
+    FAILURE = "failure"  # something that the bot is for won't work
 
 
 _INDENT = 2
@@ -26,11 +26,11 @@ _HANGING = _INDENT + max(map(len, Level)) + 2
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was found.
+    """One thing that the check found.
 
     Attributes:
-        text: a sentence; names of others in it may hold any character.
-        remedy: statements that mend it, each to be run as it stands.
+        text: a sentence; other people's names in it may hold any character.
+        remedy: statements that fix it, each ready to run.
     """
 
     level: Level
@@ -39,7 +39,7 @@ class Finding:
 
 
 def ok(text: str) -> Finding:
-    """All is well, and what it is."""
+    """All is well; the text says what."""
     return Finding(Level.OK, text)
 
 
@@ -55,20 +55,20 @@ def failure(text: str, *remedy: str) -> Finding:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What was found about one thing."""
+    """The findings about one thing."""
 
     title: str
     findings: tuple[Finding, ...]
 
 
 def of_url(left_out: Iterable[str]) -> Iterator[Finding]:
-    """What of a server's URL is left out, and may be."""
+    """The parameters of a server's URL that the bot ignores, and that may be removed."""
     if named := ", ".join(left_out):
         yield ok(f"its URL has parameters without effect: {named}")
 
 
 def name(text: str) -> str:
-    """Cut a name of others so that no line breaks for it."""
+    """Shorten somebody else's name so that no line wraps because of it."""
     return cut(visible(text), NAME)
 
 
@@ -86,7 +86,7 @@ def count(number: int, one: str, many: str | None = None) -> str:
 
 
 def lines(section: Section) -> Iterator[str]:
-    """A section for a terminal of 80 columns. No character of a name's reaches it raw."""
+    """A section for a terminal of 80 columns, with unsafe characters of names escaped."""
     yield visible(section.title)
     for finding in section.findings:
         first, *rest = _wrapped(visible(finding.text), WIDTH - _HANGING)
@@ -96,7 +96,7 @@ def lines(section: Section) -> Iterator[str]:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """Break a text at its spaces. A longer word stays whole: it may be a path to be copied."""
+    """Wrap a text at its spaces. A longer word stays whole: it may be a path to copy."""
     wrapped: list[str] = [""]
     for word in text.split():
         line = f"{wrapped[-1]} {word}" if wrapped[-1] else word

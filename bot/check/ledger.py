@@ -1,17 +1,14 @@
-"""What the ledger's answer means: nothing is signalled where it can't be written."""
+"""What the facts about the ledger mean. If it can't be written, nothing is signalled."""
 
 import shlex
 from collections.abc import Iterator, Sequence
 
 from bot.check.facts import Answer, ClusterFacts, LedgerFacts
 from bot.check.findings import Finding, Section, count, failure, of_url, ok, some, warning
-
-IDENTITY_SHOWN = 8
-"""Digits of a ledger's identity that tell two of them apart for a person."""
+from bot.domain.record import IDENTITY_SHOWN
 
 
 def of_ledger(facts: LedgerFacts, clusters: Sequence[ClusterFacts]) -> Section:
-    """The record of kills."""
     return Section("ledger", tuple(_of_ledger(facts, clusters)))
 
 

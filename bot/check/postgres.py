@@ -1,4 +1,4 @@
-"""What the servers' answers mean: reachable, what the role may, and whether there is room."""
+"""What the facts about the servers mean: reachable, the role's rights, room for connections."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,11 +9,11 @@ from bot.check.findings import Finding, Section, count, failure, name, of_url, o
 from bot.text import visible
 
 OLDEST = 14
-"""The oldest version of PostgreSQL whose views have what the looks read."""
+"""The oldest version of PostgreSQL whose views have everything that looks read."""
 
 
 def identifier(text: str) -> str:
-    r"""A name as SQL takes it; what can't be seen in it stands as its code, `U&"\+00202e"`."""
+    r"""A name as an SQL identifier; invisible characters become codes, `U&"\+00202e"`."""
     if visible(text) == text:
         return '"' + text.replace('"', '""') + '"'
     return 'U&"' + "".join(map(_in_unicode, text)) + '"'
@@ -28,10 +28,10 @@ def _in_unicode(character: str) -> str:
 
 
 def of_cluster(facts: ClusterFacts, *, needed: int, may_kill: bool) -> Section:
-    """One cluster.
+    """The findings about one cluster.
 
-    `needed` is how many connections the bot opens there as this role, under all of the
-    server's names and for the ledger; `may_kill` whether anybody may end sessions.
+    `needed` is how many connections the bot opens there as this role, for the ledger and under all
+    names of the server. `may_kill` is whether anybody may end sessions.
     """
     findings = _of_cluster(facts, needed, may_kill)
     if isinstance(facts.answer, Answer) and facts.answer.is_standby:
@@ -40,7 +40,7 @@ def of_cluster(facts: ClusterFacts, *, needed: int, may_kill: bool) -> Section:
 
 
 def _on_the_primary(finding: Finding) -> Finding:
-    """A standby has the roles of its primary, and settings of its own."""
+    """Send a remedy to the primary: a standby has its roles, but settings of its own."""
     if not any(statement.startswith(("grant ", "alter role ")) for statement in finding.remedy):
         return finding
     return replace(finding, text=f"{finding.text}; it is a standby, so on its primary run:")
@@ -61,7 +61,7 @@ def _of_cluster(facts: ClusterFacts, needed: int, may_kill: bool) -> Iterator[Fi
 
 def _of_version(host: str, answer: Answer) -> Finding:
     major, minor = divmod(answer.version_num, 10_000)
-    # Before PostgreSQL 10 a version had three parts; the first is enough.
+    # Before PostgreSQL 10 a version had three parts; the first one is enough.
     version = f"PostgreSQL {major}.{minor}" if major >= 10 else f"PostgreSQL {major}"
     if major < OLDEST:
         return failure(f"{host}: {version}; the bot needs {OLDEST} or newer")
@@ -106,7 +106,7 @@ def _of_rights(answer: Answer, *, may_kill: bool) -> Iterator[Finding]:
     if role.signals is Holds.YES:
         yield ok(f"its role {called} can end sessions, except superusers'")
     else:
-        # To look it takes no right to end.
+        # The right to end sessions isn't needed to look at them.
         level = failure if may_kill else warning
         yield level(
             f"its role {called} can't end other roles' sessions{_why(role.signals)}",
@@ -182,7 +182,7 @@ def _of_reserved(answer: Answer, slots: Slots) -> Iterator[Finding]:
 
 
 def _of_limits(role: OwnRole, slots: Slots, answer: Answer, needed: int) -> Iterator[Finding]:
-    """Whether there is room for the bot's connections, its present ones counted as its own."""
+    """Whether there is room for the bot's connections; it may already hold some of them."""
     if role.is_superuser:
         yield from _of_room("the server", slots.maximum, slots.taken, slots.own, needed)
         return
@@ -240,7 +240,7 @@ def _of_others(role: OwnRole, others: Mapping[str, int]) -> Iterator[Finding]:
 
 
 def needed(clusters: Sequence[ClusterFacts], ledger: LedgerFacts) -> dict[str, int]:
-    """How many connections the bot opens to each cluster's server as the role that it has there."""
+    """How many connections the bot opens to each cluster's server as its role there."""
     held: dict[object, int] = defaultdict(int)
     for cluster in clusters:
         held[_seat(cluster)] += cluster.holds
@@ -261,7 +261,7 @@ def needed(clusters: Sequence[ClusterFacts], ledger: LedgerFacts) -> dict[str, i
 
 
 def _seat(cluster: ClusterFacts) -> object:
-    """The server and the role whose slots a cluster's connections take."""
+    """The server and the role whose slots a cluster's connections use."""
     answer = cluster.answer
     if isinstance(answer, Untold) or answer.id is None:
         return cluster.name
@@ -269,7 +269,7 @@ def _seat(cluster: ClusterFacts) -> object:
 
 
 def of_all(clusters: Sequence[ClusterFacts]) -> Section:
-    """What only all clusters together show."""
+    """What shows only in all clusters together."""
     answers = [(each.name, each.answer) for each in clusters if isinstance(each.answer, Answer)]
     return Section("all clusters", tuple(_of_twins(answers)))
 

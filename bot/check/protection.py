@@ -1,6 +1,6 @@
-"""What PROTECTED_ROLES and PROTECTED_APPLICATIONS name on the servers as they are now.
+"""Which roles and applications PROTECTED_ROLES and PROTECTED_APPLICATIONS match on the servers now.
 
-A name that nothing has protects nothing, and nobody would notice.
+A name that matches nothing protects nothing, and nobody would notice.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from bot.domain.protection import roles_named
 def of_protection(
     clusters: Sequence[ClusterFacts], roles: tuple[Glob, ...], applications: tuple[Glob, ...]
 ) -> Iterator[Section]:
-    """A section for each of the two that is set and could be compared with all servers."""
+    """A section for each of the two settings that could be compared with all servers."""
     answers = [each.answer for each in clusters if isinstance(each.answer, Answer)]
     where = some(each.name for each in clusters)
     if len(answers) < len(clusters):

@@ -1,4 +1,4 @@
-"""What the settings say, once they can be read, and whether their ports are free."""
+"""What the settings say, if they are valid, and whether their ports are free."""
 
 from collections.abc import Iterable, Iterator
 
@@ -8,14 +8,14 @@ TITLE = "settings"
 
 
 def wrong_settings(problems: Iterable[str]) -> Section:
-    """Settings that can't be read, a line each; nothing else can be looked at then."""
+    """The errors in the settings, one per line; nothing else can be checked then."""
     return Section(TITLE, tuple(map(failure, problems)))
 
 
 def of_settings(
     *, clusters: Iterable[str], mode: str, ports: Iterable[tuple[str, int, str | None]]
 ) -> Section:
-    """`ports` are the variable, its port, and what is in the way of listening there."""
+    """`ports` holds each port's variable, its number, and why the bot can't listen there."""
     read = ok(f"valid: {mode}, clusters {some(clusters, most=10)}")
     return Section(TITLE, (read, *_of_ports(ports)))
 

@@ -1,9 +1,19 @@
-"""What Slack's answers mean: the tokens, the scopes, who is allowed, and where."""
+"""What the facts about Slack mean: tokens, scopes, who is allowed, and where."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from bot.check.facts import Bot, Channel, Group, Member, SlackFacts, Socket, Unknown, Untold
+from bot.check.facts import (
+    NOT_ASKED,
+    Bot,
+    Channel,
+    Group,
+    Member,
+    SlackFacts,
+    Socket,
+    Unknown,
+    Untold,
+)
 from bot.check.findings import (
     Finding,
     Section,
@@ -14,34 +24,37 @@ from bot.check.findings import (
     some,
     warning,
 )
-from bot.domain.people import Allowlist, Home, Right
+from bot.domain.people import Allowlist, Home, Right, Rights
+from bot.errors import NO_WORKSPACE
 
 SCOPES: Mapping[str, str] = {
     "channels:read": "the bot can't see whether another workspace shares a public channel",
     "chat:write": "the bot can't post answers",
     "chat:write.public": "the bot can't post in public channels that it isn't a member of",
-    "commands": "the commands don't exist",
+    "commands": "the commands and shortcuts don't exist",
     "groups:read": "the bot can't see whether another workspace shares a private channel",
     "usergroups:read": "the user groups of the allowlists count as empty",
     "users:read": "the bot can't tell guests and people of other workspaces from members",
 }
-"""The bot token's scopes that the code needs, and what fails without: those of manifest.yml."""
+"""The scopes that the bot token needs, and what fails without each: the scopes of manifest.yml."""
 
-ORG_WIDE = (
-    "the app is installed for a whole organization, which the bot doesn't support: install it in"
-    " one workspace, and use that installation's token"
-)
-"""What is wrong with such a token; the bot doesn't start with it."""
+OPTIONAL_SCOPES: Mapping[str, str] = {
+    "channels:history": "after a crash the bot can't look whether it had posted an alert",
+    "groups:history": "the same in a private channel",
+}
+"""The optional scopes of manifest.yml, which only alerts use, and what fails without each."""
 
 MOST_CONNECTIONS = 10
-"""Slack lets an app hold so many sockets."""
+"""How many sockets Slack lets an app hold."""
 
-_NOT_ASKED = Untold("not asked")
-_DOING = {Right.LOOK: "look", Right.KILL: "end sessions"}
+NO_CHANNEL = (
+    "Slack knows no such channel, or it is private and the bot isn't a member: invite the bot"
+)
+_DOING = {Right.LOOK: "look", Right.CANCEL: "cancel queries", Right.KILL: "end sessions"}
 
 
 def of_slack(facts: SlackFacts) -> Section:
-    """The tokens, the scopes, and the way in."""
+    """The tokens, the scopes, and how requests reach the bot."""
     return Section("Slack", (*_of_bot(facts), *_of_socket(facts)))
 
 
@@ -51,9 +64,13 @@ def _of_bot(facts: SlackFacts) -> Iterator[Finding]:
             yield failure(f"SLACK_BOT_TOKEN: {problem}")
         case Bot() as bot:
             where = f"{name(bot.workspace)} ({bot.team_id})"
-            yield ok(f"SLACK_BOT_TOKEN: the bot is {name(bot.name)}, in the workspace {where}")
-            if bot.is_org_wide:
-                yield failure(f"SLACK_BOT_TOKEN: {ORG_WIDE}")
+            if bot.workspaces is None:
+                yield ok(f"SLACK_BOT_TOKEN: the bot is {name(bot.name)}, in the workspace {where}")
+            elif bot.workspaces:
+                which = f"{where}: {some(bot.workspaces)}"
+                yield ok(f"SLACK_BOT_TOKEN: the bot is {name(bot.name)}, in workspaces of {which}")
+            else:
+                yield failure(f"SLACK_BOT_TOKEN: {NO_WORKSPACE}")
             yield from _of_scopes(facts.scopes)
 
 
@@ -69,7 +86,7 @@ def _of_scopes(scopes: frozenset[str] | None) -> Iterator[Finding]:
         )
     if not missing:
         yield ok(f"scopes: all {len(SCOPES)} that the bot needs")
-    if spare := sorted(scopes - SCOPES.keys()):
+    if spare := sorted(scopes - SCOPES.keys() - OPTIONAL_SCOPES.keys()):
         yield warning(f"scopes: the token has more than the bot needs: {name(some(spare))}")
 
 
@@ -104,35 +121,82 @@ def _of_open_socket(others: int) -> Finding:
 # --- People ------------------------------------------------------------------------
 
 
-def of_allowlist(
+def of_allowlists(
+    rights: Rights, facts: SlackFacts, *, second_person: Iterable[str] = ()
+) -> Iterator[Section]:
+    """Who is behind the ids of each list, and who may do what, cluster by cluster.
+
+    `second_person` are names of clusters.
+    """
+    two = frozenset(second_person)
+    for right in (Right.KILL, Right.CANCEL, Right.LOOK):
+        if right is Right.CANCEL and not rights.is_set(right):
+            continue
+        for cluster in (None, *(one for one in rights.clusters if rights.has_own(right, one))):
+            yield _of_allowlist(right, rights, cluster, facts, two)
+    yield Section("who may do what", tuple(_on(each, rights, facts) for each in rights.clusters))
+
+
+def _of_allowlist(
     right: Right,
-    lists: Mapping[Right, Allowlist],
+    rights: Rights,
+    cluster: str | None,
     facts: SlackFacts,
-    *,
-    second_person: Iterable[str] = (),
+    second_person: frozenset[str],
 ) -> Section:
-    """Who is behind the ids of an allowlist. `second_person` are names of clusters."""
-    allowlist = lists[right]
+    allowlist = rights.allowlist(right, cluster)
     findings: list[Finding] = []
+    places = [cluster] if cluster else [c for c in rights.clusters if not rights.has_own(right, c)]
     if allowlist.everyone:
         findings.append(ok("*: everyone in the workspace may look, except guests"))
     if allowlist.empty:
-        findings.append(
-            warning("not set: nobody may end sessions")
-            if right is Right.KILL
-            else ok("not set: only those who may end sessions may look")
-        )
+        findings.append(_of_nobody(right, places, is_own=cluster is not None))
     findings += _of_people(right, sorted(allowlist.users), facts)
     findings += _of_groups(right, sorted(allowlist.groups), facts)
     if right is Right.KILL and not allowlist.empty:
-        findings += _of_the_able(able(allowlist, facts), facts, sorted(second_person))
-    return Section(str(right), tuple(findings))
+        two = sorted(second_person.intersection(places))
+        findings += _of_the_able(able([allowlist], facts), facts, two)
+    return Section(rights.setting(right, cluster), tuple(findings))
 
 
-def able(allowlist: Allowlist, facts: SlackFacts) -> frozenset[str] | None:
-    """Whom an allowlist lets through, by what Slack says; None where Slack didn't say it all."""
-    asked = [facts.people.get(one, _NOT_ASKED) for one in allowlist.users]
-    groups = [facts.groups.get(one, _NOT_ASKED) for one in allowlist.groups]
+def _of_nobody(right: Right, places: Sequence[str], *, is_own: bool) -> Finding:
+    """What it means that a list is empty; `places` are the clusters that it is for."""
+    unset = "blank" if is_own else "not set"
+    if not places:
+        return ok(f"{unset}: each cluster has a list of its own")
+    match right:
+        case Right.KILL:
+            where = f" on {some(places)}" if is_own else ""
+            return warning(f"{unset}: nobody may end sessions{where}")
+        case Right.CANCEL:
+            return ok(f"{unset}: only those who may end sessions may cancel queries")
+        case Right.LOOK:
+            return ok(f"{unset}: only those who may end sessions may look")
+
+
+def _on(cluster: str, rights: Rights, facts: SlackFacts) -> Finding:
+    """Who may do what on one cluster, each in words once: who may kill may do the rest, too."""
+    told, met = [], frozenset[str]()
+    for right in (Right.KILL, Right.CANCEL, Right.LOOK):
+        lists = rights.granting(right, cluster)
+        if right is Right.LOOK and any(one.everyone for one in lists):
+            told.append(f"{_DOING[right]}: everyone in the workspace except guests")
+            continue
+        ids = able(lists, facts)
+        if ids is None:
+            told.append(f"{_DOING[right]}: Slack didn't say")
+        elif right is Right.KILL or ids - met:
+            more = sorted(_called(one, facts) for one in ids - met)
+            told.append(f"{_DOING[right]}: {some(more) if more else 'nobody'}")
+            met |= ids
+    return ok(f"{cluster}: {'; '.join(told)}")
+
+
+def able(lists: Iterable[Allowlist], facts: SlackFacts) -> frozenset[str] | None:
+    """Whom allowlists let through, according to Slack; None if Slack didn't say everything."""
+    lists = tuple(lists)
+    asked = [facts.people.get(one, NOT_ASKED) for each in lists for one in each.users]
+    groups = [facts.groups.get(one, NOT_ASKED) for each in lists for one in each.groups]
     if any(isinstance(answer, Untold) for answer in (*asked, *groups)):
         return None
     ids = {one.id for one in asked if isinstance(one, Member)}
@@ -166,7 +230,7 @@ def _of_the_able(
 def _of_people(right: Right, ids: Iterable[str], facts: SlackFacts) -> Iterator[Finding]:
     untold: dict[str, list[str]] = defaultdict(list)
     for user_id in ids:
-        match facts.people.get(user_id, _NOT_ASKED):
+        match facts.people.get(user_id, NOT_ASKED):
             case Member() as member:
                 wrong = _wrong_with(member, right)
                 text = f"{user_id} is {_called(user_id, facts)}"
@@ -184,7 +248,7 @@ def _of_untold(untold: Mapping[str, list[str]]) -> Iterator[Finding]:
 
 
 def _wrong_with(member: Member, right: Right) -> str:
-    """What speaks against somebody on a list; nothing where all is well."""
+    """What speaks against a person on a list; empty if nothing does."""
     if member.deleted:
         return "deactivated"
     if member.is_bot:
@@ -199,7 +263,7 @@ def _wrong_with(member: Member, right: Right) -> str:
 
 
 def _called(user_id: str, facts: SlackFacts) -> str:
-    """Somebody by name, or by id where the name isn't known."""
+    """A person's name, or the id if the name isn't known."""
     member = facts.people.get(user_id)
     if not isinstance(member, Member):
         return user_id
@@ -211,7 +275,7 @@ def _of_groups(right: Right, ids: list[str], facts: SlackFacts) -> Iterator[Find
     untold: dict[str, list[str]] = defaultdict(list)
     groups: list[Group] = []
     for group_id in ids:
-        match facts.groups.get(group_id, _NOT_ASKED):
+        match facts.groups.get(group_id, NOT_ASKED):
             case Group() as group:
                 groups.append(group)
                 yield from _of_group(right, group, facts)
@@ -243,8 +307,8 @@ def _of_group(right: Right, group: Group, facts: SlackFacts) -> Iterator[Finding
 def _of_editors(groups: list[Group], facts: SlackFacts) -> Iterator[Finding]:
     """Whether people can put themselves on the list.
 
-    Slack says of some groups whether editing them is restricted. Of the others it tells who
-    did it last: where that is no admin, others who are none can do it, too.
+    For some groups Slack says whether editing them is restricted. For the others it says who edited
+    them last: if that person isn't an admin, then others who aren't can do it too.
     """
     free, silent = [], []
     for group in groups:
@@ -278,23 +342,18 @@ def _handle(group: Group) -> str:
 
 
 def of_channels(allowed: Iterable[str], facts: SlackFacts) -> Section:
-    """Where the commands are answered."""
+    """The channels where the commands work."""
     ids = sorted(allowed)
     findings: list[Finding] = []
     untold: dict[str, list[str]] = defaultdict(list)
     if not ids:
         findings.append(ok("not set: the commands work in all channels"))
     for channel_id in ids:
-        match facts.channels.get(channel_id, _NOT_ASKED):
+        match facts.channels.get(channel_id, NOT_ASKED):
             case Channel() as channel:
                 findings.append(_of_channel(channel))
             case Unknown():
-                findings.append(
-                    warning(
-                        f"{channel_id}: Slack knows no such channel, or it is private and the bot"
-                        " isn't a member: invite the bot"
-                    )
-                )
+                findings.append(warning(f"{channel_id}: {NO_CHANNEL}"))
             case Untold(problem):
                 untold[problem].append(channel_id)
     return Section("ALLOWED_CHANNELS", (*findings, *_of_untold(untold)))

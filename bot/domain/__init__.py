@@ -1,1 +1,1 @@
-"""What is known of sessions, waits, filters and kills. Pure: no clock, no I/O, no environment."""
+"""Sessions, waits, filters and kills. Pure: no clock, no I/O, no environment."""

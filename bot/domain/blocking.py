@@ -1,8 +1,8 @@
-"""Who blocks whom, as a tree: whoever waits for nobody stands at the root.
+"""Who blocks whom, as a tree: a root is a session that waits for nobody.
 
-Pure. The waits are a graph, not a tree: a waiter may have several blockers, and a deadlock
-that PostgreSQL is about to break is a cycle. Each backend is drawn once, under its first
-blocker, and told of its others.
+Pure. The waits form a graph, not a tree: a waiter may have several blockers, and a deadlock that
+PostgreSQL is about to break is a cycle. Each backend is drawn once, under its first blocker, with
+its other blockers named beside it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,10 +18,10 @@ _OTHERS = 3
 
 @dataclass(frozen=True, slots=True)
 class LockWait:
-    """What a backend waits for; `since` is None where PostgreSQL has not noted it yet.
+    """What a backend waits for; `since` is None if PostgreSQL has not recorded it yet.
 
-    `waitstart` of `pg_locks` is set a little after the wait begins, from PostgreSQL 14 on.
-    `relname` as in `HeldLock`.
+    PostgreSQL (from 14 on) sets `pg_locks.waitstart` a little after the wait begins. `relname` is
+    as in `HeldLock`. Databases made from one template have relations with the same oid and name.
     """
 
     locktype: str
@@ -30,19 +30,20 @@ class LockWait:
     relation: int | None = None
     transactionid: str | None = None
     relname: str | None = None
+    database: int | None = None
 
     @property
     def on(self) -> str:
-        """What it is on: `public.accounts`, `tuple of relation 16385`, `transactionid 768`."""
+        """The locked object: `public.accounts`, `tuple of relation 16385`, `transactionid 768`."""
         return _locked(self.locktype, self.relation, self.relname, self.transactionid)
 
 
 @dataclass(frozen=True, slots=True)
 class HeldLock:
-    """A lock of one backend, held or (not `granted`) waited for; oids as `pg_locks` has them.
+    """One backend's lock, held or (if not `granted`) waited for; oids as in `pg_locks`.
 
-    `relname` is the relation's name with its schema, None where it can't be read: each
-    database keeps its own, and the bot is connected to one.
+    `relname` is the relation's name with its schema, or None if it can't be read: each database
+    keeps its own names, and the bot is connected to one database.
     """
 
     locktype: str
@@ -55,7 +56,7 @@ class HeldLock:
 
     @property
     def on(self) -> str:
-        """What it is on, as `LockWait.on`."""
+        """The locked object, as in `LockWait.on`."""
         return _locked(self.locktype, self.relation, self.relname, None)
 
 
@@ -70,7 +71,7 @@ def _locked(
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A prepared transaction. It is ended by `ROLLBACK PREPARED`, in its own database."""
+    """A prepared transaction. `ROLLBACK PREPARED` in its own database ends it."""
 
     gid: str
     prepared: datetime
@@ -80,7 +81,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Locks:
-    """What the sessions of a server wait for, by pid; and its prepared transactions, by -xid."""
+    """What a server's sessions wait for, by pid, and its prepared transactions, by -xid."""
 
     waits: Mapping[int, LockWait] = field(default_factory=dict)
     prepared: Mapping[int, Prepared] = field(default_factory=dict)
@@ -90,9 +91,9 @@ class Locks:
 class Branch:
     """One backend in the tree.
 
-    `behind` is how many wait for it, or for one who does. `others` are the first few further
-    blockers of a waiter, and `more` how many there are besides. `in_cycle` marks where a cycle
-    was cut open.
+    `behind` is how many wait for it, directly or through others. `others` are the first few further
+    blockers of a waiter, and `more` is how many there are besides. `in_cycle` marks the place where
+    a cycle was cut open.
     """
 
     pid: int
@@ -104,7 +105,6 @@ class Branch:
 
     @property
     def is_root(self) -> bool:
-        """Whether it is drawn under nobody."""
         return self.depth == 0
 
     @property
@@ -114,9 +114,9 @@ class Branch:
 
 
 def worst_first(rows: Iterable[Backend], waits: Waits) -> tuple[Backend, ...]:
-    """Those who hold up others first, by how many; whoever waits for nobody before who does.
+    """Those who hold up most sessions first; among equals, those who wait for nobody first.
 
-    The others stay in their order.
+    Sessions that hold up nobody keep their order.
     """
 
     def rank(row: Backend) -> tuple[bool, bool, int]:
@@ -127,21 +127,21 @@ def worst_first(rows: Iterable[Backend], waits: Waits) -> tuple[Backend, ...]:
 
 
 def tree(waits: Waits) -> tuple[Branch, ...]:
-    """The tree from its roots down, whoever holds up most first; each pid once."""
+    """The tree from its roots down, those who hold up most first; each pid once."""
     by_weight = sorted(waits.pids, key=lambda pid: (-waits.holds_up(pid), pid))
     drawn: set[int] = set()
     branches: list[Branch] = []
     for root in (pid for pid in by_weight if pid not in waits.blocked_by):
         branches += _grown(root, waits, drawn, in_cycle=False)
     for root in by_weight:
-        # What no root leads to goes round in a circle.
+        # Whatever no root leads to is in a cycle.
         if root not in drawn:
             branches += _grown(root, waits, drawn, in_cycle=True)
     return tuple(branches)
 
 
 def _grown(root: int, waits: Waits, drawn: set[int], *, in_cycle: bool) -> Iterator[Branch]:
-    """One root and all behind it that is not drawn yet."""
+    """One root, and everything behind it that is not drawn yet."""
     under: dict[int, int | None] = {root: None}
     waiters: dict[int, list[int]] = {}
     for waiter, blocker in waits.walk([root], drawn):
@@ -154,6 +154,6 @@ def _grown(root: int, waits: Waits, drawn: set[int], *, in_cycle: bool) -> Itera
         others = tuple(blocker for blocker in first if blocker != under[pid])[:_OTHERS]
         more = number - len(others) - (pid != root)
         yield Branch(pid, depth, waits.holds_up(pid), others, more, in_cycle and pid == root)
-        # What is put there last is drawn next.
+        # The last one in this list is drawn next.
         waiting = sorted(waiters.get(pid, ()), key=lambda w: (waits.holds_up(w), -w))
         todo += ((waiter, depth + 1) for waiter in waiting)

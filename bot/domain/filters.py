@@ -1,11 +1,11 @@
 """What a filter means on one server at one instant.
 
-A typed filter (`user=web* xact>5m`) is frozen once, when its preview is made: names become
-oids, ages become instants of the server's clock. The frozen conditions go into the ledger
-and from there, unaltered, into the statement that signals: a session that begins new work
-after the preview has a new `xact_start` and no longer matches.
+A typed filter (`user=web* xact>5m`) is frozen once, when its preview is made: names become oids,
+and ages become instants on the server's clock. The frozen conditions go into the ledger and from
+there, unchanged, into the signalling statement. A session that begins new work after the preview
+has a new `xact_start` and no longer matches.
 
-Pure. The SQL that evaluates a condition is in `bot.postgres.where`.
+Pure. `bot.postgres.where` turns a condition into SQL.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,8 +16,8 @@ from typing import Any, Literal, get_args
 from bot.domain.instants import from_us, to_us
 from bot.domain.sessions import Names
 from bot.errors import TargetError
-from bot.grammar.requests import Aged, AgeOf, Field, Match, Pattern, Term, Word
 from bot.grammar.suggest import near
+from bot.grammar.terms import Aged, AgeOf, Field, Match, Pattern, Tagged, Term, Word
 
 OidColumn = Literal["usesysid", "datid"]
 TextColumn = Literal["application_name", "client_addr", "state", "backend_type", "wait_event"]
@@ -34,7 +34,7 @@ class OidIn:
 
 @dataclass(frozen=True, slots=True)
 class TextLike:
-    """A text column is (not) like a glob; `parts` as in `bot.grammar.requests.Pattern`."""
+    """A text column is (not) like a glob; `parts` as in `bot.grammar.terms.Pattern`."""
 
     column: TextColumn
     parts: tuple[str, ...]
@@ -51,7 +51,7 @@ class AddressIn:
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """The instant that an age counts from lies before (or after) this one."""
+    """The instant that an age counts from lies before this one (or after it)."""
 
     of: AgeOf
     instant: datetime
@@ -67,14 +67,14 @@ class InLock:
 
 @dataclass(frozen=True, slots=True)
 class PidIn:
-    """Its pid is one of these. Only ever for a look: a kill goes by identity."""
+    """Its pid is one of these. Only used for looks: a kill compares identities."""
 
     pids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class InTree:
-    """It waits for a lock or another waits for it. Only ever for a look."""
+    """It waits for a lock, or another waits for it. Only used for looks."""
 
 
 Condition = OidIn | TextLike | AddressIn | Before | InLock | PidIn | InTree
@@ -83,10 +83,10 @@ Condition = OidIn | TextLike | AddressIn | Before | InLock | PidIn | InTree
 def freeze(
     terms: Iterable[Term], names: Names, now: datetime, *, datid: int | None = None
 ) -> tuple[Condition, ...]:
-    """The terms of a request as conditions on this server, as of `now` on its clock.
+    """A request's terms as conditions on this server, as of `now` on its clock.
 
-    Raises `TargetError` for a role or database that this server does not have: a typing
-    error in `user!=admn` must not end everyone's session.
+    Raises `TargetError` if this server lacks a role or database that is named: a typo in
+    `user!=admn` must not end everyone's session.
     """
     frozen: list[Condition] = [] if datid is None else [OidIn("datid", (datid,))]
     frozen += (_freeze(term, names, now) for term in terms)
@@ -97,6 +97,8 @@ def _freeze(term: Term, names: Names, now: datetime) -> Condition:
     match term:
         case Word():
             return InLock(term)
+        case Tagged():
+            raise TargetError(str(term), "only a look takes tags")
         case Aged(of, seconds, older):
             return Before(of, now - timedelta(seconds=seconds), older)
         case Match(Field.USENAME, _, negated):
@@ -146,10 +148,9 @@ def _dump(condition: Condition) -> dict[str, Any]:
 
 
 def from_json(dumped: Iterable[Any]) -> tuple[Condition, ...]:
-    """The inverse of `to_json`. Raises `ValueError` for what this version does not know.
+    """The inverse of `to_json`. Raises `ValueError` for anything that this version does not know.
 
-    A condition that is not understood must never be left out: the kill would be wider. Nor
-    must a part of one: what is read must be all that is written.
+    An unknown condition, or an unknown part of one, must never be skipped: the kill would be wider.
     """
     return tuple(_load(item) for item in dumped)
 
@@ -159,9 +160,9 @@ def _load(item: Any) -> Condition:  # noqa: ANN401  JSON's
         condition = _read(item)
         understood = _dump(condition) == item
     except (TypeError, OverflowError) as error:
-        raise ValueError("a condition that can't be read") from error
+        raise ValueError("a condition can't be read") from error
     if not understood:
-        raise ValueError(f"a condition of another version: {sorted(item)}")
+        raise ValueError(f"a condition was written by another version: {sorted(item)}")
     return condition
 
 
@@ -186,4 +187,4 @@ def _read(item: Any) -> Condition:  # noqa: ANN401  JSON's
         case {"is": "in_tree"}:
             return InTree()
         case _:
-            raise ValueError("a condition of another version")
+            raise ValueError("a condition was written by another version")

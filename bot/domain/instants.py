@@ -1,7 +1,6 @@
-"""Instants as integer microseconds since 1970, UTC: what the ledger and the buttons carry.
+"""Instants as integer microseconds since 1970, UTC, as the ledger and the buttons carry them.
 
-SQLite keeps no time zone, and a float loses PostgreSQL's microseconds; an integer does
-neither.
+SQLite keeps no time zone and a float loses PostgreSQL's microseconds; an integer loses neither.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,7 @@ _MICROSECOND = timedelta(microseconds=1)
 def to_us(instant: datetime) -> int:
     """Microseconds since 1970 of an aware datetime. Raises `ValueError` for a naive one."""
     if instant.tzinfo is None:
-        raise ValueError("a naive datetime is no instant")
+        raise ValueError("a naive datetime has no time zone")
     return (instant - _EPOCH) // _MICROSECOND
 
 

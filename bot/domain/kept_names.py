@@ -1,9 +1,9 @@
-r"""Names as PostgreSQL keeps them, for what a setting names. Pure.
+r"""The names that a setting lists, as PostgreSQL stores them. Pure.
 
-Of any name it keeps 63 bytes, cut between two characters. A role's name it keeps in the encoding
-of the database in which it was created, and folds to lower case unless it was quoted. Of an
-`application_name` it rewrites every byte that isn't printable ASCII, as `?` up to PostgreSQL 15
-and as `\xc3` from 16 on, and then cuts again.
+PostgreSQL keeps 63 bytes of any name, cut between two characters. It keeps a role's name in the
+encoding of the database in which the role was created, folded to lower case unless it was quoted.
+In an `application_name` it rewrites every byte that isn't printable ASCII, as `?` up to PostgreSQL
+15 and as `\xc3` from 16 on, and then cuts again.
 
 https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-IDENTIFIERS
 https://www.postgresql.org/docs/current/runtime-config-logging.html#GUC-APPLICATION-NAME
@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from bot.grammar.requests import MAX_NAME, Pattern
+from bot.grammar.requests import MAX_NAME
+from bot.grammar.terms import Pattern
 
 MAY_BE_CUT = MAX_NAME - 3
-"""Bytes of the shortest name that may have been cut: a character has four at most."""
+"""Bytes of the shortest name that may have been cut: a character has at most four bytes."""
 
-# PostgreSQL's encodings, by Python's names for them.
+# PostgreSQL's encodings, by their names in Python.
 _ENCODINGS = (
     "utf-8",
     *(f"iso8859-{part}" for part in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 13, 14, 15, 16)),
@@ -28,15 +29,15 @@ _ENCODINGS = (
     *("gb18030", "johab", "shift_jis", "shift_jis_2004"),
 )
 
-_Glob = tuple[str, ...]  # literal parts, as in `bot.grammar.requests.Pattern`
+_Glob = tuple[str, ...]  # literal parts, as in `bot.grammar.terms.Pattern`
 
 
 @lru_cache
 def of_roles(glob: _Glob) -> tuple[_Glob, ...]:
-    """Return globs that match the roles' names that one setting names, as they are read.
+    """Globs that match every form in which a role's name from a setting may be read.
 
-    A name that was typed with capitals stands for the folded one as well. None at all: no role can
-    be called so.
+    A name typed with capitals also stands for its lower-case form. Empty if no role can have the
+    name.
     """
     folded = tuple(re.sub("[A-Z]", lambda letter: letter[0].lower(), part) for part in glob)
     kept: dict[_Glob, None] = {}
@@ -44,31 +45,30 @@ def of_roles(glob: _Glob) -> tuple[_Glob, ...]:
         if sum(map(len, raw)) <= MAX_NAME:
             kept[tuple(map(_read, raw))] = None
         elif len(raw) == 1 or len(raw[0]) >= MAX_NAME:
-            # What follows has been cut off.
+            # The rest has been cut off.
             kept |= dict.fromkeys((_read(raw[0][:size]),) for size in _sizes(raw[0]))
     return tuple(kept)
 
 
 def names_role(rolname: str, globs: tuple[_Glob, ...]) -> bool:
-    """Whether one of these names a role."""
     return any(Pattern(kept).matches(rolname) for glob in globs for kept in of_roles(glob))
 
 
 @dataclass(frozen=True, slots=True)
 class Applications:
-    """What some settings name, as `application_name` shows it.
+    """The names that some settings list, as `application_name` shows them.
 
     Attributes:
-        globs: what matches it.
-        beginnings: of names of 60 bytes or more, which may have been cut: what else a glob asks
-            for can't be seen there, so it counts as met.
+        globs: match the whole name.
+        beginnings: match the beginning of a name of 60 bytes or more, which may have been cut. What
+            else the glob requires can't be checked there, so it counts as met.
     """
 
     globs: tuple[_Glob, ...] = ()
     beginnings: tuple[str, ...] = ()
 
     def match(self, application_name: str) -> bool:
-        """Whether a session's name is one of these, or may be."""
+        """Whether a session's `application_name` is one of these, or may be."""
         return any(Pattern(glob).matches(application_name) for glob in self.globs) or (
             len(application_name) >= MAY_BE_CUT and application_name.startswith(self.beginnings)
         )
@@ -76,7 +76,7 @@ class Applications:
 
 @lru_cache
 def of_applications(globs: tuple[_Glob, ...]) -> Applications:
-    """Return what matches the names that these settings name, on every version of PostgreSQL."""
+    """What matches the names that these settings list, on every version of PostgreSQL."""
     kept: dict[_Glob, None] = {}
     beginnings: dict[str, None] = {}
     for glob in globs:
@@ -96,7 +96,7 @@ def of_applications(globs: tuple[_Glob, ...]) -> Applications:
 
 
 def _encoded(glob: _Glob) -> Iterator[tuple[bytes, ...]]:
-    """A glob's parts as a client or a database may have written them."""
+    """A glob's parts, in each encoding that a client or a database may have used."""
     if all(map(str.isascii, glob)):
         yield tuple(part.encode() for part in glob)
         return
@@ -108,14 +108,14 @@ def _encoded(glob: _Glob) -> Iterator[tuple[bytes, ...]]:
 
 
 def _sizes(raw: bytes) -> Iterator[int]:
-    """How many bytes of a name may be left of it."""
+    """The possible lengths, in bytes, of what PostgreSQL keeps of a name."""
     if len(raw) > MAX_NAME and not raw[:MAX_NAME].isascii():
         yield from range(MAY_BE_CUT, MAX_NAME)
     yield MAX_NAME
 
 
 def _read(raw: bytes) -> str:
-    """As `bot.postgres` reads the name of a role."""
+    """Decode a role's name the way `bot.postgres` does."""
     return raw.decode("utf-8", errors="backslashreplace")
 
 

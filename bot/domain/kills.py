@@ -1,8 +1,8 @@
 """The life of a kill: proposed -> claimed -> done, or proposed -> dismissed, or expired.
 
-Pure. A proposal freezes what a person was shown; a claim is the intent, owned by one
-process; a conclusion says what became of each target. Nothing is ever rewritten: each
-step completes what the step before left open.
+Pure. A proposal freezes what a person was shown. A claim records the intent, and one process owns
+it. A conclusion says what became of each target. Nothing is rewritten: each step adds what the
+step before left open.
 """
 
 from collections import Counter
@@ -15,49 +15,50 @@ from bot.domain.filters import Condition
 from bot.domain.sessions import Backend, BackendId, Limit, ServerId, SpareReason
 
 MAX_TARGETS = 100
-"""Targets that one preview shows; more asks for a narrower filter."""
+"""The most targets that one preview shows; for more, the bot asks for a narrower filter."""
 
 SIGNAL_WINDOW = timedelta(seconds=5)
-"""How far ahead on the server's clock a signalling statement's deadline lies.
+"""How far ahead, on the server's clock, a signalling statement's deadline lies.
 
-A statement that hangs (a stopped server, a lost network) and wakes after it signals
-nothing, so that nobody dies after the bot has said that the server did not answer.
+A statement that was held up (a stopped server, a lost network) and wakes after its deadline signals
+nothing. So nobody dies after the bot has said that the server did not answer.
 """
 
 GONE_WITHIN = timedelta(seconds=5)
-"""How long a signalled backend is watched before it is called `still running`."""
+"""How long the bot watches a signalled backend before it calls it `still running`."""
 
 LEASE = timedelta(seconds=15)
-"""How long a claim stands without being renewed before another process may take it."""
+"""How long a claim lasts without being renewed; then another process may take it."""
 
 SECOND_LOOK_AFTER = timedelta(seconds=10)
-"""From the outcome to the look at what became of those left open, and at who came back."""
+"""Time from the outcome to the second look, at open targets and at who came back."""
 
 SECOND_LOOK_LEASE = timedelta(seconds=90)
-"""How long the second look is left to the process that concluded, which asks a server that is
-silent for a minute. Should it take longer yet, the first who records it has it."""
+"""How long the second look is reserved for the process that concluded the kill. That process waits
+up to a minute for a silent server. After the lease, the first process to record the look has it."""
 
 SECOND_LOOK_UNTIL = timedelta(hours=1)
-"""After this nobody looks a second time: what is seen then says nothing of the kill."""
+"""After this there is no second look: what it would see no longer says anything about the kill."""
 
 
 class Action(StrEnum):
-    """What is done to each target."""
+    """What the bot does to each target."""
 
     TERMINATE = "terminate"
     CANCEL = "cancel"
+    CANCEL_THEN_TERMINATE = "cancel_then_terminate"  # in two steps: see `bot.domain.steps`
 
 
 class Basis(StrEnum):
-    """What a target must still be, besides the same backend, when the signal goes out."""
+    """What must still be true of a target, besides its identity, when the signal goes out."""
 
-    FILTER = "filter"  # still matching the frozen filter
-    PID = "pid"  # still in the transaction that was shown
-    IDENTITY = "identity"  # the same backend, whatever it runs
+    FILTER = "filter"  # it still matches the frozen filter
+    PID = "pid"  # it is still in the transaction that was shown
+    IDENTITY = "identity"  # it is the same backend, whatever it runs
 
 
 class State(StrEnum):
-    """Where a proposal stands. Expiry is a matter of the ledger's clock, not a state."""
+    """Where a proposal stands. Expiry isn't a state: the ledger's clock decides it."""
 
     PROPOSED = "proposed"
     CLAIMED = "claimed"
@@ -66,15 +67,15 @@ class State(StrEnum):
 
 
 class Unclaimable(Enum):
-    """Why a preview can't be claimed, or dismissed."""
+    """Why a preview can't be claimed or dismissed."""
 
     EXPIRED = auto()
     CLAIMED = auto()
     DONE = auto()
     DISMISSED = auto()
     ANOTHER_CHANNEL = auto()
-    ANOTHER_LEDGER = auto()  # its key was made by another ledger than this one
-    MISSING = auto()  # this ledger made its key, and has no such preview any more
+    ANOTHER_LEDGER = auto()  # another ledger made its key
+    MISSING = auto()  # this ledger made its key, but no longer has the preview
 
 
 class Outcome(StrEnum):
@@ -95,12 +96,12 @@ class Outcome(StrEnum):
 
 
 class Reason(StrEnum):
-    """What the code goes by in what became of a target; the words are in `Result.detail`."""
+    """The reason for an outcome as a value; `Result.detail` has the words."""
 
-    OTHER_WORK = "other work"  # ended in another transaction than the preview showed
-    UNWATCHED = "unwatched"  # signalled, and not watched to its end
-    NOT_KNOWN = "not known"  # the bot stopped before it was known
-    GONE_SINCE = "gone since"  # looked at later, and gone by then
+    OTHER_WORK = "other work"  # it ended in another transaction than the preview showed
+    UNWATCHED = "unwatched"  # it was signalled, but not watched to its end
+    NOT_KNOWN = "not known"  # the bot stopped before it knew
+    GONE_SINCE = "gone since"  # it was gone when the bot looked later
 
 
 NEEDS_SOMEONE: tuple[Outcome, ...] = (
@@ -117,17 +118,17 @@ NEEDS_SOMEONE: tuple[Outcome, ...] = (
     Outcome.CANCELLED,
     Outcome.TERMINATED,
 )
-"""The outcomes, those that need someone first: the order of an outcome's table."""
+"""All outcomes in the order of an outcome's table: those that need someone come first."""
 
 SUCCEEDED = frozenset({Outcome.TERMINATED, Outcome.CANCELLED})
 
 LIVING = frozenset({Outcome.STILL_RUNNING, Outcome.INTERRUPTED, Outcome.UNKNOWN})
-"""The outcomes of targets that may still run: signalled or not, none was seen to end."""
+"""The outcomes of targets that may still run: none of these was seen to end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who does something, as Slack's payload names them."""
+    """The person who acts, as Slack's payload names them."""
 
     user_id: str
     team_id: str = ""
@@ -135,27 +136,32 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a preview stands. `message_ts` is empty where Slack gave none."""
+    """Where a message is. `message_ts` is empty if Slack gave none.
+
+    `thread_ts` is the message whose thread it is in; empty if it stands in the channel itself.
+    """
 
     channel_id: str
     message_ts: str = ""
+    thread_ts: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One backend as it was shown. Its `seen.query` is redacted already."""
+    """One backend as it was shown, with `seen.query` already redacted."""
 
     id: BackendId
     seen: Backend
     waiting_behind: int = 0
-    is_new: bool = False  # it started after the channel's last look at the cluster
+    is_new: bool = False  # it started after the channel last looked at the cluster
 
 
 @dataclass(frozen=True, slots=True)
 class Spared:
-    """A backend that the request named and that is never signalled, with the reason.
+    """A backend that the request named and that won't be signalled, with the reason.
 
-    A ledger that another version wrote may have the reason in words that it has no value for.
+    A ledger written by another version may hold a reason that this version has no value for; then
+    `reason` is its text.
     """
 
     seen: Backend
@@ -164,10 +170,10 @@ class Spared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A preview before the ledger has it.
+    """A preview before it is in the ledger.
 
-    `seen_at` is the server's clock at the snapshot; `wording` the request in the grammar's
-    own canonical text, without the reason.
+    `seen_at` is the server's clock at the snapshot. `wording` is the request in the grammar's
+    canonical text, without the reason.
     """
 
     cluster: str
@@ -182,20 +188,20 @@ class Draft:
     reason: str | None = None
     asked_by: Actor
     channel_id: str
+    thread_ts: str = ""  # the message in whose thread it was asked for
     seen_at: datetime
     before: tuple[Limit, ...] = ()  # the limits that the targets count against
     waiting: int = 0  # sessions that wait for a lock, on the whole server
-    freed: int = 0  # of these, how many go on when the targets end
-    reference: str = ""  # under which the log has all that belongs to it
+    freed: int = 0  # how many of these can go on when the targets end
+    reference: str = ""  # the log lines about this preview carry it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal(Draft):
-    """A preview that the ledger holds. Instants here are of the ledger's clock.
+    """A preview in the ledger. Instants here are read from the ledger's clock.
 
-    `id` is its number, for people. `key` is its identity: random, made with it, carried by
-    each of its buttons and compared when one acts. Another ledger has the same numbers, and
-    none of the keys.
+    `id` is its number, for people. `key` is its identity: it is random, each of its buttons carries
+    it, and each click compares it. Another ledger may have the same number, but not the same key.
     """
 
     id: int
@@ -207,25 +213,30 @@ class Proposal(Draft):
     confirmed_by: Actor | None = None
     claimed_at: datetime | None = None
     dismissed_by: Actor | None = None
+    dismissed_at: datetime | None = None
 
     @property
     def place(self) -> Place:
-        """Where its message stands."""
-        return Place(self.channel_id, self.message_ts)
+        """Where its message is."""
+        return Place(self.channel_id, self.message_ts, self.thread_ts)
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one target; `detail` in words fit for a table's cell."""
+    """What became of one target; `detail` is short enough for a table's cell.
+
+    `first_step` is what the cancel came to, in a kill of two steps. It is None if that isn't known.
+    """
 
     id: BackendId
     outcome: Outcome
     detail: str = ""
     reason: Reason | None = None
+    first_step: Outcome | None = None
 
     @property
     def is_open(self) -> bool:
-        """Whether a second look can tell more of it."""
+        """Whether a second look may learn more about it."""
         return self.outcome in (Outcome.UNKNOWN, Outcome.STILL_RUNNING) or (
             self.outcome is Outcome.INTERRUPTED
             and self.reason in (Reason.UNWATCHED, Reason.NOT_KNOWN)
@@ -233,7 +244,7 @@ class Result:
 
     @property
     def may_live(self) -> bool:
-        """Whether it may still run, as far as is known."""
+        """Whether it may still run, as far as the bot knows."""
         return self.outcome in LIVING and self.reason is not Reason.GONE_SINCE
 
 
@@ -241,9 +252,9 @@ class Result:
 class Conclusion:
     """What a confirmed kill did.
 
-    `took` is the time from the first signal to the last target seen gone. `limits` pairs
-    each limit before the first signal with itself after the last. `began_at` is the
-    server's clock right before the claim, `concluded_at` the bot's clock at the end.
+    `took` is the time from the first signal until the last target was seen to be gone. `limits`
+    pairs each limit before the first signal with the same limit after the last. `began_at` is read
+    from the server's clock right before the claim, `concluded_at` from the bot's clock at the end.
     """
 
     proposal: Proposal
@@ -251,33 +262,33 @@ class Conclusion:
     took: timedelta
     limits: tuple[tuple[Limit, Limit], ...] = ()
     waiting: tuple[int, int] | None = None
-    arrivals: int = 0  # sessions that match the filter now and came after the preview
+    arrivals: int = 0  # sessions that match the filter now but started after the preview
     recorded: bool = True  # whether the ledger has the outcome
     began_at: datetime | None = None
     concluded_at: datetime | None = None
     notes: tuple[str, ...] = field(default=())  # lines added later: who came back
-    watched_until: float | None = None  # on the bot's monotonic clock, for its numbers
+    watched_until: float | None = None  # on the bot's monotonic clock, for the metrics
 
     @property
     def counts(self) -> Counter[Outcome]:
-        """How many targets met each outcome."""
+        """How many targets had each outcome."""
         return Counter(result.outcome for result in self.results)
 
     @property
     def other_work(self) -> int:
-        """How many were ended in another transaction than the preview showed."""
+        """How many ended in another transaction than the preview showed."""
         return sum(result.reason is Reason.OTHER_WORK for result in self.results)
 
     @property
     def in_order(self) -> tuple[Result, ...]:
-        """The results, those that need someone first."""
+        """The results, with those that need someone first."""
         return tuple(sorted(self.results, key=lambda r: (NEEDS_SOMEONE.index(r.outcome), r.id.pid)))
 
     def target(self, backend_id: BackendId) -> Target:
-        """The target that a result speaks of."""
+        """The target that a result is about."""
         return next(t for t in self.proposal.targets if t.id == backend_id)
 
     def amended(self, results: Iterable[Result]) -> "tuple[Result, ...]":
-        """The results with some of them replaced by later knowledge."""
+        """The results, with some replaced by what was learned later."""
         later = {result.id: result for result in results}
         return tuple(later.get(result.id, result) for result in self.results)

@@ -1,7 +1,7 @@
-"""From what PostgreSQL answered to what is said of each target.
+"""Turn PostgreSQL's answers into what the bot says about each target.
 
-Pure. An outcome says what was seen, never what is likely: `terminated` is a backend that
-is gone, `unknown` one whose statement got no reply.
+Pure. An outcome says what was seen, never what is likely. `terminated` is a backend that is gone,
+`unknown` one whose statement got no reply.
 """
 
 from collections.abc import Mapping
@@ -35,28 +35,27 @@ def _because(backend_id: BackendId, outcome: Outcome, reason: Reason) -> Result:
 
 
 def signalled(backend_id: BackendId) -> Result:
-    """What is known between the signal and its effect: kept where nothing more is learned."""
+    """The result between the signal and its effect; it stays if nothing more is learned."""
     return _because(backend_id, Outcome.INTERRUPTED, Reason.UNWATCHED)
 
 
+def not_known(backend_id: BackendId) -> Result:
+    """The result of a target whose statement may be under way as the bot stops."""
+    return _because(backend_id, Outcome.INTERRUPTED, Reason.NOT_KNOWN)
+
+
 def broken_off(claimed: Proposal, results: Mapping[BackendId, Result], now: datetime) -> Conclusion:
-    """The outcome of a kill that could not be brought to its end."""
+    """The outcome of a kill that could not be completed."""
     return Conclusion(
         proposal=claimed,
-        results=tuple(
-            results.get(
-                target.id,
-                _because(target.id, Outcome.INTERRUPTED, Reason.NOT_KNOWN),
-            )
-            for target in claimed.targets
-        ),
+        results=tuple(results.get(target.id, not_known(target.id)) for target in claimed.targets),
         took=timedelta(0),
         concluded_at=now,
     )
 
 
 def without_a_query(claimed: Proposal) -> dict[BackendId, Result]:
-    """The targets of a cancel that ran nothing: to these it would do nothing."""
+    """The targets that ran no query, if the kill begins with a cancel: it would have no effect."""
     if claimed.action is Action.TERMINATE:
         return {}
     return {
@@ -67,13 +66,13 @@ def without_a_query(claimed: Proposal) -> dict[BackendId, Result]:
 
 
 def not_sent(guard: Guard, error: ClusterError | None) -> Result:
-    """No statement was sent for this target, for what happened at it or at one before."""
+    """No statement was sent for this target, because of an error at it or at an earlier one."""
     problem = error.problem if error else "the server did not answer for the target before it"
     return Result(guard.target, Outcome.INTERRUPTED, f"not signalled: {problem}")
 
 
 def refused(guard: Guard, reply: Reply) -> Result:  # noqa: C901  one case a verdict
-    """The outcome of a target that was left alone, by the statement's own verdict."""
+    """The outcome of a target that the statement left alone, from its verdict."""
     match reply.verdict:
         case Verdict.GONE:
             return Result(guard.target, Outcome.ALREADY_GONE)
@@ -105,15 +104,15 @@ def refused(guard: Guard, reply: Reply) -> Result:  # noqa: C901  one case a ver
 
 
 def elsewhere(guard: Guard) -> Result:
-    """Another server answers than the target's, or another run of it."""
+    """The server that answers is not the target's server, or has restarted."""
     detail = "restarted or failed over since the preview"
     return Result(guard.target, Outcome.SERVER_CHANGED, detail)
 
 
 def other_work(guard: Guard, reply: Reply) -> bool:
-    """Whether a target that was terminated was in another transaction than shown."""
-    if guard.action is Action.CANCEL:
-        return False  # its query is the one that was shown
+    """Whether a terminated target was in another transaction than shown."""
+    if guard.action is not Action.TERMINATE:
+        return False  # the query is the one that was shown
     if guard.backend_xid is not None and reply.backend_xid != guard.backend_xid:
         return True
     return reply.xact_start != guard.xact_start
@@ -125,17 +124,17 @@ def _what_now(reply: Reply) -> str:
     if reply.xact_start is None or reply.now is None:
         return "its transaction has ended"
     seconds = max(0, int((reply.now - reply.xact_start).total_seconds()))
-    doing = f"{reply.state}; in a transaction that began {seconds} s ago"
+    doing = f"{reply.state}, in a transaction that began {seconds} s ago"
     if reply.verdict is Verdict.COSTS_MORE and reply.backend_xid is not None:
-        return f"has written since the preview: {doing}"
+        return f"has written since the preview; {doing}"
     return doing
 
 
 def succeeded(guard: Guard, *, other_work: bool) -> Result:
     """The signal had its effect; `other_work` if the target was in another transaction by then.
 
-    One that a filter named and still matched is ended all the same, if that costs no more than
-    was shown: it is within what was confirmed, and said.
+    A target that a filter named and that still matched is ended even so, if that costs no more than
+    was shown. That is within what was confirmed, and the outcome says so.
     """
     if other_work:
         return _because(guard.target, success(guard.action), Reason.OTHER_WORK)
@@ -143,19 +142,19 @@ def succeeded(guard: Guard, *, other_work: bool) -> Result:
 
 
 def success(action: Action) -> Outcome:
-    """The outcome where the signal had its effect."""
+    """The outcome of a signal that had its effect."""
     match action:
-        case Action.TERMINATE:
+        case Action.TERMINATE | Action.CANCEL_THEN_TERMINATE:
             return Outcome.TERMINATED
         case Action.CANCEL:
             return Outcome.CANCELLED
 
 
 def ended(guard: Guard, seen: Sighting) -> bool:
-    """Whether what was signalled is seen to have had its effect.
+    """Whether a signal is seen to have had its effect.
 
-    Where another server answers (a failover, an address that moved), or another run of
-    this one, nothing is seen: the old one may still live.
+    False if another server answers (a failover, an address that moved) or this one has restarted:
+    the old server, with its sessions, may still run.
     """
     if seen.server != guard.server:
         return False
@@ -165,13 +164,13 @@ def ended(guard: Guard, seen: Sighting) -> bool:
 def _has_ended(found: Whereabouts | None, action: Action, query_start: datetime | None) -> bool:
     if found is None:
         return True
-    if action is Action.TERMINATE or found.state is None:
+    if action is not Action.CANCEL or found.state is None:
         return False
     return found.state != "active" or found.query_start != query_start
 
 
 def not_ended(guard: Guard, seen: Sighting | None, trouble: ClusterError | None) -> Result:
-    """What is said of a target that was signalled and not seen to end in time."""
+    """The outcome of a target that was signalled and not seen to end in time."""
     if seen is None or trouble is not None:
         problem = trouble.problem if trouble else "not looked at"
         return Result(guard.target, Outcome.UNKNOWN, f"signalled, and then: {problem}")
@@ -181,7 +180,7 @@ def not_ended(guard: Guard, seen: Sighting | None, trouble: ClusterError | None)
 
 
 def still_running(backend_id: BackendId, found: Whereabouts) -> Result:
-    """It was signalled and has not ended in time; with what it waits on."""
+    """The outcome of a target that has not ended in time; says what it waits for."""
     return Result(backend_id, Outcome.STILL_RUNNING, _waits_on(found))
 
 
@@ -194,7 +193,7 @@ def _waits_on(found: Whereabouts) -> str:
 
 
 def left_behind(result: Result, proposal: Proposal, seen: Sighting) -> Result:
-    """A target of which a process that stopped knew too little, as it is seen now."""
+    """What is seen now of a target about which a stopped process knew too little."""
     found, reason = "the session is still there", None
     if seen.server != proposal.server:
         found = ELSEWHERE
@@ -204,7 +203,7 @@ def left_behind(result: Result, proposal: Proposal, seen: Sighting) -> Result:
 
 
 def not_seen(result: Result, problem: str) -> Result:
-    """The same where the second look saw nothing: no other one follows."""
+    """The same result when the second look failed; there won't be another look."""
     return replace(result, detail=f"{result.detail}; looked at again: {problem}", reason=None)
 
 
@@ -212,12 +211,16 @@ def later_by(span: timedelta) -> str:
     """How long after the outcome a second look was: `10 s later`, `3 min later`."""
     seconds = int(span.total_seconds())
     if seconds < 15:
-        return "10 s later"  # as it is meant, on a machine that is busy too
+        return "10 s later"  # the intended time, even if a busy machine was late
     return f"{seconds} s later" if seconds < 120 else f"{seconds // 60} min later"
 
 
 def later(result: Result, seen: Sighting, proposal: Proposal, when: str) -> Result:
-    """What a second look says of a target that was left open."""
+    """What a second look says about a target that was left open."""
+    return replace(_later(result, seen, proposal, when), first_step=result.first_step)
+
+
+def _later(result: Result, seen: Sighting, proposal: Proposal, when: str) -> Result:
     if result.outcome is Outcome.INTERRUPTED:
         return left_behind(result, proposal, seen)
     if seen.server != proposal.server:
@@ -237,7 +240,7 @@ def later(result: Result, seen: Sighting, proposal: Proposal, when: str) -> Resu
 
 
 def came_back(rolname: str, rows: list[Backend], when: str) -> str:
-    """The line on a role whose sessions are back; `rows` are the new ones."""
+    """The line about a role whose sessions are back; `rows` are the new ones."""
     pids = ", ".join(str(row.pid) for row in rows[:3]) + (", …" if len(rows) > 3 else "")
     sessions = "1 session" if len(rows) == 1 else f"{len(rows)} sessions"
     return (
@@ -247,7 +250,7 @@ def came_back(rolname: str, rows: list[Backend], when: str) -> str:
 
 
 def stayed_away(who: str, server: Server, when: str) -> str:
-    """The line where nobody came back: whether what was freed is still free is looked at."""
+    """The line if nobody came back: whether the freed connections are still free."""
     if server.unseen:
         return f"{when}: the bot sees no new session of {who}, but it lacks pg_read_all_stats."
     role, ordinary = server.role_limit(who), server.ordinary

@@ -1,35 +1,36 @@
-"""What is never ended, by whom else, and how narrow a kill must be. Pure."""
+"""What the bot never ends, who else can end it, and how narrow a kill must be. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from enum import StrEnum
+from enum import Enum, auto
 
 from bot.domain.kept_names import names_role, of_applications
 from bot.domain.people import Glob
 from bot.domain.sessions import CLIENT_BACKEND, Backend, Names, Role, SpareReason
 from bot.errors import UsageError
-from bot.grammar.requests import Aged, Field, KillRequest, Match, Term
+from bot.grammar.requests import KillRequest
+from bot.grammar.terms import Aged, Field, Match, Term
 
 _WORDS = ("history", "help", "blocked", "blocking", "all")
 
 
 def roles_named(globs: tuple[Glob, ...], rolnames: Iterable[str]) -> tuple[str, ...]:
-    """Those roles that one of these names, as PostgreSQL keeps and folds names."""
+    """The roles that one of these globs names, given how PostgreSQL cuts and folds names."""
     return tuple(rolname for rolname in rolnames if names_role(rolname, globs))
 
 
-class Ender(StrEnum):
-    """Who can end a backend that the bot does not."""
+class Ender(Enum):
+    """Who can end a backend that the bot doesn't end."""
 
-    SUPERUSER = "superuser"
-    SIGNAL_BACKEND = "pg_signal_backend"
-    SIGNAL_AUTOVACUUM_WORKER = "pg_signal_autovacuum_worker"  # from PostgreSQL 18 on
+    SUPERUSER = auto()
+    SIGNAL_BACKEND = auto()
+    SIGNAL_AUTOVACUUM_WORKER = auto()  # from PostgreSQL 18 on
 
 
 @dataclass(frozen=True, slots=True)
 class Barrier:
-    """Why the bot does not end a backend, and who can."""
+    """Why the bot doesn't end a backend, and who can."""
 
     why: SpareReason
     who: Ender
@@ -37,10 +38,10 @@ class Barrier:
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """What is never killed on one cluster.
+    """What the bot never ends on one cluster.
 
-    `own_roles` are the oids of the roles that the bot itself (any replica of it) and its
-    ledger connect as on that server, `known_roles` what is known of that server's roles.
+    `own_roles` are the oids of the roles that the bot (any replica of it) and its ledger connect as
+    on that server. `known_roles` is what is known about the server's roles.
     """
 
     roles: tuple[Glob, ...] = ()
@@ -49,10 +50,10 @@ class Protection:
     known_roles: Mapping[int, Role] = field(default_factory=dict)
 
     def role_oids(self, names: Names, targets: Iterable[Backend]) -> frozenset[int]:
-        """The oids that a signalling statement must refuse, by the names as they are now.
+        """The oids that a signalling statement must refuse, according to the current names.
 
-        Where roles are protected by name, a target whose role has no name to be seen
-        counts as protected.
+        If roles are protected by name, a target whose role's name can't be seen counts as
+        protected.
         """
         protected = {
             oid for oid, role in names.roles.items() if names_role(role.rolname, self.roles)
@@ -68,8 +69,8 @@ class Protection:
     def why(self, backend: Backend) -> SpareReason | None:
         """Why this backend is never signalled, or None if it may be.
 
-        The statement that signals asks the same again, but for what PostgreSQL itself asks:
-        whether the bot's role may.
+        The signalling statement checks the same again, except for PostgreSQL's own check: whether
+        the bot's role may signal it.
         """
         if backend.backend_type not in (None, CLIENT_BACKEND):
             return SpareReason.NOT_A_CLIENT
@@ -87,11 +88,15 @@ class Protection:
             return SpareReason.PROTECTED_APPLICATIONS
         role = self.known_roles.get(backend.usesysid)
         if role is None or role.may_end:
-            return None  # of a role that isn't known here PostgreSQL decides at the click
+            return None  # PostgreSQL decides at the click about a role that isn't known here
         return SpareReason.SUPERUSER if role.rolsuper else SpareReason.NO_RIGHT
 
+    def spared(self, backends: Iterable[Backend]) -> dict[int, SpareReason]:
+        """Those of these backends that are never signalled, by pid."""
+        return {each.pid: why for each in backends if (why := self.why(each)) is not None}
+
     def barrier(self, backend: Backend) -> Barrier | None:
-        """Why the bot does not end this backend, and who can; None if it may."""
+        """Why the bot doesn't end this backend, and who can; None if it may end it."""
         why = self.why(backend)
         if why is None:
             return None
@@ -106,7 +111,7 @@ class Protection:
 def require_narrow(request: KillRequest) -> None:
     """Refuse a kill that names no session, or a whole database without the word `all`.
 
-    A filter that every client backend satisfies narrows nothing. Raises `UsageError`.
+    A filter that every client backend satisfies doesn't count. Raises `UsageError`.
     """
     if request.pids or any(_narrows(term) for term in request.terms):
         return
@@ -120,7 +125,7 @@ def require_narrow(request: KillRequest) -> None:
     if request.all:
         raise UsageError("all", "it ends every session of a database; name the database too")
     if one or databases:
-        # A word that was meant for the grammar and mistyped reads as a database.
+        # A mistyped word of the grammar reads as a database's name.
         nearest = get_close_matches((request.target.database or "").lower(), _WORDS, cutoff=0.7)
         raise UsageError(
             typed,
@@ -137,7 +142,7 @@ def _narrows(term: Term) -> bool:
         case Match(Field.DATNAME, _, _):
             return False
         case Match(Field.BACKEND_TYPE, pattern, negated):
-            # A kill reaches client backends alone: of them it keeps all, or none.
+            # A kill reaches only client backends, so this keeps all of them or none.
             return negated is pattern.matches(CLIENT_BACKEND)
         case Match(_, pattern, negated):
             return negated or any(pattern.parts)

@@ -1,4 +1,4 @@
-"""What the ledger holds, as it is read and as it is written. Pure."""
+"""What is read from the ledger, and what is written to it. Pure."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -10,14 +10,17 @@ from bot.domain.sessions import Limit
 from bot.grammar.requests import Target
 
 SEEN = "sessions, in the channel"
-"""A look at sessions that the channel saw: who starts after it is new to the channel."""
+"""The `what` of a look that the channel saw: sessions that start later are new to the channel."""
 
 ALONE = "sessions, for one alone"
+
+IDENTITY_SHOWN = 8
+"""How many digits of a ledger's identity let a person tell two ledgers apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerHome:
-    """The server and the role (its oid) that a ledger in PostgreSQL connects as."""
+    """The server, and the oid of the role, that a ledger in PostgreSQL connects to and as."""
 
     system_identifier: int
     usesysid: int
@@ -25,10 +28,10 @@ class LedgerHome:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A proposal as the ledger has it now.
+    """A proposal in its current state in the ledger.
 
-    `expired` is by the ledger's clock. `results` are as first recorded; `amendments` is
-    what was learned of a target later.
+    `expired` is decided by the ledger's clock. `results` are as first recorded; `amendments` is
+    what was learned about a target later.
     """
 
     proposal: Proposal
@@ -45,19 +48,19 @@ class Entry:
 
     @property
     def number(self) -> int:
-        """What people call the kill by."""
+        """The kill's number, as people know it."""
         return self.proposal.id
 
     @property
     def latest(self) -> tuple[Result, ...]:
-        """What became of each target, by the latest knowledge."""
+        """What became of each target, as last known."""
         later = {result.id: result for result in self.amendments}
         return tuple(later.get(result.id, result) for result in self.results)
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A kill on record that this version of the bot can't read, and why."""
+    """A kill in the ledger that this version of the bot can't read, and why."""
 
     number: int
     why: str
@@ -65,20 +68,22 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryFilter:
-    """Which kills to list: all that are given must hold; globs as in the grammar."""
+    """Which kills to list: all given conditions must hold; globs as in the grammar."""
 
     target: Target = field(default_factory=Target)
+    clusters: frozenset[str] | None = None  # of these; None: of any
     roles: tuple[tuple[Glob, bool], ...] = ()  # (parts, negated): any target's usename
     databases: tuple[tuple[Glob, bool], ...] = ()
     since: datetime | None = None
+    open_only: bool = False  # previews that can still be confirmed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noted:
-    """Something on record beside the kills: an attempt that was refused, or a look.
+    """Something in the ledger besides the kills: a look, or an attempt that was refused.
 
-    `why` is why it was refused; `cluster` where was looked; `reference` what the log has
-    of the request, empty where it was recorded before logs had it.
+    `why` is the reason for the refusal. `cluster` is the one that was looked at. `reference` marks
+    the request's log lines; it is empty in records made before the log had it.
     """
 
     id: int
@@ -91,8 +96,11 @@ class Noted:
     reference: str = ""
 
 
+KILLS = "kills"
+
+
 class Record(StrEnum):
-    """What else the ledger holds."""
+    """What the ledger holds besides kills."""
 
     REFUSALS = "refusals"
     LOOKS = "looks"
@@ -100,7 +108,7 @@ class Record(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusalNote:
-    """An attempt that was refused, to be recorded; `reference` is what the log has of it."""
+    """A refused attempt, to be recorded; `reference` marks the request's log lines."""
 
     actor: Actor
     channel_id: str
@@ -111,7 +119,7 @@ class RefusalNote:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookNote:
-    """A look, to be recorded. `cluster_at` is the cluster's clock, `what` what was looked at."""
+    """A look, to be recorded: what was looked at (`what`), and the cluster's clock."""
 
     actor: Actor
     channel_id: str
@@ -123,7 +131,7 @@ class LookNote:
 
 @dataclass(frozen=True, slots=True)
 class SignatureNote:
-    """The signature of a request that was taken, to be remembered for some minutes."""
+    """The signature of an accepted request, to be remembered for some minutes."""
 
     signature: str
 

@@ -1,25 +1,26 @@
 r"""Query text without its literals and comments. Pure.
 
 `pg_stat_activity.query` holds what a client sent, valid or not, cut at `track_activity_query_size`
-bytes, often inside a literal. What parses such text fails on it and leaves some of it as it was;
-this is a lexer that fails closed: what it does not understand is masked.
+bytes, often inside a literal. A parser fails on such text and leaves some of it unmasked. This is a
+lexer that fails closed: it masks whatever it does not understand.
 
-Its rules are those of "Lexical Structure" in PostgreSQL's documentation
-(https://www.postgresql.org/docs/current/sql-syntax-lexical.html) and, where that is silent, of
-`src/backend/parser/scan.l`. Three are less known:
+It follows the rules of "Lexical Structure" in PostgreSQL's documentation
+(https://www.postgresql.org/docs/current/sql-syntax-lexical.html) and, where that says nothing,
+those of `src/backend/parser/scan.l`. Three are less known:
 
 - Every character outside ASCII belongs to an identifier, whatever it looks like.
-- In `'…'` a backslash is a character where `standard_conforming_strings` is on. It escapes the
-  next character where that is off, or where the literal goes on from an `E'…'` on an earlier line.
-  The readings part at a quote after an odd number of backslashes, and which one holds is not known
-  here: from the start of such a literal all is masked.
-- `1a` is an error since PostgreSQL 15 and was two tokens before. It is masked as one; where a `$`
-  follows, which opens a literal in one reading only, all is masked from there.
+- In `'…'` a backslash is an ordinary character if `standard_conforming_strings` is on. It escapes
+  the next character if that is off, or if the literal continues an `E'…'` from an earlier line.
+  The two readings differ at a quote after an odd number of backslashes, and the lexer can't know
+  which one holds. So it masks everything from the start of such a literal.
+- `1a` is an error since PostgreSQL 15 and was two tokens before. It is masked as one token. If a
+  `$` follows, it opens a literal in only one of the readings, so everything from there is masked.
 
-What is no SQL is held there as well, a connection string that somebody pasted for one. So what
-looks like an address with a scheme, or like the value of a name such as `password`, is masked
-whatever it is made of, and so is what stands in double quotes and holds either. A secret that
-looks like any other name (`mysql -phunter2`, a key on a line of its own) can't be told from one.
+The column can also hold text that isn't SQL, such as a connection string that somebody pasted. So
+anything that looks like an address with a scheme, or like the value of a name such as `password`,
+is masked whatever it consists of, and so is text in double quotes that contains either. So is a
+token that shows by its beginning what it is, such as a JWT that a program forgot to quote. A secret
+that looks like any other name (`mysql -phunter2`, a key on a line of its own) can't be recognized.
 """
 
 import re
@@ -28,13 +29,15 @@ from typing import Final
 
 MASK: Final = "?"
 
-_START = r"[a-zA-Z_\x80-\U0010ffff]"
-_CONTINUATION = r"[a-zA-Z0-9_\x80-\U0010ffff]"
+# All but these ASCII characters. `re` takes 5 ms for each set that goes up to \U0010ffff.
+_START = r"[^\x00-@\[-\^`{-\x7f]"
+_CONTINUATION = r"[^\x00-/:-@\[-\^`{-\x7f]"
+_OR_DOLLAR = r"[^\x00-\#%-/:-@\[-\^`{-\x7f]"
 _DELIMITER = rf"\$ (?: {_START} {_CONTINUATION}* )? \$"
-_PREFIX = r"(?: [bBnNxX] | [uU]& )?"  # E'…' has rules of its own
+_PREFIX = r"(?: [bBnNxX] | [uU]& )?"  # E'…' has its own rules
 _NUMBER = rf"[.$]? [0-9] (?: [eE][+-](?=[0-9]) | \.(?!\.) | {_CONTINUATION} )*+"
 
-# What an alternative repeats, it never gives back: the time is linear in the text.
+# Possessive quantifiers: no alternative backtracks, so the time is linear in the text.
 _LEXEME: Final = re.compile(
     rf"""
       (?P<space>     [\x00-\x20\x7f]+ | --[^\r\n]* )
@@ -47,7 +50,7 @@ _LEXEME: Final = re.compile(
     | (?P<parameter> \$ [0-9]++ (?! {_CONTINUATION} ) )
     | (?P<number>    {_NUMBER} )
     | (?P<address>   (?: [a-zA-Z] [a-zA-Z0-9+.-]{{0,30}}+ )?+ :// [^\x00-\x20\x7f]*+ )
-    | (?P<word>      {_START} [a-zA-Z0-9_$\x80-\U0010ffff]*+ )
+    | (?P<word>      {_START} {_OR_DOLLAR}*+ )
     | (?P<symbol>    [-+*/<>=~!@\#%^&|`?,()\[\].:;] )
     | (?P<other>     . )
     """,
@@ -56,26 +59,32 @@ _LEXEME: Final = re.compile(
 _NAMES: Final = r"(?:pass(?:word|wd|phrase)?|pwd|secret|token|(?:access|api|private|secret)_?key)"
 _NAME_OF_SECRET: Final = re.compile(rf"{_NAMES}\"?\Z", re.IGNORECASE)
 _HOLDS_SECRET: Final = re.compile(rf"=|://|:[^@]*@|{_NAMES}\W*:", re.IGNORECASE)
+_TOKEN: Final = re.compile(
+    r"\"?(?:eyJ[A-Za-z0-9_-]{8}"  # a JWT: the beginning of its JSON
+    r"|gh[opsur]_[A-Za-z0-9]{20}|github_pat_[A-Za-z0-9]{20}|[rs]k_live_[A-Za-z0-9]{16}"
+    r"|(?:AKIA|ASIA)[A-Z0-9]{16}|(?:glpat|xox[abeoprs])(?!\w))"
+)
 _COMMENT_MARK: Final = re.compile(r"/\*|\*/")
 
 _OPENS: Final = frozenset("'\"$;")
-"""What an address may hold that would open a literal, or a statement, if it were none."""
+"""Characters in an address that would open a literal, or a statement, if it weren't an address."""
 
-# Statements whose SET is followed by columns, behind an UPDATE. In all others it is followed by a
-# setting, as in ALTER ROLE and CREATE FUNCTION.
+# Statements in which SET is followed by columns, after an UPDATE. In all others a setting follows,
+# as in ALTER ROLE and CREATE FUNCTION.
 _SETS_COLUMNS: Final = frozenset(
     {"copy", "explain", "insert", "merge", "prepare", "update", "with"}
 )
-# What follows SET and is no setting: names and keywords come after it.
+# Words after SET that aren't settings: names and keywords follow them.
 _SETS_NO_VALUE: Final = frozenset(
     {"authorization", "characteristics", "constraints", "role", "transaction"}
 )
 
 NAME: Final = 63
-"""Bytes of the longest name that PostgreSQL keeps: what is longer is shown as no name."""
+"""Bytes of the longest name that PostgreSQL keeps. A longer word can't be a name, so it is
+masked."""
 
 _EFFORT: Final = 3
-"""How many lexemes are read for each character that is shown: comments show nothing."""
+"""How many lexemes are read for each character shown; comments show nothing."""
 
 _GIVES: Final = frozenset("=:>")
 
@@ -83,16 +92,16 @@ _GIVES_NOTHING: Final = frozenset("),;")
 
 
 def redact(query: str | None, most: int | None = None) -> str | None:
-    """The query with `?` for each literal and one space for comments and whitespace.
+    """The query with `?` for each literal, and one space for comments and whitespace.
 
-    No text of a literal is left under any setting of the server, wherever the query was cut. Names
-    stay, as do parameters (`$1`). Values that need no quotes go too: those of a setting, and what
-    follows a role's PASSWORD, to the end of the statement. What can't be printed (control
-    characters, the marks that change a line's direction) is a space, or takes the name that it
-    stands in with it. `redact(redact(query))` is `redact(query)`.
+    No part of a literal remains, whatever the server's settings and wherever the query was cut.
+    Names and parameters (`$1`) stay. Values that need no quotes are masked too: a setting's value,
+    and everything after a role's PASSWORD, to the end of the statement. A character that can't be
+    printed (a control character, or one that changes the direction of the line) becomes a space;
+    inside a name it masks the name. `redact(redact(query))` is `redact(query)`.
 
-    The time is linear in the query. With `most`, no more characters come back, the last being
-    `…` if there would be more, and no more of the query is read than these need: a query may
+    The time is linear in the query. With `most`, at most that many characters are returned, the
+    last being `…` if there would be more, and no more of the query is read than needed: a query may
     have a million characters, and the table of sessions shows eighty.
     """
     if query is None:
@@ -122,8 +131,34 @@ def redact(query: str | None, most: int | None = None) -> str | None:
     return text[: most - 1].rstrip(" ") + "…"
 
 
+def comments(query: str) -> Iterator[str]:
+    """What each comment between `/*` and `*/` contains, as it was sent: not to be shown.
+
+    Stops at a comment that isn't closed or has another one inside, and at text that can be read in
+    more than one way.
+    """
+    position = 0
+    while match := _LEXEME.match(query, position):
+        position = match.end()
+        match match.lastgroup:
+            case "comment":
+                mark = _COMMENT_MARK.search(query, position)
+                if mark is None or mark.group() == "/*":
+                    return
+                yield query[position : mark.start()]
+                position = mark.end()
+            case "delimiter":
+                if (end := query.find(match.group(), position)) < 0:
+                    return
+                position = end + len(match.group())
+            case "rest":
+                return
+            case "address" if not _OPENS.isdisjoint(match.group()):
+                return
+
+
 def _without_literals(query: str) -> Iterator[str]:
-    """The lexemes, each literal a MASK, whitespace and comments a space each."""
+    """The lexemes: a MASK for each literal, a space for each run of whitespace or comment."""
     position = 0
     while match := _LEXEME.match(query, position):
         lexeme, position = match.group(), match.end()
@@ -163,7 +198,7 @@ def _is_name(lexeme: str) -> bool:
 
 
 def _comment(query: str, position: int) -> Generator[str, None, int]:
-    """A space for each comment in it: they nest. One that is not closed goes on to the end."""
+    """A space for each comment, however nested. An unclosed one runs to the end."""
     depth = 1
     for mark in _COMMENT_MARK.finditer(query, position):
         yield " "
@@ -175,10 +210,10 @@ def _comment(query: str, position: int) -> Generator[str, None, int]:
 
 
 class _Statement:
-    """One statement so far, as much as tells where values begin that need no quotes.
+    """The statement so far: as much of it as shows where a value without quotes begins.
 
-    Of its words, and symbols among them, the first four and the last three are kept, and
-    whether `update` was before these three.
+    Keeps the first four and the last three of its words and symbols, and whether `update` came
+    before those last three.
     """
 
     def __init__(self) -> None:
@@ -190,7 +225,7 @@ class _Statement:
         self._in_dotted_name = False
 
     def take(self, lexeme: str) -> None:
-        """Take in the next lexeme (no space): it may begin a value that goes on to the end."""
+        """Add the next lexeme (not a space). True if a value begins with it and runs to the end."""
         word = lexeme.lower()
         self.is_hiding = self._is_value(word)
         self._remember(word)
@@ -200,7 +235,7 @@ class _Statement:
             case number, [first, *_], ["set", _, "to" | "="] if number > 3:
                 return first not in _SETS_COLUMNS or not self._has_updated
             case 4, ["alter", "system", "set", _], _ if not self._in_dotted_name:
-                # Without its `=` or TO it is no statement; its value may be one all the same.
+                # Without `=` or TO it isn't a valid statement, but it may still contain a value.
                 return word not in {"to", "=", "."}
             case 3, ["set", _, "to" | "="], _:
                 return True
@@ -209,12 +244,12 @@ class _Statement:
             case _, ["alter" | "create", "group" | "role" | "user", _, *_], [*_, "password"]:
                 return True
             case _, _, [*_, "identified", "by"]:
-                return True  # of other dialects
+                return True  # other dialects
             case _:
                 return False
 
     def _remember(self, word: str) -> None:
-        """All but brackets before the first word, a scope of SET, and a name from its dot on."""
+        """Remember a word; skip opening brackets, a scope of SET, and a name from its dot on."""
         is_dot = word == "."
         is_scope = word in {"local", "session"} and self._last[-1:] == ["set"]
         if not (is_dot or self._in_dotted_name or is_scope) and (self._first or word[0].isalpha()):
@@ -228,9 +263,10 @@ class _Statement:
 
 
 class _Secret:
-    """What is given to a name like `password`, as in `host=h password=hunter2`, to the next space.
+    """The value of a name like `password`, up to the next space: `host=h password=hunter2`.
 
-    `is_hiding` while it is read. A parameter is none.
+    A token that shows what it is needs no name. `is_hiding` while the value is read. A parameter
+    isn't a value.
     """
 
     def __init__(self) -> None:
@@ -239,11 +275,13 @@ class _Secret:
         self._is_given = False
 
     def take(self, lexeme: str) -> None:
-        """Take in the next lexeme."""
         if lexeme == " ":
             self.is_hiding = False
         elif self.is_hiding:
             return
+        elif _TOKEN.match(lexeme):
+            self.is_hiding = True
+            self._is_given = self._is_named = False
         elif self._is_given and lexeme not in _GIVES:
             self.is_hiding = lexeme not in _GIVES_NOTHING and lexeme[0] != "$"
             self._is_given = self._is_named = False

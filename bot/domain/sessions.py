@@ -1,11 +1,11 @@
-"""What a look at one PostgreSQL server brings back, and what follows from it alone.
+"""What a look at one PostgreSQL server returns, and what can be derived from it.
 
-Pure. Field names are PostgreSQL's column names. Instants are aware datetimes in UTC with
-PostgreSQL's microseconds; all of them are readings of the server's clock.
+Pure. Field names are PostgreSQL's column names. Instants are aware datetimes in UTC, with
+PostgreSQL's microseconds, and are all read from the server's clock.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
 from ipaddress import IPv4Address, IPv6Address
@@ -13,13 +13,15 @@ from typing import NamedTuple
 
 from bot.domain.waits import Waits
 
+Address = IPv4Address | IPv6Address
+
 CLIENT_BACKEND = "client backend"
-"""The one `backend_type` that the bot ever signals."""
+"""The only `backend_type` that the bot ever signals."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class BackendId:
-    """One backend, not to be mistaken for a later one that gets the same pid."""
+    """One backend, distinct from a later one that gets the same pid."""
 
     pid: int
     backend_start: datetime
@@ -38,7 +40,7 @@ class ServerId:
 
 
 class Cost(IntEnum):
-    """What the end of a session undoes, from the least to the most."""
+    """What ending a session undoes, from the least to the most."""
 
     NOTHING = 0  # nothing is open
     OPEN = 1  # it runs a query, or has an open transaction that has written nothing
@@ -48,13 +50,13 @@ class Cost(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
-    """A row of `pg_stat_activity`, without its name lookups failing on a locked catalog.
+    """A row of `pg_stat_activity`, read so that a locked catalog can't make name lookups fail.
 
-    A None in `state`, `backend_start` or `backend_type` means that the bot's role may not
-    see it (it lacks `pg_read_all_stats`), or that PostgreSQL has no value there.
-    `virtualtransaction` is of `pg_locks`: the number of its transaction, which even one that
-    only reads has. It is read only for a kill, and only of who may begin another one with the
-    same `xact_start`.
+    None in `state`, `backend_start` or `backend_type` means that the bot's role may not see the
+    value (it lacks `pg_read_all_stats`), or that PostgreSQL has none. `virtualtransaction` comes
+    from `pg_locks` and is the number of the session's transaction; a read-only transaction has one
+    too. It is read only for a kill, and only for sessions that could begin another transaction with
+    the same `xact_start`.
     """
 
     pid: int
@@ -64,7 +66,7 @@ class Backend:
     usesysid: int | None = None
     usename: str | None = None
     application_name: str | None = None
-    client_addr: IPv4Address | IPv6Address | None = None
+    client_addr: Address | None = None
     client_hostname: str | None = None
     client_port: int | None = None  # -1: a Unix socket
     backend_start: datetime | None = None
@@ -83,16 +85,16 @@ class Backend:
 
     @property
     def id(self) -> BackendId | None:
-        """Its identity, or None where the bot may not see `backend_start`."""
+        """Its identity, or None if the bot may not see `backend_start`."""
         if self.backend_start is None:
             return None
         return BackendId(self.pid, self.backend_start)
 
     @property
     def cost(self) -> Cost:
-        """What its end undoes. What isn't known counts as more.
+        """What ending it undoes. What isn't known counts as the greater cost.
 
-        The statement that signals computes the same (`bot.postgres.where.COST`).
+        The signalling statement computes the same (`bot.postgres.where.COST`).
         """
         if self.backend_xid is not None:
             return Cost.WRITTEN
@@ -105,12 +107,17 @@ class Backend:
     @property
     def is_waiting(self) -> bool:
         """Whether it waits for a lock, or for a safe snapshot."""
-        return self.wait_event_type == "Lock" or self.wait_event == "SafeSnapshot"
+        return is_held_up(self.wait_event_type, self.wait_event)
 
     @property
     def is_idle(self) -> bool:
         """Whether it waits for its client, in a transaction or not."""
         return self.state is not None and self.state.startswith("idle")
+
+    @property
+    def is_idle_in_transaction(self) -> bool:
+        """Whether it waits for its client in a transaction, failed (`aborted`) or not."""
+        return self.state is not None and self.state.startswith("idle in transaction")
 
     def age(self, now: datetime) -> timedelta | None:
         """Time since `backend_start`."""
@@ -129,18 +136,23 @@ class Backend:
         return since(self.state_change, now)
 
 
+def is_held_up(wait_event_type: str | None, wait_event: str | None) -> bool:
+    """Whether these are of a wait for a lock, or for a safe snapshot."""
+    return wait_event_type == "Lock" or wait_event == "SafeSnapshot"
+
+
 def since(then: datetime | None, now: datetime) -> timedelta | None:
-    """The time since an instant, by the clock of the look."""
+    """The time since an instant, by the look's clock; never negative."""
     # A backend may write a timestamp after the look's own clock was read.
     return None if then is None else max(now - then, timedelta(0))
 
 
 class Role(NamedTuple):
-    """A row of `pg_roles`. `rolconnlimit` -1 is no limit; superusers are exempt from it.
+    """A row of `pg_roles`. A `rolconnlimit` of -1 means no limit; superusers are exempt.
 
-    `may_end` is whether the bot's role may signal this role's sessions: `pg_terminate_backend`
-    asks for its privileges or those of `pg_signal_backend`, and for a superuser's session for
-    a superuser.
+    `may_end` is whether the bot's role may signal this role's sessions. `pg_terminate_backend`
+    requires this role's privileges or those of `pg_signal_backend`; for a superuser's session it
+    requires a superuser.
     """
 
     oid: int
@@ -157,7 +169,7 @@ class Role(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """A row of `pg_database`. `datconnlimit` -1 is no limit, -2 an invalid database.
+    """A row of `pg_database`. A `datconnlimit` of -1 means no limit, -2 an invalid database.
 
     `encoding` is PostgreSQL's name for it: `UTF8`, `WIN1251`.
     """
@@ -165,7 +177,6 @@ class Database:
     oid: int
     datname: str
     datconnlimit: int
-    datistemplate: bool = False
     encoding: str = "UTF8"
 
     @property
@@ -178,9 +189,9 @@ class Database:
 class Names:
     """The roles and databases of one server, as of `read_at` on its clock.
 
-    `stale` is true where the catalogs could not be read just now (somebody holds ACCESS
-    EXCLUSIVE on one of them) and an earlier reading stands in: of `known_at`, or none at
-    all where that is None.
+    `stale` is true if the catalogs could not be read just now (somebody holds ACCESS EXCLUSIVE on
+    one of them). Then this is an earlier reading, made at `known_at`, or empty if `known_at` is
+    None.
     """
 
     roles: Mapping[int, Role]
@@ -191,12 +202,11 @@ class Names:
     known_at: datetime | None = None
 
     def database_named(self, datname: str) -> Database | None:
-        """The database of that exact name."""
         return next((d for d in self.databases.values() if d.datname == datname), None)
 
 
 class SpareReason(StrEnum):
-    """Why the bot never ends a backend. The values stand in ledgers."""
+    """Why a kill leaves a backend alone. The ledger stores these values."""
 
     UNSEEN = "unseen"  # the bot's role may not see enough of it
     NOT_A_CLIENT = "not a client backend"
@@ -207,6 +217,7 @@ class SpareReason(StrEnum):
     PROTECTED_APPLICATIONS = "PROTECTED_APPLICATIONS"
     SUPERUSER = "superuser"  # and the bot is none
     NO_RIGHT = "no right"  # its role lacks pg_signal_backend
+    NO_QUERY = "no query"  # and who asks may only cancel queries
 
 
 class LimitOf(StrEnum):
@@ -219,7 +230,7 @@ class LimitOf(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """How many connections count against a limit, and the limit."""
+    """The number of connections that count against a limit, and the limit."""
 
     name: str
     used: int
@@ -245,7 +256,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a server last said of itself: enough to tell it from others."""
+    """What a server last said about itself: enough to tell it from others."""
 
     host: str  # the name that the URL has
     version: str
@@ -254,10 +265,10 @@ class About:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """What a server says of itself, as of `now` on its clock.
+    """What a server says about itself, as of `now` on its clock.
 
-    `unseen` are other roles' sessions that the bot may not see whole, since its role lacks
-    `pg_read_all_stats`. PostgreSQL doesn't tell what they are, so that no limit counts them.
+    `unseen` counts other roles' sessions that the bot may not fully see because its role lacks
+    `pg_read_all_stats`. PostgreSQL doesn't say what they are, so no limit counts them.
     """
 
     cluster: str
@@ -279,12 +290,12 @@ class Server:
 
     @property
     def about(self) -> About:
-        """What tells it from others."""
+        """The part that tells it from other servers."""
         return About(self.host, self.version, self.in_recovery)
 
     @property
     def ordinary(self) -> Limit:
-        """Connections used, of what ordinary roles may use."""
+        """The connections in use, against those that ordinary roles may use."""
         return Limit(
             "connections",
             self.client_backends,
@@ -293,13 +304,18 @@ class Server:
             self.logging_in,
         )
 
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """Its own limit, and those of roles and databases that have sessions."""
+        return (self.ordinary, *self.roles, *self.databases)
+
     def role_limit(self, rolname: str | None) -> Limit | None:
         """The limit of a role, if it has one and sessions."""
         return next((limit for limit in self.roles if limit.name == rolname), None)
 
     @property
     def pressing(self) -> tuple[Limit, ...]:
-        """The limits of roles and databases that stand at 80 % or over."""
+        """The limits of roles and databases that are at least 80 % used."""
         return tuple(limit for limit in (*self.roles, *self.databases) if limit.near)
 
 
@@ -307,7 +323,7 @@ class Server:
 class Counts:
     """The sessions that a look matched, by what they do.
 
-    `hidden` are the bot's own that match, and are not among them.
+    `hidden` counts the bot's own sessions that match; `total` leaves them out.
     """
 
     total: int
@@ -319,10 +335,11 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One look at one server: everything in it is of the same snapshot.
+    """One look at one server: everything in it comes from the same snapshot.
 
-    `rows` is the part asked for, in the order asked for; `counts` are of all that matched;
-    `waits` are empty where nobody asked for them.
+    `rows` is the part that was asked for, in the order asked for; `counts` covers everything that
+    matched; `waits` is empty if nobody asked for it. `tags` are the query tags that may be shown,
+    by pid, and `through_pooler` the pids of sessions whose client is a pooler.
     """
 
     server: Server
@@ -330,11 +347,12 @@ class Look:
     counts: Counts
     waits: Waits
     rows: tuple[Backend, ...]
+    tags: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    through_pooler: frozenset[int] = frozenset()
 
     def limit(self, of: LimitOf, name: str) -> Limit | None:
         """The limit of a role, a database or the server, whether it has sessions or not."""
-        server = self.server
-        limits = (*server.roles, *server.databases, server.ordinary)
+        limits = self.server.limits
         used = next((each for each in limits if (each.of, each.name) == (of, name)), None)
         if used is not None or of is LimitOf.SERVER:
             return used
@@ -347,7 +365,7 @@ class Look:
         return None if limit is None else Limit(name, 0, limit, of)
 
     def at_limit(self, backend: Backend) -> LimitOf | None:
-        """Whose limit has no connection left that this backend counts against."""
+        """Whose connection limit, of those that this backend counts against, is reached."""
         if backend.backend_type != CLIENT_BACKEND:
             return None
         role = self.server.role_limit(backend.usename)

@@ -1,42 +1,74 @@
 """What a viewer is shown of a session, and the order by it. Pure.
 
-What is hidden must not decide what is seen: a session of one's own, put in order among the others
-by the text as it was sent, finds out a literal of theirs by halves.
+The order must not reveal what the text hides. If sessions were sorted by the text as it was sent,
+a viewer could place sessions of their own among the others and find out a literal by bisection.
 """
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from hashlib import blake2b
 
 from bot.domain.redaction import redact
 from bot.domain.sessions import Backend
 
 ROW_QUERY = 100
-"""Characters of a redacted query that a row of a table takes; it shows fewer."""
+"""Characters of a redacted query that are kept for a table's row, which shows fewer."""
 
 HIDES: tuple[str, ...] = ("query", "query_id")
-"""The columns of which less is shown than PostgreSQL has."""
+"""The columns that show less than PostgreSQL has."""
 
-# Statements that are planned: in them a literal is a constant, which query_id leaves out. Of
-# others it is a hash of the literals, too: of a role's password, of what EXECUTE is given.
+# Statements that are planned: query_id leaves out their literals, which are constants. For other
+# statements it also hashes the literals, such as a role's password or the arguments of EXECUTE.
 _PLANNED = frozenset({"delete", "insert", "merge", "select", "table", "update", "values", "with"})
 
 
-def as_shown(backend: Backend, most: int) -> Backend:
-    """Return the session without what its query hides, and with so many characters of it.
+_REMEMBERED = 2000
+_REMEMBERED_LENGTH = 4000
+"""How many redacted queries are remembered, and the longest query that is."""
 
-    Literals and comments are hidden, and a `query_id` that may tell of them.
+_remembered: dict[tuple[bytes, int], tuple[str, bool]] = {}
+
+
+def as_shown(backend: Backend, most: int) -> Backend:
+    """The session with its query redacted and cut to `most` characters.
+
+    Drops a `query_id` that may reveal what is hidden.
     """
-    redacted = redact(backend.query, most)
-    keeps_id = _tells_nothing(backend.query or "", redacted or "")
+    if backend.query is None:
+        return backend
+    redacted, keeps_id = _redacted(backend.query, most)
     return replace(backend, query=redacted, query_id=backend.query_id if keeps_id else None)
 
 
-def _tells_nothing(query: str, redacted: str) -> bool:
-    """Whether the query_id of this text tells nothing of what is hidden of it.
+def _redacted(query: str, most: int) -> tuple[str, bool]:
+    """The redacted query, and whether its query_id reveals nothing. Remembers the latest ones.
 
-    Behind a `;` there may be another statement, and the id is that one's. (So it is where the
-    text is cut before the `;`: the id of a planned one that fills its space is taken for its own.)
+    An idle session keeps its last query, and a pool's sessions run the same ones. What is
+    remembered is the digest of a query, never its text, which may hold secrets.
+    """
+    if len(query) > _REMEMBERED_LENGTH:
+        return _redacted_anew(query, most)
+    key = blake2b(query.encode(errors="surrogatepass"), digest_size=32).digest(), most
+    known = _remembered.get(key)
+    if known is None:
+        if len(_remembered) >= _REMEMBERED:
+            _remembered.clear()
+        known = _remembered[key] = _redacted_anew(query, most)
+    return known
+
+
+def _redacted_anew(query: str, most: int) -> tuple[str, bool]:
+    redacted = redact(query, most) or ""
+    return redacted, _tells_nothing(query, redacted)
+
+
+def _tells_nothing(query: str, redacted: str) -> bool:
+    """Whether the query_id of this text can't reveal what is hidden in it.
+
+    After a `;` there may be another statement, which the id may belong to. (A text that was cut
+    before the `;` escapes this check: if a planned statement fills the space, the id is taken to be
+    its own.)
     """
     if query == redacted:
         return True
@@ -49,9 +81,9 @@ def _tells_nothing(query: str, redacted: str) -> bool:
 
 
 def ranks(backends: Iterable[Backend]) -> Mapping[str, Mapping[int, int]]:
-    """Where each pid stands in the order of what a row shows, for each column of `HIDES`.
+    """Each pid's place in the order of what a row shows, for each column of `HIDES`.
 
-    Equal values have the same place; what has none has no place.
+    Equal values share a place; a pid without a value has none.
     """
     every = [as_shown(backend, ROW_QUERY) for backend in backends]
     placed = {}

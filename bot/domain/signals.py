@@ -1,4 +1,4 @@
-"""What a cluster is told of a signal, and what it answers. Pure."""
+"""What the bot tells a cluster when it signals, and what the cluster answers. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from bot.domain.sessions import BackendId, Cost, ServerId
 
 
 class Verdict(StrEnum):
-    """What the signalling statement says of its one target."""
+    """What the signalling statement says about its one target."""
 
     SIGNALLED = "signalled"
-    GONE = "gone"  # no such backend: the pid is free, or another's
-    NOT_VISIBLE = "not visible"  # the bot may not see enough to be sure
+    GONE = "gone"  # no such backend: the pid is free, or another backend has it
+    NOT_VISIBLE = "not visible"  # the bot may not see enough of it to be sure
     NOT_CLIENT = "not a client backend"
     PROTECTED = "protected"
-    FINISHED = "finished"  # to cancel: the query that was shown runs no more
-    CHANGED = "changed"  # another transaction than shown
-    COSTS_MORE = "costs more"  # it still matches, and its end would undo more than shown
+    FINISHED = "finished"  # for a cancel and what follows it: the query shown no longer runs
+    CHANGED = "changed"  # it is in another transaction than shown
+    COSTS_MORE = "costs more"  # it still matches, but ending it would undo more than shown
     NO_LONGER_MATCHES = "no longer matches"
     SERVER_CHANGED = "server changed"
-    LATE = "late"  # the deadline had passed; nothing was signalled
+    LATE = "late"  # the deadline had passed, so nothing was signalled
     NOT_PERMITTED = "not permitted"  # PostgreSQL refused the signal
 
 
@@ -32,8 +32,11 @@ class Verdict(StrEnum):
 class Guard:
     """Everything that a signalling statement checks, in the statement itself.
 
-    `cost` is the most that its end may undo, None if that is not compared: what is named by
-    its pid has its transaction compared instead.
+    With CANCEL_THEN_TERMINATE it is the guard of the second step: it ends a session that still runs
+    the query that was shown, in the transaction that was shown. The first step's has CANCEL.
+
+    `cost` is the most that ending the target may undo. It is None if the cost isn't compared: for a
+    target named by its pid, the transaction is compared instead.
     """
 
     server: ServerId
@@ -46,17 +49,17 @@ class Guard:
     query_start: datetime | None
     conditions: tuple[Condition, ...]
     cost: Cost | None
-    protected_roles: frozenset[int]  # oids, the bot's own included
+    protected_roles: frozenset[int]  # oids, including the bot's own roles
     protected_applications: Applications
     deadline: datetime  # on the server's clock
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back from the signalling statement.
+    """What the signalling statement answered.
 
-    `detail` is PostgreSQL's own reason for a refusal; `xact_start`, `backend_xid` and `state`
-    what the target was doing at that moment, `now` the server's clock.
+    `detail` is PostgreSQL's own reason for refusing. `xact_start`, `backend_xid` and `state` say
+    what the target was doing at that moment, and `now` is the server's clock.
     """
 
     verdict: Verdict
@@ -69,7 +72,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
-    """What a backend that was signalled does now; None in `state`: it may not be seen."""
+    """What a signalled backend does now. A `state` of None means that the bot may not see it."""
 
     state: str | None
     wait_event_type: str | None
@@ -79,7 +82,7 @@ class Whereabouts:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """Which of some backends are still there, on the server as it is now, by its clock."""
+    """Which of some backends still exist, by the clock of the server that answers now."""
 
     server: ServerId
     now: datetime

@@ -1,9 +1,9 @@
 """Who waits for whom. Pure.
 
-Of n sessions in the queue of one lock, each waits for all before it: n * n / 2 pairs, two
-million for a queue of 2,000. So a queue is kept as a chain of places, each of which stands for
-its own session and for the place before it, and everything here takes time in proportion to
-the sessions, whatever waits behind whatever.
+In the queue of one lock, each session waits for all those before it. For n sessions that makes
+n * n / 2 pairs: two million for a queue of 2,000. So a queue is kept as a chain of places. Each
+place stands for its own session and for the place before it, and everything here takes time
+proportional to the number of sessions.
 """
 
 from collections import deque
@@ -16,7 +16,7 @@ from operator import itemgetter, or_
 from typing import NamedTuple
 
 FIRST_PLACE = 1 << 40
-"""Below it a number in `Waits.blocked_by` is a pid, from it on a place in a queue."""
+"""A number in `Waits.blocked_by` below this is a pid; from here on it is a place in a queue."""
 
 FIRST_BLOCKERS = 10
 """How many of a session's blockers are named; more are counted."""
@@ -31,7 +31,7 @@ _CONFLICTS: Mapping[int, tuple[int, ...]] = {
     7: (2, 3, 4, 5, 6, 7, 8),
     8: (1, 2, 3, 4, 5, 6, 7, 8),
 }
-"""The modes that conflict with each, AccessShareLock being 1 and AccessExclusiveLock 8.
+"""The lock modes that conflict with each mode, from AccessShareLock (1) to AccessExclusiveLock (8).
 
 Table 13.2 in https://www.postgresql.org/docs/current/explicit-locking.html."""
 
@@ -50,21 +50,24 @@ class Request(NamedTuple):
 
 
 class Blockers(NamedTuple):
-    """Whom a session waits for: the first few, those who hold the lock before the queue."""
+    """Whom a session waits for: the first few (lock holders first), and how many in all."""
 
     first: tuple[int, ...]
     number: int
 
 
+NO_BLOCKERS = Blockers((), 0)
+
+
 @dataclass(frozen=True)
 class Waits:
-    """Who waits for whom: a waiter's pid, and those that it waits for.
+    """Who waits for whom: each waiter's pid, and the pids that it waits for.
 
-    A blocker may hold the lock or stand before the waiter in its queue; a number below 0 is a
-    prepared transaction, which has no process, and 0 one that could not be found. Numbers from
-    `FIRST_PLACE` on are places of queues, on either side. `since` is when a wait began,
-    `pg_locks.waitstart`, of the sessions that were asked for; one is missing there while
-    PostgreSQL has not noted it yet.
+    A blocker holds the lock or stands before the waiter in its queue. A negative number is a
+    prepared transaction, which has no process; 0 is one that could not be found. Numbers from
+    `FIRST_PLACE` on are places in queues, both as waiters and as blockers. `since` says when a wait
+    began (`pg_locks.waitstart`), for the sessions that were asked for; it lacks a session while
+    PostgreSQL has not recorded its start yet.
     """
 
     blocked_by: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
@@ -78,17 +81,19 @@ class Waits:
         return frozenset(pid for pid in both if pid < FIRST_PLACE)
 
     def blockers_of(self, pid: int) -> Blockers:
-        """Whom this one waits for."""
+        blocked_by = self.blocked_by.get(pid)
+        if not blocked_by:
+            return NO_BLOCKERS
         first: dict[int, None] = {}
         everyone = 0
-        for blocker in self.blocked_by.get(pid, ()):
+        for blocker in blocked_by:
             few, all_of_it = self._standing_for[blocker]
             first.update(dict.fromkeys(few))
             everyone |= all_of_it
         return Blockers(tuple(first)[:FIRST_BLOCKERS], everyone.bit_count())
 
     def behind(self, pids: Iterable[int]) -> frozenset[int]:
-        """Everyone who waits for one of these, or for one who waits for one; not these."""
+        """Everyone who waits for one of these, directly or through others, except these."""
         return frozenset(waiter for waiter, _ in self.walk(pids, set()))
 
     def holds_up(self, pid: int) -> int:
@@ -96,9 +101,9 @@ class Waits:
         return self._held_up.get(pid, 0)
 
     def walk(self, pids: Iterable[int], seen: set[int]) -> Iterator[tuple[int, int]]:
-        """Everyone behind these, the nearest first, each with the one whom it waits for.
+        """Everyone behind these, nearest first, each with the one that it waits for.
 
-        Who is in `seen` is left out; whoever is met goes into it.
+        Skips everyone in `seen`, and adds everyone it visits.
         """
         todo = deque(pids)
         seen.update(todo)
@@ -117,10 +122,10 @@ class Waits:
                         here.append(waiter)
 
     def freed_by(self, pids: Iterable[int]) -> frozenset[int]:
-        """Those behind these whose every blocker is one of these or is itself freed."""
+        """The waiters behind these whose every blocker is one of these or is itself freed."""
         gone = set(pids)
         freed: set[int] = set()
-        left: dict[int, int] = {}  # blockers of a waiter that are still in its way
+        left: dict[int, int] = {}  # each waiter's blockers that are still in its way
         todo = list(gone)
         while todo:
             for waiter in self._waiters.get(todo.pop(), ()):
@@ -133,7 +138,7 @@ class Waits:
         return frozenset(pid for pid in freed if pid < FIRST_PLACE)
 
     def around(self, pid: int) -> "Waits":
-        """The part of it that one session is in: whom it waits for, and who waits behind it."""
+        """The part that one session is in: whom it waits for, and who waits behind it."""
         part = {pid}
         todo = [pid]
         while todo:
@@ -153,7 +158,7 @@ class Waits:
 
     @cached_property
     def _places(self) -> list[int]:
-        """The places of queues, each after those that it stands for."""
+        """The places in queues, each after those that it stands for."""
         return sorted(each for each in self.blocked_by if each >= FIRST_PLACE)
 
     @cached_property
@@ -166,12 +171,12 @@ class Waits:
 
     @cached_property
     def _bits(self) -> dict[int, int]:
-        """A bit for each pid: a set of sessions is a number, and a union takes no time."""
+        """One bit for each pid, so that a set of sessions is an integer and a union is fast."""
         return {pid: 1 << at for at, pid in enumerate(self.pids)}
 
     @cached_property
     def _standing_for(self) -> dict[int, tuple[tuple[int, ...], int]]:
-        """For whom a pid or a place stands: the first few, and the bits of all."""
+        """Whom a pid or a place stands for: the first few, and the bits of all."""
         meaning: dict[int, tuple[tuple[int, ...], int]] = {
             pid: ((pid,), bit) for pid, bit in self._bits.items()
         }
@@ -196,7 +201,7 @@ class Waits:
 
 
 def _circles(blocked_by: Mapping[int, tuple[int, ...]]) -> Iterator[list[int]]:
-    """Those who wait for each other, or one alone; whom they wait for comes before.
+    """The groups that wait for each other (most have one member), each after those it waits for.
 
     Tarjan's strongly connected components, without recursion.
     """
@@ -231,7 +236,7 @@ def _circles(blocked_by: Mapping[int, tuple[int, ...]]) -> Iterator[list[int]]:
 
 
 def queued(requests: Iterable[Request], since: Mapping[int, datetime]) -> Waits:
-    """Who waits for whom, from the locks that somebody waits for, by queue and place."""
+    """Who waits for whom, from all locks that somebody waits for, sorted by queue and place."""
     blocked_by: dict[int, tuple[int, ...]] = {}
     places = count(FIRST_PLACE)
     for _, requests_of_one in groupby(requests, key=itemgetter(0)):
@@ -248,22 +253,22 @@ class _Queue:
     """One lock: who holds it, and who has asked for it so far, by mode."""
 
     def __init__(self, blocked_by: dict[int, tuple[int, ...]], places: Iterator[int]) -> None:
-        self._blocked_by = blocked_by  # where its places go
+        self._blocked_by = blocked_by  # its places are added here
         self._places = places
         self._held: dict[int, dict[int, None]] = {}
-        self._holders: dict[int, int] = {}  # a place for all who hold it in a mode
-        self._asked: dict[int, list[int]] = {}  # those that have no place yet
+        self._holders: dict[int, int] = {}  # by mode, a place for all its holders
+        self._asked: dict[int, list[int]] = {}  # the pids that have no place yet
         self._last: dict[int, int] = {}
         self._asking: set[int] = set()
 
     def hold(self, pid: int, mode: int) -> None:
-        """Take in one who holds it, before anyone asks."""
+        """Add a holder. All holders are added before anyone asks."""
         self._held.setdefault(mode, {})[pid] = None
 
     def ask(self, pid: int, mode: int) -> list[int]:
-        """Take in the next one who asks; return whom it waits for."""
+        """Add the next one who asks; return whom it waits for."""
         if pid in self._asking:
-            return []  # a parallel worker of one who has asked
+            return []  # another process of a parallel group that has already asked
         self._asking.add(pid)
         conflicts = _CONFLICTS[mode]
         blockers = [each for other in conflicts for each in self._holding(other, pid)]
@@ -272,7 +277,7 @@ class _Queue:
         return blockers
 
     def _holding(self, mode: int, pid: int) -> Iterable[int]:
-        """Those who hold it in this mode, but the one who asks."""
+        """Those who hold it in this mode, except the one who asks."""
         holders = self._held.get(mode, {})
         if len(holders) < 2 or pid in holders:
             return [holder for holder in holders if holder != pid]
@@ -282,7 +287,7 @@ class _Queue:
         return [self._holders[mode]]
 
     def _before(self, mode: int) -> int | None:
-        """The place of the last one who has asked for this mode: it stands for them all."""
+        """The place of the last one who asked for this mode; it stands for all who asked."""
         for pid in self._asked.pop(mode, ()):
             if mode in self._last:
                 before, self._last[mode] = self._last[mode], next(self._places)

@@ -1,11 +1,11 @@
-"""asyncpg, as the bot opens it: to its clusters and to its ledger.
+"""asyncpg, as the bot uses it for its clusters and its ledger.
 
-A session inherits settings from the server, the database and the role, and the owner of a
-database chooses those of the database. One of them, `search_path`, decides whose functions,
-operators, types and tables a statement means. PostgreSQL takes the function whose parameters fit
-best, from any schema on the path: `public.array_position(oid[], oid)` is called instead of
-`pg_catalog.array_position(anycompatiblearray, anycompatible)`, and runs as the bot's role. So the
-bot's statements see pg_catalog and nothing else.
+A session inherits settings from the server, the database and the role, and the database's owner
+chooses those of the database. One of them, `search_path`, decides whose functions, operators,
+types and tables a statement means. PostgreSQL calls the function whose parameters fit best, from
+any schema on the path: `public.array_position(oid[], oid)` instead of
+`pg_catalog.array_position(anycompatiblearray, anycompatible)`, and it runs with the bot's rights.
+So the bot's statements see only pg_catalog.
 
 https://www.postgresql.org/docs/current/ddl-schemas.html#DDL-SCHEMAS-PATH
 https://www.postgresql.org/docs/current/typeconv-func.html
@@ -26,63 +26,63 @@ else:
 APPLICATION_NAME = "pg-sessions-bot"
 
 PATH = {"search_path": "pg_catalog, pg_temp"}
-"""Unless pg_temp is named, it is searched first: a pooler's backend may have another's tables."""
+"""Unless pg_temp is named, it is searched first: a pooler's backend may hold another's tables."""
 
 PINNED = {
-    # A standby can't read serializably.
+    # A standby can't run serializable transactions.
     "default_transaction_isolation": "read committed",
-    # The texts of our statements mean this.
+    # Our statements are written for this.
     "standard_conforming_strings": "on",
     "quote_all_identifiers": "off",
     # Nobody reads notices.
     "client_min_messages": "error",
-    # An error that is expected, such as a lock's, must not cost the connection.
+    # An expected error, such as a lock timeout, must not cost the connection.
     "exit_on_error": "off",
-    # What the bot asks is short: compiling it, or starting processes for it, takes longer.
+    # Our statements are short: to compile them, or start workers for them, takes longer.
     "jit": "off",
     "max_parallel_workers_per_gather": "0",
-    # A bot that stands still within a transaction must not keep a pooler's backend.
+    # If the bot hangs within a transaction, it must not keep a pooler's backend.
     "idle_in_transaction_session_timeout": "5s",
 }
-"""What else the bot's statements would inherit. How PostgreSQL writes values as text
-(`DateStyle`, `bytea_output`, …) is left alone, since they come in binary; so is what can only
-cost time (`work_mem`, `enable_*`), which the time limits bound. `alter role … set role` may be how
-the bot gets its rights."""
+"""Other settings that the bot's statements would inherit. Two kinds are left alone: those for
+values as text (`DateStyle`, `bytea_output`, …), because values come in binary, and those that can
+only cost time (`work_mem`, `enable_*`), which the time limits bound. The role isn't set either:
+the bot may get its rights from `alter role … set role`."""
 
 _AT_STARTUP_ONLY = {"local_preload_libraries": "", "idle_session_timeout": "0"}
 
 
 class PinnedConnection(Connection):
-    """A connection on which settings are set for a transaction, or for the whole session.
+    """A connection whose settings apply to one transaction or to the whole session.
 
     Attributes:
-        pooled: A pooler lends its backends to applications, and what is set for the session
-            stays for them. Taken for granted until the backend's pid shows that there is none.
+        pooled: whether a pooler lends its backends to applications, which would keep what a session
+            sets. True until the backend's pid shows that there is no pooler.
     """
 
     pooled = True
 
     async def begin(self, settings: Mapping[str, str]) -> None:
-        """Begin a transaction that only reads, under these settings."""
-        # Its mode comes first: a setting changes the default of those that begin later.
+        """Begin a read-only transaction with these settings."""
+        # The mode comes first: a setting would change only the default for later transactions.
         mode = "begin isolation level read committed read only;"
         await self.execute(mode + self.sets(settings, "local"))
 
     def sets(self, settings: Mapping[str, str], scope: Literal["local", "session"]) -> str:
-        """The settings as SQL. SET resolves no name: it may come first, whatever the path is."""
-        # Its time may run out meanwhile, so it goes first; PostgreSQL has it from 17 on.
+        """The settings as SQL. SET resolves no names, so it may come first under any path."""
+        # This timeout may expire meanwhile, so it goes first; PostgreSQL has it from 17 on.
         is_new = self.get_server_version().major >= 17
         every = {**({"transaction_timeout": "0"} if is_new else {}), **settings}
         return "".join(f"set {scope} {name} = {_value(name, of)};" for name, of in every.items())
 
 
 def encoding_of(connection: Connection) -> str:
-    """Tell the encoding of the database that it is to, by PostgreSQL's name."""
+    """The encoding of the connection's database, by PostgreSQL's name."""
     return str(connection.get_settings().server_encoding)
 
 
 def _value(name: str, value: str) -> str:
-    return value if name in PATH else f"'{value}'"  # of a list each item would be quoted
+    return value if name in PATH else f"'{value}'"  # quotes would turn a list into one item
 
 
 ConnectionT = TypeVar("ConnectionT", bound=PinnedConnection)
@@ -97,14 +97,14 @@ async def connect(  # noqa: PLR0913  keyword-only, each with its own meaning
     timeout: float,  # noqa: ASYNC109  the driver's own
     at_startup: bool = True,
 ) -> ConnectionT:
-    """Open a connection with these settings from its first packet on, if that is taken.
+    """Open a connection with these settings, from its first packet on if the server takes them.
 
-    Poolers refuse settings there (PgBouncer by 08P01, RDS Proxy by 0A000) or drop them in
-    silence, and PostgreSQL before 14 has no idle_session_timeout (42704), so the caller's first
-    statement sets them as well. `at_startup` is False for an address that is known to lead to a
-    pooler. Those that are `required` are sent in any case.
+    Poolers refuse settings there (PgBouncer with 08P01, RDS Proxy with 0A000) or silently drop
+    them, and PostgreSQL before 14 has no idle_session_timeout (42704). So the caller's first
+    statement must set them as well. Pass `at_startup` as False for an address that is known to
+    lead to a pooler. Settings in `required` are always sent.
 
-    `where` are asyncpg's arguments that say where and as whom, `timeout` is in seconds. Raises
+    `where` holds asyncpg's arguments for the address and the user; `timeout` is in seconds. Raises
     what asyncpg raises.
     """
     wire.prepare()
@@ -114,7 +114,7 @@ async def connect(  # noqa: PLR0913  keyword-only, each with its own meaning
         return await asyncpg.connect(
             **where,
             timeout=timeout,
-            # Named statements don't survive a transaction pooler; ours are few.
+            # Named statements don't survive a transaction pooler, and we have few statements.
             statement_cache_size=0,
             server_settings=server_settings,
             connection_class=connection_class,

@@ -1,17 +1,17 @@
-"""Why no TLS connection comes about as a database's URL asks for it."""
+"""Why a TLS connection as the database's URL requires it can't be made."""
 
 import ssl
 
 _REJECTED = "rejected SSL upgrade"
-"""asyncpg's words where a server answers no. There is no class for it."""
+"""asyncpg's text if a server refuses TLS. There is no exception class for it."""
 
 _OTHER_HOST = frozenset({62, 64})
 _OUT_OF_DATE = frozenset({9, 10})
-"""Codes of OpenSSL's: https://docs.openssl.org/3.0/man3/X509_STORE_CTX_get_error/"""
+"""OpenSSL's codes: https://docs.openssl.org/3.0/man3/X509_STORE_CTX_get_error/"""
 
 
 def problem(error: BaseException) -> str | None:
-    """What the server does, as a predicate and without its address; None for anything else."""
+    """What the server does wrong, as a predicate and without its address; None for other errors."""
     match error:
         case ssl.SSLCertVerificationError(verify_code=code) if code in _OTHER_HOST:
             return "presents a certificate for another host than its URL names (see sslmode there)"

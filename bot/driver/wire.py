@@ -1,9 +1,9 @@
-"""What a server says in words, made UTF-8 before asyncpg reads it.
+"""Convert a server's messages to UTF-8 before asyncpg reads them.
 
-asyncpg decodes the words of an error strictly. Of one that isn't UTF-8 it loses everything, the
-SQLSTATE included: a refused connection is then one that was closed without a word, and a refused
-statement is waited for until its time is over. A server writes in the encoding of its lc_messages
-until a session has a database, and in SQL_ASCII it converts nothing later either.
+asyncpg decodes an error's texts strictly. If one isn't UTF-8, it loses the whole error, including
+the SQLSTATE: a refused connection then looks like one that was closed without a word, and a
+refused statement waits until its time limit. Until a session has a database, a server writes in
+the encoding of its lc_messages; with SQL_ASCII it converts nothing later either.
 
 https://www.postgresql.org/docs/current/protocol-message-formats.html
 """
@@ -15,24 +15,24 @@ import asyncpg.protocol
 from bot.driver import decoding
 
 _IN_WORDS = b"ENS"
-"""ErrorResponse, NoticeResponse, ParameterStatus: codes and texts, each ended by a zero."""
+"""ErrorResponse, NoticeResponse, ParameterStatus: codes and texts, each ending with a zero byte."""
 
 _SERVER_ENCODING = b"server_encoding\0"
 
 _HEAD = 5
-"""Bytes of a message's type and of its length, which counts itself."""
+"""Bytes of a message's type and its length, which includes itself."""
 
 
 class Readable:
-    """The messages of one connection, as they come in pieces of any size."""
+    """The messages of one connection, which arrive in pieces of any size."""
 
     def __init__(self) -> None:
-        self._begun = b""  # the part of a message that has to be seen whole
-        self._passing = 0  # bytes to come of a message that is passed on as it is
-        self._encoding = "SQL_ASCII"  # of the database, once the server has told it
+        self._begun = b""  # the beginning of a message that must be complete before it is read
+        self._passing = 0  # remaining bytes of a message that is passed on as it is
+        self._encoding = "SQL_ASCII"  # the database's encoding, once the server has reported it
 
     def __call__(self, data: bytes) -> bytes:
-        """Take the next piece, and return what may be passed on."""
+        """Take the next piece; return what may be passed on."""
         data = self._begun + data
         at = min(self._passing, len(data))
         self._passing -= at
@@ -53,7 +53,7 @@ class Readable:
         return b"".join([*done, data[passed:at]])
 
     def _utf8(self, message: bytes) -> bytes | None:
-        """The message in UTF-8; None if it is already."""
+        """The message in UTF-8; None if it already is."""
         body = message[_HEAD:]
         if message[:1] == b"S" and body.startswith(_SERVER_ENCODING):
             self._encoding = body.removeprefix(_SERVER_ENCODING).rstrip(b"\0").decode()
@@ -71,11 +71,10 @@ class _Protocol(asyncpg.protocol.Protocol):
         self._readable = Readable()
 
     def data_received(self, data: bytes) -> None:  # type: ignore[override]
-        """Pass on what has been made readable."""
         if passed := self._readable(data):
             super().data_received(passed)
 
 
 def prepare() -> None:
-    """Have asyncpg's connections read so. It has no other way to be told of a protocol."""
+    """Make asyncpg's connections use this. asyncpg offers no other hook for its protocol."""
     asyncpg.protocol.Protocol = _Protocol  # type: ignore[misc,assignment]

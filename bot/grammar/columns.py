@@ -1,4 +1,4 @@
-"""The columns of `pg_stat_activity`, and the words that PostgreSQL has for their values."""
+"""The columns of `pg_stat_activity`, and PostgreSQL's words for their values."""
 
 ACTIVITY_COLUMNS: tuple[str, ...] = (
     "datid",
@@ -24,7 +24,7 @@ ACTIVITY_COLUMNS: tuple[str, ...] = (
     "query",
     "backend_type",
 )
-"""The columns of `pg_stat_activity`, the same 22 from PostgreSQL 14 to 18, in its order."""
+"""The columns of `pg_stat_activity` in PostgreSQL's order, the same 22 from version 14 to 18."""
 
 AGES = {
     "age": "backend_start",
@@ -32,10 +32,13 @@ AGES = {
     "query_age": "query_start",
     "state_age": "state_change",
 }
-"""The columns that are the time since another one, by the server's clock."""
+"""The columns that are the time since another column, by the server's clock."""
 
-DERIVED_COLUMNS: tuple[str, ...] = ("blocked_by", *AGES)
-"""What the bot adds to them."""
+TAGS = "tags"
+"""The column of query tags. A table can't be sorted by it."""
+
+DERIVED_COLUMNS: tuple[str, ...] = ("blocked_by", *AGES, TAGS)
+"""The columns that the bot adds."""
 
 COLUMNS: tuple[str, ...] = ACTIVITY_COLUMNS + DERIVED_COLUMNS
 
@@ -79,8 +82,8 @@ BACKEND_TYPES: tuple[str, ...] = (
 )
 """PostgreSQL's own values of `pg_stat_activity.backend_type`, 14 to 18.
 
-From `GetBackendTypeDesc` and the names of its own background workers. An extension's workers
-show whatever it calls them.
+From `GetBackendTypeDesc` and the names of its own background workers. An extension chooses the
+names of its own workers.
 """
 
 WAIT_EVENT_TYPES: tuple[str, ...] = (

@@ -1,32 +1,36 @@
-"""What a command asks for, and how it is typed: each request prints to text that parses back."""
+"""What a command asks for. Each request prints to text that parses back to it."""
 
 import re
 from dataclasses import dataclass, field
-from enum import StrEnum
+from typing import ClassVar
 
 from bot.grammar.columns import COLUMNS
+from bot.grammar.terms import KEYS, Field, Match, Term, Word
 from bot.grammar.tokens import quote
 
 MAX_PIDS = 100
-"""Targets that one `/pg-kill` may name: the most that one preview shows."""
+"""The most targets that one `/pg-kill` may name, which is also what one preview shows."""
 
 MAX_REASON = 500
-"""Characters of a kill's reason."""
+"""Maximum number of characters in a kill's reason."""
 
 MAX_TEXT = 1500
-"""Characters of a command and of its canonical form, so that this fits a button's value (2000)."""
+"""Maximum characters of a command and its canonical form: it must fit a button value (2000)."""
 
 MAX_PID = 2**31 - 1
 """PostgreSQL keeps a pid in a signed 32-bit integer."""
 
 MAX_LIMIT = 10_000
-"""Sessions that `limit=` may ask for."""
+"""The most sessions that `limit=` may ask for."""
+
+MAX_BY = 3
+"""The most columns that `by=` counts by."""
 
 MAX_NAME = 63
-"""Bytes that PostgreSQL keeps of a name: NAMEDATALEN - 1."""
+"""How many bytes of a name PostgreSQL keeps: NAMEDATALEN - 1."""
 
 MAX_SECONDS = 10 * 365 * 86_400
-"""The longest age, ten years: far from where an interval or a timestamp overflows."""
+"""The longest age, ten years: far below where an interval or a timestamp overflows."""
 
 SESSIONS = "/pg-sessions"
 
@@ -34,135 +38,29 @@ KILL = "/pg-kill"
 
 HISTORY = "/pg-kill history"
 
-SHORT_STATES = {
-    "idle_tx": "idle in transaction",
-    "idle_tx_aborted": "idle in transaction (aborted)",
-    "fastpath": "fastpath function call",
+FIRST_WORDS = {
+    "why": "diagnosis",
+    "horizon": "diagnosis",
+    "tree": "blocking tree",
+    "watch": "board",
 }
+"""The words that `/pg-sessions` may begin with, and what each is called that they ask for."""
 
-SHORT_TYPES = {"client": "client backend"}
+MAX_AGO = 900
+"""Seconds for which samples are kept: `at=-15m` reaches back furthest."""
+
 
 PID_WORD = re.compile("pids?[:#]?", re.IGNORECASE)
 
 PIDS = re.compile(r"[(\[]*(?:pids?[:#])?#?[0-9]+(?:,#?[0-9]+)*[.,;:)\]]*", re.IGNORECASE)
-"""Pids as people copy them: out of a sentence, a log's prefix or a ticket."""
+"""Pids as people copy them from a sentence, a log's prefix or a ticket."""
 
 
-class Field(StrEnum):
-    """A column that a filter compares by text; the values are PostgreSQL's names."""
+HELP = re.compile(r"(?:--?|[–—−])(?:help|h)|\?", re.IGNORECASE)
+"""What people type for help in other programs, including the dashes of phones."""
 
-    USENAME = "usename"
-    DATNAME = "datname"
-    APPLICATION_NAME = "application_name"
-    CLIENT_ADDR = "client_addr"
-    STATE = "state"
-    BACKEND_TYPE = "backend_type"
-    WAIT_EVENT = "wait_event"  # the event or its type: `wait=Lock` and `wait=transactionid`
-
-
-SHORT_NAMES: dict[str, Field] = {
-    "user": Field.USENAME,
-    "db": Field.DATNAME,
-    "app": Field.APPLICATION_NAME,
-    "client": Field.CLIENT_ADDR,
-    "state": Field.STATE,
-    "type": Field.BACKEND_TYPE,
-    "wait": Field.WAIT_EVENT,
-}
-"""What people type for a column; the column's own name is taken as well."""
-
-
-class AgeOf(StrEnum):
-    """The instant that an age is counted from."""
-
-    AGE = "age"  # backend_start
-    XACT = "xact"  # xact_start
-    QUERY = "query"  # query_start, while active
-    IDLE = "idle"  # state_change, while idle (in a transaction or not)
-
-
-class Word(StrEnum):
-    """A filter that is one word."""
-
-    BLOCKED = "blocked"  # waits for a lock that another backend holds or awaits
-    BLOCKING = "blocking"  # another backend waits for it
-
-
-@dataclass(frozen=True, slots=True)
-class Pattern:
-    """A name, or a glob: literal parts with a `*` between each two.
-
-    `("web",)` is the name itself, `("web", "")` is `web*`, `("", "")` is `*`. A `*` inside
-    quotes is a literal one.
-    """
-
-    parts: tuple[str, ...]
-
-    @property
-    def exact(self) -> str | None:
-        """The one name that it stands for, or None for a glob."""
-        return self.parts[0] if len(self.parts) == 1 else None
-
-    def matches(self, text: str) -> bool:
-        """Whether the text is one that it stands for, in time linear in the text.
-
-        A regular expression of many `*` would backtrack for ages.
-        """
-        if self.exact is not None:
-            return text == self.exact
-        first, *middle, last = self.parts
-        if len(text) < len(first) + len(last) or not text.startswith(first):
-            return False
-        at, end = len(first), len(text) - len(last)
-        for part in middle:
-            found = text.find(part, at, end)
-            if found < 0:
-                return False
-            at = found + len(part)
-        return text.endswith(last)
-
-    def __str__(self) -> str:
-        if self.parts == ("",):
-            return quote("")
-        return "*".join(quote(part) if part else "" for part in self.parts)
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """`user=web*`, `state!=idle`: a column compared with a pattern.
-
-    For `CLIENT_ADDR` an exact pattern is an address or a network in CIDR notation, checked
-    by the parser. For `STATE` an exact pattern is one of PostgreSQL's states (the short
-    forms of the grammar are already spelled out). The empty name only stands for an
-    `application_name` that its client has not set (`app=""`).
-    """
-
-    field: Field
-    pattern: Pattern
-    negated: bool = False
-
-    def __str__(self) -> str:
-        value = _SHORT_VALUES.get((self.field, self.pattern.exact)) or str(self.pattern)
-        return f"{_SHORT_KEYS[self.field]}{'!=' if self.negated else '='}{value}"
-
-
-@dataclass(frozen=True, slots=True)
-class Aged:
-    """`xact>5m`: older (or, with `older=False`, younger) than a number of seconds."""
-
-    of: AgeOf
-    seconds: int
-    older: bool = True
-
-    def __str__(self) -> str:
-        units = ((86_400, "d"), (3600, "h"), (60, "m"))
-        whole = (u for u in units if self.seconds and self.seconds % u[0] == 0)
-        length, unit = next(whole, (1, "s"))
-        return f"{self.of}{'>' if self.older else '<'}{self.seconds // length}{unit}"
-
-
-Term = Match | Aged | Word
-"""One condition; all of a request's terms must hold."""
+MINUS = "-–—−"
+"""A minus, as keyboards may write it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +77,7 @@ class Target:
             return f"{quote(self.cluster, special='/')}/{name}"
         if database is None:
             return ""
-        taken = database.lower() in RESERVED or is_about_pids(database)
-        return quote(database, special="/", always=taken)
+        return quote(database, special="/", always=_means_more(database))
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +119,112 @@ class SessionsRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupsRequest:
+    """`/pg-sessions by=app,state [target] [filters]`: counts of the sessions that `of` would show.
+
+    `of` has no pids, and nothing that arranges a table.
+    """
+
+    by: tuple[Field, ...]
+    of: SessionsRequest = field(default_factory=SessionsRequest)
+
+    @property
+    def target(self) -> Target:
+        """Where it looks."""
+        return self.of.target
+
+    @property
+    def private(self) -> bool:
+        """Whether only the person who asked sees the answer."""
+        return self.of.private
+
+    def __str__(self) -> str:
+        return _spaced(f"by={','.join(KEYS[of] for of in self.by)}", self.of)
+
+
+@dataclass(frozen=True, slots=True)
+class WhyRequest:
+    """`/pg-sessions why [target] [user=… | pid]`.
+
+    Without a role and a pid, `target.database` is the name of a database or of a role. `terms` are
+    at most one role and one database, each by its whole name.
+    """
+
+    target: Target = field(default_factory=Target)
+    pid: int | None = None
+    terms: tuple[Match, ...] = ()
+    private: bool = False
+
+    def named(self, of: Field) -> str | None:
+        """The role or database that a term names."""
+        return next((term.pattern.exact for term in self.terms if term.field is of), None)
+
+    def __str__(self) -> str:
+        return _spaced("why", self.target, self.pid, *self.terms, self.private and "private")
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRequest:
+    """`/pg-sessions horizon [target]`: a first word that takes only a target."""
+
+    word: ClassVar[str]
+    target: Target = field(default_factory=Target)
+    private: bool = False
+
+    def __str__(self) -> str:
+        return _spaced(self.word, self.target, self.private and "private")
+
+
+@dataclass(frozen=True, slots=True)
+class HorizonRequest(TargetRequest):
+    """What holds back vacuum.
+
+    Without a cluster, `target.database` is the name of a cluster or of a database.
+    """
+
+    word = "horizon"
+
+
+@dataclass(frozen=True, slots=True)
+class TreeRequest(TargetRequest):
+    """Who waits for whom, on `target.cluster`."""
+
+    word = "tree"
+
+
+Sampled = SessionsRequest | GroupsRequest | WhyRequest | TreeRequest
+"""What can be asked about the past."""
+
+Askable = Sampled | HorizonRequest
+"""What has an answer of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class PastRequest:
+    """`at=-3m`: what `now` would have shown `ago` seconds ago.
+
+    A type of its own, so that nothing that acts on a present request takes one of the past.
+    """
+
+    ago: int
+    now: Sampled
+
+    @property
+    def target(self) -> Target:
+        """Where it looks."""
+        return self.now.target
+
+    @property
+    def private(self) -> bool:
+        """Whether only the person who asked sees the answer."""
+        return self.now.private
+
+    def __str__(self) -> str:
+        length = f"{self.ago // 60}m" if self.ago % 60 == 0 else f"{self.ago}s"
+        return _spaced(self.now, f"at=-{length}")
+
+
+@dataclass(frozen=True, slots=True)
 class KillRequest:
     """`/pg-kill [target] pid… | filters [-- reason]`."""
 
@@ -238,7 +241,7 @@ class KillRequest:
 
 @dataclass(frozen=True, slots=True)
 class HistoryRequest:
-    """`/pg-kill history [target] [filters] [number]`; `limit` is how many kills a page has."""
+    """`/pg-kill history [target] [filters] [number]`; `limit` is the number of kills on a page."""
 
     target: Target = field(default_factory=Target)
     terms: tuple[Term, ...] = ()
@@ -258,20 +261,14 @@ class HelpRequest:
         return "help"
 
 
-_SHORT_VALUES: dict[tuple[Field, str | None], str] = {
-    **{(Field.STATE, state): short for short, state in SHORT_STATES.items()},
-    **{(Field.BACKEND_TYPE, name): short for short, name in SHORT_TYPES.items()},
-}
-
-_SHORT_KEYS = {of: short for short, of in SHORT_NAMES.items()}
-
-RESERVED = frozenset({*Word, "all", "private", "help", "history"})
+RESERVED = frozenset({*Word, *FIRST_WORDS, "all", "private", "help", "history"})
 
 
 def _spaced(*words: object) -> str:
     return " ".join(text for word in words if word and (text := str(word)))
 
 
-def is_about_pids(name: str) -> bool:
-    """Whether a word reads as pids, or announces one: as a name it takes quotes."""
-    return any(kind.fullmatch(name) for kind in (PIDS, PID_WORD))
+def _means_more(name: str) -> bool:
+    """Whether a word by itself reads as something else than a name, so that it needs quotes."""
+    is_other = any(kind.fullmatch(name) for kind in (PIDS, PID_WORD, HELP))
+    return is_other or name.lower() in RESERVED or name in MINUS

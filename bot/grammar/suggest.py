@@ -1,4 +1,4 @@
-"""What may have been meant by a mistyped word or name."""
+"""Suggestions for a mistyped word or name."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -6,11 +6,11 @@ from heapq import nlargest
 from itertools import pairwise
 
 _LIKELY = 50
-"""Of thousands of names, how many are compared with a mistyped one: that takes 50 µs each."""
+"""How many of thousands of names are compared with a mistyped one, at 50 µs each."""
 
 
 def distance(left: str, right: str) -> int:
-    """Count the edits between two words, a swap of neighbours as one (optimal string alignment)."""
+    """Count the edits between two words; a swap of neighbours is one (optimal string alignment)."""
     older: list[int] = []
     row = list(range(len(right) + 1))
     for i, a in enumerate(left):
@@ -24,9 +24,9 @@ def distance(left: str, right: str) -> int:
 
 
 def nearest(word: str, valid: Iterable[str]) -> tuple[str, ...]:
-    """Return the valid words that a mistyped one is closest to, in their order; may be empty.
+    """Return the valid words closest to a mistyped one, in their order; may be empty.
 
-    A word that begins with a valid one, or the other way about, counts as two edits away.
+    A valid word that the typed one begins with, or that begins with it, counts as two edits away.
     """
     ranks: dict[str, int] = {}
     limit = 1 + len(word) // 4
@@ -41,9 +41,9 @@ def nearest(word: str, valid: Iterable[str]) -> tuple[str, ...]:
 
 
 def near(wanted: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Up to three names that are nearest to a mistyped one, whatever their case, best first.
+    """Up to three names closest to a mistyped one, ignoring case, best first.
 
-    Of many names those are compared that share most pairs of neighbouring letters with it.
+    If there are many names, only those that share most pairs of neighbouring letters are compared.
     """
     by_fold: dict[str, list[str]] = {}
     for name in sorted(set(names)):

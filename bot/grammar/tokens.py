@@ -1,17 +1,16 @@
-"""A command as words: Slack's escapes, quotes, dashes, and their inverse.
+"""Split a command into words: Slack's escapes, quotes, dashes; and print a name as such a word.
 
-Slack escapes `&`, `<` and `>`; phones and Macs turn `"` into `“ ”` and `--` into `—`. Here
-such text becomes tokens that know which of their characters stood in quotes, and a name
-becomes text that reads as that name again.
+Slack escapes `&`, `<` and `>`; phones and Macs turn `"` into `“ ”` and `--` into `—`. Such text
+becomes tokens that know which of their characters were quoted.
 
-The rules of quotes: a pair of double or single ones wraps a whole part of a word (what
-stands between the word's edges and its `/`, `,`, `*`, `=`, `<`, `>`), and one of their own
-kind inside is doubled. A pair that opens with a straight quote closes with the same and keeps
-everything between as it is; one that opens with a typographic quote closes with any of its
-kind. So straight quotes can hold any name, and that is how names are printed.
+How quotes work: a pair of double or single quotes wraps a whole part of a word (what is between
+the word's edges and its `/`, `,`, `*`, `=`, `<`, `>`). To write the same quote inside, double it.
+A pair that opens with a straight quote closes with the same one and keeps everything in between as
+it is; a pair that opens with a typographic quote closes with any quote of its kind. So straight
+quotes can hold any name, and names are printed with them.
 
-The backticks of Slack's code are formatting: around a word, a part of one, or several words they
-are dropped, and what they hold reads as if it had been typed without them.
+Slack's backticks are formatting. Around a word, part of a word or several words they are dropped,
+and the text inside reads as if it had been typed without them.
 """
 
 import re
@@ -22,7 +21,7 @@ from dataclasses import dataclass
 from bot.errors import UsageError
 
 QUOTED = "\0"
-"""Stands in a span for what no operator may be seen in; no command may hold it itself."""
+"""Stands in a span for a quoted character, in which no operator is seen. Never in a command."""
 
 _ENTITIES = {"&amp;": "&", "&lt;": "<", "&gt;": ">"}
 _DOUBLE = '"“”„‟«»'
@@ -43,7 +42,7 @@ def unescape(text: str) -> str:
 
 
 def fault(word: str, problem: str, nearest: tuple[str, ...] = ()) -> UsageError:
-    """Return the error about a word, which is cut to 60 characters that can all be seen."""
+    """Return the error about a word, which is cut to 60 visible characters."""
     shown = "".join(c if c.isprintable() else _code_point(c) for c in word)
     if len(shown) > _SHOWN:
         shown = shown[: _SHOWN - 1] + "…"
@@ -53,7 +52,8 @@ def fault(word: str, problem: str, nearest: tuple[str, ...] = ()) -> UsageError:
 def refuse_hidden(text: str) -> None:
     """Raise `UsageError` for the first control, format or surrogate character.
 
-    Such a name looks like another one. Dropping the character would be a guess, so it is named.
+    A name with such a character looks like another name. To drop it would be a guess, so the error
+    names it.
     """
     for at, character in enumerate(text):
         if _hidden(character):
@@ -75,10 +75,10 @@ def _code_point(character: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Characters, and which of them stood in quotes.
+    """Characters, and which of them were quoted.
 
-    Both texts have the same length. A quoted character is `QUOTED` in `plain`; an opening
-    quote leaves a `QUOTED` in both, which tells `""` from nothing.
+    Both texts have the same length. A quoted character is `QUOTED` in `plain`. An opening quote
+    leaves a `QUOTED` in both, which distinguishes `""` from nothing.
     """
 
     text: str
@@ -92,16 +92,16 @@ class Span:
 
     @property
     def value(self) -> str:
-        """What was meant, quotes resolved."""
+        """The text without its quotes."""
         return self.text.replace(QUOTED, "")
 
     @property
     def bare(self) -> str | None:
-        """The text where no part of it stood in quotes."""
+        """The text, or None if any part of it was quoted."""
         return None if QUOTED in self.plain else self.text
 
     def split(self, separator: str) -> list["Span"]:
-        """Cut at each separator that stood outside of quotes."""
+        """Cut at each separator that is outside quotes."""
         parts, start = [], 0
         for at, character in enumerate(self.plain):
             if character == separator:
@@ -112,7 +112,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """`user=web*`: a token with an operator in it."""
+    """`user=web*`: a token that contains an operator."""
 
     key: Span
     operator: str
@@ -131,7 +131,7 @@ class Token:
 
     @property
     def option(self) -> Option | None:
-        """The token around its first operator outside of quotes."""
+        """The token split at its first operator outside quotes."""
         operator = _OPERATOR.search(self.span.plain)
         if operator is None:
             return None
@@ -140,10 +140,10 @@ class Token:
 
 
 def tokenize(text: str) -> tuple[list[Token], str | None]:
-    """Cut into the tokens before `--`, and what stands behind it, untouched.
+    """Cut into the tokens before `--`, and the unchanged text after it.
 
-    `--` or a dash that phones make of it begins a word; None where there is none. Raises
-    `UsageError` for quotes that don't pair.
+    `--`, or a dash that a phone makes of it, begins a word; the text is None without one. Raises
+    `UsageError` if quotes don't pair.
     """
     tokens: list[Token] = []
     at = 0
@@ -160,10 +160,10 @@ def tokenize(text: str) -> tuple[list[Token], str | None]:
 
 
 def join(tokens: Iterable[Token], lists: frozenset[str]) -> list[Token]:
-    """Close the spaces that people type around operators, and around the commas of a list.
+    """Remove the spaces that people type around operators and around the commas of a list.
 
-    `user = web` becomes one token, as does `columns=pid, state` where `columns` is one of
-    `lists`. None of the words that this joins would mean anything by itself.
+    `user = web` becomes one token, and so does `columns=pid, state` if `columns` is one of
+    `lists`. No word joined here would mean anything by itself.
     """
     joined: list[Token] = []
     for token in tokens:
@@ -185,7 +185,7 @@ def _continues(last: Token, token: Token, lists: frozenset[str]) -> bool:
 
 
 def _word(text: str, start: int) -> tuple[Span, int]:
-    """Read the word that starts there; return it and where it ends."""
+    """Read the word that starts at `start`; return it and where it ends."""
     span = Span("", "")
     at, may_open, in_code = start, True, False
     while at < len(text) and not text[at].isspace():
@@ -195,7 +195,7 @@ def _word(text: str, start: int) -> tuple[Span, int]:
             at += 1
             continue
         if character == _CODE and may_open:
-            # One that opens behind `app=` must not leave half of the name to the next word.
+            # A backtick that opens after `app=` must not leave half of the name to the next word.
             in_code = in_code or bool(span.text)
             at += 1
             continue
@@ -216,15 +216,15 @@ def _word(text: str, start: int) -> tuple[Span, int]:
 
 
 def _ends_code(text: str, at: int) -> bool:
-    """Whether a backtick there has nothing of the name behind it."""
+    """Whether a backtick there ends the name."""
     behind = text[at + 1 : at + 2]
     return not behind or behind.isspace() or behind in _BEHIND_CODE
 
 
 def _quoted(text: str, opening: int, start: int) -> tuple[str, int]:
-    """Read the quotes that open there, in the word from `start`; return the text and their end.
+    """Read the quotes that open there, in the word from `start`; return the text and its end.
 
-    Between typographic quotes the others are straightened too: the same keyboard made them.
+    Other typographic quotes inside are straightened too: the same keyboard made them.
     """
     quote = text[opening]
     typographic = quote not in "\"'"
@@ -255,7 +255,7 @@ def _refuse_glued(text: str, at: int, start: int) -> None:
 
 
 def _to_space(text: str, start: int, at: int | None = None) -> str:
-    """Return the text from `start` to the first space at or behind `at`."""
+    """Return the text from `start` to the first space at or after `at`."""
     end = start if at is None else at
     while end < len(text) and not text[end].isspace():
         end += 1
@@ -270,9 +270,9 @@ def _straight(character: str) -> str:
 
 
 def quote(name: str, *, special: str = "", always: bool = False) -> str:
-    """Print a name so that it reads as itself: bare where that will do.
+    """Print a name so that it reads back as itself, without quotes if possible.
 
-    `special` are characters that the place gives a meaning besides those that have one
+    `special` are characters that have a meaning in this place, besides those that have one
     everywhere.
     """
     marks = _QUOTES + _CODE + ",*=<>" + special

@@ -1,32 +1,40 @@
-"""The values of filters, of columns, of an order and of a limit, as they are typed."""
+"""The values of filters, columns, orders and limits, as they are typed."""
 
 import ipaddress
 import re
 from collections.abc import Iterable
 
-from bot.grammar.columns import BACKEND_TYPES, COLUMNS, STATES, WAIT_EVENT_TYPES
-from bot.grammar.requests import (
-    MAX_LIMIT,
-    MAX_NAME,
-    MAX_SECONDS,
+from bot.grammar.columns import BACKEND_TYPES, COLUMNS, STATES, TAGS, WAIT_EVENT_TYPES
+from bot.grammar.requests import MAX_BY, MAX_LIMIT, MAX_NAME, MAX_SECONDS, MINUS, SortKey
+from bot.grammar.suggest import distance, nearest
+from bot.grammar.terms import (
     SHORT_NAMES,
     SHORT_STATES,
     SHORT_TYPES,
+    TAG,
     Aged,
     AgeOf,
     Field,
     Match,
     Pattern,
-    SortKey,
+    Tagged,
 )
-from bot.grammar.suggest import distance, nearest
 from bot.grammar.tokens import Option, Span, Token, fault
+
+FIELDS = {
+    **SHORT_NAMES,
+    **{of.value: of for of in Field},
+    "wait_event_type": Field.WAIT_EVENT,
+}
+"""What people type for a column that a filter compares as text."""
 
 _WAIT_EVENT_TYPES = {name.lower(): name for name in WAIT_EVENT_TYPES}
 
+_TAG_KEY = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
 _DURATION = re.compile(r"(?:[0-9]+[a-z]+)+")
 
-_UNITS = {
+UNITS = {
     name: seconds
     for seconds, names in (
         (1, "s sec secs second seconds"),
@@ -37,18 +45,15 @@ _UNITS = {
     for name in names.split()
 }
 
-MINUS = "-–—−"
-"""What a keyboard makes of a minus."""
-
 
 def state_filter(word: str) -> tuple[str, ...]:
-    """The filter that a state's name by itself may stand for: `idle_tx` for `state=idle_tx`."""
+    """The filter that a state's name may mean by itself: `state=idle_tx` for `idle_tx`."""
     state = SHORT_STATES.get(word, word.replace("_", " "))
     return (str(Match(Field.STATE, Pattern((state,)))),) if state in STATES else ()
 
 
 def _value(token: Token, value: Span) -> Span:
-    """Return the value of a filter that holds nothing that could be a slip."""
+    """Return a filter's value; raise `UsageError` if it may be a slip."""
     if not value.plain:
         raise fault(token.typed, "its value is missing")
     if slip := re.search("[=<>]", value.plain):
@@ -59,12 +64,8 @@ def _value(token: Token, value: Span) -> Span:
 
 
 def read_match(token: Token, option: Option, of: Field) -> Match:
-    """`user=web*`. Raises `UsageError` where the column can have no such value."""
-    if option.operator not in {"=", "!="}:
-        raise fault(token.typed, "use `=` or `!=`")
-    first, *rest = (part.value for part in _value(token, option.value).split("*"))
-    middle = (part for part in rest[:-1] if part)
-    match = Match(of, Pattern((first, *middle, *rest[-1:])), option.operator == "!=")
+    """`user=web*`. Raises `UsageError` if the column can't have such a value."""
+    match = Match(of, _pattern(token, option), option.operator == "!=")
     match of:
         case Field.STATE:
             return _state(token, match)
@@ -83,6 +84,24 @@ def read_match(token: Token, option: Option, of: Field) -> Match:
             return match
 
 
+def _pattern(token: Token, option: Option) -> Pattern:
+    if option.operator not in {"=", "!="}:
+        raise fault(token.typed, "use `=` or `!=`")
+    first, *rest = (part.value for part in _value(token, option.value).split("*"))
+    middle = (part for part in rest[:-1] if part)
+    return Pattern((first, *middle, *rest[-1:]))
+
+
+def read_tag(token: Token, option: Option) -> Tagged:
+    """`tag.job=Mailer*`. Raises `UsageError` if no tag can have such a key or value."""
+    key, pattern = option.key.text[len(TAG) :], _pattern(token, option)
+    if not _TAG_KEY.fullmatch(key):
+        raise fault(token.typed, "a tag's key has letters, digits, `_`, `.` and `-`")
+    if pattern.exact == "":
+        raise fault(token.typed, "the value is empty; to find sessions without the tag: `!=*`")
+    return Tagged(key, pattern, option.operator == "!=")
+
+
 def _state(token: Token, match: Match) -> Match:
     pattern = _lower(match.pattern)
     if pattern.exact is None:
@@ -97,7 +116,7 @@ def _state(token: Token, match: Match) -> Match:
 
 
 def _backend_type(token: Token, match: Match) -> Match:
-    """Take a type that nobody knows for an extension's worker, unless it looks like a slip."""
+    """Take an unknown type for an extension's worker, unless it looks like a typo."""
     pattern = _lower(match.pattern)
     if pattern.exact is None:
         known = any(pattern.matches(name) for name in BACKEND_TYPES)
@@ -115,7 +134,7 @@ def _backend_type(token: Token, match: Match) -> Match:
 
 
 def _application_name(token: Token, match: Match) -> Match:
-    """Refuse what no session shows: a filter would match none, and its negation every one."""
+    """Refuse a name that no session can show: it would match none, and its negation every one."""
     parts = match.pattern.parts
     if not all(part.isascii() and part.isprintable() for part in parts):
         first, *rest = (piece for part in parts for piece in re.split("[^ -~]+", part))
@@ -162,7 +181,7 @@ def _with(match: Match, pattern: Pattern) -> Match:
 
 
 def _printed(match: Match, names: Iterable[str]) -> tuple[str, ...]:
-    """Return the filter with each of these values instead of its own, without repeats."""
+    """Return the filter with each of these values in place of its own, without duplicates."""
     return tuple(dict.fromkeys(str(_with(match, Pattern((name,)))) for name in names))
 
 
@@ -177,9 +196,9 @@ def read_age(token: Token, option: Option, of: AgeOf) -> Aged:
         raise fault(token.typed, "use whole numbers and units, such as `90s`, `5m` or `1h30m`")
     seconds = 0
     for number, unit in re.findall("([0-9]+)([a-z]+)", text):
-        if unit not in _UNITS:
+        if unit not in UNITS:
             raise fault(token.typed, "no such unit; use `s`, `m`, `h` or `d`")
-        seconds += int(number) * _UNITS[unit]
+        seconds += int(number) * UNITS[unit]
     if seconds > MAX_SECONDS:
         raise fault(token.typed, "the limit is ten years")
     return Aged(of, seconds, option.operator == ">")
@@ -212,12 +231,29 @@ def read_columns(token: Token, value: Span) -> tuple[str, ...]:
 
 def read_sort(token: Token, value: Span) -> tuple[SortKey, ...]:
     """`sort=-xact_age,pid`. Raises `UsageError`."""
+    if any(name.lower().lstrip(MINUS) == TAGS for name in _names(token, value)):
+        raise fault(token.typed, f"a table can't be sorted by {TAGS}; `{TAG}job=` narrows it")
     keys = tuple(
         SortKey(_column(name[name[0] in MINUS :]), name[0] in MINUS)
         for name in _names(token, value)
     )
     _refuse_repeats(tuple(key.column for key in keys))
     return keys
+
+
+def read_by(token: Token, value: Span) -> tuple[Field, ...]:
+    """`by=app,state`. Raises `UsageError`."""
+    names = _names(token, value)
+    for name in names:
+        if name.lower() not in FIELDS:
+            near = tuple(f"by={key}" for key in nearest(name.lower(), FIELDS))
+            choices = ", ".join(f"`{key}`" for key in SHORT_NAMES)
+            raise fault(name, f"`by=` counts by {choices}", near)
+    columns = tuple(FIELDS[name.lower()] for name in names)
+    _refuse_repeats(tuple(column.value for column in columns))
+    if len(columns) > MAX_BY:
+        raise fault(token.typed, f"`by=` takes at most {MAX_BY} columns")
+    return columns
 
 
 def _refuse_repeats(columns: tuple[str, ...]) -> None:

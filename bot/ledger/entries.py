@@ -1,12 +1,15 @@
-"""Kills as the ledger has them, read from its tables."""
+"""Read kills from the ledger's tables."""
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import Column, ColumnElement, Row, Select, Table, case, not_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.domain.kills import State
 from bot.domain.people import Glob
 from bot.domain.record import Entry, HistoryFilter, Unreadable
 from bot.ledger import schema
@@ -14,62 +17,98 @@ from bot.ledger.rows import to_entry
 from bot.ledger.schema import kills, ledger_marks, outcomes, targets
 from bot.ledger.store import Store
 
+_ByKill = Mapping[int, Sequence[Row[Any]]]
+_NOTHING: _ByKill = {}
+
+Parameters = Mapping[str, object]
+"""The values of a page's parameters, by name."""
+
+NONE: Parameters = {}
+
 GARBLED = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
-"""What reading raises for a row that this version doesn't understand."""
+"""What reading a row raises if this version doesn't understand it."""
 
 
 def ids(*conditions: ColumnElement[bool]) -> Select[int]:
-    """The ids of the kills of which all this is true."""
+    """The ids of the kills that meet all conditions."""
     return select(kills.c.id).where(*conditions)
 
 
 def now_or_latest(store: Store) -> ColumnElement[datetime]:
-    """The clock, or the greatest instant that it is known to have shown."""
+    """The clock, or the greatest instant that it is known to have shown, if that is later."""
     latest = select(ledger_marks.c.latest).scalar_subquery()
     return case((latest > store.clock, latest), else_=store.clock)
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The statements that read the kills which a query of ids selects, newest first.
+
+    To make them takes longer than to run them, so those that are run often are made once.
+    """
+
+    ids: Select[int]
+    kills: Select[Any]
+    targets: Select[Any]
+    outcomes: Select[Any]
+    amendments: Select[Any]
+    notes: Select[Any]
+
+    @classmethod
+    def of(cls, store: Store, ids: Select[int]) -> Self:
+        """The statements for these ids; what `ids` has as parameters is theirs too."""
+        now = select(now_or_latest(store)).scalar_subquery()
+        found = select(kills, now.label("now")).where(kills.c.id.in_(ids))
+        return cls(
+            ids=ids.order_by(None).order_by(kills.c.id.desc()),
+            kills=found.order_by(kills.c.id.desc()),
+            targets=_of(targets, ids, targets.c.position),
+            outcomes=_of(outcomes, ids, outcomes.c.position),
+            amendments=_of(schema.amendments, ids, schema.amendments.c.id),
+            notes=_of(schema.notes, ids, schema.notes.c.id),
+        )
+
+
 async def read(
-    connection: AsyncConnection, store: Store, page: Select[int]
+    connection: AsyncConnection, store: Store, page: Page, parameters: Parameters = NONE
 ) -> list[Entry | Unreadable]:
-    """The entries of a page, and which of them this version can't read: these hide none."""
+    """A page's entries. One that this version can't read doesn't hide the others."""
     try:
-        return [*await entries(connection, store, page)]
+        return [*await entries(connection, page, parameters)]
     except GARBLED:
-        numbers = (await connection.scalars(page.order_by(None).order_by(kills.c.id.desc()))).all()
+        numbers = (await connection.scalars(page.ids, parameters)).all()
     found: list[Entry | Unreadable] = []
     for kill_id in numbers:
         try:
-            found += await entries(connection, store, ids(kills.c.id == kill_id))
+            found += await entries(connection, Page.of(store, ids(kills.c.id == kill_id)))
         except GARBLED as error:
             found.append(Unreadable(kill_id, str(error) or type(error).__name__))
     return found
 
 
 async def entries(
-    connection: AsyncConnection, store: Store, page: Select[int], *, strict: bool = False
+    connection: AsyncConnection, page: Page, parameters: Parameters = NONE, *, strict: bool = False
 ) -> tuple[Entry, ...]:
-    """The entries of the ids that a query gives, newest first, of one snapshot.
+    """A page's entries, from one snapshot.
 
-    Raises `GARBLED` for what this version can't read; if it is to be acted on (`strict`),
-    for what it could only display, too.
+    Raises `GARBLED` for an entry that this version can't read. With `strict`, for an entry that is
+    to be acted on, it also raises for parts that are only displayed.
     """
-    now = select(now_or_latest(store)).scalar_subquery()
-    found = await connection.execute(
-        select(kills, now.label("now")).where(kills.c.id.in_(page)).order_by(kills.c.id.desc())
-    )
-    of_targets = await _of(connection, targets, page, targets.c.position)
-    of_outcomes = await _of(connection, outcomes, page, outcomes.c.position)
-    of_amendments = await _of(connection, schema.amendments, page, schema.amendments.c.id)
-    of_notes = await _of(connection, schema.notes, page, schema.notes.c.id)
+    found = (await connection.execute(page.kills, parameters)).all()
+    of_targets = await _by_kill(connection, page.targets, parameters)
+    of_outcomes, of_amendments, of_notes = _NOTHING, _NOTHING, _NOTHING
+    if any(kill.state == State.DONE for kill in found):
+        of_outcomes = await _by_kill(connection, page.outcomes, parameters)
+        of_amendments = await _by_kill(connection, page.amendments, parameters)
+        of_notes = await _by_kill(connection, page.notes, parameters)
     return tuple(
         to_entry(
             kill,
             now=kill.now,
-            targets=of_targets[kill.id],
-            outcomes=of_outcomes[kill.id],
-            amendments=of_amendments[kill.id],
-            notes=of_notes[kill.id],
+            targets=of_targets.get(kill.id, ()),
+            outcomes=of_outcomes.get(kill.id, ()),
+            amendments=of_amendments.get(kill.id, ()),
+            notes=of_notes.get(kill.id, ()),
             strict=strict,
         )
         for kill in found
@@ -77,10 +116,14 @@ async def entries(
 
 
 def matching(store: Store, where: HistoryFilter) -> list[ColumnElement[bool]]:
-    """The conditions on `kills` of a filter of the history."""
+    """A history filter as conditions on `kills`."""
     conditions = []
     if where.target.cluster is not None:
         conditions.append(kills.c.cluster == where.target.cluster)
+    if where.clusters is not None:
+        conditions.append(kills.c.cluster.in_(where.clusters))
+    if where.open_only:
+        conditions += [kills.c.state == State.PROPOSED, kills.c.expires_at > now_or_latest(store)]
     if where.since is not None:
         conditions.append(kills.c.created_at >= where.since)
     of_target = [_like(store, targets.c.usename, *name) for name in where.roles]
@@ -99,12 +142,14 @@ def _like(store: Store, column: Column[Any], parts: Glob, negated: bool) -> Colu
     return not_(like) if negated else like
 
 
-async def _of(
-    connection: AsyncConnection, table: Table, page: Select[int], order: ColumnElement[int]
-) -> dict[int, list[Row[Any]]]:
-    """The rows of a table that belong to these kills, by kill."""
-    found = await connection.execute(select(table).where(table.c.kill_id.in_(page)).order_by(order))
+def _of(table: Table, ids: Select[int], order: ColumnElement[int]) -> Select[Any]:
+    """The rows of a table that belong to these kills."""
+    return select(table).where(table.c.kill_id.in_(ids)).order_by(order)
+
+
+async def _by_kill(connection: AsyncConnection, of: Select[Any], parameters: Parameters) -> _ByKill:
+    """The rows that belong to kills, grouped by kill."""
     by_kill = defaultdict(list)
-    for row in found:
+    for row in await connection.execute(of, parameters):
         by_kill[row.kill_id].append(row)
     return by_kill

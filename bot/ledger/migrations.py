@@ -1,4 +1,4 @@
-"""The steps that bring an older ledger up to what this version of the bot writes."""
+"""The steps that bring an older ledger up to this version's schema."""
 
 import re
 from datetime import datetime
@@ -145,7 +145,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
         "ALTER TABLE kills ADD COLUMN began_at BIGINT",
         "ALTER TABLE kills ADD COLUMN followed_at BIGINT",
-        # What was done before there were second looks to take over is not due for one.
+        # Kills from before second looks could be taken over don't need one.
         "UPDATE kills SET followed_at = concluded_at WHERE state = 'done'",
     ),
     (
@@ -156,7 +156,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE ledger_identity (identity TEXT PRIMARY KEY)",
         "INSERT INTO ledger_identity (identity) VALUES ({random})",
         "ALTER TABLE kills ADD COLUMN key TEXT",
-        # No button carries the key of a kill that was proposed before there were keys.
+        # Kills proposed before there were keys: no button carries their key.
         "UPDATE kills SET key = (SELECT identity FROM ledger_identity) || '-' || {random}",
         "CREATE UNIQUE INDEX kills_by_key ON kills (key)",
     ),
@@ -169,28 +169,99 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE outcomes ADD COLUMN reason TEXT",
         "ALTER TABLE amendments ADD COLUMN reason TEXT",
     ),
+    (
+        "CREATE TABLE leases (name TEXT PRIMARY KEY, owner TEXT NOT NULL, until BIGINT NOT NULL)",
+        "INSERT INTO leases (name, owner, until) VALUES ('speaker', '', 0)",
+        """
+        CREATE TABLE boards (
+            id {identity},
+            channel_id TEXT NOT NULL,
+            message_ts TEXT,
+            cluster TEXT NOT NULL,
+            wording TEXT NOT NULL,
+            asked_by TEXT NOT NULL,
+            asked_by_team TEXT NOT NULL,
+            since BIGINT NOT NULL,
+            until BIGINT NOT NULL,
+            troubled_at BIGINT NOT NULL,
+            ended_at BIGINT,
+            ended_why TEXT,
+            ended_by TEXT,
+            ended_by_team TEXT,
+            closed_at BIGINT
+        )
+        """,
+        "CREATE UNIQUE INDEX boards_open ON boards (channel_id, cluster) WHERE ended_at IS NULL",
+        "CREATE INDEX boards_unclosed ON boards (id) WHERE closed_at IS NULL",
+    ),
+    (
+        """
+        CREATE TABLE alerts (
+            id {identity},
+            key TEXT NOT NULL,
+            cluster TEXT NOT NULL,
+            finding TEXT NOT NULL,
+            subject TEXT NOT NULL,
+            channel_id TEXT NOT NULL,
+            message_ts TEXT,
+            state TEXT NOT NULL,
+            since BIGINT NOT NULL,
+            opened_at BIGINT NOT NULL,
+            told_at BIGINT NOT NULL,
+            told_hurt BIGINT NOT NULL,
+            worst BIGINT NOT NULL,
+            seen_at BIGINT NOT NULL,
+            relapses BIGINT NOT NULL,
+            over_at BIGINT,
+            ended_by_kill BIGINT,
+            ended_by TEXT,
+            ended_by_team TEXT,
+            muted_until BIGINT,
+            muted_by TEXT,
+            muted_by_team TEXT,
+            news TEXT,
+            replies BIGINT NOT NULL,
+            revision BIGINT NOT NULL,
+            drawn BIGINT NOT NULL
+        )
+        """,
+        "CREATE UNIQUE INDEX alerts_by_key ON alerts (key)",
+        # What makes it impossible that two replicas tell the same.
+        """
+        CREATE UNIQUE INDEX alerts_open ON alerts (cluster, finding, subject)
+        WHERE over_at IS NULL
+        """,
+        "CREATE INDEX alerts_by_end ON alerts (over_at)",
+        "CREATE INDEX kills_by_claim ON kills (cluster, claimed_at)",
+    ),
+    ("ALTER TABLE kills ADD COLUMN thread_ts TEXT",),
+    (
+        "ALTER TABLE outcomes ADD COLUMN first_step TEXT",
+        "ALTER TABLE amendments ADD COLUMN first_step TEXT",
+    ),
+    ("ALTER TABLE boards ADD COLUMN thread_ts TEXT",),
 )
-"""One step for each version, in SQL that SQLite and PostgreSQL share; `{identity}` (the type of
-an id) and `{random}` (32 hexadecimal digits or more) are theirs.
+"""One step for each version, in SQL that SQLite and PostgreSQL share. `{identity}` (an id's type)
+and `{random}` (at least 32 hexadecimal digits) differ between them.
 
-A step that was released is never edited: a new ledger takes all of them, in order. The
-tables above are what the last one leaves, and a test compares the two.
+Never edit a released step: a new ledger runs all of them, in order. The last one leaves the tables
+above; a test compares the two.
 """
 
 SCHEMA_VERSION = len(MIGRATIONS)
 
 IDENTITY_SINCE = 5
-"""The version from which on a ledger has an identity."""
+"""The first version in which a ledger has an identity."""
 
 MARKS_SINCE = 6
-"""The version from which on it has marks."""
+"""The first version in which it has marks."""
 
 SERVES = 6
-"""The oldest version whose bots may go on beside this one, as in an update of replicas one by
-one. Raise it with a step that adds what a bot must not leave out of account."""
+"""The oldest version whose bots may keep running beside this one while replicas are updated one by
+one. Raise it with a step that adds something that a bot must not ignore."""
 
 _TABLE = re.compile(rf"\b(TABLE|INTO|FROM|ON|REFERENCES|UPDATE) ({'|'.join(_metadata.tables)})\b")
-"""Where a step names a table."""
+"""The places where a step names a table."""
 
 
 def migrate(
@@ -198,8 +269,8 @@ def migrate(
 ) -> None:
     """Bring the ledger to `SCHEMA_VERSION`, within the caller's transaction and lock.
 
-    A ledger of a later version is left as it is. Raises `OtherVersion` if that version doesn't
-    serve this one: what it means by its columns is not known here.
+    Leaves a ledger of a later version as it is. Raises `OtherVersion` if that version doesn't
+    serve this one: this one can't know what its columns mean.
     """
     version = version_of(connection)
     refuse_later(connection, version)
@@ -213,7 +284,7 @@ def migrate(
 
 
 def _located(sql: str, connection: Connection) -> str:
-    """A step, with the schema before the name of each table."""
+    """A step with each table's name qualified by its schema."""
     schema = _schema_of(connection)
     if schema is None:
         return sql
@@ -222,7 +293,7 @@ def _located(sql: str, connection: Connection) -> str:
 
 
 def _schema_of(connection: Connection) -> str | None:
-    """Where the tables are, if they are not to be found without saying so."""
+    """The tables' schema, if the search path doesn't find them."""
     schemas = connection.get_execution_options().get("schema_translate_map", {})
     return cast("str | None", schemas.get(None))
 
@@ -240,7 +311,7 @@ def refuse_later(connection: Connection, version: int) -> None:
 
 
 def version_of(connection: Connection) -> int:
-    """The version that a ledger has; 0 where there is none yet."""
+    """The ledger's version; 0 if there is none yet."""
     if not inspect(connection).has_table(ledger_version.name, _schema_of(connection)):
         return 0
     return connection.scalar(select(func.max(ledger_version.c.version))) or 0

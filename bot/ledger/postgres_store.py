@@ -1,4 +1,4 @@
-"""A ledger in PostgreSQL, through the same pinned connections as the clusters."""
+"""A ledger in PostgreSQL, over the same kind of pinned connections as the clusters."""
 
 import re
 from typing import Any
@@ -34,20 +34,20 @@ _BROKEN = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClient
 _LOCK_KEY = 0x6B696C6C  # "kill"
 
 CONNECT_TIMEOUT = 60.0
-"""Seconds. Each call of the ledger's has a shorter limit of its own."""
+"""Seconds. Each of the ledger's calls has a shorter limit of its own."""
 
 _PINNED = {
     **driver.PINNED,
-    # A statement that is given up ends there, too.
+    # Ends a statement that was given up on the server too.
     "statement_timeout": "5s",
     "lock_timeout": "0",
 }
 
 _SESSION = {**_PINNED, **driver.PATH, "idle_session_timeout": "0"}
-"""A held connection is idle."""
+"""Held connections are idle; the server must not end them for it."""
 
 _HOLD_ALL = frozenset({"UTF8", "SQL_ASCII"})
-"""The encodings that take any text of UTF-8: the second one looks at none."""
+"""The encodings that take any UTF-8 text: SQL_ASCII checks nothing."""
 
 _FIRST = """
     SELECT
@@ -63,8 +63,8 @@ _FIRST = """
             pg_catalog.current_schema()
         ) AS schema
 """
-"""Under the path of the role, the database or the URL, which says where the tables are, or are
-to be. Whoever chose it chooses no function or operator here."""
+"""Finds the schema of the tables, or for the tables, through the search path that the role, the
+database or the URL sets. Whoever set it can't make this query call their functions or operators."""
 
 _HOME = """
     SELECT system_identifier, usesysid
@@ -80,7 +80,7 @@ _TERMS = """
 
 _SQLSTATES = {
     "08": "the connection to the ledger's server broke",
-    # PgBouncer's code for whatever it refuses, and PostgreSQL's for next to nothing.
+    # PgBouncer uses this code for everything that it refuses; PostgreSQL hardly uses it.
     "08P01": "the ledger's server or a pooler in front of it refuses the connection",
     "22": "the ledger's server can't store such a value",
     "25006": "the ledger's server accepts no writes: it is read-only or a standby",
@@ -93,14 +93,14 @@ _SQLSTATES = {
     "53300": "the ledger's server has no free connection for it",
     "57": "the ledger's server is starting or stopping, or ended the session",
 }
-"""SQLSTATEs and classes of them: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+"""SQLSTATEs, or classes of them: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 
 
 class PostgresStore(Store):
-    """A ledger on a PostgreSQL server. Two connections, held from the start.
+    """A ledger on a PostgreSQL server, over two connections held from the start.
 
-    On a server that is full, or where the role is at its limit, these go on working while
-    a new one is refused.
+    If the server is full or the role is at its limit, these go on working while new ones are
+    refused.
     """
 
     kind = "PostgreSQL"
@@ -117,8 +117,8 @@ class PostgresStore(Store):
             self._url = pg_url.read(url, of_ledger=True)
         except ValueError as error:
             raise LedgerError(f"the ledger's URL {error}") from None
-        # Where the tables are, known from the first connection on: SQLAlchemy puts it before
-        # their names, since the path has nothing but pg_catalog.
+        # The schema of the tables, set by the first connection. SQLAlchemy writes it before their
+        # names, because the search path holds only pg_catalog.
         self._schemas: dict[None, str] = {}
 
     @property
@@ -128,7 +128,7 @@ class PostgresStore(Store):
 
     @property
     def is_local(self) -> bool:
-        """Whether the server is reached by loopback or a Unix socket."""
+        """Whether the server is reached over loopback or a Unix socket."""
         return self._url.is_local
 
     @property
@@ -137,23 +137,23 @@ class PostgresStore(Store):
         return self._url.left_out
 
     def check(self) -> None:
-        """Nothing to refuse: the URL was read already; the rest is the server's to say."""
+        """Log the ignored parameters. The URL was read already; the server checks the rest."""
         if self.left_out:
-            log.info("ledger.url_left_out", parameters=self.left_out)
+            log.info("ledger.url_parameters_ignored", parameters=self.left_out)
 
     def engine(self) -> AsyncEngine:
-        """An engine whose driver is given what the URL says."""
+        """An engine whose driver gets the URL's values."""
         engine = create_async_engine(
             URL.create("postgresql+asyncpg"),
             pool_size=self.size,
             max_overflow=0,
             hide_parameters=True,
-            # A role's or server's default may be another; the guards need no more.
+            # A role's or server's default may differ; the guards don't need more.
             isolation_level="READ COMMITTED",
             execution_options={"schema_translate_map": self._schemas},
             connect_args={
                 "async_creator_fn": self._connect,
-                # Unnamed statements, so that a pooler between transactions may switch servers.
+                # Unnamed statements: a pooler may switch servers between transactions.
                 "prepared_statement_cache_size": 0,
             },
         )
@@ -180,20 +180,21 @@ class PostgresStore(Store):
 
     @staticmethod
     def _ping(connection: Any, _record: object, _proxy: object) -> None:  # noqa: ANN401  a DBAPI's
-        """Have the pool make a new connection for one that is dead, and for that one only.
+        """Make the pool replace a dead connection, and only that one.
 
-        The pool's own `pool_pre_ping` drops the healthy ones with it, and a server that is
-        full would let none of them back in.
+        The pool's own `pool_pre_ping` drops the healthy ones too, and a full server would let none
+        of them back in.
         """
         try:
-            # One round trip; the dialect's own ping takes four, and waits on after a time limit.
+            # One round trip. The dialect's own ping takes four, and keeps waiting after a time
+            # limit.
             connection.run_async(lambda driver: driver.execute("SELECT 1"))
         except _BROKEN as error:
             raise DisconnectionError from error
 
     @staticmethod
     def _drop(connection: Any, _record: object) -> None:  # noqa: ANN401  a DBAPI's
-        """Say farewell and go: to wait for its answer is to wait for a server that is silent."""
+        """Close without waiting for an answer, which a silent server would never send."""
         connection.driver_connection.terminate()
 
     @staticmethod
@@ -221,12 +222,12 @@ class PostgresStore(Store):
         return LedgerHome(row.system_identifier, row.usesysid)
 
     async def terms(self, connection: AsyncConnection) -> Terms:
-        """By the session's role. A superuser has no limit."""
+        """The terms for the session's role. A superuser has no limit."""
         row = (await connection.execute(text(_TERMS))).one()
         return Terms(row.connection_limit, row.is_encrypted)
 
     def problem(self, error: Exception) -> str:
-        """By SQLSTATE: PostgreSQL's own text may hold an address or a value."""
+        """Words for an SQLSTATE. PostgreSQL's own text may hold an address or a value."""
         if isinstance(error, DBAPIError):
             sqlstate = getattr(error.orig, "sqlstate", None)
             if sqlstate is not None:
@@ -235,7 +236,7 @@ class PostgresStore(Store):
             if error.connection_invalidated:
                 return _SQLSTATES["08"]
             if error.statement is None and error.orig is not None:
-                # The driver, before there is a statement: what it can't do with the URL.
+                # The driver raised it before any statement: it can't use the URL.
                 return f"the ledger's server can't be used: {error.orig}"
         if (refused := tls.problem(error)) is not None:
             return f"the ledger's server {refused}"
@@ -249,7 +250,7 @@ class PostgresStore(Store):
 
 
 def _durable(*, local: bool) -> str:
-    """A commit that was reported survives a crash."""
+    """Make a commit that was reported survive a crash."""
     return (
         "SELECT set_config('synchronous_commit', "
         f"replace(current_setting('synchronous_commit'), 'off', 'on'), {local});"
@@ -257,12 +258,12 @@ def _durable(*, local: bool) -> str:
 
 
 class _LedgerConnection(driver.PinnedConnection):
-    """A connection whose transactions see nothing but pg_catalog, behind a pooler as well."""
+    """A connection whose transactions see only pg_catalog, even behind a pooler."""
 
     async def settle(self) -> str:
-        """Pin what the session inherits; the schema of the ledger's tables.
+        """Pin the settings that the session inherits; return the schema of the ledger's tables.
 
-        Raises `LedgerError` if there is none, or if the database can't hold every text.
+        Raises `LedgerError` if there is none, or if the database can't store every text.
         """
         encoding = driver.encoding_of(self)
         if encoding not in _HOLD_ALL:
@@ -273,7 +274,7 @@ class _LedgerConnection(driver.PinnedConnection):
         await self.begin(_PINNED)
         found = await self.fetchrow(_FIRST)
         assert found is not None  # noqa: S101  it is one row
-        # A pooler hands out another backend key than the backend has.
+        # A pooler hands out a backend key that differs from the backend's.
         self.pooled = found["pid"] != self.get_server_pid()
         if found["schema"] is None:
             raise LedgerError(_SQLSTATES["3F"])
@@ -281,7 +282,7 @@ class _LedgerConnection(driver.PinnedConnection):
         return str(found["schema"])
 
     def pins(self) -> str:
-        """What is set for the session; behind a pooler, for a transaction."""
+        """The settings for the session or, behind a pooler, for one transaction."""
         if self.pooled:
             return self.sets({**_PINNED, **driver.PATH}, "local") + _durable(local=True)
         return self.sets(_SESSION, "session") + _durable(local=False)
@@ -293,23 +294,23 @@ class _LedgerConnection(driver.PinnedConnection):
         readonly: bool = False,
         deferrable: bool = False,
     ) -> Transaction:
-        """A transaction, as SQLAlchemy begins each of its own."""
+        """A transaction, for each that SQLAlchemy begins."""
         begun = _PinnedTransaction if self.pooled else Transaction
         return begun(self, isolation, readonly, deferrable)
 
 
 class _PinnedTransaction(Transaction):
-    """A transaction on a pooler's backend."""
+    """A transaction on a backend that a pooler lends."""
 
     def __init__(self, connection: _LedgerConnection, *options: Any) -> None:  # noqa: ANN401
         super().__init__(connection, *options)
         self._of = connection
 
     async def start(self) -> None:
-        """Begin, and set what a session of its own would have."""
+        """Begin, and apply the settings that a session of one's own would keep."""
         await super().start()
         try:
             await self._of.execute(self._of.pins())
         except BaseException:
-            self._of.terminate()  # nobody knows of the transaction
+            self._of.terminate()  # nobody knows what state the transaction is in
             raise

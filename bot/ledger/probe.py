@@ -1,4 +1,4 @@
-"""One look at the ledger for `python -m bot check`: one connection, and every write undone."""
+"""Check the ledger for `python -m bot check`: one connection, and every write is rolled back."""
 
 import asyncio
 from dataclasses import replace
@@ -17,11 +17,11 @@ from bot.ledger.stores import store_of
 log = structlog.get_logger(__name__)
 
 WITHIN = 5.0
-"""Seconds for everything."""
+"""Seconds for the whole check."""
 
 
 async def probe(url: str) -> LedgerFacts:
-    """Ask the ledger, for at most 5 s. Raises nothing: what goes wrong is an answer, too."""
+    """Check the ledger for at most 5 s. Never raises: a failure is one of the facts it returns."""
     try:
         store = store_of(url)
     except LedgerError as error:
@@ -85,9 +85,9 @@ async def _asked(store: Store, known: LedgerFacts) -> LedgerFacts:
 
 
 async def _write(store: Store, connection: AsyncConnection, version: int) -> None:
-    """Write what the bot would at its start; of a ledger that is there, one row.
+    """Write what the bot would write at its start; to an existing ledger, one row.
 
-    The steps to a newer schema are not tried: they would lock the tables of a bot that runs.
+    Doesn't try the steps to a newer schema: they would lock the tables of a running bot.
     """
     if version == 0:
         await connection.run_sync(

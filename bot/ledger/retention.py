@@ -1,7 +1,7 @@
-"""What is dropped from the record, once it has been kept for long enough.
+"""Delete from the ledger what has been kept for long enough.
 
-Small batches, the oldest first: the ledger is soon free again for a kill. Replicas may be at it
-at the same time.
+Batches are small and start with the oldest rows, so that a kill never waits long for the ledger.
+Replicas may do this at the same time.
 """
 
 from datetime import timedelta
@@ -10,26 +10,37 @@ from sqlalchemy import delete, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.kills import State
-from bot.ledger.schema import amendments, kills, looks, notes, outcomes, refusals, targets
+from bot.ledger.schema import (
+    alerts,
+    amendments,
+    boards,
+    kills,
+    looks,
+    notes,
+    outcomes,
+    refusals,
+    targets,
+)
 from bot.ledger.store import Store
 
 KILLS_AT_ONCE = 20
-"""With a hundred targets at most, each with its outcome."""
+"""Each has up to a hundred targets, each with its outcome."""
 
 NOTES_AT_ONCE = 500
 
 NOTES_KEPT = timedelta(days=90)
-"""For how long looks and refusals are kept at most."""
+"""Looks, refusals, boards and alerts are kept for at most this long."""
 
 
 async def drop_old(connection: AsyncConnection, store: Store, keep: timedelta) -> bool:
-    """Drop one batch of what is older than `keep`; whether there may be more.
+    """Delete one batch of what is older than `keep`; return whether there may be more.
 
-    A kill that is open is never dropped, however old: one that is claimed and not concluded, or
-    whose preview can still be confirmed.
+    Never deletes an open kill, however old: one that is claimed and not concluded, or whose
+    preview can still be confirmed.
     """
     dropped = [
         await _drop_notes(connection, store, min(keep, NOTES_KEPT)),
+        await _drop_ended(connection, store, min(keep, NOTES_KEPT)),
         await _drop_kills(connection, store, keep),
     ]
     return any(dropped)
@@ -38,9 +49,20 @@ async def drop_old(connection: AsyncConnection, store: Store, keep: timedelta) -
 async def _drop_notes(connection: AsyncConnection, store: Store, keep: timedelta) -> bool:
     is_full = False
     for table in (looks, refusals):
-        # Numbers are given in the order of time: nothing but the oldest need be read.
+        # Ids increase with time, so it is enough to read the oldest.
         oldest = select(table.c.id).order_by(table.c.id).limit(NOTES_AT_ONCE)
         is_old = table.c.at < store.after(-keep)
+        found = await connection.execute(delete(table).where(table.c.id.in_(oldest), is_old))
+        is_full |= found.rowcount == NOTES_AT_ONCE
+    return is_full
+
+
+async def _drop_ended(connection: AsyncConnection, store: Store, keep: timedelta) -> bool:
+    """Boards and alerts. One that hasn't ended stays, however old."""
+    is_full = False
+    for table, ended_at in ((boards, boards.c.closed_at), (alerts, alerts.c.over_at)):
+        oldest = select(table.c.id).order_by(table.c.id).limit(NOTES_AT_ONCE)
+        is_old = ended_at < store.after(-keep)
         found = await connection.execute(delete(table).where(table.c.id.in_(oldest), is_old))
         is_full |= found.rowcount == NOTES_AT_ONCE
     return is_full

@@ -1,7 +1,6 @@
-"""Proposals, results and the like to and from the ledger's rows. Pure."""
+"""Convert proposals, results and notes to the ledger's rows and back. Pure."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import fields
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -36,16 +35,16 @@ _JUDGED = frozenset(
         *("virtualtransaction", "wait_event_type", "wait_event"),
     }
 )
-"""The columns of a target by which a click judges whether it is as it was shown."""
+"""The columns of a target that tell, at a click, whether it is still as it was shown."""
 
 _KINDS = {
     field.name: int if int in (field.type, *get_args(field.type)) else str
     for field in fields(Backend)
 }
-"""What a column that is neither an instant nor an address is in JSON."""
+"""The JSON type of each column that is neither an instant nor an address."""
 
 KEYLESS = "-"
-"""The key of a row that an older replica wrote: no button that carries it finds anything."""
+"""The key of a row that an older replica wrote: a button with this key finds nothing."""
 
 Values = dict[str, Any]
 
@@ -60,7 +59,7 @@ _REASONS = {
 
 
 def kill_values(draft: Draft) -> Values:
-    """The columns of `kills` that a draft fills."""
+    """The columns of `kills` that a draft fills in."""
     return {
         "cluster": draft.cluster,
         "host": draft.host,
@@ -74,6 +73,7 @@ def kill_values(draft: Draft) -> Values:
         "asked_by": draft.asked_by.user_id,
         "asked_by_team": draft.asked_by.team_id,
         "channel_id": draft.channel_id,
+        "thread_ts": draft.thread_ts or None,
         "seen_at": draft.seen_at,
         "spared": [{"seen": _dump_backend(s.seen), "why": s.why} for s in draft.spared],
         "limits_seen": [_dump_limit(limit) for limit in draft.before],
@@ -107,7 +107,7 @@ def target_values(kill_id: int, drafted: Iterable[Target]) -> list[Values]:
 
 
 def conclusion_values(conclusion: Conclusion) -> Values:
-    """The columns of `kills` that a conclusion completes."""
+    """The columns of `kills` that a conclusion fills in."""
     before, after = conclusion.waiting or (None, None)
     return {
         "took": conclusion.took,
@@ -120,7 +120,7 @@ def conclusion_values(conclusion: Conclusion) -> Values:
 
 
 def result_values(kill_id: int, results: Iterable[Result]) -> list[Values]:
-    """What `outcomes` and `amendments` share of a row."""
+    """The columns that `outcomes` and `amendments` share."""
     return [
         {
             "kill_id": kill_id,
@@ -129,6 +129,7 @@ def result_values(kill_id: int, results: Iterable[Result]) -> list[Values]:
             "outcome": result.outcome.value,
             "detail": result.detail,
             "reason": result.reason,
+            "first_step": result.first_step,
         }
         for result in results
     ]
@@ -146,13 +147,13 @@ def to_entry(  # noqa: PLR0913  an entry is put together from five tables
 ) -> Entry:
     """An entry from its rows.
 
-    What is only displayed may be of a later version: what isn't known there is left out, or
-    shown as it is; but not if the entry is to be acted on (`strict`). Raises `ValueError` for
-    whatever decides what is done to whom.
+    Parts that are only displayed may come from a later version: an unknown one is left out or
+    shown as it is, unless the entry is to be acted on (`strict`). Raises `ValueError` for an
+    unknown part that decides what is done to whom.
     """
     outcomes, amendments = list(outcomes), list(amendments)
     if strict and (unknown := {row.outcome for row in (*outcomes, *amendments)} - {*Outcome}):
-        raise ValueError(f"outcomes of another version: {sorted(unknown)}")
+        raise ValueError(f"outcomes were written by another version: {sorted(unknown)}")
     return Entry(
         proposal=_to_proposal(kill, targets),
         expired=kill.state == State.PROPOSED and kill.expires_at <= now,
@@ -187,6 +188,7 @@ def _to_proposal(kill: Row[Any], targets: Iterable[Row[Any]]) -> Proposal:
         reason=kill.reason,
         asked_by=Actor(kill.asked_by, kill.asked_by_team),
         channel_id=kill.channel_id,
+        thread_ts=kill.thread_ts or "",
         seen_at=kill.seen_at,
         before=tuple(_load_limits(kill.limits_seen)),
         waiting=kill.waiting_seen,
@@ -198,6 +200,7 @@ def _to_proposal(kill: Row[Any], targets: Iterable[Row[Any]]) -> Proposal:
         confirmed_by=_to_actor(kill.confirmed_by, kill.confirmed_by_team),
         claimed_at=kill.claimed_at,
         dismissed_by=_to_actor(kill.dismissed_by, kill.dismissed_by_team),
+        dismissed_at=kill.dismissed_at,
     )
 
 
@@ -221,13 +224,15 @@ def _to_target(row: Row[Any]) -> Target:
 
 def _to_result(row: Row[Any]) -> Result:
     backend = BackendId(row.pid, row.backend_start)
+    first_step = Outcome(row.first_step) if row.first_step in [*Outcome] else None
     if row.outcome in [*Outcome]:
-        return Result(backend, Outcome(row.outcome), row.detail, _reason(row))
-    return Result(backend, Outcome.UNKNOWN, ": ".join(filter(None, (row.outcome, row.detail))))
+        return Result(backend, Outcome(row.outcome), row.detail, _reason(row), first_step)
+    detail = ": ".join(filter(None, (row.outcome, row.detail)))
+    return Result(backend, Outcome.UNKNOWN, detail, first_step=first_step)
 
 
 def _reason(row: Row[Any]) -> Reason | None:
-    """What the code goes by; versions before 7 of the schema wrote it as words alone."""
+    """The reason as a value; schema versions before 7 have it only in words."""
     if row.reason is not None:
         return Reason(row.reason) if row.reason in [*Reason] else None
     return next((reason for end, reason in _REASONS.items() if row.detail.endswith(end)), None)
@@ -274,7 +279,7 @@ def _dump_column(value: object) -> object:
 
 
 def _load_seen(target: Row[Any]) -> Backend:
-    """A target as it was shown: by some of this it is judged whether it is still the same."""
+    """A target as it was shown; parts of it decide whether it is still the same."""
     known = dict(_known_columns(target.seen))
     if lost := _JUDGED & target.seen.keys() - known.keys():
         raise ValueError(f"what was seen of a target can't be read: {sorted(lost)}")
@@ -290,17 +295,14 @@ def _load_spared(dumped: Iterable[Values]) -> Iterator[Spared]:
 
 def _known_columns(dumped: Values) -> Iterator[tuple[str, Any]]:
     """The columns that this version knows and can read."""
-    for field in fields(Backend):
-        if field.name in dumped:
-            with suppress(ValueError, TypeError, OverflowError):
-                yield field.name, _load_column(field.name, dumped[field.name])
-
-
-def _load_column(name: str, value: Any) -> Any:  # noqa: ANN401  a column's
-    if name in _INSTANTS:
-        return from_us(value)
-    if name == "client_addr":
-        return ip_address(value)
-    if isinstance(value, _KINDS[name]):
-        return value
-    raise TypeError(name)
+    for name, value in dumped.items():
+        kind = _KINDS.get(name)
+        try:
+            if name in _INSTANTS:
+                yield name, from_us(value)
+            elif name == "client_addr":
+                yield name, ip_address(value)
+            elif kind is not None and isinstance(value, kind):
+                yield name, value
+        except (ValueError, TypeError, OverflowError):
+            pass

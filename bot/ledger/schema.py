@@ -1,13 +1,14 @@
 """The ledger's tables.
 
-Rows are added and completed, and dropped when they have been kept for long enough
-(LEDGER_KEEP): a column that starts as NULL is filled once. The exceptions are `state`, `owner`
-and `lease_until` of a kill, which say who works on it now: on what was confirmed, and then on
-the second look at what became of it; the marks; and, if the ledger's clock is set back, what
-goes by it: `expires_at` of open previews, which end, and `lease_until`.
+Rows are added and completed, and deleted after LEDGER_KEEP. A column that starts as NULL is filled
+once. There are four exceptions. `state`, `owner` and `lease_until` of a kill say who works on it
+now: first on the kill, then on its second look. The marks change, and so do the leases,
+alerts, and a board's `troubled_at`. And if the ledger's clock is set
+back, so do the columns that depend on it: `expires_at` of open previews, which end, and
+`lease_until`.
 
-Instants are integer microseconds UTC, in columns of SQLite and PostgreSQL alike. What
-people filter by has a column; what is only ever read back as a whole is JSON text.
+Instants are integer microseconds in UTC, in SQLite as in PostgreSQL. What people filter by has a
+column; what is only read back as a whole is JSON text.
 """
 
 import json
@@ -42,57 +43,51 @@ ledger_identity = Table(
 
 
 def microseconds(span: timedelta) -> int:
-    """A span as the ledger keeps it."""
+    """A span as the ledger stores it."""
     return span // _MICROSECOND
 
 
 class Instant(TypeDecorator[datetime]):
-    """An aware datetime, kept as microseconds since 1970."""
+    """An aware datetime, stored as microseconds since 1970."""
 
     impl = BigInteger
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        """To the database."""
         del dialect
         return None if value is None else to_us(value)
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
-        """From the database."""
         del dialect
         return None if value is None else from_us(value)
 
 
 class Span(TypeDecorator[timedelta]):
-    """A timedelta, kept as microseconds."""
+    """A timedelta, stored as microseconds."""
 
     impl = BigInteger
     cache_ok = True
 
     def process_bind_param(self, value: timedelta | None, dialect: Dialect) -> int | None:
-        """To the database."""
         del dialect
         return None if value is None else microseconds(value)
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> timedelta | None:
-        """From the database."""
         del dialect
         return None if value is None else timedelta(microseconds=value)
 
 
 class Json(TypeDecorator[Any]):
-    """Lists and dicts, kept as JSON text in ASCII: any character of a name survives."""
+    """Lists and dicts, stored as ASCII JSON text, so that any character of a name survives."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ANN401
-        """To the database."""
         del dialect
         return None if value is None else json.dumps(value, separators=(",", ":"))
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ANN401
-        """From the database."""
         del dialect
         return None if value is None else json.loads(value)
 
@@ -106,7 +101,7 @@ def _kill_id() -> Column[int]:
 
 
 def _reference() -> Column[str]:
-    """Under which the log has what belongs to it. NULL: asked for before it was kept."""
+    """Marks the request's log lines. NULL in rows made before it was stored."""
     return Column("reference", Text)
 
 
@@ -124,11 +119,11 @@ ledger_version = Table(
     Column("at", Instant, nullable=False),
 )
 
-# One row, which changes.
+# One row, updated in place.
 ledger_marks = Table(
     "ledger_marks",
     _metadata,
-    # The oldest version of the schema whose bots may go on with this ledger.
+    # The oldest schema version whose bots may keep using this ledger.
     Column("serves", BigInteger, nullable=False),
     # The greatest instant that the ledger's clock is known to have shown.
     Column("latest", Instant, nullable=False),
@@ -140,13 +135,14 @@ kills = Table(
     _id(),
     # bot.domain.kills.State
     Column("state", Text, nullable=False),
-    # What was asked, where, by whom; complete from the start but for `message_ts`.
+    # The request: what, where and by whom. Complete from the start, except for `message_ts`, which
+    # comes with the claim.
     Column("cluster", Text, nullable=False),
     Column("host", Text, nullable=False),
     Column("system_identifier", BigInteger, nullable=False),
     Column("postmaster_start_time", Instant, nullable=False),
     Column("action", Text, nullable=False),  # as proposed
-    Column("confirmed_action", Text),  # as confirmed: a preview may offer to cancel, too
+    Column("confirmed_action", Text),  # as confirmed: a preview may also offer to cancel
     Column("basis", Text, nullable=False),
     Column("wording", Text, nullable=False),
     Column("conditions", Json, nullable=False),
@@ -162,17 +158,17 @@ kills = Table(
     Column("freed", BigInteger, nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False),
-    # The intent.
+    # The claim.
     Column("confirmed_by", Text),
     Column("confirmed_by_team", Text),
     Column("claimed_at", Instant),
     Column("owner", Text),
     Column("lease_until", Instant),
-    # Or that there is none.
+    # Or the dismissal.
     Column("dismissed_by", Text),
     Column("dismissed_by_team", Text),
     Column("dismissed_at", Instant),
-    # The outcome.
+    # The conclusion.
     Column("concluded_at", Instant),
     Column("took", Span),
     Column("limits", Json),
@@ -183,9 +179,11 @@ kills = Table(
     # The cluster's clock right before the claim, and when the second look was recorded.
     Column("began_at", Instant),
     Column("followed_at", Instant),
-    # What buttons carry: the ledger's identity, a dash, 128 random bits or more. NULL if an
+    # Carried by buttons: the ledger's identity, a dash, and at least 128 random bits. NULL if an
     # older replica wrote the row beside a newer one.
     Column("key", Text),
+    # The message in whose thread it was asked for; NULL for the channel itself.
+    Column("thread_ts", Text),
 )
 
 targets = Table(
@@ -215,6 +213,7 @@ outcomes = Table(
     Column("outcome", Text, nullable=False),
     Column("detail", Text, nullable=False),
     Column("reason", Text),
+    Column("first_step", Text),
     _of_a_target(),
 )
 
@@ -229,6 +228,7 @@ amendments = Table(
     Column("detail", Text, nullable=False),
     Column("at", Instant, nullable=False),
     Column("reason", Text),
+    Column("first_step", Text),
     _of_a_target(),
 )
 
@@ -266,6 +266,69 @@ looks = Table(
     Column("what", Text, nullable=False),
     Column("at", Instant, nullable=False),
     _reference(),
+)
+
+# One row for each, from the start.
+leases = Table(
+    "leases",
+    _metadata,
+    Column("name", Text, primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("until", Instant, nullable=False),
+)
+
+# Instants by the clock of the bot that wrote them.
+boards = Table(
+    "boards",
+    _metadata,
+    _id(),
+    Column("channel_id", Text, nullable=False),
+    Column("message_ts", Text),  # NULL until its message is posted
+    Column("cluster", Text, nullable=False),
+    Column("wording", Text, nullable=False),
+    Column("asked_by", Text, nullable=False),
+    Column("asked_by_team", Text, nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("until", Instant, nullable=False),
+    Column("troubled_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Column("ended_why", Text),  # bot.domain.boards.End
+    Column("ended_by", Text),
+    Column("ended_by_team", Text),
+    Column("closed_at", Instant),  # when its message said that it has ended
+    Column("thread_ts", Text),  # the message in whose thread it stands
+)
+
+# Instants by the clock of the bot that wrote them. What `bot.domain.alerts.Alert` has.
+alerts = Table(
+    "alerts",
+    _metadata,
+    _id(),
+    Column("key", Text, nullable=False),  # as a kill's
+    Column("cluster", Text, nullable=False),
+    Column("finding", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("channel_id", Text, nullable=False),
+    Column("message_ts", Text),  # NULL until its message is posted
+    Column("state", Text, nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("opened_at", Instant, nullable=False),
+    Column("told_at", Instant, nullable=False),
+    Column("told_hurt", BigInteger, nullable=False),
+    Column("worst", BigInteger, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+    Column("relapses", BigInteger, nullable=False),
+    Column("over_at", Instant),  # NULL again after a relapse
+    Column("ended_by_kill", BigInteger),
+    Column("ended_by", Text),
+    Column("ended_by_team", Text),
+    Column("muted_until", Instant),
+    Column("muted_by", Text),
+    Column("muted_by_team", Text),
+    Column("news", Text),
+    Column("replies", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("drawn", BigInteger, nullable=False),
 )
 
 signatures = Table(

@@ -1,19 +1,21 @@
-"""The ledger in SQL, for SQLite and PostgreSQL alike.
+"""The ledger in SQL, for SQLite and PostgreSQL.
 
-Whatever may happen only once is one UPDATE whose WHERE says from where, and counts by the
-rows that it changed: two processes can't both have changed it. Reading first and updating
-after lets both win.
+Anything that may happen only once is one UPDATE whose WHERE names the state it must come from. The
+number of changed rows says whether it happened, and two processes can't both have changed the row.
+If a process read first and updated later, two of them could win.
 
-Expiry and leases go by the database's clock alone, in the statement that checks them.
+Expiry and leases use only the database's clock, in the statement that checks them.
 
-Long for its kind: whatever may change a kill stands here side by side.
+This module is long so that everything that changes a kill is side by side.
 """
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Any, cast
 
 import structlog
@@ -23,12 +25,13 @@ from sqlalchemy import (
     Insert,
     Row,
     Table,
+    Text,
     Update,
+    bindparam,
     delete,
     exists,
     func,
     insert,
-    literal,
     or_,
     select,
     type_coerce,
@@ -37,6 +40,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from bot.background import every
 from bot.domain.kills import (
@@ -66,6 +70,9 @@ from bot.domain.record import (
 )
 from bot.errors import LedgerError, OtherVersion
 from bot.ledger import entries, migrations, retention, schema
+from bot.ledger.alerts import SqlAlerts
+from bot.ledger.boards import SqlBoards
+from bot.ledger.leases import SqlLeases
 from bot.ledger.migrations import migrate, refuse_later, version_of
 from bot.ledger.rows import conclusion_values, kill_values, result_values, target_values
 from bot.ledger.schema import (
@@ -80,49 +87,94 @@ from bot.ledger.schema import (
     signatures,
     targets,
 )
-from bot.ledger.store import TROUBLE
+from bot.ledger.store import CLOCK_TOLERANCE, TROUBLE, Access, Store
 from bot.ledger.stores import store_of
 
 log = structlog.get_logger(__name__)
 
 TIME_LIMIT = 4.0
-"""Seconds for one call: a ledger that is silent is told of within 5 s, and nothing is signalled."""
+"""Seconds for one call. A silent ledger is reported within 5 s, and nothing is signalled."""
 
 START_LIMIT = 5.0
-"""Seconds for the steps to a newer schema, once, before the bot is there for anyone."""
+"""Seconds for the steps to a newer schema, once, before the bot serves anyone."""
 
 SIGNATURES_KEPT = timedelta(minutes=10)
 
 RETRY_EVERY = 0.02
-"""Seconds between two tries for a connection that another call has."""
-
-CLOCK_TOLERANCE = timedelta(seconds=5)
-"""How far the ledger's clock may go back, as clocks that are kept right do, before it counts as
-set back. Nothing expires twice within it."""
-
+"""Seconds between two tries for a connection that another call is using."""
 
 CLOSED_WITHIN = 1.0
-"""Seconds that a call has to end when the ledger is closed."""
+"""Seconds that a running call has to end when the ledger is closed."""
 
 FORGET_EVERY = 600.0
-"""Seconds between two looks for what was kept for long enough."""
+"""Seconds between two searches for rows that have been kept for long enough."""
 
 FORGET_PAUSE = 1.0
-"""Seconds between two batches of it."""
+"""Seconds between two batches of deletions."""
 
 KEEP_EVERY = 1.0
-"""Seconds between two looks at the held connections, to replace one that was lost."""
+"""Seconds between two checks of the held connections; a lost one is replaced."""
+
+
+class Made:
+    """Statements that are made once for a store, because to make one takes longer than to run it.
+
+    Attributes:
+        by_key: reads the kill with this `key`.
+        by_id: reads the kill with this `id`.
+        opened: the only update of a proposal that a click may act on, the one with `its_key`.
+        claim: claims it.
+        mark: notes what the clock shows, if it goes forward.
+        marked: the mark, the clock, and whether a preview may be open beyond the mark.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.by_key = entries.Page.of(store, entries.ids(kills.c.key == bindparam("key")))
+        self.by_id = entries.Page.of(store, entries.ids(kills.c.id == bindparam("id")))
+        self.opened = _opened(store)
+        self.claim = _claim(self.opened, store)
+        mark = _marks_of(ledger_marks.c.latest < store.clock).values(latest=store.clock)
+        self.mark = mark.returning(ledger_marks.c.latest)
+        may_be_open = exists().where(
+            kills.c.state == State.PROPOSED, kills.c.expires_at > ledger_marks.c.latest
+        )
+        self.marked = select(ledger_marks.c.latest, store.clock, may_be_open)
+
+
+def _opened(store: Store) -> Update:
+    serves = select(ledger_marks.c.serves).scalar_subquery()
+    return update(kills).where(
+        kills.c.key == bindparam("its_key"),
+        kills.c.state == State.PROPOSED,
+        kills.c.expires_at > entries.now_or_latest(store),
+        # Otherwise it was made by a clock that has been set back, which isn't noted yet.
+        kills.c.created_at <= store.after(CLOCK_TOLERANCE),
+        serves <= migrations.SCHEMA_VERSION,
+    )
+
+
+def _claim(opened: Update, store: Store) -> ReturningUpdate[Any]:
+    return opened.values(
+        state=State.CLAIMED,
+        message_ts=func.coalesce(kills.c.message_ts, bindparam("clicked")),
+        confirmed_action=bindparam("confirmed"),
+        confirmed_by=bindparam("confirmer"),
+        confirmed_by_team=bindparam("their_team"),
+        claimed_at=store.clock,
+        owner=bindparam("claimer"),
+        lease_until=store.after(bindparam("span")),
+    ).returning(kills.c.id, kills.c.message_ts, kills.c.claimed_at)
 
 
 class SqlLedger:
     """`bot.ports.Ledger` on SQLite or PostgreSQL.
 
-    `url` is a LEDGER_URL, `time_limit` the seconds that one call may take, with its wait for
-    a connection, `keep` how long a kill is kept (None: nothing is dropped). The constructor
-    raises `LedgerError` for what can't be such a URL, and opens nothing.
+    `url` is a LEDGER_URL. `time_limit` is the seconds that one call may take, including its wait
+    for a connection. `keep` is how long a kill is kept (None: forever). The constructor raises
+    `LedgerError` for an invalid URL, and opens nothing.
 
-    Where a reply is lost (`LedgerError` by a time limit, a broken connection) the change may
-    stand or not. After a claim that means: signal nothing, the lease runs out. A conclusion
+    If a reply is lost (a `LedgerError` from a time limit or a broken connection), the change may
+    or may not have happened. After a claim, signal nothing and let the lease run out. A conclusion
     may be sent again.
     """
 
@@ -139,6 +191,14 @@ class SqlLedger:
         self._identity = ""
         self._is_closed = False
         self._at_work = 0
+        access = Access(
+            self._store,
+            write=lambda: self._transaction(self._writer),
+            read=lambda: self._transaction(self._reader),
+        )
+        self._made = Made(self._store)
+        self.leases, self.boards = SqlLeases(access), SqlBoards(access)
+        self.alerts = SqlAlerts(access)
 
     def __repr__(self) -> str:
         return f"<SqlLedger on {self._store.kind}>"
@@ -146,7 +206,7 @@ class SqlLedger:
     async def open(self) -> None:
         """Connect, migrate, and hold the connections from here on.
 
-        Raises `LedgerError`, and leaves nothing open then.
+        Raises `LedgerError`, and then leaves nothing open.
         """
         self._store.check()
         self._store.make()
@@ -175,10 +235,10 @@ class SqlLedger:
             self._keepers.append(asyncio.create_task(forgetting, name="ledger-keep"))
 
     async def open_to_read(self) -> None:
-        """Connect to a ledger that is there, to read its record; changes nothing.
+        """Connect to an existing ledger to read its record; change nothing.
 
-        Raises `LedgerError`, also if there is none, or one of an earlier schema. `close` it then,
-        too.
+        Raises `LedgerError`, also if there is no ledger or it has an earlier schema. Call `close`
+        in that case too.
         """
         self._store.check()
         version = 0
@@ -196,7 +256,7 @@ class SqlLedger:
             )
 
     async def close(self) -> None:
-        """Close the connections; harmless if none is open. What is under way has a second."""
+        """Close the connections, if any are open. Calls under way have a second to end."""
         self._is_closed = True
         for keeper in self._keepers:
             keeper.cancel()
@@ -204,7 +264,7 @@ class SqlLedger:
         self._keepers.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSED_WITHIN):
-                while self._at_work:  # noqa: ASYNC110  an event would be for this alone
+                while self._at_work:  # noqa: ASYNC110  not worth an event
                     await asyncio.sleep(RETRY_EVERY)
         await self._dispose()
 
@@ -214,15 +274,15 @@ class SqlLedger:
 
     @property
     def identity(self) -> str:
-        """What tells this ledger from every other; known once it is open."""
+        """The value that distinguishes this ledger from every other; known once it is open."""
         return self._identity
 
     def made(self, key: str) -> bool:
-        """Whether a kill's key was made by this ledger."""
+        """Whether this ledger made a kill's key."""
         return key.partition("-")[0] == self._identity
 
     async def propose(self, draft: Draft, ttl: timedelta) -> Proposal:
-        """Keep a preview; gives it its id, its key and the instant at which it expires."""
+        """Record a preview; give it its id, its key and its expiry."""
         key = f"{self._identity}-{secrets.token_hex(16)}"
         async with self._transaction(self._writer) as connection:
             await self._refuse_if_outdated(connection)
@@ -238,25 +298,23 @@ class SqlLedger:
             )
             kill_id = cast("Row[tuple[int]]", kill.inserted_primary_key).id
             await _insert(connection, targets, target_values(kill_id, draft.targets))
-            (entry,) = await entries.entries(
-                connection, self._store, entries.ids(kills.c.id == kill_id)
-            )
+            (entry,) = await entries.entries(connection, self._made.by_id, {"id": kill_id})
             return entry.proposal
 
-    async def posted(self, proposal_id: int, message_ts: str) -> None:
-        """Add where the preview's message stands, once."""
+    async def posted(self, proposal_id: int, message_ts: str) -> bool:
+        """Record the message of an open preview; False if one is on record, or it isn't open."""
         async with self._transaction(self._writer) as connection:
-            await connection.execute(
-                _kill(proposal_id, kills.c.message_ts.is_(None)).values(message_ts=message_ts)
-            )
+            is_open = kills.c.state == State.PROPOSED
+            posted = _kill(proposal_id, is_open, kills.c.message_ts.is_(None))
+            return await _changed(connection, posted.values(message_ts=message_ts))
 
     async def get(self, key: str) -> Entry | None:
-        """A proposal and what is known of it, or None if the ledger has none of that key.
+        """A proposal and what is known about it, or None if the ledger has no such key.
 
-        Raises `OtherVersion` for one that this version can't read.
+        Raises `OtherVersion` if this version can't read it.
         """
         async with self._transaction(self._reader) as connection:
-            found = await entries.read(connection, self._store, entries.ids(kills.c.key == key))
+            found = await entries.read(connection, self._store, self._made.by_key, {"key": key})
         match found:
             case [Entry() as entry]:
                 return entry
@@ -274,32 +332,44 @@ class SqlLedger:
         *,
         action: Action = Action.TERMINATE,
         message_ts: str = "",
+        seen: Proposal | None = None,
     ) -> Proposal | None:
-        """Claim a proposal, once: by one guarded update that checks its key and its expiry."""
-        claim = self._open(key).values(
-            state=State.CLAIMED,
-            message_ts=func.coalesce(kills.c.message_ts, message_ts or None),
-            confirmed_action=action,
-            confirmed_by=actor.user_id,
-            confirmed_by_team=actor.team_id,
-            claimed_at=self._store.clock,
-            owner=owner,
-            lease_until=self._store.after(lease),
-        )
+        """Claim a proposal, once: one guarded update checks its key and its expiry.
+
+        What was `seen` of it isn't read again: but for its claim, a proposal never changes.
+        """
+        confirmed = {
+            "its_key": key,
+            "clicked": message_ts or None,
+            "confirmed": action,
+            "confirmer": actor.user_id,
+            "their_team": actor.team_id,
+            "claimer": owner,
+            "span": microseconds(lease),
+        }
         async with self._transaction(self._writer) as connection:
             await self._mark(connection)
-            if not await _changed(connection, claim):
+            claimed = (await connection.execute(self._made.claim, confirmed)).one_or_none()
+            if claimed is None:
                 await self._refuse_if_outdated(connection)
                 return None
-            (entry,) = await entries.entries(
-                connection, self._store, entries.ids(kills.c.key == key)
+            if seen is None:
+                (entry,) = await entries.entries(connection, self._made.by_id, {"id": claimed.id})
+                seen = entry.proposal
+            return replace(
+                seen,
+                state=State.CLAIMED,
+                action=action,
+                message_ts=claimed.message_ts or "",
+                confirmed_by=actor,
+                claimed_at=claimed.claimed_at,
             )
-            return entry.proposal
 
     async def renew(self, proposal_id: int, owner: str, lease: timedelta) -> bool:
-        """Extend a lease that has not run out; False where this owner has lost the claim.
+        """Extend a lease that has not run out; False if this owner has lost the claim.
 
-        One that has run out stays so, even if nobody took it: its owner must stop.
+        A lease that has run out is not extended, even if nobody took the claim: its owner must
+        stop.
         """
         renewal = _kill(
             proposal_id,
@@ -313,10 +383,10 @@ class SqlLedger:
     async def lapsed(
         self, owner: str, lease: timedelta, *, working: Collection[int]
     ) -> tuple[Proposal, ...]:
-        """Take over, one guarded update each, the claims whose lease has run out.
+        """Take over the claims whose lease has run out, with one guarded update each.
 
-        Of the owner's own those in `working` are left to it: it lives, and is at work on
-        them. Another of its own is one whose claim was written and never reported.
+        Leaves those in `working`, which this owner is still working on. Any other claim of this
+        owner's was written without its reply arriving.
         """
         has_lapsed = (
             kills.c.state == State.CLAIMED,
@@ -335,7 +405,7 @@ class SqlLedger:
         owner: str,
         lease: timedelta,
     ) -> list[Entry]:
-        """Take over whatever this version understands; the rest is left to a later one."""
+        """Take over what this version understands; leave the rest to a later version."""
         candidates = await connection.scalars(
             select(kills.c.id).where(*conditions).order_by(kills.c.id)
         )
@@ -344,20 +414,20 @@ class SqlLedger:
         for kill_id in candidates.all():
             try:
                 (entry,) = await entries.entries(
-                    connection, self._store, entries.ids(kills.c.id == kill_id), strict=True
+                    connection, self._made.by_id, {"id": kill_id}, strict=True
                 )
             except entries.GARBLED as error:
-                log.warning("ledger.not_understood", kill=kill_id, why=str(error))
+                log.warning("ledger.kill_unreadable", kill=kill_id, why=str(error))
                 continue
             if await _changed(connection, _kill(kill_id, *conditions).values(**mine)):
                 taken.append(entry)
         return taken
 
     async def conclude(self, conclusion: Conclusion, owner: str) -> bool:
-        """Record the outcome; False where this owner no longer holds the claim.
+        """Record the outcome; False if this owner no longer holds the claim.
 
-        True as well where this owner has recorded one already, which then stands: so a
-        conclusion whose reply was lost may be sent again.
+        Also True if this owner has already recorded an outcome, which then stands. So a conclusion
+        whose reply was lost may be sent again.
         """
         kill_id = conclusion.proposal.id
         end = _kill(kill_id, kills.c.state == State.CLAIMED, kills.c.owner == owner).values(
@@ -384,9 +454,9 @@ class SqlLedger:
     async def amend(
         self, proposal_id: int, amendments: Iterable[Result], notes: Iterable[str]
     ) -> bool:
-        """Record the second look, which may have found nothing; False where there was one.
+        """Record the second look, even an empty one; False if there was one already.
 
-        Raises `LedgerError` for what is no target of that kill.
+        Raises `LedgerError` for a result that is not a target of that kill.
         """
         followed = _kill(proposal_id, kills.c.state == State.DONE, kills.c.followed_at.is_(None))
         async with self._transaction(self._writer) as connection:
@@ -401,7 +471,7 @@ class SqlLedger:
     async def unfollowed(
         self, owner: str, *, clusters: Collection[str], working: Collection[int]
     ) -> tuple[Entry, ...]:
-        """Take over, one guarded update each, the second looks that nobody is at work on."""
+        """Take over the second looks that nobody is working on, with one guarded update each."""
         is_due = (
             kills.c.state == State.DONE,
             kills.c.followed_at.is_(None),
@@ -410,14 +480,14 @@ class SqlLedger:
             kills.c.concluded_at > self._store.after(-SECOND_LOOK_UNTIL),
             kills.c.id.not_in(working),
             kills.c.lease_until <= self._store.clock,
-            # It follows from what stands above, and lets the index find the few.
+            # Implied by the conditions above; it lets the index find the few.
             kills.c.lease_until > self._store.after(-SECOND_LOOK_UNTIL),
         )
         async with self._transaction(self._writer) as connection:
             return tuple(await self._take_over(connection, is_due, owner, SECOND_LOOK_LEASE))
 
     async def leave(self, owner: str) -> None:
-        """Leave the second looks of an owner that stops to whoever lives."""
+        """Release the second looks of an owner that stops, so that others take them over."""
         mine = update(kills).where(
             kills.c.state == State.DONE,
             kills.c.owner == owner,
@@ -427,8 +497,8 @@ class SqlLedger:
             await connection.execute(mine.values(lease_until=self._store.clock))
 
     async def dismiss(self, key: str, actor: Actor) -> bool:
-        """Close an open proposal; False where it was not open, or has expired."""
-        dismissal = self._open(key).values(
+        """Close an open proposal; False if it was not open, or has expired."""
+        dismissal = self._made.opened.values(
             state=State.DISMISSED,
             dismissed_by=actor.user_id,
             dismissed_by_team=actor.team_id,
@@ -436,31 +506,38 @@ class SqlLedger:
         )
         async with self._transaction(self._writer) as connection:
             await self._mark(connection)
-            if await _changed(connection, dismissal):
+            if await _changed(connection, dismissal, {"its_key": key}):
                 return True
             await self._refuse_if_outdated(connection)
             return False
 
     async def note(self, notes: Sequence[tuple[float, Note]]) -> None:
-        """Record all of these, in order; with each, how many seconds ago it was."""
+        """Record all of these, in order; each comes with how many seconds ago it was."""
         async with self._transaction(self._writer) as connection:
-            for seconds, note in notes:
-                at = self._store.after(-timedelta(seconds=seconds))
-                await connection.execute(_noting(note, at))
+            ago = bindparam("ago", type_=BigInteger)
+            for kind, alike in groupby(notes, key=lambda each: type(each[1])):
+                await connection.execute(
+                    _noting(kind, self._store.before(ago)),
+                    [
+                        {"ago": microseconds(timedelta(seconds=seconds)), **_noted(note)}
+                        for seconds, note in alike
+                    ],
+                )
 
     async def first_time(self, signature: str) -> bool:
-        """Remember a request's signature; False where it was seen in the last ten minutes.
+        """Remember a request's signature; False if it was seen in the last ten minutes.
 
-        Slack's signatures are good for five. This is no record: old ones are dropped.
+        Slack's signatures are valid for five. These aren't part of the record: old ones are
+        deleted.
         """
         old = delete(signatures).where(signatures.c.at < self._store.after(-SIGNATURES_KEPT))
-        seen = _noting(SignatureNote(signature), self._store.clock)
+        seen = _noting(SignatureNote, self._store.clock)
         try:
             async with self._transaction(self._writer) as connection:
                 await connection.execute(old)
-                return await _changed(connection, seen)
+                return await _changed(connection, seen, _noted(SignatureNote(signature)))
         except LedgerError as error:
-            # Two replicas at the same moment: the second one's key is taken.
+            # Two replicas at the same moment: the second one gets a unique violation.
             if isinstance(error.__cause__, IntegrityError):
                 return False
             raise
@@ -468,8 +545,8 @@ class SqlLedger:
     async def last_look(self, channel_id: str, cluster: str) -> datetime | None:
         """The cluster's clock at the last look at it that this channel saw.
 
-        The last by the order in which they were recorded: the clock of a cluster that
-        failed over may have gone back.
+        Looks are ordered as they were recorded, because a cluster's clock may go back when it
+        fails over.
         """
         last = (
             select(looks.c.cluster_at)
@@ -487,10 +564,10 @@ class SqlLedger:
     async def history(
         self, where: HistoryFilter, *, limit: int, before_id: int | None = None
     ) -> tuple[Entry | Unreadable, ...]:
-        """The last kills that were asked for, newest first, in whatever state they are.
+        """The latest kills that match, newest first, in any state.
 
-        Names are asked of one target each: `user=a db=b` is a kill of a session of `a` in
-        `b`. A name that was not seen (NULL) satisfies nothing, `!=` included.
+        All names must match the same target: `user=a db=b` is a kill of a session of `a` in `b`. A
+        name that was not seen (NULL) matches nothing, not even `!=`.
         """
         page = (
             entries.ids(*entries.matching(self._store, where))
@@ -500,12 +577,14 @@ class SqlLedger:
         if before_id is not None:
             page = page.where(kills.c.id < before_id)
         async with self._transaction(self._reader) as connection:
-            return tuple(await entries.read(connection, self._store, page))
+            return tuple(
+                await entries.read(connection, self._store, entries.Page.of(self._store, page))
+            )
 
     async def noted(
         self, record: Record, *, since: datetime | None, limit: int, before_id: int | None = None
     ) -> tuple[Noted, ...]:
-        """The last refusals or looks, newest first."""
+        """The latest refusals or looks, newest first."""
         table = refusals if record is Record.REFUSALS else looks
         page = select(table).order_by(table.c.id.desc()).limit(limit)
         if since is not None:
@@ -530,11 +609,11 @@ class SqlLedger:
 
     @property
     def home(self) -> LedgerHome | None:
-        """Where the ledger lives, if that is a PostgreSQL server; known once it is open."""
+        """The server that holds the ledger, if it is PostgreSQL; known once the ledger is open."""
         return self._home
 
     async def ready(self) -> None:
-        """Raise `LedgerError` unless it can be written: by a write that is rolled back."""
+        """Raise `LedgerError` unless a write succeeds, which is then rolled back."""
         async with self._transaction(self._writer) as connection:
             await self._refuse_if_outdated(connection)
             await connection.execute(update(ledger_version).values(at=self._store.clock))
@@ -544,7 +623,7 @@ class SqlLedger:
     async def _transaction(
         self, engine: AsyncEngine, within: float | None = None
     ) -> AsyncIterator[AsyncConnection]:
-        """A transaction, committed at the end; drivers' errors come out as `LedgerError`."""
+        """A transaction, committed at the end. Raises a driver's error as `LedgerError`."""
         async with self._in_time(self._time_limit if within is None else within) as stack:
             connection = await self._connect(engine, stack)
             await stack.enter_async_context(connection.begin())
@@ -552,7 +631,7 @@ class SqlLedger:
 
     @asynccontextmanager
     async def _in_time(self, within: float) -> AsyncIterator[AsyncExitStack]:
-        """What is opened on the stack has so many seconds until its end."""
+        """Whatever is opened on the stack has this many seconds until its end."""
         if self._is_closed:
             raise LedgerError("the ledger is closed")
         self._at_work += 1
@@ -568,9 +647,9 @@ class SqlLedger:
             self._at_work -= 1
 
     async def _connect(self, engine: AsyncEngine, stack: AsyncExitStack) -> AsyncConnection:
-        """A live connection: where one of those held is lost for good, the next.
+        """A live connection; if one of those held is lost for good, another.
 
-        While another call has that one, it is waited for: the server may be full.
+        If another call is using that one, this waits for it: a full server may refuse a new one.
         """
         alone = 0
         while True:
@@ -585,10 +664,9 @@ class SqlLedger:
                 await asyncio.sleep(RETRY_EVERY)
 
     async def _keep(self) -> None:
-        """Have lost connections made anew soon, before others take their slots.
+        """Replace lost connections soon, before others take their slots on the server.
 
-        The pool asks each connection that it hands out whether it lives, and hands them out
-        in turn.
+        The pool hands connections out in turn, and checks each one when it does.
         """
         while True:
             await asyncio.sleep(KEEP_EVERY)
@@ -597,27 +675,15 @@ class SqlLedger:
                     async with self._transaction(self._reader):
                         pass
 
-    def _open(self, key: str) -> Update:
-        """The one update of a proposal that a click may act on."""
-        serves = select(ledger_marks.c.serves).scalar_subquery()
-        return update(kills).where(
-            kills.c.key == key,
-            kills.c.state == State.PROPOSED,
-            kills.c.expires_at > entries.now_or_latest(self._store),
-            # Made on a clock that was set back since, which is not noted yet.
-            kills.c.created_at <= self._store.after(CLOCK_TOLERANCE),
-            serves <= migrations.SCHEMA_VERSION,
-        )
-
     async def drop_old(self) -> bool:
-        """Drop a batch of what was kept for long enough; whether there may be more."""
+        """Delete a batch of what was kept for long enough; return whether there may be more."""
         if self._keep_for is None:
             return False
         async with self._transaction(self._writer) as connection:
             return await retention.drop_old(connection, self._store, self._keep_for)
 
     async def _forget(self) -> None:
-        """Drop what was kept for long enough, now and then. Nobody waits for it."""
+        """Delete, now and then, what was kept for long enough. Nobody waits for it."""
         try:
             while await self.drop_old():  # noqa: ASYNC110  it waits for nothing
                 await asyncio.sleep(FORGET_PAUSE)
@@ -628,28 +694,23 @@ class SqlLedger:
         return (await connection.execute(select(self._store.clock))).scalar_one()
 
     async def _mark(self, connection: AsyncConnection, *, lazily: bool = False) -> datetime:
-        """Note what the clock shows now (`lazily`: if a preview is not known to have expired).
+        """Note what the clock shows now (`lazily`: only if some preview might not have expired).
 
-        If it was set back, end what goes by it.
-
-        An open preview would be good for longer than anyone was told, and one that has expired
-        would be good again; a lease would keep from everyone else what a dead process left.
+        If the clock was set back, end everything that depends on it. Otherwise an open preview
+        would be valid for longer than people were told, an expired one would be valid again, and a
+        lease of a dead process would keep others from its work.
         """
-        may_be_open = exists().where(
-            kills.c.state == State.PROPOSED, kills.c.expires_at > ledger_marks.c.latest
-        )
-        asked = select(ledger_marks.c.latest, self._store.clock, may_be_open)
-        latest, clock, is_due = (await connection.execute(asked)).one()
+        if not lazily:
+            noted: datetime | None = await connection.scalar(self._made.mark)
+            if noted is not None:
+                return noted
+        latest, clock, is_due = (await connection.execute(self._made.marked)).one()
         now: datetime = clock
         is_set_back = now < latest - CLOCK_TOLERANCE
-        if is_set_back or (now > latest and (is_due or not lazily)):
-            # Who holds the row may have lost its network, and then holds it for long: the mark
-            # is not worth the wait, nor is a kill to wait for it.
-            mine = select(ledger_marks.c.latest).with_for_update(skip_locked=True)
-            if await connection.scalar(mine) == latest:
-                await connection.execute(update(ledger_marks).values(latest=now))
-                if is_set_back:
-                    await self._set_back(connection, latest, now)
+        if is_set_back or (now > latest and is_due):
+            mark = _marks_of(ledger_marks.c.latest == latest).values(latest=now)
+            if await _changed(connection, mark) and is_set_back:
+                await self._set_back(connection, latest, now)
         return now
 
     async def _set_back(self, connection: AsyncConnection, latest: datetime, now: datetime) -> None:
@@ -661,7 +722,7 @@ class SqlLedger:
         await connection.execute(update(kills).where(*leased).values(lease_until=until))
 
     async def _refuse_if_outdated(self, connection: AsyncConnection) -> None:
-        """Raise `OtherVersion` if a later version has the ledger, which doesn't serve this one."""
+        """Raise `OtherVersion` if the ledger has a later version that doesn't serve this one."""
         serves = await connection.scalar(select(ledger_marks.c.serves)) or 0
         if serves > migrations.SCHEMA_VERSION:
             raise OtherVersion("a later version of the bot has the ledger: this one must go")
@@ -677,44 +738,64 @@ class SqlLedger:
         )
 
 
-def _noting(note: Note, at: ColumnElement[datetime]) -> Insert:
+def _noting(kind: type[Note], at: ColumnElement[datetime]) -> Insert:
+    """Insert notes of a kind; their values, by `_noted`, are parameters."""
+    if kind is RefusalNote:
+        return insert(refusals).values(at=at)
+    if kind is LookNote:
+        return insert(looks).values(at=at)
+    signature = bindparam("signature", type_=Text)
+    is_known = exists().where(signatures.c.signature == signature)
+    return insert(signatures).from_select(
+        ["signature", "at"], select(signature, at).where(~is_known)
+    )
+
+
+def _noted(note: Note) -> dict[str, Any]:
     match note:
         case RefusalNote(actor=actor):
-            return insert(refusals).values(
-                user_id=actor.user_id,
-                team_id=actor.team_id,
-                channel_id=note.channel_id,
-                what=note.what,
-                why=note.why,
-                reference=note.reference,
-                at=at,
-            )
+            return {
+                "user_id": actor.user_id,
+                "team_id": actor.team_id,
+                "channel_id": note.channel_id,
+                "what": note.what,
+                "why": note.why,
+                "reference": note.reference,
+            }
         case LookNote(actor=actor):
-            return insert(looks).values(
-                user_id=actor.user_id,
-                team_id=actor.team_id,
-                channel_id=note.channel_id,
-                cluster=note.cluster,
-                cluster_at=note.cluster_at,
-                what=note.what,
-                reference=note.reference,
-                at=at,
-            )
+            return {
+                "user_id": actor.user_id,
+                "team_id": actor.team_id,
+                "channel_id": note.channel_id,
+                "cluster": note.cluster,
+                "cluster_at": note.cluster_at,
+                "what": note.what,
+                "reference": note.reference,
+            }
         case SignatureNote(signature):
-            is_known = exists().where(signatures.c.signature == signature)
-            return insert(signatures).from_select(
-                ["signature", "at"], select(literal(signature), at).where(~is_known)
-            )
+            return {"signature": signature}
+
+
+def _marks_of(condition: ColumnElement[bool]) -> Update:
+    """Update the mark, unless somebody holds it.
+
+    Whoever holds the row may have lost its network, and then holds it for long. Neither the mark
+    nor a kill should wait for that.
+    """
+    free = select(ledger_marks.c.latest).where(condition).with_for_update(skip_locked=True)
+    return update(ledger_marks).where(ledger_marks.c.latest.in_(free))
 
 
 def _kill(kill_id: int, *conditions: ColumnElement[bool]) -> Update:
     return update(kills).where(kills.c.id == kill_id, *conditions)
 
 
-async def _changed(connection: AsyncConnection, guarded: Update | Insert) -> bool:
-    return (await connection.execute(guarded)).rowcount == 1
+async def _changed(
+    connection: AsyncConnection, guarded: Update | Insert, values: Mapping[str, Any] | None = None
+) -> bool:
+    return (await connection.execute(guarded, values)).rowcount == 1
 
 
 async def _insert(connection: AsyncConnection, table: Table, rows: list[dict[str, Any]]) -> None:
-    if rows:  # SQLAlchemy takes an empty list for one row of defaults
+    if rows:  # SQLAlchemy would insert one row of defaults for an empty list
         await connection.execute(insert(table), rows)

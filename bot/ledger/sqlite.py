@@ -1,13 +1,15 @@
-"""A ledger's file: who may read it, who waits for its lock, and how whoever gives up lets go."""
+"""The ledger's file: who may read it, and how to wait for its lock and let go of it."""
 
 import asyncio
 import os
 import sqlite3
 import time
-from contextlib import suppress
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
-from typing import Any
-from weakref import WeakSet
+from typing import Any, Self
 
 import aiosqlite
 import structlog
@@ -17,16 +19,16 @@ from sqlalchemy.exc import DBAPIError
 log = structlog.get_logger(__name__)
 
 BUSY_TIMEOUT = 3.5
-"""Seconds that a transaction waits for a lock of another process."""
+"""Seconds that a transaction waits for another process's lock."""
 
 _BESIDE = ("", "-journal", "-wal", "-shm")
-"""What SQLite adds to the file's name for those that it keeps beside it."""
+"""What SQLite appends to the file's name for the files that it keeps beside it."""
 
-RETRY_EVERY = 0.02
-"""Seconds between two tries to get it."""
+RETRY_AFTER = (0.001, 0.002, 0.005, 0.01, 0.02)
+"""Seconds between two tries to get the lock; the last one is repeated. A commit takes a few ms."""
 
 CLOSED_WITHIN = 0.5
-"""Seconds for a connection to close: its thread may stand in a disk that doesn't answer."""
+"""Seconds for a connection to close: its thread may hang on a disk that doesn't answer."""
 
 
 def is_open_to_others(path: str) -> bool:
@@ -35,14 +37,15 @@ def is_open_to_others(path: str) -> bool:
 
 
 def make(path: str) -> None:
-    """Make the file if there is none, for its owner only; close one that is open to others.
+    """Create the file if there is none, for its owner only; close an existing one to others.
 
-    Others had it by the umask of before, not by a decision: then the group had it so, too. A
-    group alone may be meant. What SQLite makes beside the file gets the file's mode.
+    Others can read it only because of the umask in use when it was made, not by a decision, and
+    then so can the group. If only the group can read it, that may be meant. SQLite gives the files
+    that it makes beside it the same mode.
     """
-    with suppress(OSError):  # it exists, or SQLite says why there is none
+    with suppress(OSError):  # it exists, or SQLite will say why it can't
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    # By the path: to open and close the file here would drop this process's locks on it.
+    # By path: opening and closing the file here would drop this process's locks on it.
     for each in (path + suffix for suffix in _BESIDE):
         with suppress(FileNotFoundError):
             if is_open_to_others(each):
@@ -54,60 +57,123 @@ def make(path: str) -> None:
 
 
 def patiently(connection: Connection, *statements: str) -> None:
-    """Run statements the last of which takes a lock, and wait for whoever has it.
+    """Run statements, the last of which takes a lock, and wait for whoever holds it.
 
-    All are run anew: SQLAlchemy rolls back what fails before there is a transaction.
+    Each try runs all of them, in one turn of the connection's thread.
 
-    The event loop waits, not the connection's thread: a wait that is given up leaves nothing
-    behind. (SQLite's own waiting can't be interrupted.) Raises `DBAPIError` after
-    `BUSY_TIMEOUT`.
+    The event loop waits, not the connection's thread, so a wait that is given up leaves nothing
+    behind. (SQLite's own waiting can't be interrupted.) Raises `DBAPIError` after `BUSY_TIMEOUT`.
     """
+    driver: Any = connection.connection.dbapi_connection
+    try:
+        driver.run_async(partial(_patiently, statements))
+    except sqlite3.Error as error:
+        raise DBAPIError.instance(statements[-1], None, error, sqlite3.Error) from error
+    except BaseException:
+        # Its thread may be at it still.
+        connection.invalidate()
+        raise
+
+
+async def _patiently(statements: tuple[str, ...], driver: "_Driver") -> None:
     until = time.monotonic() + BUSY_TIMEOUT
-    while True:
+    for pause in chain(RETRY_AFTER, repeat(RETRY_AFTER[-1])):
         try:
-            for statement in statements:
-                connection.exec_driver_sql(statement).close()
-        except DBAPIError as error:
+            await driver.run(statements)
+        except sqlite3.OperationalError as error:
             if not _is_busy(error) or time.monotonic() >= until:
                 raise
         else:
             return
-        driver: Any = connection.connection.dbapi_connection
-        driver.run_async(lambda _: asyncio.sleep(RETRY_EVERY))
+        await asyncio.sleep(pause)
 
 
-def _is_busy(error: DBAPIError) -> bool:
-    code = getattr(error.orig, "sqlite_errorcode", 0)
-    return code & 0xFF == sqlite3.SQLITE_BUSY  # the rest of an extended code says why
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # the rest gives details
 
 
 class _File(sqlite3.Connection):
-    """Ends every statement before it closes.
-
-    SQLite closes a connection only when its last statement is finalized, and keeps its locks
-    until then. Python finalizes a statement with its cursor, and a cursor may live in the
-    traceback of the error by which its statement was given up.
-    """
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401  sqlite3's
-        super().__init__(*arguments, **options)
-        self._cursors: WeakSet[sqlite3.Cursor] = WeakSet()
-
-    def cursor(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401  sqlite3's
-        cursor = super().cursor(*arguments, **options)
-        self._cursors.add(cursor)
-        return cursor
+    """Lets go of its locks when it closes."""
 
     def close(self) -> None:
-        for cursor in list(self._cursors):
-            cursor.close()
         if self.in_transaction:
             self.rollback()
         super().close()
 
 
+class _Cursor:
+    """A statement, run and read in one turn of the connection's thread.
+
+    A turn costs more than most statements do, and the driver takes four: for the cursor, the
+    statement, its rows and the end. The cursor ends at once, whatever happens: while it lives,
+    SQLite doesn't close the connection and keeps its locks.
+    """
+
+    arraysize = 1
+
+    def __init__(self, driver: "_Driver") -> None:
+        self._driver = driver
+        self._rows: list[Any] = []
+        self.description: Any = None
+        self.rowcount = -1
+        self.lastrowid: int | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def execute(self, statement: str, parameters: Any = ()) -> Self:  # noqa: ANN401  a DBAPI's
+        return await self._run("execute", statement, parameters)
+
+    async def executemany(self, statement: str, parameters: Any) -> Self:  # noqa: ANN401  a DBAPI's
+        return await self._run("executemany", statement, parameters)
+
+    async def fetchall(self) -> list[Any]:
+        return self._rows
+
+    async def close(self) -> None:
+        self._rows = []
+
+    async def _run(self, how: str, statement: str, parameters: Any) -> Self:  # noqa: ANN401
+        def run() -> None:
+            with closing(self._driver._conn.cursor()) as cursor:  # noqa: SLF001
+                getattr(cursor, how)(statement, parameters)
+                self.description = cursor.description
+                self.rowcount, self.lastrowid = cursor.rowcount, cursor.lastrowid
+                if cursor.description:
+                    self._rows = cursor.fetchall()
+
+        await self._driver._execute(run)  # type: ignore[no-untyped-call]  # noqa: SLF001
+        return self
+
+
 class _Driver(aiosqlite.Connection):
-    """Closes without waiting for what its thread is at."""
+    """Takes one turn for a statement, and closes without waiting for what its thread is doing."""
+
+    def cursor(self) -> _Cursor:  # type: ignore[override]
+        return _Cursor(self)
+
+    async def run(self, statements: Sequence[str]) -> None:
+        """Run them in one turn. If a later one fails, the first one, a BEGIN, is undone."""
+        first, *others = statements
+
+        def run() -> None:
+            self._conn.execute(first).close()
+            try:
+                for statement in others:
+                    self._conn.execute(statement).close()
+            except sqlite3.Error:
+                self._conn.rollback()
+                raise
+
+        await self._execute(run)  # type: ignore[no-untyped-call]
+
+    async def commit(self) -> None:
+        if self.in_transaction:  # `patiently` has committed it
+            await super().commit()
+
+    async def rollback(self) -> None:
+        if self.in_transaction:  # the pool asks for it after each transaction
+            await super().rollback()
 
     async def close(self) -> None:
         if self._connection is None:
@@ -119,14 +185,14 @@ class _Driver(aiosqlite.Connection):
 
 
 async def opened(path: str, **options: Any) -> aiosqlite.Connection:  # noqa: ANN401  a DBAPI's
-    """A connection to the file; closed if nobody waits for it any more.
+    """A connection to the file, closed again if nobody waits for it any more.
 
-    The driver leaves one open whose opening is cancelled.
+    The driver itself leaves a connection open if its opening is cancelled.
     """
     connection = _Driver(
         lambda: sqlite3.connect(path, factory=_File, **options), iter_chunk_size=64
     )
-    connection._thread.daemon = True  # noqa: SLF001  as SQLAlchemy has it: it must hold up no end
+    connection._thread.daemon = True  # noqa: SLF001  as in SQLAlchemy: it must not delay the end
     opening = asyncio.ensure_future(connection)
     try:
         return await asyncio.shield(opening)

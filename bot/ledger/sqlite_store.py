@@ -1,4 +1,4 @@
-"""A ledger in a file of SQLite."""
+"""A ledger in an SQLite file."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from sqlalchemy import (
     make_url,
     type_coerce,
 )
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from bot.domain.people import Glob
@@ -29,37 +29,32 @@ from bot.ledger.store import Store
 class SqliteStore(Store):
     """A ledger in a file.
 
-    One connection writes: SQLite has one writer, and here those who want to be it queue. Two
-    read, so that a reader waits for no writer.
+    One connection writes: SQLite allows one writer at a time, so writers queue here. Two
+    connections read, so that a reader never waits for a writer.
 
-    The journal is SQLite's usual one, not a write-ahead log. A log would let readers go on
-    during a commit as well; but before SQLite 3.51.3 it may corrupt the file when two
-    connections write and checkpoint at the same instant
-    (https://sqlite.org/wal.html#the_wal_reset_bug), and most systems have an older one. So the
+    The journal is SQLite's default rollback journal, not a write-ahead log. With a log, readers
+    could also continue during a commit. But before SQLite 3.51.3 a log may corrupt the file when
+    two connections write and checkpoint at the same instant
+    (https://sqlite.org/wal.html#the_wal_reset_bug), and most systems have an older version. So the
     ledger is one file.
     """
 
     kind = "SQLite"
     size = 2
     is_server = False
-    # To the millisecond, which is what SQLite has; exact, though it is computed in days.
+    # SQLite's precision is a millisecond. The result is exact, though it is computed in days.
     clock = type_coerce(
         literal_column(
             "CAST(round((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000"
         ),
         Instant,
     )
-    # AUTOINCREMENT: the id of a row that somebody deleted is not given again.
+    # AUTOINCREMENT: the id of a deleted row is never used again.
     identity = "INTEGER PRIMARY KEY AUTOINCREMENT"
     random = "lower(hex(randomblob(16)))"
 
     def __init__(self, url: str) -> None:
-        try:
-            self._url = make_url(url).set(drivername="sqlite+aiosqlite")
-        except (ArgumentError, ValueError):
-            raise LedgerError("the ledger's URL is not a valid URL") from None
-        if self._file in {"", ":memory:"} or self._url.host:
-            raise LedgerError("the ledger's URL must name a file: sqlite:///ledger.db")
+        self._url = make_url(url).set(drivername="sqlite+aiosqlite")
 
     @property
     def _file(self) -> str:
@@ -67,19 +62,14 @@ class SqliteStore(Store):
 
     @property
     def place(self) -> str:
-        """The file's whole path."""
-        return self._file if self._is_uri else str(Path(self._file).absolute())
-
-    @property
-    def _is_uri(self) -> bool:
-        return self._file.startswith("file:")
+        """The file's absolute path."""
+        return str(Path(self._file).absolute())
 
     def exists(self) -> bool:
-        """Whether there is a file; a `file:` URI is SQLite's to resolve."""
-        return self._is_uri or Path(self._file).exists()
+        return Path(self._file).exists()
 
     def is_absent(self) -> bool:
-        """Whether there is no file yet. Raises `LedgerError` where its folder takes none."""
+        """Whether there is no file yet. Raises `LedgerError` if its folder can't take one."""
         if self.exists():
             return False
         folder = Path(self._file).parent
@@ -88,31 +78,30 @@ class SqliteStore(Store):
         return True
 
     def check(self) -> None:
-        """Raises `LedgerError` where the file's folder is missing."""
-        if not self._is_uri and not Path(self._file).parent.is_dir():
+        """Raise `LedgerError` if the file's folder is missing."""
+        if not Path(self._file).parent.is_dir():
             raise LedgerError(f"the ledger's folder does not exist: {Path(self._file).parent}")
 
     @property
     def is_open_to_others(self) -> bool:
-        """Whether anyone on this machine may read the file."""
-        return not self._is_uri and sqlite.is_open_to_others(self._file)
+        """Whether anyone on this machine may read or write the file."""
+        return sqlite.is_open_to_others(self._file)
 
     def make(self) -> None:
-        """Make the file, readable by its owner only."""
-        if not self._is_uri:
-            sqlite.make(self._file)
+        """Create the file, readable only by its owner."""
+        sqlite.make(self._file)
 
     def engine(self) -> AsyncEngine:
         """An engine for the one writer."""
         return self._engine(1)
 
     def reader(self, engine: AsyncEngine) -> AsyncEngine:
-        """An engine of its own: its transactions share the file's lock with other readers."""
+        """A separate engine, whose transactions share the file's lock with other readers."""
         del engine
         return self._engine(self.size).execution_options(reads=True)
 
     def _engine(self, size: int) -> AsyncEngine:
-        """An engine whose transactions begin where they say so, with the lock that they need."""
+        """An engine whose transactions take the lock that they need when they begin."""
         engine = create_async_engine(
             self._url,
             pool_size=size,
@@ -120,7 +109,7 @@ class SqliteStore(Store):
             hide_parameters=True,
             connect_args={
                 "timeout": 0,  # `patiently` waits
-                # None: sqlite3 begins no transaction of its own accord; `_begin` does.
+                # None: sqlite3 begins no transaction by itself; `_begin` does.
                 "isolation_level": None,
                 "async_creator_fn": sqlite.opened,
             },
@@ -132,8 +121,8 @@ class SqliteStore(Store):
 
     @staticmethod
     def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401  a DBAPI's
-        # EXTRA: after FULL a power cut may bring the journal back, and undo the last commit.
-        # What is dropped is overwritten.
+        # EXTRA: with FULL, a power cut may bring the journal back and undo the last commit.
+        # secure_delete overwrites deleted rows.
         for pragma in ("synchronous = EXTRA", "foreign_keys = ON", "secure_delete = ON"):
             connection.execute(f"PRAGMA {pragma}").close()
 
@@ -146,26 +135,26 @@ class SqliteStore(Store):
 
     @staticmethod
     def _commit(connection: Connection) -> None:
-        # What the driver does next commits nothing more. Readers may stand in the way.
+        # Whatever the driver does next commits nothing more. Readers may be in the way.
         sqlite.patiently(connection, "COMMIT")
 
     async def lock(self, connection: AsyncConnection) -> None:
-        """Nothing to do: BEGIN IMMEDIATE has the lock already."""
+        """Nothing to do: BEGIN IMMEDIATE already has the lock."""
 
     def like(self, column: Column[Any], parts: Glob) -> ColumnElement[bool]:
-        """GLOB: SQLite's LIKE takes `a` for `A`."""
+        """GLOB, because SQLite's LIKE ignores case."""
         if len(parts) == 1:
             return column == parts[0]
         pattern = "*".join(re.sub(r"[*?\[]", r"[\g<0>]", part) for part in parts)
         return column.op("GLOB", is_comparison=True)(pattern)
 
     async def home(self, connection: AsyncConnection) -> LedgerHome | None:
-        """No server."""
+        """None: there is no server."""
         del connection
         return None
 
     def problem(self, error: Exception) -> str:
-        """SQLite's own words: they name tables at most."""
+        """SQLite's own words: at most they name tables."""
         if isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.Error):
             return f"the ledger's file can't be used: {error.orig}"
         return f"the ledger's file can't be used: {type(error).__name__}"

@@ -1,6 +1,8 @@
-"""What the ledger needs of a database, whichever it is kept in."""
+"""What the ledger needs from a database of either kind."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,10 +15,14 @@ from bot.domain.people import Glob
 from bot.domain.record import LedgerHome
 from bot.ledger.schema import Instant, microseconds
 
-TROUBLE = (SQLAlchemyError, OSError, ValueError, OverflowError)
-"""What the drivers raise: theirs, the network's, and values that they can't encode.
+CLOCK_TOLERANCE = timedelta(seconds=5)
+"""How far back the ledger's clock may go, as an adjusted clock does, before it counts as set back.
+Nothing expires twice within it."""
 
-A ValueError is also a record that can't be read, a condition of another version.
+TROUBLE = (SQLAlchemyError, OSError, ValueError, OverflowError)
+"""What the drivers raise: their own errors, the network's, and values that they can't encode.
+
+A ValueError may also be a record that can't be read, such as another version's condition.
 """
 
 
@@ -25,24 +31,36 @@ class Terms:
     """How a server lets the ledger in.
 
     Attributes:
-        connection_limit: of its role; -1 is none.
-        is_encrypted: as the server sees its end of the connection; None for a file.
+        connection_limit: its role's limit; -1 means none.
+        is_encrypted: the server's view of the connection; None for a file.
     """
 
     connection_limit: int = -1
     is_encrypted: bool | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One ledger's transactions, for the rooms that hold parts of it.
+
+    Each is committed at its end, and raises `LedgerError`.
+    """
+
+    store: "Store"
+    write: Callable[[], AbstractAsyncContextManager[AsyncConnection]]
+    read: Callable[[], AbstractAsyncContextManager[AsyncConnection]]
+
+
 class Store(ABC):
-    """One kind of database, and the place of one ledger in it.
+    """One kind of database, and the location of one ledger in it.
 
     Attributes:
-        kind: what to call it.
+        kind: its name for people.
         size: how many connections are held for reading.
-        is_server: whether these may be lost.
-        clock: the database's own clock, read anew by each statement.
-        identity: the type of an id that is given by the database and never used again.
-        random: an expression for at least 122 random bits, as 32 hexadecimal digits or more.
+        is_server: whether connections to it can be lost.
+        clock: the database's own clock, read again by each statement.
+        identity: the type of an id that the database assigns and never reuses.
+        random: an expression for at least 122 random bits, as 32 or more hexadecimal digits.
     """
 
     kind: str
@@ -59,11 +77,10 @@ class Store(ABC):
     @property
     @abstractmethod
     def place(self) -> str:
-        """Where the ledger is, for people: no user, no password."""
+        """Where the ledger is, for people: without user or password."""
 
     @property
     def is_local(self) -> bool:
-        """Whether it is on this machine."""
         return True
 
     @property
@@ -72,11 +89,11 @@ class Store(ABC):
         return ()
 
     def exists(self) -> bool:
-        """Whether it may be there: False only if it is known not to be."""
+        """Whether it may exist: False only if it is known not to."""
         return True
 
     def is_absent(self) -> bool:
-        """Whether opening it would make it. Raises `LedgerError` where that can't be done."""
+        """Whether opening it would create it. Raises `LedgerError` if that can't be done."""
         return False
 
     @property
@@ -85,40 +102,45 @@ class Store(ABC):
         return False
 
     def make(self) -> None:  # noqa: B027  most stores have nothing to do
-        """Make what has to be there before a connection."""
+        """Create whatever must exist before a connection."""
 
     @abstractmethod
     def check(self) -> None:
-        """Raise `LedgerError` for what the driver would say less clearly."""
+        """Raise `LedgerError` for problems that the driver would explain less clearly."""
 
     @abstractmethod
     def reader(self, engine: AsyncEngine) -> AsyncEngine:
         """An engine for transactions that read one snapshot and don't write.
 
-        It may have the writing one's connections.
+        It may share the writing engine's connections.
         """
 
     @abstractmethod
     async def lock(self, connection: AsyncConnection) -> None:
-        """Keep every other process from migrating until the transaction ends."""
+        """Keep every other process that asks for it waiting until the transaction ends."""
 
     @abstractmethod
     def like(self, column: Column[Any], parts: Glob) -> ColumnElement[bool]:
-        """Whether a column matches, as a `grammar.requests.Pattern` does; NULL where it is NULL."""
+        """Whether a column matches a `grammar.requests.Pattern`; NULL if the column is NULL."""
 
     @abstractmethod
     async def home(self, connection: AsyncConnection) -> LedgerHome | None:
         """The server, if it is PostgreSQL."""
 
     async def terms(self, connection: AsyncConnection) -> Terms:
-        """On what terms a server lets the ledger in."""
+        """The terms on which a server lets the ledger in."""
         del connection
         return Terms()
 
     @abstractmethod
     def problem(self, error: Exception) -> str:
-        """What a driver's error means, in words that hold no address, secret or value."""
+        """What a driver's error means, in words that contain no address, secret or value."""
 
-    def after(self, span: timedelta) -> ColumnElement[datetime]:
-        """An instant on the database's clock, this far ahead."""
-        return type_coerce(type_coerce(self.clock, BigInteger) + microseconds(span), Instant)
+    def after(self, span: timedelta | ColumnElement[int]) -> ColumnElement[datetime]:
+        """This far ahead on the database's clock; an expression is in microseconds."""
+        ahead = microseconds(span) if isinstance(span, timedelta) else span
+        return type_coerce(type_coerce(self.clock, BigInteger) + ahead, Instant)
+
+    def before(self, span: ColumnElement[int]) -> ColumnElement[datetime]:
+        """So many microseconds ago on the database's clock."""
+        return type_coerce(type_coerce(self.clock, BigInteger) - span, Instant)

@@ -1,4 +1,4 @@
-"""What differs between a ledger in SQLite and one in PostgreSQL."""
+"""Choose between a ledger in SQLite and one in PostgreSQL."""
 
 from bot.errors import LedgerError
 from bot.ledger.postgres_store import PostgresStore
@@ -7,7 +7,7 @@ from bot.ledger.store import Store
 
 
 def store_of(url: str) -> Store:
-    """The store that a LEDGER_URL names. Raises `LedgerError`, without showing the URL."""
+    """The store for a LEDGER_URL. Raises `LedgerError`, without showing the URL."""
     scheme = url.partition(":")[0]
     if scheme == "sqlite":
         return SqliteStore(url)

@@ -1,4 +1,4 @@
-"""What this process has claimed, and what of it the ledger has still to take."""
+"""This process's previews and claims, and the outcomes that the ledger has not taken yet."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -20,14 +20,41 @@ _RECORD_TRIES = (0.2, 0.5, 1.0, 2.0)
 """Seconds before each further try to write an outcome."""
 
 RECORD_WITHIN = 4.5
-"""Seconds for all of these: people must not wait longer for what has been done already."""
+"""Seconds for all tries together: people must not wait longer for something already done."""
+
+
+PREVIEWS = 20
+"""How many previews are kept. Of older ones, and of another replica's, the first click reads the
+ledger."""
+
+
+class Previews:
+    """The previews that this process has made: spares the first click on each to read it again.
+
+    What a preview shows never changes. Whether it is still open is decided by the claim, in the
+    ledger.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[str, Proposal] = {}
+
+    def keep(self, made: Proposal) -> None:
+        """Keep one that has just been recorded."""
+        self._made[made.key] = made
+        if len(self._made) > PREVIEWS:
+            del self._made[next(iter(self._made))]
+
+    def take(self, key: str) -> Entry | None:
+        """The preview with this key as it was recorded, and only once."""
+        made = self._made.pop(key, None)
+        return None if made is None else Entry(made, expired=False)
 
 
 class Claims:
     """The claims and the second looks of one process, `owner`.
 
-    A kill is carried out by who has claimed it, while the claim's lease is renewed. An outcome
-    that the ledger doesn't take is kept, and tried again with every `write_unwritten`.
+    The process that claimed a kill carries it out, as long as it renews the claim's lease. An
+    outcome that the ledger doesn't take is kept, and tried again with every `write_unwritten`.
     """
 
     def __init__(self, ledger: Ledger, clock: Clock, owner: str, meter: Meter | None) -> None:
@@ -35,24 +62,27 @@ class Claims:
         self._clock = clock
         self._owner = owner
         self._meter = meter
-        self._working: set[int] = set()  # claims that this process is at work on
-        self._following: set[int] = set()  # kills that this process will look at once more
-        # What a second look saw of these, before their outcomes could be written.
+        self.previews = Previews()
+        self._working: set[int] = set()  # claims that this process is working on
+        self._following: set[int] = set()  # kills that this process will look at a second time
+        # What a second look saw, for kills whose outcomes could not be written yet.
         self._second_looks: dict[int, tuple[tuple[Result, ...], tuple[str, ...]]] = {}
         self.unwritten: dict[int, Conclusion] = {}
         """Outcomes that the ledger has not taken, by the kill's number."""
+        self.stopping = asyncio.Event()
+        """Set once the process is told to stop: no kill takes a further step."""
 
     async def claim(
-        self, key: str, actor: Actor, *, action: Action, message_ts: str
+        self, seen: Proposal, actor: Actor, *, action: Action, message_ts: str
     ) -> Proposal | None:
-        """Claim an open preview; None where it is not open. Raises `LedgerError`."""
+        """Claim an open preview; None if it is not open. Raises `LedgerError`."""
         return await self._ledger.claim(
-            key, actor, self._owner, LEASE, action=action, message_ts=message_ts
+            seen.key, actor, self._owner, LEASE, action=action, message_ts=message_ts, seen=seen
         )
 
     @asynccontextmanager
     async def held(self, claimed: Proposal) -> AsyncIterator[None]:
-        """Hold a claim's lease while its work goes on."""
+        """Hold a claim's lease during the work."""
         self._working.add(claimed.id)
         renewer = asyncio.create_task(self._renew(claimed.id), name=f"lease-{claimed.id}")
         try:
@@ -63,6 +93,10 @@ class Claims:
                 await renewer
             if claimed.id not in self.unwritten:
                 self._working.discard(claimed.id)
+
+    async def renew(self, claimed: Proposal) -> bool:
+        """Renew a claim's lease now; False if it was lost. Raises `LedgerError`."""
+        return await self._ledger.renew(claimed.id, self._owner, LEASE)
 
     async def _renew(self, kill: int) -> None:
         while True:
@@ -75,13 +109,13 @@ class Claims:
                 log.warning("kill.lease_not_renewed", kill=kill, exc_info=True)
 
     async def lapsed(self) -> tuple[Proposal, ...]:
-        """Claims whose lease has run out, this process's from now on. Raises `LedgerError`."""
+        """Take over the claims whose lease has run out. Raises `LedgerError`."""
         return await self._ledger.lapsed(self._owner, LEASE, working=frozenset(self._working))
 
     async def record(self, conclusion: Conclusion) -> Conclusion:
-        """Write the outcome, trying again; what can't be written is said in the message.
+        """Write the outcome, with retries; if it can't be written, the message says so.
 
-        It goes on being tried with every `recover`, and the message is then amended.
+        Every `recover` tries again, and the message is amended when it succeeds.
         """
         outcomes = {outcome.value: number for outcome, number in conclusion.counts.items()}
         log.info("kill.concluded", outcomes=outcomes, took=conclusion.took.total_seconds())
@@ -97,7 +131,7 @@ class Claims:
         except TimeoutError:
             pass
         except BaseException:
-            # Told to stop meanwhile: `settle` tries once more.
+            # The process was told to stop meanwhile: `settle` tries once more.
             self._keep(conclusion)
             raise
         self._keep(conclusion)
@@ -109,12 +143,12 @@ class Claims:
         return replace(conclusion, recorded=False)
 
     def _keep(self, conclusion: Conclusion) -> None:
-        """Keep an outcome that the ledger has not taken, to be written later."""
+        """Keep an outcome that the ledger has not taken, to write it later."""
         self.unwritten[conclusion.proposal.id] = conclusion
         self._working.add(conclusion.proposal.id)
 
     async def _concluded(self, conclusion: Conclusion) -> bool | None:
-        """Whether the ledger took it; False where the claim is another's, None where it fails."""
+        """Whether the ledger took it; False if the claim is another's, None if the ledger fails."""
         for pause in (0.0, *_RECORD_TRIES):
             await self._clock.sleep(pause)
             try:
@@ -128,7 +162,7 @@ class Claims:
         return None
 
     async def _on_record(self, conclusion: Conclusion) -> Conclusion:
-        """What the ledger has of a kill by now: no message says otherwise."""
+        """A kill's outcome as the ledger has it now, so that no message contradicts the ledger."""
         try:
             entry = await self._ledger.get(conclusion.proposal.key)
         except LedgerError:
@@ -140,7 +174,7 @@ class Claims:
         return conclusion_of(entry)
 
     async def write_unwritten(self) -> list[Conclusion]:
-        """Try again to write the outcomes that the ledger has not taken; those it took."""
+        """Try again to write the outcomes that the ledger has not taken; returns those it took."""
         written = []
         for kill, conclusion in list(self.unwritten.items()):
             with structlog.contextvars.bound_contextvars(**named(conclusion.proposal)):
@@ -156,14 +190,14 @@ class Claims:
                 if not mine:
                     log.error("kill.claim_lost")
                 elif second_look is not None:
-                    with suppress(LedgerError):  # then it is due once more
+                    with suppress(LedgerError):  # otherwise it stays due
                         await self._ledger.amend(kill, *second_look)
                 written.append(await self._on_record(conclusion))
         return written
 
     @contextmanager
     def following(self, kill: int) -> Iterator[None]:
-        """Keep a second look to this process."""
+        """Reserve a second look for this process."""
         self._following.add(kill)
         try:
             yield
@@ -171,7 +205,7 @@ class Claims:
             self._following.discard(kill)
 
     async def left_behind(self, clusters: Mapping[str, object]) -> tuple[Entry, ...]:
-        """Outcomes whose second look is due and whose process has stopped: this one's now.
+        """Take over the outcomes whose second look is due and whose process has stopped.
 
         Raises `LedgerError`.
         """
@@ -184,9 +218,9 @@ class Claims:
     async def amend(
         self, kill: int, amendments: tuple[Result, ...], notes: tuple[str, ...]
     ) -> bool:
-        """Record what a second look saw; False where another has looked, and has said so."""
+        """Record what a second look saw; False if another process has looked and reported it."""
         if kill in self.unwritten:
-            # It is written after the outcome, by whoever writes that.
+            # Whoever writes the outcome writes this after it.
             self._second_looks[kill] = amendments, notes
             return True
         try:
@@ -196,7 +230,7 @@ class Claims:
             return True
 
     async def settle(self) -> None:
-        """Before the end: write what is unwritten once more, and leave the second looks.
+        """Before the process ends: try once more to write outcomes, and release the second looks.
 
         Raises `LedgerError`.
         """

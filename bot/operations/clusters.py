@@ -1,50 +1,79 @@
-"""The clusters: which one a name means, what each may be asked, and for how long."""
+"""The clusters: which one a name means, what may be asked of it, and for how long."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TypeVar
+from copy import copy
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, TypeVar
 
-from bot.domain.filters import Before, Condition, PidIn, TextLike, freeze
-from bot.domain.people import Glob
+from bot.background import in_background
+from bot.domain.people import NOWHERE, Glob, Reach, Right
+from bot.domain.poolers import Poolers
 from bot.domain.protection import Protection
-from bot.domain.sessions import CLIENT_BACKEND, Look, Names, ServerId
-from bot.errors import ClusterError, ClusterRefused, ClusterTimeout, TargetError, TwoServers
-from bot.grammar.requests import AgeOf, Field, KillRequest, Match, SessionsRequest
+from bot.domain.query_tags import DEFAULT_KEYS
+from bot.domain.sessions import Look, Names, ServerId
+from bot.errors import (
+    ClusterError,
+    ClusterRefused,
+    ClusterTimeout,
+    NotAllowed,
+    TargetError,
+    TwoServers,
+)
+from bot.grammar.requests import KillRequest, SessionsRequest
 from bot.grammar.requests import Target as Named
 from bot.grammar.suggest import near
 from bot.grammar.values import state_filter
+from bot.operations.conditions import HIDDEN
 from bot.operations.results import Choice
-from bot.ports import Clock, Cluster, Ledger, Urgency
+from bot.ports import Clock, Cluster, Ledger
 
 _T = TypeVar("_T")
 
-_HIDDEN = "a lock on a catalog hides the names of its roles or databases"
+NamesOf = Callable[[Cluster], Coroutine[Any, Any, Names]]
+"""Where the names of a cluster come from: always read, or kept for a moment."""
+
+
+async def names_of_now(cluster: Cluster) -> Names:
+    """The names of a cluster, read now."""
+    return await cluster.names()
+
 
 ANSWER_WITHIN = 4.5
-"""Seconds that one cluster has for everything that an answer needs of it.
+"""Seconds that one cluster has for everything that an answer needs from it.
 
-With the way to Slack the answer stands within 5 s."""
+Together with the way to Slack, the answer arrives within 5 s."""
 
 RESOLVE_WITHIN = 2.0
-"""Seconds that a cluster has to say whether it has a database that was named without one."""
+"""Seconds that a cluster has to say whether it has a database that was named without a cluster."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What the settings say of kills."""
+    """What the settings say about kills, what is shown, and how often samples are taken."""
 
     protected_roles: tuple[Glob, ...] = ()
     protected_applications: tuple[Glob, ...] = ()
     second_person: frozenset[str] = frozenset()
     confirm_ttl: timedelta = timedelta(seconds=600)
+    query_tags: tuple[str, ...] = DEFAULT_KEYS
+    poolers: Poolers = field(default_factory=Poolers)
+    sample_every: timedelta = timedelta(0)  # 0: never
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What is known of a cluster in trouble, and of the others."""
+    """What is known about a cluster in trouble, and about the others."""
 
     last_seen_ago: timedelta | None
     others: tuple[str, ...]
@@ -59,19 +88,82 @@ class Found:
 
 
 class Clusters:
-    """The clusters of the settings, and the rules for kills on them."""
+    """The clusters in the settings, the rules for kills on them, and where a person has rights."""
 
     def __init__(
-        self, by_name: Mapping[str, Cluster], ledger: Ledger, clock: Clock, rules: "Rules"
+        self,
+        by_name: Mapping[str, Cluster],
+        ledger: Ledger,
+        clock: Clock,
+        rules: "Rules",
+        reach: Reach = NOWHERE,
     ) -> None:
         self.by_name = by_name
+        self.reach = reach
         self.rules = rules
         self._ledger = ledger
         self._clock = clock
-        self._asking: set[asyncio.Task[Names]] = set()  # clusters slow to say their names
+
+    def within(self, reach: Reach) -> "Clusters":
+        """The same, for somebody who holds a right where `reach` says."""
+        theirs = copy(self)
+        theirs.reach = reach
+        return theirs
+
+    def require(self, right: Right, name: str, server: ServerId | None = None) -> None:
+        """Raise `NotAllowed` unless the right is held on a cluster.
+
+        It goes by the server, as every rule does: it must be held under each name of `server`,
+        or of the one that the cluster's own name leads to.
+        """
+        for each in self._names_of_server(name, server):
+            if not self.reach.may(right, each):
+                raise NotAllowed(right, each)
+
+    def may(self, right: Right, name: str, server: ServerId | None = None) -> bool:
+        """Whether `require` would raise nothing."""
+        try:
+            self.require(right, name, server)
+        except NotAllowed:
+            return False
+        return True
+
+    async def names_to_look(self, cluster: Cluster) -> Names:
+        """The names of a cluster, read now, for a person who may look at the server that has them.
+
+        Raises `NotAllowed`: only a reading tells for sure where an address leads.
+        """
+        names = await cluster.names()
+        self.require(Right.LOOK, cluster.name, names.server)
+        return names
+
+    def allowed(self, right: Right) -> Mapping[str, Cluster]:
+        """The clusters on which the right is held. Raises `NotAllowed` if there are none."""
+        found = {name: each for name, each in self.by_name.items() if self.may(right, name)}
+        if not found:
+            self.require(right, min(self.by_name, key=lambda name: not self.reach.may(right, name)))
+        return found
+
+    def _names_of_server(self, name: str, server: ServerId | None) -> Iterator[str]:
+        """A cluster's name, and the others that lead to the same server.
+
+        One that has not answered since the start is known by the address in its URL.
+        """
+        yield name
+        cluster = self.by_name.get(name)
+        server = server or (cluster.server if cluster else None)
+        for other in self.by_name.values():
+            if other.name == name:
+                continue
+            if server is not None and other.server is not None:
+                is_same = _may_be(server, other, other.server)
+            else:
+                is_same = cluster is not None and other.host.lower() == cluster.host.lower()
+            if is_same:
+                yield other.name
 
     def health(self, cluster_name: str) -> Health:
-        """When a cluster last answered, and which others have done so since."""
+        """When a cluster last answered, and which others that the person may look at did since."""
         last_seen = {name: cluster.last_seen for name, cluster in self.by_name.items()}
         mine, now = last_seen.get(cluster_name), self._clock.now()
         return Health(
@@ -80,41 +172,71 @@ class Clusters:
                 name
                 for name, seen in last_seen.items()
                 if name != cluster_name and seen is not None and (mine is None or seen > mine)
+                if self.may(Right.LOOK, name)
             ),
         )
 
-    def named(self, name: str) -> Cluster:
-        """The cluster of this name. Raises `TargetError` with the nearest names."""
-        try:
+    def left_out(self) -> int:
+        """How many clusters an answer about all is not about: they are not theirs to look at."""
+        return len(self.by_name) - len(self.allowed(Right.LOOK))
+
+    def named(self, name: str, right: Right) -> Cluster:
+        """The cluster of this name, to be acted on by the right.
+
+        Raises `TargetError` with the nearest names, of those that may be told, and `NotAllowed`.
+        """
+        if name in self.by_name:
+            self.require(right, name)
             return self.by_name[name]
-        except KeyError:
-            nearest = near(name, self.by_name) or tuple(self.by_name)
-            raise TargetError(
-                f"{name}/", "no such cluster", tuple(f"{n}/" for n in nearest)
-            ) from None
+        allowed = self.allowed(right)
+        nearest = near(name, allowed) or tuple(allowed)
+        raise TargetError(f"{name}/", "no such cluster", tuple(f"{n}/" for n in nearest))
 
-    async def resolve(self, target: Named, urgency: Urgency = Urgency.LOOK) -> Found:
-        """The clusters that a target may mean. Raises `TargetError` if none does.
+    def only(self, name: str | None, right: Right) -> Cluster:
+        """The cluster of this name, or the only one where the right is held.
 
-        None if only a cluster has the name that was typed for a database's.
+        Raises `TargetError` if there are several, and as `named` does.
+        """
+        allowed = self.allowed(right)
+        if name is not None or len(allowed) == 1:
+            return self.named(name or next(iter(allowed)), right)
+        raise TargetError("", "name the cluster", tuple(f"{each}/" for each in allowed))
+
+    def on_record(self, name: str) -> Cluster:
+        """The cluster of a kill that an authorized person has confirmed. Raises `TargetError`."""
+        if name not in self.by_name:
+            raise TargetError(f"{name}/", "no such cluster")
+        return self.by_name[name]
+
+    async def resolve(self, target: Named, right: Right, names_of: NamesOf = names_of_now) -> Found:
+        """The clusters that a target may mean, among those where the person has the right.
+
+        None are found if the name typed for a database belongs only to a cluster. Raises
+        `TargetError` if nothing has the name, and `NotAllowed` if the named cluster isn't allowed.
         """
         if target.cluster is not None:
-            cluster = self.named(target.cluster)
-            return Found((cluster,))
+            return Found((self.named(target.cluster, right),))
+        allowed = self.allowed(right)
         if target.database is None:
-            return Found(tuple(self.by_name.values()))
+            return Found(tuple(allowed.values()))
 
-        known, troubles = await self._names_of(self.by_name.values(), target.database, urgency)
+        read, troubles = await self._names_of(allowed.values(), target.database, names_of)
+        # Now it is known which servers these are.
+        known = [(c, a) for c, a in read if self.may(right, c.name, a.server)]
+        if read and not known and not troubles:
+            self.require(right, read[0][0].name, read[0][1].server)
         having = tuple(c for c, a in known if a.database_named(target.database) is not None)
-        if having or target.database in self.by_name:
+        if having or target.database in allowed:
             return Found(having, troubles)
         if not known:
             raise troubles[0]
         everywhere = {d.datname for _, a in known for d in a.databases.values()}
-        everywhere |= {f"{name}/" for name in self.by_name}
+        everywhere |= {f"{name}/" for name in allowed}
         problem = "no such database"
+        if len(allowed) < len(self.by_name) and not troubles:
+            problem += f" on {', '.join(allowed)}"  # the person may not look into the others
         if troubles:
-            # One that is silent must not hide a slip of the pen.
+            # A silent cluster must not hide a typo.
             silent = ", ".join(trouble.cluster for trouble in troubles)
             problem += f" on {', '.join(c.name for c, _ in known)}; no answer from {silent}"
         nearest = near(target.database, everywhere)
@@ -128,26 +250,20 @@ class Clusters:
         requests: tuple[SessionsRequest, ...] | tuple[KillRequest, ...],
         troubles: tuple[ClusterError, ...],
     ) -> Choice:
-        """The choice between clusters, each with what tells it from the others."""
+        """The choice between clusters, each with what distinguishes it from the others."""
         about = {name: c.about for name, c in self.by_name.items() if c.about is not None}
         return Choice(what=what, requests=requests, troubles=troubles, about=about)
 
     async def _names_of(
-        self, clusters: Iterable[Cluster], datname: str, urgency: Urgency
+        self, clusters: Iterable[Cluster], datname: str, names_of: NamesOf
     ) -> tuple[list[tuple[Cluster, Names]], tuple[ClusterError, ...]]:
-        """The names that the clusters have, and the trouble of those that don't say.
+        """The names that the clusters have, and the trouble of those that don't answer.
 
-        Nobody waits for one that hangs: by its last reading it is known to have no such
-        database, or its trouble is told. It is asked on in the background, since a slow
-        answer that is given up costs a held connection.
+        Nobody waits for a cluster that hangs: either its last reading shows that it has no such
+        database, or its trouble is reported. The read continues in the background, because giving
+        up a slow answer costs a held connection.
         """
-        asked = {
-            asyncio.create_task(c.names(urgency=urgency), name=f"names-{c.name}"): c
-            for c in clusters
-        }
-        self._asking.update(asked)
-        for task in asked:
-            task.add_done_callback(self._asked)
+        asked = {in_background(names_of(c), f"names-{c.name}"): c for c in clusters}
         await asyncio.wait(asked, timeout=RESOLVE_WITHIN)
         known: list[tuple[Cluster, Names]] = []
         silent: list[ClusterError] = []
@@ -167,23 +283,18 @@ class Clusters:
                     if names.databases:
                         known.append((cluster, names))
                     else:
-                        trouble = ClusterRefused(cluster.name, _HIDDEN)
+                        trouble = ClusterRefused(cluster.name, HIDDEN)
             last = cluster.last_names
             lacks = last is not None and last.databases and last.database_named(datname) is None
             if trouble is not None:
                 silent.append(trouble)
                 if not lacks:
                     troubles.append(trouble)
-        # Where nobody answers, that is what there is to tell.
+        # If nobody answers, that is what to report.
         return known, tuple(troubles if known else silent)
 
-    def _asked(self, task: "asyncio.Task[Names]") -> None:
-        self._asking.discard(task)
-        if not task.cancelled():
-            task.exception()  # looked at, so that nothing is said of it at the end
-
     async def protection(self, cluster: Cluster, look: Look) -> Protection:
-        """What of this server is never ended: by the settings, and what is the bot's own."""
+        """What is never ended on this server: by the settings, and the bot's own sessions."""
         system = look.server.id.system_identifier
         if system not in cluster.own_roles:
             raise ClusterRefused(cluster.name, "the bot can't see its own role there")
@@ -198,12 +309,12 @@ class Clusters:
             known_roles=look.names.roles,
         )
 
-    def takes_two(self, cluster_name: str, server: ServerId) -> bool:
-        """Whether who asked for a kill on this server may not confirm it.
+    def needs_second_person(self, cluster_name: str, server: ServerId) -> bool:
+        """Whether the person who asked for a kill on this server may not confirm it.
 
-        SECOND_PERSON_CLUSTERS names servers: each counts under every name that it has, and so do
-        its standbys and other copies, which have its identifier. One that has not answered since
-        the start is known by the address in its URL.
+        SECOND_PERSON_CLUSTERS names servers: each counts under every name that it has. So do its
+        standbys and other copies, which share its identifier. A server that has not answered since
+        the start is recognized by the address in its URL.
         """
         cluster = self.by_name.get(cluster_name)
         for name in self.rules.second_person:
@@ -222,9 +333,9 @@ class Clusters:
 
 @asynccontextmanager
 async def in_time(cluster: Cluster, until: float | None = None) -> AsyncIterator[None]:
-    """Bound what one answer asks of a cluster. Raises `ClusterTimeout`.
+    """Limit the time that one answer spends on a cluster. Raises `ClusterTimeout`.
 
-    `until` is an instant of the loop's clock, where the answer's time began before.
+    `until` is an instant on the event loop's clock, for an answer whose time began earlier.
     """
     try:
         async with asyncio.timeout_at(answer_by() if until is None else until):
@@ -236,9 +347,9 @@ async def in_time(cluster: Cluster, until: float | None = None) -> AsyncIterator
 async def read_together(
     cluster: Cluster, read: Callable[[], Awaitable[_T]], until: float | None = None
 ) -> _T:
-    """What belongs together, within the time of an answer.
+    """Read what belongs together, within the time of an answer.
 
-    It is read once more where it came from two servers: an address may just be moving.
+    If it came from two servers, it is read once more: an address may just be moving.
     """
     async with in_time(cluster, until):
         try:
@@ -247,49 +358,19 @@ async def read_together(
             return await read()
 
 
-def conditions_of(
-    cluster: Cluster, request: SessionsRequest | KillRequest, names: Names
-) -> tuple[Condition, ...]:
-    """The request's terms, frozen. Raises `TargetError` for a name that is not there.
-
-    `ClusterRefused` where it could not be seen whether it is.
-    """
-    datid = None
-    try:
-        if request.target.database is not None:
-            datid = database_of(names, request.target.database)
-        conditions = freeze(request.terms, names, names.read_at, datid=datid)
-    except TargetError:
-        if names.known_at is None and names.stale:
-            raise ClusterRefused(cluster.name, _HIDDEN) from None
-        raise
-    return (*conditions, PidIn(request.pids)) if request.pids else conditions
-
-
 def answer_by() -> float:
-    """When an answer that is begun now must stand, on the loop's clock."""
+    """The deadline of an answer that begins now, on the event loop's clock."""
     return asyncio.get_running_loop().time() + ANSWER_WITHIN
 
 
-def database_of(names: Names, datname: str) -> int:
-    """The oid of a database. Raises `TargetError` with the nearest names."""
-    database = names.database_named(datname)
-    if database is None:
-        every = (d.datname for d in names.databases.values())
-        raise TargetError(datname, "no such database", near(datname, every))
-    return database.oid
+def _may_be(server: ServerId, other: Cluster, known: ServerId) -> bool:
+    """Whether another name may lead to this server, too.
 
-
-def names_type(request: SessionsRequest | KillRequest) -> bool:
-    """Whether a request speaks of `backend_type`, and so of background processes too."""
-    return any(
-        isinstance(term, Match) and term.field is Field.BACKEND_TYPE for term in request.terms
-    )
-
-
-def arrived_since(instant: datetime) -> tuple[Condition, ...]:
-    """Client backends that started after an instant of the server's clock."""
-    return (
-        Before(AgeOf.AGE, instant, older=False),
-        TextLike("backend_type", (CLIENT_BACKEND,)),
-    )
+    A standby or a copy has the same identifier and another start. So has a server that was
+    restarted since `other` has asked it; that counts as the same until `other` has an answer.
+    """
+    if server.system_identifier != known.system_identifier:
+        return False
+    started = max(server.postmaster_start_time, known.postmaster_start_time)
+    asked = other.server_known_at
+    return server == known or asked is None or asked <= started

@@ -1,4 +1,4 @@
-"""What the lines of the log carry of a kill."""
+"""What log lines say about a kill."""
 
 import structlog
 
@@ -6,14 +6,14 @@ from bot.domain.kills import Proposal
 
 
 def named(proposal: Proposal) -> dict[str, int | str]:
-    """What the log's lines carry of a kill: its number, and the reference that it has.
+    """A kill's number and reference, for log lines.
 
-    That is the one of the command that asked for it, whichever replica it came to.
+    The reference is that of the command that asked for the kill, whichever replica handled it.
     """
     reference = {"reference": proposal.reference} if proposal.reference else {}
     return {"kill": proposal.id, **reference}
 
 
 def follow(proposal: Proposal) -> None:
-    """Have this task's lines in the log carry what a kill is named by, from here on."""
+    """Add a kill's number and reference to this task's log lines from here on."""
     structlog.contextvars.bind_contextvars(**named(proposal))

@@ -1,4 +1,4 @@
-"""What goes on record without anyone waiting for it: looks, refusals, signatures."""
+"""Records that nobody waits for: looks, refusals, signatures."""
 
 import asyncio
 from collections import deque
@@ -15,22 +15,25 @@ from bot.ports import Clock, Ledger
 log = structlog.get_logger(__name__)
 
 MOST = 1000
-"""Notes that wait to be written. What comes on top of them is counted, and is in the log only."""
+"""How many notes may wait to be written. Further ones are only counted and logged."""
 
 BATCH = 100
-"""Notes that are written at once: the ledger is soon free again for a kill."""
+"""How many notes are written at once: a kill must not wait long for the ledger."""
+
+GATHERED_FOR = 0.5
+"""Seconds for which notes gather before they are written: one write costs more than a look."""
 
 RETRY_EVERY = 2.0
-"""Seconds between two tries to write, when the ledger is in trouble."""
+"""Seconds between two attempts to write when the ledger is in trouble."""
 
 KEPT_FOR = 600.0
 """Seconds after which a note that the ledger never took is given up."""
 
 
 class Notes:
-    """A bounded queue, written in batches, in order, by one task.
+    """A bounded queue that one task writes, in batches and in order.
 
-    A batch whose reply is lost is written once more: the record may have a note twice.
+    A batch whose reply is lost is written again, so the record may have a note twice.
     """
 
     def __init__(self, ledger: Ledger, clock: Clock) -> None:
@@ -42,23 +45,23 @@ class Notes:
         self._writer: asyncio.Task[None] | None = None
 
     def add(self, note: Note) -> None:
-        """Have it written soon. It must not wait: strangers are among those who cause notes."""
+        """Have a note written soon. This must not wait: strangers can cause notes."""
         if len(self._waiting) >= MOST:
             self._lost += 1
             return
         self._waiting.append((self._clock.monotonic(), note))
         if self._writer is None or self._writer.done():
-            # A context of its own: its lines in the log are of no one request.
+            # A context of its own: its log lines belong to no single request.
             self._writer = asyncio.create_task(self._keep(), name="notes", context=Context())
 
     async def written(self, *, within: float) -> None:
-        """Wait for those that wait now; at most `within` seconds."""
+        """Wait for the notes that wait now; at most `within` seconds."""
         with suppress(LedgerError, TimeoutError):
             async with asyncio.timeout(within):
                 await self._write()
 
     async def settle(self) -> None:
-        """Write what waits, before the end. Raises `LedgerError`."""
+        """Write the waiting notes before the process ends. Raises `LedgerError`."""
         try:
             await self._write()
         finally:
@@ -68,17 +71,19 @@ class Notes:
             self._tell_lost(len(self._waiting))
 
     async def _keep(self) -> None:
+        pause = GATHERED_FOR
         while self._waiting:
+            await self._clock.sleep(pause)
+            self._give_up_the_old()
+            pause = RETRY_EVERY
             try:
                 await self._write()
             except LedgerError as error:
-                log.warning("notes.wait", notes=len(self._waiting), problem=str(error))
+                log.warning("notes.waiting", notes=len(self._waiting), problem=str(error))
             except Exception:
                 log.exception("notes.failed", notes=len(self._waiting))
             else:
-                return
-            await self._clock.sleep(RETRY_EVERY)
-            self._give_up_the_old()
+                pause = GATHERED_FOR
 
     async def _write(self) -> None:
         async with self._turn:

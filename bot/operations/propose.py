@@ -1,13 +1,15 @@
-"""Proposing a kill: freeze what a request names, and keep it to be confirmed."""
+"""Propose a kill: freeze what a request names, and record it to be confirmed."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
 
+from bot.background import answers_of, in_background
 from bot.domain.filters import Condition, PidIn
+from bot.domain.holdings import Holdings
 from bot.domain.kills import (
     MAX_TARGETS,
     Action,
@@ -21,13 +23,16 @@ from bot.domain.kills import (
     Target,
     Unclaimable,
 )
-from bot.domain.protection import require_narrow
-from bot.domain.sessions import Backend, BackendId, Limit, Look, ServerId
+from bot.domain.people import Right
+from bot.domain.protection import Protection, require_narrow
+from bot.domain.sessions import Backend, BackendId, Limit, Look, Names, ServerId, SpareReason
 from bot.domain.shown import as_shown
 from bot.errors import ClusterError, TargetError
 from bot.grammar.requests import KillRequest
 from bot.grammar.requests import Target as Named
-from bot.operations.clusters import Clusters, answer_by, conditions_of, names_type, read_together
+from bot.operations.claims import Previews
+from bot.operations.clusters import Clusters, answer_by, read_together
+from bot.operations.conditions import conditions_of, names_type
 from bot.operations.journal import Journal
 from bot.operations.log_context import follow
 from bot.operations.results import NotClaimed, NothingToKill, Preview, Proposed, TooMany, closed
@@ -36,54 +41,65 @@ from bot.ports import Clock, Cluster, Ledger, Urgency
 log = structlog.get_logger(__name__)
 
 EXPIRED_AFTER = timedelta(seconds=1)
-"""How long after its time a preview is asked for: clocks differ a little."""
+"""How long after its expiry a preview is checked: clocks differ a little."""
+
+HOLDINGS_WITHIN = 1.0
+"""Seconds that a preview waits for what goes with its targets besides their transactions."""
+
+_NEVER_MEANT = frozenset({SpareReason.OWN_ROLE, SpareReason.NOT_A_CLIENT})
 
 KEPT_QUERY = 300
 """Characters of a target's redacted query that the ledger keeps; a preview shows fewer."""
 
 
+@dataclass(frozen=True, slots=True)
 class Proposing:
     """From a request, a row or an earlier preview to a proposal in the ledger."""
 
-    def __init__(self, clusters: Clusters, ledger: Ledger, journal: Journal, clock: Clock) -> None:
-        self._clusters = clusters
-        self._ledger = ledger
-        self._journal = journal
-        self._clock = clock
+    _clusters: Clusters
+    _ledger: Ledger
+    _journal: Journal
+    _clock: Clock
+    _previews: Previews
 
     async def propose(
-        self, actor: Actor, channel_id: str, request: KillRequest, *, reference: str = ""
+        self,
+        actor: Actor,
+        channel_id: str,
+        request: KillRequest,
+        *,
+        thread_ts: str = "",
+        reference: str = "",
     ) -> Proposed:
-        """Freeze what `/pg-kill` names and keep it in the ledger, to be confirmed.
+        """Freeze what `/pg-kill` names and record it in the ledger, to be confirmed.
 
-        `reference` is what the log has of the request, and will have of the kill.
+        `thread_ts` is the message in whose thread it was asked for; empty for the channel itself.
+        `reference` marks the log lines of the request, and later of the kill.
 
-        Raises `TargetError`, `ClusterError` (the one cluster asked is in trouble) and
+        Raises `TargetError`, `ClusterError` (the only cluster that was asked is in trouble) and
         `LedgerError` (what can't be recorded can't be confirmed).
         """
         until = answer_by()
-        found = await self._clusters.resolve(request.target, Urgency.PREVIEW)
+        found = await self._clusters.resolve(request.target, Right.CANCEL, _names_of)
         if not found.clusters:
             meant = replace(request, target=Named(request.target.database))
-            require_narrow(meant)  # `all` is of a database, never of a cluster
+            require_narrow(meant)  # `all` means a whole database, never a whole cluster
             return self._clusters.choice(request.target.database or "", (meant,), found.troubles)
 
-        async def gather(cluster: Cluster) -> _Gathered | ClusterError | TargetError:
-            try:
-                return await read_together(cluster, lambda: self._gather(cluster, request), until)
-            except (ClusterError, TargetError) as error:
-                return error
+        def read(cluster: Cluster) -> Awaitable[_Gathered]:
+            return read_together(cluster, lambda: self._gather(cluster, request), until)
 
-        answers = await asyncio.gather(*(gather(cluster) for cluster in found.clusters))
-        gathered = [a for a in answers if isinstance(a, _Gathered)]
-        troubles = (*found.troubles, *(a for a in answers if isinstance(a, ClusterError)))
+        gathered, failed = await answers_of(map(read, found.clusters), ClusterError, TargetError)
+        troubles = (*found.troubles, *(each for each in failed if isinstance(each, ClusterError)))
         if not gathered:
-            raise next(a for a in (*answers, *troubles) if isinstance(a, Exception))
+            raise (*failed, *troubles)[0]
         matching = [g for g in gathered if g.look.counts.total]
         if not matching and troubles:
             raise troubles[0]
+        if len(matching) > 1 and not request.pids:
+            matching = [g for g in matching if await self._is_in_reach(g)] or matching
         if len(matching) > 1 or (matching and troubles):
-            # Where one cluster could not be asked, the one that did is chosen by a person.
+            # If one cluster could not be asked, a person must choose the one that could.
             return self._clusters.choice(
                 str(replace(request, reason=None)),
                 tuple(
@@ -92,8 +108,8 @@ class Proposing:
                 ),
                 troubles,
             )
-        one = matching[0] if matching else gathered[0]
-        return await self._freeze(actor, channel_id, one, request, reference=reference)
+        asked = _Asked(actor, channel_id, thread_ts, reference)
+        return await self._freeze(asked, matching[0] if matching else gathered[0], request)
 
     async def propose_backends(  # noqa: PLR0913  keyword-only, each with its own meaning
         self,
@@ -107,20 +123,22 @@ class Proposing:
         conditions: tuple[Condition, ...] = (),
         reason: str | None = None,
         wording: str | None = None,
+        thread_ts: str = "",
         reference: str = "",
     ) -> Proposed:
-        """A preview of exactly these backends: a row's menu, `Preview again`.
+        """A preview of exactly these backends, for a row's menu and for `Preview again`.
 
-        Another backend under one of the pids is not taken for it: the one asked for is
-        gone. So are all of them if another server answers than the one that they were seen on.
+        A person who may only cancel there is offered to cancel. Another backend with one of the
+        pids is not a substitute: the one that was asked for is gone. All of them are gone if
+        another server answers than the one on which they were seen.
         """
-        cluster = self._clusters.named(cluster_name)
+        cluster = self._clusters.named(cluster_name, Right.CANCEL)
         wanted = {backend.pid: backend for backend in ids}
 
         async def read() -> Look:
             return await cluster.look(
                 (*conditions, PidIn(tuple(wanted))),
-                names=await cluster.names(urgency=Urgency.PREVIEW),
+                names=await _names_of(cluster),
                 everything=True,
                 strict=True,
                 urgency=Urgency.PREVIEW,
@@ -132,32 +150,33 @@ class Proposing:
         same = tuple(row for row in look.rows if is_there and row.id == wanted[row.pid])
         request = KillRequest(target=Named(cluster=cluster_name), pids=tuple(wanted), reason=reason)
         gathered = _Gathered(cluster, replace(look, rows=same), conditions)
-        return await self._freeze(
-            actor,
-            channel_id,
-            gathered,
-            request,
-            basis=basis,
-            wording=wording,
-            reference=reference,
-        )
+        asked = _Asked(actor, channel_id, thread_ts, reference)
+        return await self._freeze(asked, gathered, request, basis=basis, wording=wording)
 
     async def preview_again(
-        self, actor: Actor, channel_id: str, key: str, *, reference: str = ""
+        self,
+        actor: Actor,
+        channel_id: str,
+        key: str,
+        *,
+        thread_ts: str = "",
+        reference: str = "",
     ) -> Proposed | NotClaimed:
-        """A new preview: of one that expired, of what had changed, or after a cancel.
+        """A new preview: of one that expired, of targets that had changed, or after a cancel.
 
-        Of what a filter named and what costs more by now: the same filter, at its cost of
-        now. Of what was named by pid and is in another transaction: identity and protection
-        only, whatever it runs.
+        For targets of a filter that cost more by now: the same filter, with the cost as it is now.
+        For targets named by pid that are in another transaction: only identity and protection
+        count, whatever they run.
         """
         entry = await self._ledger.get(key)
         if entry is None:
             return self._journal.not_claimed(key, None)
-        if entry.proposal.channel_id != channel_id:
-            return NotClaimed(why=Unclaimable.ANOTHER_CHANNEL, entry=entry)
         old = entry.proposal
         changed = [r.id for r in entry.latest if r.outcome is Outcome.CHANGED]
+        is_next_step = old.state is State.DONE and old.action is Action.CANCEL and not changed
+        self._clusters.named(old.cluster, Right.KILL if is_next_step else Right.CANCEL)
+        if old.channel_id != channel_id:
+            return NotClaimed(why=Unclaimable.ANOTHER_CHANNEL, entry=entry)
         basis, ids = old.basis, [target.id for target in old.targets]
         if old.state is State.DONE and changed:
             ids = changed
@@ -172,19 +191,20 @@ class Proposing:
             basis=basis,
             conditions=conditions,
             reason=old.reason,
-            # What was asked for stays on record with what became of it.
+            # The original request stays on record with its outcome.
             wording=old.wording if basis is Basis.FILTER else None,
+            thread_ts=thread_ts,
             reference=reference,
         )
 
     async def posted(self, proposal: Proposal, message_ts: str) -> None:
-        """Keep where a preview's message stands."""
+        """Record where a preview's message is. Raises `LedgerError`."""
         await self._ledger.posted(proposal.id, message_ts)
 
     async def left_to_expire(self, proposal: Proposal) -> bool:
-        """Wait until a preview is no longer good; whether nobody confirmed or dismissed it.
+        """Wait until a preview has expired; return whether nobody confirmed or dismissed it.
 
-        The ledger's clock decides, as it does for a click: nothing can become of it any more.
+        The ledger's clock decides, as it does for a click, so the preview can't be used any more.
         Raises `LedgerError`.
         """
         await self._clock.sleep((self._clusters.rules.confirm_ttl + EXPIRED_AFTER).total_seconds())
@@ -192,7 +212,8 @@ class Proposing:
         return entry is not None and closed(entry) is Unclaimable.EXPIRED
 
     async def _gather(self, cluster: Cluster, request: KillRequest) -> "_Gathered":
-        names = await cluster.names(urgency=Urgency.PREVIEW)
+        names = await _names_of(cluster)
+        self._clusters.require(Right.CANCEL, cluster.name, names.server)
         conditions = conditions_of(cluster, request, names)
         look = await cluster.look(
             conditions,
@@ -204,30 +225,32 @@ class Proposing:
         )
         return _Gathered(cluster, look, conditions)
 
-    async def _freeze(  # noqa: PLR0913  keyword-only, each with its own meaning
+    async def _is_in_reach(self, gathered: "_Gathered") -> bool:
+        """Whether more matches than what nobody means: the bot's own sessions, and replication."""
+        look = gathered.look
+        protection = await self._clusters.protection(gathered.cluster, look)
+        never = sum(protection.why(row) in _NEVER_MEANT for row in look.rows)
+        return never < look.counts.total
+
+    async def _freeze(
         self,
-        actor: Actor,
-        channel_id: str,
+        asked: "_Asked",
         gathered: "_Gathered",
         request: KillRequest,
         *,
         basis: Basis | None = None,
         wording: str | None = None,
-        reference: str = "",
     ) -> Proposed:
         look, cluster = gathered.look, gathered.cluster
         wording = wording or str(replace(request, reason=None))
         basis = basis or (Basis.PID if request.pids else Basis.FILTER)
-        protection = await self._clusters.protection(cluster, look)
+        self._clusters.require(Right.CANCEL, cluster.name, look.server.id)
+        may_kill = self._clusters.may(Right.KILL, cluster.name, look.server.id)
+        action = Action.TERMINATE if may_kill else Action.CANCEL
+        if action is Action.CANCEL and basis is Basis.IDENTITY:
+            basis = Basis.PID  # a cancel ends the query that is shown, and none that follows
         gone = tuple(sorted(set(request.pids) - {row.pid for row in look.rows}))
-        spared, rows = [], []
-        for row in look.rows:
-            why = protection.why(row)
-            shown = as_shown(row, KEPT_QUERY)
-            if why is None:
-                rows.append(shown)
-            else:
-                spared.append(Spared(shown, why))
+        rows, spared = _parted(look, await self._clusters.protection(cluster, look), action)
         if len(rows) > MAX_TARGETS or look.counts.total > len(look.rows) + len(gone):
             return TooMany(server=look.server, wording=wording, total=look.counts.total)
         if not rows:
@@ -236,40 +259,108 @@ class Proposing:
                 server=look.server,
                 wording=wording,
                 basis=basis,
-                spared=tuple(spared),
+                action=action,
+                spared=spared,
                 gone=gone,
             )
-        last_look = await self._journal.last_look(channel_id, cluster.name)
-        pids = [row.pid for row in rows]
+        last_look, holdings = await asyncio.gather(
+            self._journal.last_look(asked.channel_id, cluster.name),
+            _holdings(cluster, look, rows),
+        )
         draft = Draft(
             cluster=cluster.name,
             host=cluster.host,
             server=look.server.id,
-            action=Action.TERMINATE,
+            action=action,
             basis=basis,
             wording=wording,
             conditions=gathered.conditions,
             targets=tuple(_target(row, look, last_look) for row in rows),
-            spared=tuple(spared),
+            spared=spared,
             reason=request.reason,
-            asked_by=actor,
-            channel_id=channel_id,
+            asked_by=asked.actor,
+            channel_id=asked.channel_id,
+            thread_ts=asked.thread_ts,
             seen_at=look.server.now,
             before=_limits_of(look, rows),
             waiting=look.server.waiting,
-            freed=len(look.waits.freed_by(pids)),
-            reference=reference,
+            freed=len(look.waits.freed_by([row.pid for row in rows])),
+            reference=asked.reference,
         )
-        proposal = await self._ledger.propose(draft, self._clusters.rules.confirm_ttl)
+        return await self._offered(draft, look, gone, holdings)
+
+    async def _offered(
+        self,
+        draft: Draft,
+        look: Look,
+        gone: tuple[int, ...],
+        holdings: Mapping[int, Holdings] | None,
+    ) -> Preview:
+        """Record a draft, to be confirmed."""
+        rules, cluster = self._clusters.rules, draft.cluster
+        proposal = await self._ledger.propose(draft, rules.confirm_ttl)
+        self._previews.keep(proposal)
         follow(proposal)
-        log.info("kill.proposed", cluster=cluster.name, targets=len(rows), spared=len(spared))
+        log.info(
+            "kill.proposed",
+            cluster=cluster,
+            targets=len(draft.targets),
+            spared=len(draft.spared),
+        )
+        seen = [target.seen for target in draft.targets]
         return Preview(
             proposal=proposal,
             server=look.server,
             names=look.names,
-            second_person=self._clusters.takes_two(cluster.name, look.server.id),
+            second_person=self._clusters.needs_second_person(cluster, look.server.id),
             gone=gone,
+            holdings=holdings or {},
+            holdings_unread=holdings is None,
+            through_pooler=frozenset(row.pid for row in seen if rules.poolers.serve(row)),
         )
+
+
+def _parted(
+    look: Look, protection: Protection, action: Action
+) -> tuple[list[Backend], tuple[Spared, ...]]:
+    """Those that the action is for, and those that it leaves alone; queries are redacted."""
+    targets, spared = [], []
+    for row in look.rows:
+        why = protection.why(row)
+        if why is None and action is Action.CANCEL and row.state != "active":
+            why = SpareReason.NO_QUERY
+        shown = as_shown(row, KEPT_QUERY)
+        if why is None:
+            targets.append(shown)
+        else:
+            spared.append(Spared(shown, why))
+    return targets, tuple(spared)
+
+
+async def _holdings(
+    cluster: Cluster, look: Look, rows: Sequence[Backend]
+) -> Mapping[int, Holdings] | None:
+    """None if it can't be read in time: then the preview says so."""
+    # It goes on if it takes longer: giving up a slow answer costs a held connection.
+    task = in_background(cluster.holdings(look, rows), f"holdings-{cluster.name}")
+    await asyncio.wait({task}, timeout=HOLDINGS_WITHIN)
+    try:
+        return task.result() if task.done() else None
+    except ClusterError as error:
+        log.warning("kill.holdings_unread", cluster=cluster.name, problem=error.problem)
+        return None
+
+
+async def _names_of(cluster: Cluster) -> Names:
+    return await cluster.names(urgency=Urgency.PREVIEW)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    actor: Actor
+    channel_id: str
+    thread_ts: str
+    reference: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What a process that died had claimed: looked at, and concluded."""
+"""Conclude what a dead process had claimed."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -17,7 +17,7 @@ log = structlog.get_logger(__name__)
 
 
 class Recovering:
-    """Nothing is signalled here."""
+    """Takes over claims. Never signals."""
 
     def __init__(self, clusters: Clusters, claims: Claims, clock: Clock) -> None:
         self._clusters = clusters
@@ -25,12 +25,12 @@ class Recovering:
         self._clock = clock
 
     async def recover(self) -> tuple[Conclusion, ...]:
-        """Conclude what a process that died had claimed: nothing is signalled any more.
+        """Conclude the kills that a dead process had claimed, without signalling anything.
 
-        Only a claim whose lease has expired is taken, and none that this process is at
-        work on. Its targets are looked at, and what is seen is recorded as `interrupted`.
-        Outcomes of this process that could not be written are tried again first. Not to be run
-        twice at once: what it is at work on itself it would take from itself.
+        Takes only claims whose lease has expired and that this process is not working on. It looks
+        at their targets and records them as `interrupted`, with what it saw. First it tries again
+        to write outcomes of this process that could not be written. Don't run it twice at once: it
+        would take over its own work.
         """
         conclusions = await self._claims.write_unwritten()
         try:
@@ -59,7 +59,7 @@ class Recovering:
         stopped = "the bot stopped while it was at work"
         results = [Result(t.id, Outcome.INTERRUPTED, stopped) for t in proposal.targets]
         try:
-            seen = await self._clusters.named(proposal.cluster).sight([r.id for r in results])
+            seen = await self._clusters.on_record(proposal.cluster).sight([r.id for r in results])
         except (ClusterError, TargetError) as error:
             detail = f"{stopped}; looked at again: {error}"
             return tuple(replace(result, detail=detail) for result in results)

@@ -1,6 +1,6 @@
-"""What a use case answers with. The views draw these; nothing here knows of Slack's blocks.
+"""What the use cases return. The views draw these; nothing here knows Slack's blocks.
 
-Pure. Each is an expected result; what can't go on raises one of `bot.errors`.
+Pure. Each is an expected result; an error raises one of `bot.errors`.
 """
 
 from collections.abc import Mapping
@@ -8,39 +8,52 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from bot.domain.blocking import Branch, HeldLock, Locks
-from bot.domain.kills import Actor, Basis, Conclusion, Proposal, Spared, State, Unclaimable
+from bot.domain.findings.diagnosis import Diagnosis
+from bot.domain.findings.survey import Survey
+from bot.domain.groups import Groups
+from bot.domain.holdings import Holdings
+from bot.domain.kills import Action, Actor, Basis, Conclusion, Proposal, Spared, State, Unclaimable
 from bot.domain.protection import Barrier
 from bot.domain.record import Entry, Unreadable
 from bot.domain.sessions import About, Backend, BackendId, Look, Names, Server
 from bot.errors import ClusterError, TargetError
-from bot.grammar.requests import HistoryRequest, KillRequest, SessionsRequest
+from bot.grammar.requests import (
+    GroupsRequest,
+    HistoryRequest,
+    HorizonRequest,
+    KillRequest,
+    Sampled,
+    SessionsRequest,
+    WhyRequest,
+)
+from bot.grammar.requests import Target as Named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sessions:
     """`/pg-sessions some_db`: one page of one server's sessions.
 
-    `look.rows` are the page, `endable` the pids of those that the bot may end; `matched` is
-    how many there are to page through (the total, or the request's own limit if that is
-    less). Queries are redacted.
+    `look.rows` is the page, and `endable` holds the pids of those that the bot may end. `matched`
+    is how many there are to page through (the total, or the request's own limit if that is lower).
+    Queries are redacted. Two that are equal differ only in who asked: they share one look.
     """
 
     request: SessionsRequest
     cluster: str
     database: str | None
-    look: Look
+    look: Look = field(hash=False)
     endable: frozenset[int]
     offset: int
     matched: int
-    asked_by: Actor
+    asked_by: Actor = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tree:
     """The tree of blockers of one server, roots first.
 
-    `rows` are the backends in it; `barriers` says why one is not to be ended here, and who can
-    end it. `freed` is how many go on when only one root ends.
+    `rows` are the backends in it. `barriers` says for some backends why the bot can't end them,
+    and who can. `freed` is how many sessions can go on if only one root ends.
     """
 
     look: Look
@@ -50,14 +63,15 @@ class Tree:
     barriers: Mapping[int, Barrier]
     freed: Mapping[int, int]
     asked_by: Actor
+    past: bool = False  # nothing can be done about it any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """Everything about one backend. `backend.query` is in full where `full`, else redacted.
+    """Everything about one backend. `backend.query` is complete if `full`, otherwise redacted.
 
-    `branches` is the part of the tree of blockers that it stands in, `around` the backends
-    there, as far as they are known.
+    `branches` is the part of the tree of blockers around it, and `around` the backends there that
+    are known.
     """
 
     cluster: str
@@ -66,10 +80,11 @@ class Inspection:
     backend: Backend
     full: bool
     locks: tuple[HeldLock, ...]
-    all_locks: int  # how many there are of them
+    all_locks: int  # how many there are in all
     branches: tuple[Branch, ...]
     around: Mapping[int, Backend]
-    since: datetime | None  # it has waited for a lock since then
+    through_pooler: bool = False
+    since: datetime | None  # when it began to wait for a lock
     barrier: Barrier | None
 
 
@@ -83,10 +98,10 @@ class Gone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterCard:
-    """One row of the table of clusters: what it is like, or what is wrong with it.
+    """One row of the table of clusters: the cluster's state, or what is wrong with it.
 
-    Without a look `trouble` says why: the cluster's own, or that it has no such role or
-    database as a filter names.
+    If there is no look, `trouble` says why: the cluster is in trouble, or lacks a role or database
+    that a filter names.
     """
 
     cluster: str
@@ -98,20 +113,94 @@ class ClusterCard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """`/pg-sessions` with no target: every cluster, asked at the same time."""
+    """`/pg-sessions` without a target: all clusters that the person may look at, at once."""
 
     request: SessionsRequest
     cards: tuple[ClusterCard, ...]
+    left_out: int = 0  # clusters that the one who asks may not look at
     asked_by: Actor
     now: datetime  # the bot's clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """What was named is on several clusters: one of these requests has to be chosen.
+class Counted:
+    """The groups of one cluster; `target` is what was asked of it, the cluster included.
 
-    `what` says what was found on each (`some_db`, `pid 33507`, `3 sessions`), `about` what
-    tells the clusters apart.
+    `look` has no rows.
+    """
+
+    target: Named
+    look: Look
+    groups: Groups
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grouped:
+    """`/pg-sessions by=`: sessions counted by columns, on each cluster that was asked."""
+
+    request: GroupsRequest
+    counted: tuple[Counted, ...]
+    troubles: tuple[ClusterError, ...]
+    left_out: int = 0  # clusters that the person may not look at
+    asked_by: Actor
+    now: datetime  # the bot's clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Why:
+    """`/pg-sessions why`: what was found on each cluster that was asked.
+
+    A name that is a role's and a database's has two diagnoses on the same cluster. `troubles` are
+    of the clusters that didn't answer. `now` is the bot's clock.
+    """
+
+    request: WhyRequest
+    diagnoses: tuple[Diagnosis, ...]
+    troubles: tuple[ClusterError, ...]
+    left_out: int = 0  # clusters that the person may not look at
+    asked_by: Actor
+    now: datetime
+    past: bool = False  # nothing can be done about it any more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Horizon:
+    """`/pg-sessions horizon`: what holds back vacuum on each cluster that was asked.
+
+    If a `database` was named, `elsewhere` counts what holds back only others, and isn't told.
+    """
+
+    request: HorizonRequest
+    surveys: tuple[Survey, ...]
+    database: str | None = None
+    elsewhere: int = 0
+    troubles: tuple[ClusterError, ...]
+    left_out: int = 0  # clusters that the person may not look at
+    asked_by: Actor
+    now: datetime  # the bot's clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """What was there some time ago, by samples.
+
+    `request` asks the same about now. `kept` has for each cluster how many sessions its sample
+    kept for looks, and of how many.
+    """
+
+    request: Sampled
+    shown: "Sessions | Overview | Grouped | Why | Tree"
+    ago: timedelta
+    taken_at: datetime
+    kept: tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """What was named exists on several clusters: the person must choose one of these requests.
+
+    `what` says what was found on each (`some_db`, `pid 33507`, `3 sessions`); `about`
+    distinguishes the clusters.
     """
 
     what: str
@@ -122,23 +211,24 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NothingToKill:
-    """A kill was asked for and nothing would die.
+    """A kill was asked for, but nothing would die.
 
-    `spared` are the sessions that were named and that the bot never ends; `gone` the pids that
-    no backend has, or by `basis` none that still matches.
+    `spared` are the named sessions that the bot never ends. `gone` are the pids that no backend
+    has or, depending on `basis`, whose backends no longer match.
     """
 
     request: KillRequest | None
     server: Server
     wording: str
     basis: Basis
+    action: Action = Action.TERMINATE
     spared: tuple[Spared, ...] = ()
     gone: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TooMany:
-    """More sessions match than one preview shows."""
+    """More sessions match than one preview can show."""
 
     server: Server
     wording: str
@@ -149,8 +239,8 @@ class TooMany:
 class Preview:
     """A proposal in the ledger, ready to be shown and confirmed.
 
-    `second_person` is whether the cluster asks that another person confirms, `names` what
-    the limits were read from. `gone` are pids that were asked for and that no backend has.
+    `second_person` is whether another person must confirm on this cluster. `names` is the reading
+    that the limits came from. `gone` are requested pids that no backend has.
     """
 
     proposal: Proposal
@@ -158,13 +248,16 @@ class Preview:
     second_person: bool
     names: Names
     gone: tuple[int, ...] = ()
+    through_pooler: frozenset[int] = frozenset()  # pids of targets whose client is a pooler
+    holdings: Mapping[int, Holdings] = field(default_factory=dict)  # of targets, by pid
+    holdings_unread: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotClaimed:
-    """A click came and the proposal was not there to be claimed.
+    """Someone clicked, but the proposal could not be claimed.
 
-    `entry` is the preview as the ledger has it, None where it has none.
+    `entry` is the preview as the ledger has it, or None if it has none.
     """
 
     why: Unclaimable
@@ -173,14 +266,14 @@ class NotClaimed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeedsSecondPerson:
-    """The one who asked clicked, on a cluster where another has to confirm."""
+    """The person who asked clicked, on a cluster where someone else has to confirm."""
 
     proposal: Proposal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """`/pg-kill history`: the last kills, newest first; `more` if older ones follow."""
+    """`/pg-kill history`: the latest kills, newest first; `more` if older ones follow."""
 
     request: HistoryRequest
     entries: tuple[Entry | Unreadable, ...]
@@ -194,7 +287,7 @@ Confirmed = Conclusion | NotClaimed | NeedsSecondPerson
 
 
 def conclusion_of(entry: Entry) -> Conclusion:
-    """The outcome that the ledger holds, with what was learned since."""
+    """The outcome in the ledger, with what was learned since."""
     return Conclusion(
         proposal=entry.proposal,
         results=entry.latest,
@@ -209,7 +302,7 @@ def conclusion_of(entry: Entry) -> Conclusion:
 
 
 def closed(entry: Entry) -> Unclaimable | None:
-    """Why a proposal can't be claimed, or None where it is open."""
+    """Why a proposal can't be claimed, or None if it is open."""
     match entry.proposal.state:
         case State.PROPOSED:
             return Unclaimable.EXPIRED if entry.expired else None

@@ -1,4 +1,4 @@
-"""After the outcome: who still runs, what the unknown became, who came back."""
+"""After the outcome: who still runs, what became of the unknown, who came back."""
 
 from dataclasses import replace
 
@@ -10,18 +10,19 @@ from bot.domain.kills import MAX_TARGETS, SECOND_LOOK_AFTER, Conclusion, Outcome
 from bot.domain.sessions import Look
 from bot.errors import ClusterError
 from bot.operations.claims import Claims
-from bot.operations.clusters import Clusters, arrived_since, read_together
+from bot.operations.clusters import Clusters, read_together
+from bot.operations.conditions import arrived_since
 from bot.operations.results import conclusion_of
 from bot.ports import Clock, Cluster
 
 log = structlog.get_logger(__name__)
 
 UNKNOWN_WATCH = 60.0
-"""Seconds for which a server that stopped answering is asked again about its targets."""
+"""How long a server that stopped answering is asked again about its targets, in seconds."""
 
 
 class Following:
-    """The second look, ten seconds after the first."""
+    """The second look, ten seconds after the outcome."""
 
     def __init__(self, clusters: Clusters, claims: Claims, clock: Clock) -> None:
         self._clusters = clusters
@@ -29,10 +30,10 @@ class Following:
         self._clock = clock
 
     async def follow_up(self, conclusion: Conclusion) -> Conclusion | None:
-        """Ten seconds later: who still runs, what the unknown became, who came back.
+        """Look again ten seconds later: who still runs, what became of the unknown, who came back.
 
-        None where there is nothing to add. Where the process stops meanwhile it is the next
-        one's: at once where it was told to (`settle`), by a lease where it died.
+        None if there is nothing to add. If the process stops meanwhile, another one takes over: at
+        once if this one was told to stop (`settle`), after a lease if it died.
         """
         with self._claims.following(conclusion.proposal.id):
             await self._clock.sleep(SECOND_LOOK_AFTER.total_seconds())
@@ -40,18 +41,18 @@ class Following:
             return later if is_news else None
 
     async def left_behind(self) -> tuple[Conclusion, ...]:
-        """Outcomes whose second look is due, and whose process has stopped since.
+        """Take over the outcomes whose second look is due and whose process has stopped.
 
-        Raises `LedgerError`. Each is this process's now, to `catch_up` with.
+        Raises `LedgerError`. Call `catch_up` with each.
         """
         entries = await self._claims.left_behind(self._clusters.by_name)
         return tuple(map(conclusion_of, entries))
 
     async def catch_up(self, conclusion: Conclusion) -> Conclusion | None:
-        """The second look that another process left behind; None where it had one after all.
+        """Make the second look that another process left; None if that one made it after all.
 
-        It is to be shown even where it adds nothing: whoever stopped may not have shown what
-        it did.
+        The result must be shown even if it adds nothing: the process that stopped may not have
+        shown the outcome.
         """
         log.info("kill.second_look_taken_over", kill=conclusion.proposal.id)
         with self._claims.following(conclusion.proposal.id):
@@ -59,29 +60,29 @@ class Following:
             return later
 
     async def _second_look(self, conclusion: Conclusion) -> tuple[Conclusion | None, bool]:
-        """Look, and record what is seen; and whether that adds anything."""
+        """Look, and record what is seen; return the outcome, and whether the look adds anything."""
         proposal = conclusion.proposal
-        cluster = self._clusters.named(proposal.cluster)
+        cluster = self._clusters.on_record(proposal.cluster)
         amendments = await self._look_again(cluster, conclusion)
         amended = replace(conclusion, results=conclusion.amended(amendments))
         notes = await self._who_came_back(cluster, amended)
         if not await self._claims.amend(proposal.id, amendments, notes):
-            return None, False  # another has looked, and has said so
+            return None, False  # another process has looked and reported it
         if amendments:
-            # What was measured while they were still there says nothing any more.
+            # Numbers measured while they were still there no longer mean anything.
             amended = replace(amended, limits=(), waiting=None)
-        # It may have been written since.
+        # It may have been written meanwhile.
         recorded = conclusion.recorded or proposal.id not in self._claims.unwritten
         later = replace(amended, notes=(*conclusion.notes, *notes), recorded=recorded)
         return later, bool(amendments or notes)
 
     def _when(self, conclusion: Conclusion) -> str:
-        """How long after the outcome it is now."""
+        """How long ago the outcome was, in words."""
         now = self._clock.now()
         return outcomes.later_by(now - (conclusion.concluded_at or now))
 
     async def _look_again(self, cluster: Cluster, conclusion: Conclusion) -> tuple[Result, ...]:
-        """What is seen now of the targets that were left open."""
+        """What is seen now of the open targets."""
         proposal = conclusion.proposal
         open_ends = [result for result in conclusion.results if result.is_open]
         if not open_ends:
@@ -127,7 +128,7 @@ class Following:
             return (f"{self._when(conclusion)}: {cluster.name} {error.problem}",)
         when = self._when(conclusion)
         if look.server.id != conclusion.proposal.server:
-            # Whoever is there came to another server, with all of its sessions.
+            # All of these are on another server: nobody "came back".
             return (f"{when}: {outcomes.ELSEWHERE}",)
         if not look.rows:
             who = roles[next(iter(roles))] if len(roles) == 1 else "the same roles"

@@ -1,4 +1,4 @@
-"""Which requests this process and the other replicas have seen before."""
+"""Recognize requests that this process or another replica has seen before."""
 
 import asyncio
 from itertools import takewhile
@@ -13,31 +13,31 @@ from bot.ports import Clock, Ledger
 log = structlog.get_logger(__name__)
 
 SEEN_FOR = 600.0
-"""Seconds: Slack's signatures are good for 300 before and after their timestamp."""
+"""Seconds. Slack's signatures are valid for 300 s before and after their timestamp."""
 
 WITHIN = 0.5
-"""Seconds that the ledger has to know a signature: an acknowledgement waits for it."""
+"""Seconds that the ledger has to check a signature: an acknowledgement waits for it."""
 
 ASK_AGAIN_AFTER = 5.0
-"""Seconds for which a ledger that took longer is not waited for again."""
+"""Seconds for which nobody waits for a ledger that took longer."""
 
 
 class Signatures:
-    """Remembers each in the process at once, and in the ledger for the other replicas."""
+    """Remembers each signature in the process at once, and in the ledger for other replicas."""
 
     def __init__(self, ledger: Ledger, clock: Clock, notes: Notes) -> None:
         self._ledger = ledger
         self._clock = clock
         self._notes = notes
-        self._seen: dict[str, float] = {}  # the oldest first
+        self._seen: dict[str, float] = {}  # oldest first
         self._ask_again_at = 0.0
 
     async def first_time(self, signature: str) -> bool:
         """Remember a signature that Slack made; False if it was seen before.
 
-        A ledger in trouble must not keep anyone from looking. Then only this process knows,
-        and the ledger is told as soon as it takes notes again. A kill needs the ledger, and is
-        claimed once in any case.
+        A ledger in trouble must not stop anyone from looking. Then only this process knows the
+        signature, and the ledger gets it as soon as it takes notes again. That is safe for a kill:
+        it needs the ledger, and is claimed only once.
         """
         now = self._clock.monotonic()
         for old in list(takewhile(lambda each: self._seen[each] < now - SEEN_FOR, self._seen)):

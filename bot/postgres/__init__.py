@@ -1,1 +1,1 @@
-"""Clusters over asyncpg: the only room that knows the driver."""
+"""Clusters over asyncpg. Only this package and the PostgreSQL ledger know the driver."""

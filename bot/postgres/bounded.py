@@ -1,14 +1,21 @@
-"""A connection on which the server itself ends what takes too long, behind a pooler too.
+"""A connection on which the server itself ends whatever takes too long, even behind a pooler.
 
-What the bot waits for it bounds by its own clock as well. That ends the wait, not the
-statement: one that stands behind somebody's lock would stand there after the bot has given
-up, in a slot of the server's, and the next look would add another.
+Without a pooler it keeps its statements prepared: to parse and plan one takes the server several
+times as long as to run it.
+
+The bot also limits its waits by its own clock. But that ends only the wait, not the statement. A
+statement stuck behind somebody's lock would stay there after the bot has given up, in one of the
+server's slots, and the next look would add another.
 """
 
-from collections.abc import AsyncIterator
+import itertools
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
+from asyncpg.prepared_stmt import PreparedStatement
 
 from bot.domain.sessions import ServerId
 from bot.driver import PATH, PINNED, PinnedConnection
@@ -17,40 +24,73 @@ from bot.postgres import queries
 PINS = {
     **PATH,
     **PINNED,
-    # None of our statements writes.
+    # None of our statements write.
     "default_transaction_read_only": "on",
-    # No text is converted on its way here (see `bot.driver.decoding`), and an error keeps its
-    # SQLSTATE: one that can't be converted is replaced by that of the conversion.
+    # The server converts no text (see `bot.driver.decoding`), and errors keep their SQLSTATE: if
+    # one can't be converted, the conversion's own error would replace it.
     "client_encoding": "SQL_ASCII",
 }
-"""What every statement to a cluster runs under. Parameters that are texts must be ASCII."""
+"""The settings of every statement to a cluster. Text parameters must be ASCII."""
 
-# A server that is slow ends a statement before the bot would give up the connection, whose
-# slot others would take.
+# A slow server ends a statement before the bot would give up the connection, whose slot others
+# would take.
 BOUNDS = {**PINS, "statement_timeout": "2500ms", "lock_timeout": "400ms"}
 
-# Our own connections are never closed for being idle.
-_SESSION = {**BOUNDS, "idle_session_timeout": "0"}
+_SESSION = {
+    **BOUNDS,
+    # The server must not close our connections for being idle.
+    "idle_session_timeout": "0",
+    # Our parameters never make a custom plan worthwhile: what we read has no statistics.
+    "plan_cache_mode": "force_generic_plan",
+}
+
+KEPT_STATEMENTS = 64
+"""How many statements a connection keeps prepared. Each filter, order and guard has its own text;
+the least recently used one makes room."""
+
+_NOT_BEGUN = frozenset({"FetchPreparedStatement", "RevalidateCachedQuery"})
+"""The server's functions that refuse a prepared statement before it runs: its name is unknown, or
+its result would now have another type. Nothing was done, so it may be sent again.
+
+https://github.com/postgres/postgres/blob/REL_18_STABLE/src/backend/tcop/postgres.c
+(`exec_bind_message`)
+"""
+
+_T = TypeVar("_T")
+
+Row = asyncpg.Record | Mapping[str, Any]
+"""A row by its columns: one that was read, or one that the bot has counted itself."""
+
+if TYPE_CHECKING:
+    _Prepared = PreparedStatement[asyncpg.Record]
+else:
+    _Prepared = PreparedStatement  # generic only in its stubs
 
 
 class BoundedConnection(PinnedConnection):
-    """Reads and signals by `fetch`, `fetchrow` and `fetchval` are bounded; `execute` is not.
+    """`fetch`, `fetchrow` and `fetchval`, which read and signal, are bounded; `execute` is not.
 
-    On a backend of its own the bounds are the session's. Behind a pooler each statement comes
-    in a transaction of its own that sets them for itself and is rolled back: two round trips
-    more. `idle_session_timeout` is then the pooler's affair.
+    With a backend of its own, the session has the bounds, and statements are prepared. Behind a
+    pooler, each statement runs in its own transaction, which sets the bounds and is rolled back:
+    two more round trips. Nothing is prepared then, since the next backend may be another one, and
+    `idle_session_timeout` is up to the pooler.
 
     Attributes:
-        server: that it leads to; None behind a pooler, where each statement may lead elsewhere.
+        server: the server at the other end; None behind a pooler, where it may differ by statement.
     """
 
     server: ServerId | None = None
 
-    async def bound(self) -> asyncpg.Record:
-        """Find out whether a pooler is in the way, and set the bounds; the row of `session`.
+    def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401  the driver's own
+        super().__init__(*arguments, **options)
+        self._prepared: OrderedDict[str, _Prepared] = OrderedDict()  # least recently used first
+        self._numbers = itertools.count(1)
 
-        A pooler hands out another backend key than the backend has. One that lends by the
-        statement refuses transactions: found out here.
+    async def bound(self) -> asyncpg.Record:
+        """Detect a pooler, and set the bounds; returns the row of `session`.
+
+        A pooler hands out a backend key that differs from the backend's. A pooler that lends
+        backends by the statement refuses transactions; that is detected here too.
         """
         us = await self.fetchrow(queries.get("session"))
         assert us is not None  # noqa: S101  a backend always sees itself
@@ -59,43 +99,82 @@ class BoundedConnection(PinnedConnection):
             await self.execute(self.sets(_SESSION, "session"))
         return us
 
+    async def ready(self, queries: Iterable[str]) -> None:
+        """Prepare statements that will soon be needed; does nothing behind a pooler."""
+        missing = [] if self.pooled else [each for each in queries if each not in self._prepared]
+        for query in missing:
+            await self._statement(query)
+        if missing:
+            await self._end_prepare()
+
     async def fetch(self, query: str, *args: object) -> list[asyncpg.Record]:  # type: ignore[override]
-        """The rows of one statement."""
-        async with self._bounds():
-            return await super().fetch(query, *args)
+        if self.pooled:
+            async with self._bounds():
+                return await super().fetch(query, *args)
+        return await self._run(query, lambda statement: statement.fetch(*args))
 
     async def fetchrow(self, query: str, *args: object) -> asyncpg.Record | None:  # type: ignore[override]
-        """The first row of one statement."""
-        async with self._bounds():
-            return await super().fetchrow(query, *args)
+        if self.pooled:
+            async with self._bounds():
+                return await super().fetchrow(query, *args)
+        return await self._run(query, lambda statement: statement.fetchrow(*args))
 
     async def fetchval(self, query: str, *args: object) -> object:  # type: ignore[override]
-        """The first value of one statement."""
-        async with self._bounds():
-            return await super().fetchval(query, *args)
+        if self.pooled:
+            async with self._bounds():
+                return await super().fetchval(query, *args)
+        return await self._run(query, lambda statement: statement.fetchval(*args))
+
+    async def _run(self, query: str, ask: Callable[[_Prepared], Awaitable[_T]]) -> _T:
+        try:
+            return await ask(await self._statement(query))
+        except (asyncpg.InvalidCachedStatementError, asyncpg.InvalidSQLStatementNameError) as error:
+            if getattr(error, "server_source_function", None) not in _NOT_BEGUN:
+                raise
+            del self._prepared[query]
+            return await ask(await self._statement(query))
+        except asyncpg.DataError as error:
+            if error.severity is None:  # the driver's own, of a value that it can't send
+                await self._end_prepare()
+            raise
+
+    async def _end_prepare(self) -> None:
+        """End the transaction that a prepare has begun, unless its statement has run.
+
+        The driver ends a prepare with Flush, not Sync: the transaction would keep its locks, and
+        statement_timeout would run until the next statement, and end that.
+        """
+        await self.execute("select")
+
+    async def _statement(self, query: str) -> _Prepared:
+        statement = self._prepared.pop(query, None)
+        if statement is None:
+            # With our own name: without its cache, which guesses, the driver would use none.
+            statement = await self.prepare(query, name=f"statement_{next(self._numbers)}")
+        self._prepared[query] = statement
+        if len(self._prepared) > KEPT_STATEMENTS:
+            self._prepared.popitem(last=False)
+        return statement
 
     @asynccontextmanager
     async def _bounds(self) -> AsyncIterator[None]:
-        if not self.pooled:
-            yield
-            return
         await self.begin(BOUNDS)
         try:
             yield
         except asyncpg.PostgresError:
             await self._roll_back()
             raise
-        # After any other error the connection is given up, and with it the transaction.
+        # Any other error makes the bot give up the connection, which ends the transaction.
         await self._roll_back()
 
     async def _roll_back(self) -> None:
-        """Give the backend back. The reply is in: what goes wrong now takes nothing from it."""
+        """Return the backend to the pooler. An error now doesn't invalidate the reply."""
         try:
             await self.execute("rollback")
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             self.terminate()
 
 
-def server_id(row: asyncpg.Record) -> ServerId:
-    """Which server a row is of, by the columns of `now.sql`."""
+def server_id(row: Row) -> ServerId:
+    """The server that a row came from, by the columns of `now.sql`."""
     return ServerId(row["system_identifier"], row["postmaster_start_time"])

@@ -1,6 +1,7 @@
 """One PostgreSQL server: looks, and the signalling statement.
 
-Long for its kind: it is one port, whose methods share the connections and what was last read.
+This module is long because it is one port, whose methods share the connections and the last
+readings.
 """
 
 import asyncio
@@ -9,15 +10,19 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import asyncpg
 import structlog
 
 from bot import driver, pg_url
-from bot.domain.blocking import HeldLock, Locks, LockWait
+from bot.domain.blocking import HeldLock, Locks
 from bot.domain.filters import Condition, InLock, InTree
+from bot.domain.findings.survey import Survey
+from bot.domain.groups import Groups
+from bot.domain.holdings import Holdings
 from bot.domain.sessions import (
     About,
     Backend,
@@ -28,51 +33,85 @@ from bot.domain.sessions import (
 )
 from bot.domain.shown import HIDES, ranks
 from bot.domain.signals import Guard, Reply, Sighting, Verdict, Whereabouts
-from bot.driver import APPLICATION_NAME, Connection, decoding
+from bot.driver import Connection, decoding
 from bot.errors import ClusterDown, ClusterError, TargetError, TwoServers
-from bot.grammar.requests import SortKey, Word
+from bot.grammar.requests import SortKey
+from bot.grammar.terms import Field, Word
 from bot.ports import Urgency
-from bot.postgres import queries, trouble
-from bot.postgres.bounded import BOUNDS, BoundedConnection, server_id
+from bot.postgres import groups, holdings, queries, trouble
+from bot.postgres.bounded import BOUNDS, BoundedConnection, Row, server_id
 from bot.postgres.connections import HeldConnections
-from bot.postgres.relations import Elsewhere
-from bot.postgres.rows import encoding_of, look_of, names_of, prepared_of, text_of, version
+from bot.postgres.passwords import PasswordCommand
+from bot.postgres.relations import Elsewhere, Relation
+from bot.postgres.rows import (
+    Relname,
+    encoding_of,
+    look_of,
+    names_of,
+    prepared_of,
+    relation_of,
+    relations_of,
+    text_of,
+    version,
+    waits_of,
+)
+from bot.postgres.sampling import WITH_QUERY, Sampled, with_queries
 from bot.postgres.statements import every_statement, literal, signal_statement
-from bot.postgres.where import CONNECTED, EVERYTHING, Parameters, order, where
+from bot.postgres.survey import TOO_LATE, Reading, relations_in
+from bot.postgres.where import (
+    CONNECTED,
+    EVERYTHING,
+    Parameters,
+    by_default,
+    order,
+    own,
+    where,
+)
 
 log = structlog.get_logger(__name__)
 
 WORK_CONNECTIONS = 3
 KEPT_CONNECTIONS = 1
-"""Kept back for the signals of a kill and its checks, so that none waits behind what hangs."""
+"""Reserved for a kill's signals and its checks, so that none waits behind something that hangs."""
+
+SAMPLE_CONNECTIONS = 1
+"""For samples, if any are taken. A sample that hangs is in the way of the next one only."""
 
 LEFT_BY_LOOKS = 1
-"""Of the others, what looks leave to previews: an operator's comes before a crowd's looks."""
+"""Of the rest, how many looks leave free for previews: a kill comes before a crowd's looks."""
 
 CONNECT_TIMEOUT = 5.0
-ACQUIRE_TIMEOUT = 1.5
-READ_TIMEOUT = 3.0
-"""Seconds. Waiting for a connection and for a reply stay under 5 s together."""
+ALIVE_WITHIN = 1.5
+"""Seconds to wait for a connection while none is known to be alive."""
 
+TURN_WITHIN = 4.0
+"""Seconds to wait for a turn while all are in use: about as long as an answer may take."""
+
+READ_TIMEOUT = 3.0
 REMADE_WITHIN = 3.0
-"""Seconds for the next connection, where a read has lost one: a restart takes about as long."""
+"""Seconds to wait for the next connection when a read loses one; a restart takes that long."""
 
 READ_AHEAD_WITHIN = 2.0
-"""Seconds after which a new connection reads no further ahead: over a slow network a kill
-needs the connection more than what it would have in its caches."""
+"""Seconds after which a new connection stops filling its caches: over a slow network a kill needs
+the connection more than full caches."""
 
 SIGNAL_TIMEOUT = 3.0
-"""Seconds for a signal's reply. The statement's own deadline, on the server, lies later."""
+"""Seconds for a signal's reply. The statement's own deadline, on the server, is later."""
 
 READ_TRIES = WORK_CONNECTIONS + KEPT_CONNECTIONS + 1
-"""A read whose connection is lost is asked again: all that are held may have been lost at once, and
-be found out about one by one."""
+"""How often a read is tried when its connection is lost: all held connections may have been lost at
+once, and are found out one by one."""
 
-SORTED_TEXT = 8_000_000
-"""Bytes of queries, of all sessions together, that are put in order by what is shown of them."""
+COMPARED_TEXT = 8_000_000
+"""The most bytes of query text, over all sessions, that are sorted by what is shown of them, or
+searched for query tags."""
+
+NAMES_KEPT = 30.0
+"""Seconds for which samples go by the same names and limits of roles and databases; and, up to
+PostgreSQL 17 and far from the limit, between two that count who is logging in."""
 
 MOVES_EVERY = 60.0
-"""Seconds between two times that connections are re-made since the address leads elsewhere."""
+"""Seconds before the address's moving may make connections be remade again."""
 
 _BROKEN = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
@@ -82,36 +121,52 @@ _Rows = list[asyncpg.Record]
 
 
 class PostgresCluster:
-    """A `bot.ports.Cluster` over held connections. `dsn` is never shown."""
+    """A `bot.ports.Cluster` over held connections. Never shows `dsn`.
 
-    def __init__(self, name: str, dsn: str, host: str) -> None:
+    It takes samples only if it is `sampled`: then it holds a connection for them.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        dsn: str,
+        host: str,
+        password: PasswordCommand | None = None,
+        *,
+        sampled: bool = False,
+    ) -> None:
         self._name = name
         self._host = host
         self._url = pg_url.read(dsn)
+        self._password = password
         self._work = HeldConnections(name, WORK_CONNECTIONS, self._connect)
         self._kept = HeldConnections(name, KEPT_CONNECTIONS, self._connect)
+        self._sampling = HeldConnections(name, SAMPLE_CONNECTIONS * sampled, self._connect)
+        self._held = (self._work, self._kept, self._sampling)
         self._names: Names | None = None
         self._about: About | None = None
         self._own_roles: dict[int, set[int]] = {}  # by system identifier
-        self._system: int | None = None  # the identifier of the one that answered last
+        self._system: int | None = None  # the identifier of the server that answered last
         self._datid: int | None = None  # the database that the bot is connected to
         self._elsewhere = Elsewhere(name, self._briefly)
         self._pooled = False
         self._last_seen: datetime | None = None
-        self._server: ServerId | None = None  # that the newest connection leads to
+        self._server: ServerId | None = None  # the server that the newest connection leads to
         self._moved_at = -math.inf  # on the monotonic clock
+        self._near_full = False  # when it was sampled last
+        self._logins_at = -math.inf  # when a sample last counted logins, on the monotonic clock
 
     def __repr__(self) -> str:
         return f"PostgresCluster({self._name!r})"
 
     @property
     def name(self) -> str:
-        """The name that the settings give it."""
+        """The cluster's name in the settings."""
         return self._name
 
     @property
     def host(self) -> str:
-        """The host that its URL names."""
+        """The host in its URL."""
         return self._host
 
     @property
@@ -121,7 +176,7 @@ class PostgresCluster:
 
     @property
     def about(self) -> About | None:
-        """What it last said of itself."""
+        """What it last said about itself."""
         return self._about
 
     @property
@@ -130,28 +185,49 @@ class PostgresCluster:
         return self._names
 
     @property
+    def server(self) -> ServerId | None:
+        """The server that its newest connection leads to, or behind a pooler the last reading."""
+        return self._server or (self._names.server if self._names is not None else None)
+
+    @property
+    def server_known_at(self) -> datetime | None:
+        """When `server` was last right: at the last answer; behind a pooler, at the last reading.
+
+        An answer through a pooler doesn't tell whose it is.
+        """
+        if self._server is None and self._names is not None:
+            return self._names.read_at
+        return self._last_seen
+
+    @property
     def connections(self) -> tuple[int, int]:
-        """How many of its held connections live, and how many there should be."""
-        return self._work.live + self._kept.live, self._work.size + self._kept.size
+        """How many held connections are alive, and how many there should be."""
+        return sum(held.live for held in self._held), sum(held.size for held in self._held)
 
     async def open(self) -> None:
-        """Start holding connections. Returns when they stand, or after 5 s without them.
+        """Start holding connections. Returns once they are open, or after 5 s without them.
 
-        The names are read at once, so that a lock on their catalogs does not hide them later.
+        Reads the names at once, so that a later lock on their catalogs doesn't hide them.
         """
         within = timedelta(seconds=CONNECT_TIMEOUT)
-        await asyncio.gather(self._work.open(within=within), self._kept.open(within=within))
+        await asyncio.gather(*(held.open(within=within) for held in self._held if held.size))
         if self._work.live:
             with suppress(ClusterError):
                 await self.names()
 
     async def close(self) -> None:
-        """Drop the connections."""
-        await asyncio.gather(self._work.close(), self._kept.close())
+        await asyncio.gather(*(held.close() for held in self._held))
 
-    async def _connect(self) -> Connection:
+    async def _where(self) -> dict[str, Any]:
+        """Where to connect, and as whom; the password is asked for anew each time."""
+        arguments = self._url.arguments()
+        if self._password is not None:
+            arguments["password"] = await self._password.password(self._url)
+        return arguments
+
+    async def _connect(self) -> BoundedConnection:
         connection = await driver.connect(
-            self._url.arguments(),
+            await self._where(),
             BOUNDS,
             connection_class=BoundedConnection,
             timeout=CONNECT_TIMEOUT,
@@ -179,9 +255,9 @@ class PostgresCluster:
         return connection
 
     async def _briefly(self, datname: str) -> Connection:
-        """Open a connection to another database, to be closed by the caller."""
+        """Open a connection to another database; the caller closes it."""
         connection = await driver.connect(
-            {**self._url.arguments(), "database": datname},
+            {**await self._where(), "database": datname},
             BOUNDS,
             connection_class=BoundedConnection,
             timeout=CONNECT_TIMEOUT,
@@ -195,16 +271,16 @@ class PostgresCluster:
         return connection
 
     def _leads_to(self, server: ServerId) -> None:
-        """Have the connections re-made that lead elsewhere than the newest one.
+        """Remake the connections that lead to another server than the newest one does.
 
-        Not again at once: an address that leads to now one server and now another would have
-        all of them re-made for ever. What is read by them is compared (`TwoServers`).
+        Only once in a while: if an address alternates between two servers, they would all be remade
+        forever. Readings over them are compared anyway (`TwoServers`).
         """
         if self._server is not None and self._server != server:
             log.warning("cluster.address_moved", cluster=self._name, held=self.connections[0])
             if time.monotonic() - self._moved_at >= MOVES_EVERY:
                 self._moved_at = time.monotonic()
-                for held in (self._work, self._kept):
+                for held in self._held:
                     held.retire(lambda other: getattr(other, "server", server) != server)
         self._server = server
 
@@ -214,22 +290,22 @@ class PostgresCluster:
 
     @property
     def system_identifier(self) -> int | None:
-        """Of the server that answered last; None if none has since the start."""
+        """The identifier of the server that answered last; None if none has since the start."""
         return self._system
 
     @property
     def own_roles(self) -> Mapping[int, frozenset[int]]:
-        """The oids of the roles that the bot's own connections have, by system identifier."""
+        """The oids of the roles of the bot's own connections, by system identifier."""
         return {system: frozenset(oids) for system, oids in self._own_roles.items()}
 
     async def names(self, *, urgency: Urgency = Urgency.LOOK) -> Names:
-        """Roles and databases, read now; or the last reading, marked stale."""
+        """The roles and databases, read now; if that fails, the last reading, marked stale."""
 
         async def ask(connection: Connection) -> tuple[_Rows | None, _Rows | None, asyncpg.Record]:
             roles = await self._catalog(connection, "roles")
             databases = await self._catalog(connection, "databases")
-            # Each row has the clock, too: over a slow network a round trip counts.
-            rows = databases or roles or await connection.fetch(queries.get("now"))
+            # Each row includes the clock, because over a slow network a round trip counts.
+            rows = databases or roles or await connection.fetch(queries.get("here"))
             return roles, databases, rows[0]
 
         roles, databases, first = await self._read(ask, urgency=urgency)
@@ -240,8 +316,8 @@ class PostgresCluster:
         self._names = names_of(server, first["now"], roles, databases, self._names)
         return self._names
 
-    def _compare(self, server: ServerId, *readings: Sequence[asyncpg.Record]) -> None:
-        """Raise `TwoServers` unless all of these are readings of this one."""
+    def _compare(self, server: ServerId, *readings: Sequence[Row]) -> None:
+        """Raise `TwoServers` unless all readings come from this server."""
         if any(rows and server_id(rows[0]) != server for rows in readings):
             log.warning("cluster.two_servers", cluster=self._name)
             raise TwoServers(self._name)
@@ -249,7 +325,7 @@ class PostgresCluster:
     async def _catalog(
         self, connection: Connection, name: str, *parameters: object
     ) -> list[asyncpg.Record] | None:
-        """The rows, or None where somebody's lock on the catalog keeps them."""
+        """The rows, or None if somebody's lock on the catalog blocks the read."""
         try:
             return await connection.fetch(queries.get(name), *parameters)
         except (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError):
@@ -272,7 +348,7 @@ class PostgresCluster:
     ) -> Look:
         """One statement, one snapshot. Needs pg_read_all_stats to see other roles' rows.
 
-        Raises `TwoServers` unless it is of the server that the names are of.
+        Raises `TwoServers` unless it comes from the same server as the names.
         """
         waits = waits or InTree() in conditions or InLock(Word.BLOCKING) in conditions
         limited = [role for role in names.roles.values() if role.limit is not None]
@@ -291,15 +367,12 @@ class PostgresCluster:
         scope = [EVERYTHING, where(conditions, parameters, strict=strict)]
         hidden = "false"
         if strict:
-            # A kill's preview says of the bot's own sessions, too, why they are spared.
+            # A kill's preview also says why the bot's own sessions are spared.
             scope = [scope[1]] if everything else [scope[1], CONNECTED]
         elif not everything:
             roles = self._own_roles.get(names.server.system_identifier, ())
-            own = parameters.add(sorted(roles), "oid[]")
-            name = parameters.add(APPLICATION_NAME, "text")
-            ours = f"(a.usesysid = any({own}) and a.application_name = {name})"
-            hidden = " and ".join([*scope[1:], CONNECTED, ours])
-            scope += [f"({CONNECTED} or a.state = 'starting')", f"{ours} is not true"]
+            hidden = " and ".join([*scope[1:], CONNECTED, own(roles, parameters)])
+            scope += by_default(roles, parameters)
         statement = (
             queries.get("look")
             .replace("{where}", " and ".join(scope))
@@ -313,28 +386,57 @@ class PostgresCluster:
         self._compare(names.server, rows)
         return look_of(self._name, self._host, names, rows)
 
+    async def groups(
+        self,
+        by: tuple[Field, ...],
+        conditions: tuple[Condition, ...],
+        *,
+        names: Names,
+        everything: bool,
+        limit: int,
+    ) -> Groups:
+        """One statement. Needs pg_read_all_stats to see other roles' rows.
+
+        Raises `TwoServers` unless it comes from the same server as the names.
+        """
+        own_roles = self._own_roles.get(names.server.system_identifier, ())
+        statement, parameters = groups.statement(
+            by, conditions, None if everything else own_roles, limit
+        )
+        rows = await self._fetch(statement, *parameters)
+        self._compare(names.server, rows)
+        return groups.groups_of(rows, by, names)
+
     async def _places(
         self, sort: tuple[SortKey, ...], names: Names, urgency: Urgency
     ) -> Mapping[str, Mapping[int, int]]:
-        """Where each backend stands by what is shown of its query, if that is asked for."""
-        column = next((key.column for key in sort if key.column in HIDES), None)
-        if column is None:
+        """Each backend's place by the shown part of its query, if the request sorts by it."""
+        if not any(key.column in HIDES for key in sort):
             return {}
-        rows = await self._fetch(queries.get("texts"), SORTED_TEXT, urgency=urgency)
+        backends = await self.texts(names, urgency=urgency)
+        # Off the event loop: somebody else may be waiting for an answer.
+        return await asyncio.to_thread(ranks, backends)
+
+    async def texts(self, names: Names, *, urgency: Urgency = Urgency.LOOK) -> tuple[Backend, ...]:
+        """One statement. Needs pg_read_all_stats to see other roles' queries."""
+        rows = await self._fetch(queries.get("texts"), COMPARED_TEXT, urgency=urgency)
         self._compare(names.server, rows)
         if rows[0]["is_too_much"]:
-            problem = f"there are more than {SORTED_TEXT // 1_000_000} MB of queries to compare"
-            raise TargetError(f"sort={column}", problem)
-        backends = [
+            problem = f"there are more than {COMPARED_TEXT // 1_000_000} MB of queries to compare"
+            raise TargetError("", problem)
+        return tuple(
             Backend(
                 pid=row["pid"],
                 query=text_of(row["query"], encoding_of(names, row["datid"])),
                 query_id=row["query_id"],
             )
             for row in rows
-        ]
-        # Off the loop: somebody else may wait for an answer.
-        return await asyncio.to_thread(ranks, backends)
+        )
+
+    async def ready(self, guards: Iterable[Guard]) -> None:
+        """Prepare these guards' statements on the connection that will signal."""
+        statements = {signal_statement(guard)[0] for guard in guards}
+        await self._read(lambda each: each.ready(statements), urgency=Urgency.KILL)
 
     async def signal(self, guard: Guard) -> Reply:
         """Verdict and signal in one statement; see `queries/signal.sql`."""
@@ -348,9 +450,9 @@ class PostgresCluster:
             except asyncpg.PostgresError as error:
                 raise trouble.of_statement(self._name, error) from error
             except BaseException as error:
-                # No reply: whether it was carried out is not known. The connection is
-                # given up, so that nothing that comes later is taken for a reply.
-                self._give_up(connection)
+                # No reply, so nobody knows whether it was carried out. Give up the connection, so
+                # that nothing that arrives later is taken for a reply.
+                self._give_up(connection, Urgency.KILL)
                 if isinstance(error, Exception):
                     raise trouble.of_statement(self._name, error) from error
                 raise
@@ -365,7 +467,6 @@ class PostgresCluster:
         )
 
     async def sight(self, ids: Iterable[BackendId]) -> Sighting:
-        """Which of these backends are still there."""
         wanted = list(ids)
         rows = await self._fetch(
             queries.get("sight"),
@@ -387,41 +488,36 @@ class PostgresCluster:
         )
 
     async def locks(self, names: Names) -> Locks:
-        """Who waits for which lock since when, and the prepared transactions in the way."""
+        """Who waits for which lock since when, and the prepared transactions that block others."""
 
         async def ask(connection: Connection) -> tuple[_Rows, _Rows, dict[int, str]]:
             rows = await connection.fetch(queries.get("locks"))
             prepared = await connection.fetch(queries.get("prepared"))
-            return rows, prepared, await self._relations(connection, names.server, rows)
+            return (
+                rows,
+                prepared,
+                await self._relations(connection, names.server, relations_of(rows)),
+            )
 
         rows, prepared, here = await self._read(ask)
         self._compare(names.server, rows, prepared)
-        relname = await self._relname(rows, here, names)
-        waits = {
-            row["pid"]: LockWait(
-                row["locktype"],
-                row["mode"],
-                row["waitstart"],
-                row["relation"],
-                row["transactionid"],
-                relname(row),
-            )
-            for row in rows
-        }
-        return Locks(waits, {row["pid"]: prepared_of(row, names) for row in prepared})
+        relname = await self._relname(relations_of(rows), here, names)
+        return Locks(
+            waits_of(rows, relname), {row["pid"]: prepared_of(row, names) for row in prepared}
+        )
 
     async def locks_of(
         self, pid: int, names: Names, *, limit: int
     ) -> tuple[tuple[HeldLock, ...], int]:
-        """The locks that one backend holds and waits for, and how many there are of them."""
+        """The locks that one backend holds or waits for, and their total number."""
 
         async def ask(connection: Connection) -> tuple[_Rows, dict[int, str]]:
             rows = await connection.fetch(queries.get("locks_of"), pid, limit)
-            return rows, await self._relations(connection, names.server, rows)
+            return rows, await self._relations(connection, names.server, relations_of(rows))
 
         rows, here = await self._read(ask)
         self._compare(names.server, rows)
-        relname = await self._relname(rows, here, names)
+        relname = await self._relname(relations_of(rows), here, names)
         locks = tuple(
             HeldLock(
                 row["locktype"],
@@ -430,49 +526,132 @@ class PostgresCluster:
                 row["database"],
                 row["relation"],
                 row["waitstart"],
-                relname(row),
+                relname(relation_of(row)),
             )
             for row in rows
         )
         return locks, rows[0]["total"] if rows else 0
 
-    def _is_here(self, lock: asyncpg.Record) -> bool:
-        """Whether it is on a relation of the database that the bot is connected to, or of all."""
-        return lock["relation"] is not None and lock["database"] in (0, self._datid)
+    async def survey(self, look: Look, *, login: bool, role: int | None, until: float) -> Survey:
+        """What a diagnosis needs besides a look, as far as it can be read by `until`.
+
+        `until` is on the event loop's clock. `login` also reads what may refuse logins, including
+        a role's own settings if its oid is given.
+        """
+        return await self._surveyed(Reading(look, until, login=login, role=role))
+
+    async def _surveyed(self, reading: Reading, urgency: Urgency = Urgency.LOOK) -> Survey:
+        look, here = reading.look, dict[int, str]()
+        given = set(reading.rows)
+
+        async def ask(connection: Connection) -> None:
+            await reading.read(connection)
+            here.update(await self._relations(connection, look.server.id, relations_in(reading)))
+
+        try:
+            async with asyncio.timeout_at(reading.until):
+                await self._read(ask, urgency=urgency)
+        except TwoServers:
+            raise
+        except ClusterError as error:
+            reading.give_up(error.problem)
+        except TimeoutError:
+            reading.give_up(TOO_LATE)
+        read = (rows for part, rows in reading.rows.items() if part not in given)
+        self._compare(look.server.id, *read)
+        relname = await self._relname(relations_in(reading), here, look.names)
+        return reading.survey(relname)
+
+    async def sample(self, *, until: float) -> tuple[Survey, Groups]:
+        """At most a dozen cheap statements. Needs pg_read_all_stats to see other roles' rows."""
+        began = time.monotonic()
+        logins = self._near_full or began - self._logins_at > NAMES_KEPT
+        sampled = await self._read(
+            lambda each: Sampled.read(each, logins=logins), urgency=Urgency.SAMPLE
+        )
+        self._logins_at = began if logins else self._logins_at
+        names = self._names
+        if names is None or not sampled.fits(names, NAMES_KEPT):
+            names = await self.names(urgency=Urgency.SAMPLE)
+        self._compare(names.server, sampled.rows, sampled.requests, sampled.logging_in)
+        own = self._own_roles.get(names.server.system_identifier, set())
+        # Off the event loop: a server may have thousands of sessions.
+        look, crowd = await asyncio.to_thread(
+            sampled.counted, self._name, self._host, names, frozenset(own)
+        )
+        self._near_full = look.server.ordinary.near
+        texts = await self._fetch(
+            queries.get("queries_of"),
+            [row.pid for row in look.rows[:WITH_QUERY]],
+            urgency=Urgency.SAMPLE,
+        )
+        look = replace(look, rows=with_queries(look.rows, texts, names))
+        reading = Reading(look, until)
+        reading.rows.update(sampled.parts())
+        return await self._surveyed(reading, Urgency.SAMPLE), crowd
+
+    async def holdings(self, look: Look, backends: Sequence[Backend]) -> Mapping[int, Holdings]:
+        """One statement, and the names of indexes. Raises `ClusterError`.
+
+        Without pg_read_all_stats, other roles' index builds are left out.
+        """
+        read: list[asyncpg.Record] = []
+        here: dict[int, str] = {}
+
+        async def ask(connection: Connection) -> None:
+            read[:] = await connection.fetch(
+                queries.get("holdings"), *holdings.parameters(backends)
+            )
+            built = relations_of(row for row in read if row["relation"])
+            here.update(await self._relations(connection, look.server.id, built))
+
+        await self._read(ask, urgency=Urgency.PREVIEW)
+        self._compare(look.server.id, read)
+        relname = await self._relname(relations_of(read), here, look.names)
+        return holdings.holdings_of(read, backends, look.names, relname)
+
+    def _is_here(self, relation: Relation) -> bool:
+        """Whether the relation is in the bot's database, or a shared one."""
+        return relation.database in (0, self._datid)
 
     async def _relations(
-        self, connection: Connection, server: ServerId, locks: list[asyncpg.Record]
+        self, connection: Connection, server: ServerId, wanted: Iterable[Relation]
     ) -> dict[int, str]:
-        """The names of the relations of the connection's own database, by their oids."""
-        oids = sorted({lock["relation"] for lock in locks if self._is_here(lock)})
+        """The names of relations in the connection's own database, by oid."""
+        oids = sorted({relation.oid for relation in wanted if self._is_here(relation)})
         rows = await self._catalog(connection, "relations", oids) if oids else None
         self._compare(server, rows or ())
         encoding = driver.encoding_of(connection)
         return {row["oid"]: decoding.read(row["name"], encoding) for row in rows or ()}
 
     async def _relname(
-        self, locks: list[asyncpg.Record], here: Mapping[int, str], names: Names
-    ) -> Callable[[asyncpg.Record], str | None]:
-        """What names a lock's relation, in whichever database it is, if it can be read."""
-        wanted = defaultdict[int, set[int]](set)
-        for lock in locks:
-            if lock["relation"] is not None and not self._is_here(lock):
-                wanted[lock["database"]].add(lock["relation"])
+        self, wanted: Iterable[Relation], here: Mapping[int, str], names: Names
+    ) -> Relname:
+        """A function that names a relation, in any database, if it can be read."""
+        others = defaultdict[int, set[int]](set)
+        for relation in wanted:
+            if not self._is_here(relation):
+                others[relation.database].add(relation.oid)
         databases = {oid: each.datname for oid, each in names.databases.items()}
-        if names.stale:  # a login would stand behind the same lock
+        if names.stale:  # a login would wait for the same lock
             databases = {}
-        elsewhere = await self._elsewhere.names(names.server, wanted, databases)
+        elsewhere = await self._elsewhere.names(names.server, others, databases)
 
-        def relname(lock: asyncpg.Record) -> str | None:
-            if self._is_here(lock):
-                return here.get(lock["relation"])
-            return elsewhere.get((lock["database"], lock["relation"]))
+        def relname(relation: Relation | None) -> str | None:
+            if relation is None:
+                return None
+            return here.get(relation.oid) if self._is_here(relation) else elsewhere.get(relation)
 
         return relname
 
-    def _give_up(self, connection: Connection) -> None:
-        """End a connection on which no reply came, and doubt the others."""
+    def _give_up(self, connection: Connection, urgency: Urgency) -> None:
+        """End a connection that got no reply, and have the others checked.
+
+        Not after a sample, which nobody asked for: whoever is checked can't be lent meanwhile.
+        """
         connection.terminate()
+        if urgency is Urgency.SAMPLE:
+            return
         self._work.doubt()
         self._kept.doubt()
 
@@ -481,31 +660,34 @@ class PostgresCluster:
 
     @asynccontextmanager
     async def _lent(
-        self, urgency: Urgency, within: float = ACQUIRE_TIMEOUT
-    ) -> AsyncIterator[Connection]:
-        """A connection; for a kill the one that is kept back, if it is free."""
+        self, urgency: Urgency, alive_within: float = ALIVE_WITHIN
+    ) -> AsyncIterator[BoundedConnection]:
+        """A connection; for a kill the reserved one, if it is free; for a sample its own."""
         for_kill = urgency is Urgency.KILL and self._kept.free
         held = self._kept if for_kill else self._work
+        if urgency is Urgency.SAMPLE:
+            held = self._sampling
         leave = LEFT_BY_LOOKS if urgency is Urgency.LOOK else 0
-        async with held.acquire(within=within, leave=leave) as connection:
+        async with held.acquire(
+            within=TURN_WITHIN, alive_within=alive_within, urgency=urgency, leave=leave
+        ) as connection:
             yield connection
 
     async def _fetch(
         self, statement: str, *parameters: object, urgency: Urgency = Urgency.LOOK
     ) -> list[asyncpg.Record]:
-        """The rows of one statement that reads."""
         return await self._read(lambda each: each.fetch(statement, *parameters), urgency=urgency)
 
     async def _read(
-        self, ask: Callable[[Connection], Awaitable[_T]], *, urgency: Urgency = Urgency.LOOK
+        self, ask: Callable[[BoundedConnection], Awaitable[_T]], *, urgency: Urgency = Urgency.LOOK
     ) -> _T:
-        """What is asked of one connection; of the next, if that one is lost. It must only read.
+        """Ask over one connection and, if it is lost, over the next. `ask` must only read.
 
-        One on which no reply comes in time is not waited for twice.
+        If no reply comes in time, it doesn't try again.
         """
-        within = ACQUIRE_TIMEOUT
+        alive_within = ALIVE_WITHIN
         for is_last in (*(READ_TRIES - 1) * (False,), True):
-            async with self._lent(urgency, within) as connection:
+            async with self._lent(urgency, alive_within) as connection:
                 try:
                     async with asyncio.timeout(READ_TIMEOUT):
                         answer = await ask(connection)
@@ -513,12 +695,12 @@ class PostgresCluster:
                     meant = trouble.of_statement(self._name, error)
                     meant.__cause__ = error
                     if isinstance(meant, ClusterDown):
-                        self._give_up(connection)
+                        self._give_up(connection, urgency)
                 except ClusterError:
                     raise
                 except BaseException as error:
-                    # Whatever comes back on it later would answer another question.
-                    self._give_up(connection)
+                    # A late reply on it would answer another question.
+                    self._give_up(connection, urgency)
                     if not isinstance(error, _BROKEN):
                         raise
                     meant = trouble.of_statement(self._name, error)
@@ -529,27 +711,27 @@ class PostgresCluster:
             if is_last or not isinstance(meant, ClusterDown):
                 raise meant
             log.info("cluster.read_again", cluster=self._name, problem=meant.problem)
-            within = REMADE_WITHIN
+            alive_within = REMADE_WITHIN
         raise AssertionError("the last try returns or raises")
 
 
 async def _read_ahead(connection: Connection, may_go_on: Callable[[], bool]) -> None:
-    """Have the backend read all that our statements need of the catalogs.
+    """Make the backend cache everything that our statements need from the catalogs.
 
-    No further statement begins once it may not go on: somebody waits for the connection.
+    Starts no further statement once `may_go_on` is false: then somebody waits for the connection.
 
-    What it has in its caches it need not read again when somebody holds ACCESS EXCLUSIVE on
-    a catalog (VACUUM FULL, REINDEX SYSTEM).
+    A backend needn't read again what it has cached, even while somebody holds ACCESS EXCLUSIVE on a
+    catalog (VACUUM FULL, REINDEX SYSTEM).
     """
     for statement, parameters in every_statement():
         if not may_go_on():
             return
-        # What is locked just now is for later to find out.
+        # A later statement will find out about a current lock.
         with suppress(asyncpg.PostgresError):
             await connection.fetch(statement, *parameters)
 
 
 def _reason(error: asyncpg.PostgresError) -> str:
-    """PostgreSQL's own reason: the detail where there is one (16 and later)."""
+    """PostgreSQL's own reason: the detail if there is one (16 and later)."""
     detail = getattr(error, "detail", None)
     return str(detail or error.args[0])

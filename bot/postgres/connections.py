@@ -1,82 +1,96 @@
 """Connections that are opened before they are needed, and kept.
 
-When a server is full a new connection is refused, and one that is open goes on working
-(`sorry, too many clients already` comes at the start of a session only). So a fixed number
-is held from the start, never grown in an incident, and re-made in the background at once
-when one is lost, before the crowd takes its slot.
+A full server refuses new connections, but open ones keep working (`sorry, too many clients already`
+comes only at the start of a session). So the bot holds a fixed number from the start and never adds
+to it in an incident. If one is lost, it is remade in the background at once, before others take its
+slot. A caller that finds all of them in use waits for its turn: the most urgent first, then in
+order of arrival.
 """
 
 import asyncio
+import heapq
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import count
 
 import structlog
 
-from bot.driver import Connection
 from bot.errors import NotSent
+from bot.ports import Urgency
 from bot.postgres import trouble
+from bot.postgres.bounded import BoundedConnection
 
 log = structlog.get_logger(__name__)
 
 PROBE_EVERY = 30.0
-"""Seconds between two trivial round trips on a connection that nobody uses."""
+"""Seconds between two trivial round trips on an unused connection."""
 
 PROBE_TIMEOUT = 5.0
 RETRY_EVERY = ((10.0, 0.2), (60.0, 1.0))
-"""For so many seconds after a loss, so many between two attempts to make the connection anew:
-a server that comes back is full within a second, of those who asked first."""
+"""Pairs: for this many seconds after a loss, this many seconds between two attempts to reconnect. A
+server that comes back may be full within a second."""
 
 RETRY_AT_LAST = 5.0
 
 
 @dataclass(slots=True)
 class Slot:
-    """One place for a connection. Only its keeper puts a new connection there."""
+    """A place for one connection. Only its keeper puts a new connection there."""
 
     number: int
-    connection: Connection | None = None
+    connection: BoundedConnection | None = None
     busy: bool = False
-    doubted: bool = False  # another one got no reply: this one is asked before it is lent
-    retired: bool = False  # to be re-made, once whoever has it is done
+    doubted: bool = False  # another one got no reply: check this one before lending it
+    retired: bool = False  # to be remade once whoever uses it is done
     used_at: float = 0.0
-    wake: asyncio.Event = field(default_factory=asyncio.Event)  # its keeper is to look at it
+    wake: asyncio.Event = field(default_factory=asyncio.Event)  # wakes its keeper
 
     @property
     def free(self) -> bool:
-        """Whether there is a live connection that nobody uses and nobody doubts."""
+        """Whether it has a live connection that nobody uses or doubts."""
         return self.live and not self.busy and not self.doubted and not self.retired
 
     @property
     def live(self) -> bool:
-        """Whether there is a live connection, used or not."""
+        """Whether it has a live connection, in use or not."""
         return self.connection is not None and not self.connection.is_closed()
+
+
+@dataclass(slots=True, order=True)
+class Turn:
+    """A caller's place in the queue. `leave` is how many connections it leaves to others."""
+
+    rank: tuple[int, int]
+    leave: int = field(compare=False)
+    lent: asyncio.Future[Slot] = field(compare=False)
 
 
 class HeldConnections:
     """A fixed number of connections to one server.
 
-    `connect` opens and prepares one connection; whatever it raises is remembered as the
-    cluster's trouble and tried again.
+    `connect` opens and prepares one connection. If it raises, the error becomes the cluster's
+    trouble, and it is tried again.
     """
 
     def __init__(
-        self, cluster: str, size: int, connect: Callable[[], Awaitable[Connection]]
+        self, cluster: str, size: int, connect: Callable[[], Awaitable[BoundedConnection]]
     ) -> None:
         self._cluster = cluster
         self._connect = connect
         self._slots = [Slot(number) for number in range(size)]
-        self._changed = asyncio.Condition()
+        self._all_stand = asyncio.Event()
         self._keepers: list[asyncio.Task[None]] = []
         self._trouble = "it has not answered yet"
-        self._waiting = 0  # those who wait for one
+        self._queue: list[Turn] = []  # a heap
+        self._arrivals = count()
         self._wanted = asyncio.Event()
 
     @property
     def live(self) -> int:
-        """How many connections live now."""
+        """How many connections are alive."""
         return sum(slot.live for slot in self._slots)
 
     @property
@@ -87,11 +101,11 @@ class HeldConnections:
     @property
     def wanted(self) -> bool:
         """Whether somebody waits for one."""
-        return self._waiting > 0
+        return bool(self._queue)
 
     @property
     def size(self) -> int:
-        """How many there should be."""
+        """How many connections there should be."""
         return len(self._slots)
 
     @property
@@ -100,18 +114,18 @@ class HeldConnections:
         return self._trouble
 
     def doubt(self) -> None:
-        """Ask each connection that is not used whether it lives, before it is lent again.
+        """Have each unused connection checked before it is lent again.
 
-        For where one of them got no reply: a network that lost it may have lost them all, and
-        each person who asked would find out about one more.
+        Called when one got no reply. A network that lost it may have lost them all, and otherwise
+        each request would find out about only one more.
         """
         for slot in self._slots:
             if slot.free:
                 slot.doubted = True
                 slot.wake.set()
 
-    def retire(self, is_old: Callable[[Connection], bool]) -> None:
-        """Have these connections re-made: now, or when whoever uses one is done with it."""
+    def retire(self, is_old: Callable[[BoundedConnection], bool]) -> None:
+        """Remake these connections: now, or once whoever uses one is done with it."""
         for slot in self._slots:
             if slot.connection is not None and is_old(slot.connection):
                 slot.retired = True
@@ -119,17 +133,16 @@ class HeldConnections:
                     slot.connection.terminate()
 
     async def open(self, *, within: timedelta) -> None:
-        """Start the keepers, and give them a little time. Does not raise when it is down."""
+        """Start the keepers, and wait up to `within`. Doesn't raise if the server is down."""
         self._keepers = [
             asyncio.create_task(self._keep(slot), name=f"{self._cluster}-{slot.number}")
             for slot in self._slots
         ]
         with suppress(TimeoutError):
-            async with asyncio.timeout(within.total_seconds()), self._changed:
-                await self._changed.wait_for(lambda: self.live == self.size)
+            async with asyncio.timeout(within.total_seconds()):
+                await self._all_stand.wait()
 
     async def close(self) -> None:
-        """Stop the keepers and drop the connections."""
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
@@ -138,48 +151,91 @@ class HeldConnections:
                 slot.connection.terminate()
 
     @asynccontextmanager
-    async def acquire(self, *, within: float, leave: int = 0) -> AsyncIterator[Connection]:
-        """Lend a connection; waits at most `within` seconds for one.
+    async def acquire(
+        self,
+        *,
+        within: float,
+        alive_within: float | None = None,
+        urgency: Urgency = Urgency.LOOK,
+        leave: int = 0,
+    ) -> AsyncIterator[BoundedConnection]:
+        """Lend a connection; wait at most `within` seconds for a turn.
 
-        So many of those that work are left to others, but for the last one. Raises `NotSent`
-        if none lives, or all that may be lent are busy for so long.
+        Leaves `leave` of the live ones to others, except that it may take the last one. Raises
+        `NotSent` if all that it may lend stay in use for that long, or if none is known to be
+        alive after `alive_within` seconds.
         """
-        slot = await self._take(within, leave)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + within
+        alive_by = until if alive_within is None else loop.time() + alive_within
+        slot = await self._turn(alive_by, until, urgency, leave)
+        while not slot.live:  # it was lost while it was handed over
+            self._give_back(slot)
+            slot = await self._turn(alive_by, until, urgency, leave)
         connection = slot.connection
-        assert connection is not None  # noqa: S101  a slot is taken only while it has one
+        assert connection is not None  # noqa: S101  it lives
         try:
             yield connection
         finally:
-            slot.busy = False
             slot.used_at = time.monotonic()
             if slot.retired:
                 connection.terminate()
-            await self._notify()
+            self._give_back(slot)
 
-    async def _take(self, within: float, leave: int) -> Slot:
-        def pick() -> Slot | None:
-            usable = [slot for slot in self._slots if slot.live and not slot.doubted]
-            if sum(slot.busy for slot in usable) >= max(1, len(usable) - leave):
-                return None
-            # The longest unused first, so that a quiet death is found out early.
-            free = [slot for slot in self._slots if slot.free]
-            return min(free, key=lambda slot: slot.used_at, default=None)
-
-        self._waiting += 1
+    async def _turn(self, alive_by: float, until: float, urgency: Urgency, leave: int) -> Slot:
+        if not self._queue and (free := self._pick(leave)) is not None:
+            free.busy = True
+            return free
+        lent: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
+        turn = Turn((-urgency, next(self._arrivals)), leave, lent)
+        heapq.heappush(self._queue, turn)
         self._wanted.set()
+        self._hand_out()
+        slot: Slot | None = None
         try:
-            async with asyncio.timeout(within), self._changed:
-                await self._changed.wait_for(lambda: pick() is not None)
-                slot = pick()
-                assert slot is not None  # noqa: S101  the condition is held since
-                slot.busy = True
-                return slot
-        except TimeoutError:
-            raise NotSent(self._cluster, self._why_none()) from None
+            for by in (min(alive_by, until), until):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(by):
+                        slot = await asyncio.shield(lent)
+                        return slot
+                if not any(slot.live and not slot.doubted for slot in self._slots):
+                    break
         finally:
-            self._waiting -= 1
-            if not self._waiting:
-                self._wanted.clear()
+            if slot is None:
+                self._step_out(lent)
+        raise NotSent(self._cluster, self._why_none())
+
+    def _step_out(self, lent: "asyncio.Future[Slot]") -> None:
+        """Leave the queue; a connection that was lent a moment too late goes to the next."""
+        if lent.cancel():
+            self._hand_out()
+        elif not lent.cancelled():
+            self._give_back(lent.result())
+
+    def _hand_out(self) -> None:
+        """Lend the free connections to those whose turn it is."""
+        while self._queue:
+            turn = self._queue[0]
+            if not turn.lent.done():
+                slot = self._pick(turn.leave)
+                if slot is None:
+                    return
+                slot.busy = True
+                turn.lent.set_result(slot)
+            heapq.heappop(self._queue)
+        self._wanted.clear()
+
+    def _pick(self, leave: int) -> Slot | None:
+        usable = [slot for slot in self._slots if slot.live and not slot.doubted]
+        if sum(slot.busy for slot in usable) >= max(1, len(usable) - leave):
+            return None
+        # The one unused for longest first, so that a silently dead one is noticed early.
+        free = [slot for slot in self._slots if slot.free]
+        return min(free, key=lambda slot: slot.used_at, default=None)
+
+    def _give_back(self, slot: Slot) -> None:
+        slot.busy = False
+        self._hand_out()
 
     def _why_none(self) -> str:
         live = [slot for slot in self._slots if slot.live]
@@ -188,10 +244,6 @@ class HeldConnections:
         if all(slot.doubted for slot in live):
             return trouble.NO_REPLY
         return "all of the bot's connections are busy"
-
-    async def _notify(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
 
     async def _keep(self, slot: Slot) -> None:
         lost_at = time.monotonic()
@@ -209,16 +261,18 @@ class HeldConnections:
             slot.used_at = time.monotonic()
             slot.doubted = slot.retired = False
             slot.wake.clear()
-            await self._notify()
+            if self.live == self.size:
+                self._all_stand.set()
+            self._hand_out()
             await self._watch(slot)
             log.warning("cluster.connection_lost", cluster=self._cluster, slot=slot.number)
             self._trouble = "the connection was lost"
             lost_at = time.monotonic()
-            # Also where each new one dies at once: no hot loop.
+            # Pause even if each new one dies at once, to avoid a busy loop.
             await self._rest(_pause(0.0))
 
     async def _rest(self, pause: float) -> None:
-        """Wait before the next attempt; not as long if somebody waits for a connection."""
+        """Wait before the next attempt, but less if somebody waits for a connection."""
         least = min(pause, RETRY_EVERY[0][1])
         await asyncio.sleep(least)
         with suppress(TimeoutError):
@@ -242,7 +296,7 @@ class HeldConnections:
             if slot.doubted or unused:
                 await self._probe(slot, connection)
 
-    async def _probe(self, slot: Slot, connection: Connection) -> None:
+    async def _probe(self, slot: Slot, connection: BoundedConnection) -> None:
         slot.busy = True
         try:
             async with asyncio.timeout(PROBE_TIMEOUT):
@@ -251,9 +305,9 @@ class HeldConnections:
             log.info("cluster.probe_failed", cluster=self._cluster, error=type(error).__name__)
             connection.terminate()
         finally:
-            slot.busy = slot.doubted = False
+            slot.doubted = False
             slot.used_at = time.monotonic()
-            await self._notify()
+            self._give_back(slot)
 
 
 def _pause(lost_for: float) -> float:

@@ -1,35 +1,43 @@
-"""All the clusters of the settings, opened together."""
+"""All clusters in the settings, opened together."""
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Collection, Iterable, Mapping
 
 import structlog
 
 from bot import pg_url
 from bot.domain.sessions import ServerId
 from bot.postgres.cluster import PostgresCluster
+from bot.postgres.passwords import PasswordCommand
 
 log = structlog.get_logger(__name__)
 
 
-async def open_fleet(urls: Mapping[str, str], stack: AsyncExitStack) -> dict[str, PostgresCluster]:
-    """Hold connections to every cluster, in the settings' order; closed with the stack.
-
-    A cluster that is down costs 5 s here and is tried again in the background.
-    """
+def fleet_of(
+    urls: Mapping[str, str],
+    passwords: Mapping[str, PasswordCommand] | None = None,
+    *,
+    sampled: bool = False,
+) -> dict[str, PostgresCluster]:
+    """The clusters, in the settings' order, not yet opened."""
     clusters = {}
     for name, url in urls.items():
         server = pg_url.read(url)
-        clusters[name] = PostgresCluster(name, url, server.shown)
+        password = (passwords or {}).get(name)
+        clusters[name] = PostgresCluster(name, url, server.shown, password, sampled=sampled)
         if server.left_out:
-            log.info("cluster.url_left_out", cluster=name, parameters=server.left_out)
-    for cluster in clusters.values():
-        stack.push_async_callback(cluster.close)
-    await asyncio.gather(*(cluster.open() for cluster in clusters.values()))
-    _warn_of_twins(clusters.values())
+            log.info("cluster.url_parameters_ignored", cluster=name, parameters=server.left_out)
     return clusters
+
+
+async def open_fleet(clusters: Collection[PostgresCluster]) -> None:
+    """Hold connections to every cluster.
+
+    A cluster that is down takes 5 s here, and is then tried again in the background.
+    """
+    await asyncio.gather(*(cluster.open() for cluster in clusters))
+    _warn_of_twins(clusters)
 
 
 def _warn_of_twins(clusters: Iterable[PostgresCluster]) -> None:

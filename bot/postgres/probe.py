@@ -1,4 +1,4 @@
-"""One look at a server for `python -m bot check`: one connection, which changes nothing."""
+"""Check a server for `python -m bot check`, over one connection, changing nothing."""
 
 import asyncio
 from contextlib import suppress
@@ -13,14 +13,15 @@ from bot.domain.sessions import ServerId
 from bot.driver import APPLICATION_NAME, Connection, PinnedConnection, decoding
 from bot.postgres import queries, trouble
 from bot.postgres.bounded import PINS
-from bot.postgres.cluster import KEPT_CONNECTIONS, WORK_CONNECTIONS
+from bot.postgres.cluster import KEPT_CONNECTIONS, SAMPLE_CONNECTIONS, WORK_CONNECTIONS
+from bot.postgres.passwords import PasswordCommand
 from bot.postgres.statements import every_statement
 
 log = structlog.get_logger(__name__)
 
 CONNECT_WITHIN = 5.0
 WITHIN = 10.0
-"""Seconds for a connection to one server, and for everything with it."""
+"""Seconds for a connection to one server and everything done over it."""
 
 CLOSE_WITHIN = 0.5
 
@@ -32,6 +33,7 @@ FUNCTIONS = (
     "pg_cancel_backend(integer)",
     "pg_control_system()",
     "pg_encoding_to_char(integer)",
+    "pg_get_replication_slots()",
     "pg_has_role(name, text)",
     "pg_has_role(oid, text)",
     "pg_is_in_recovery()",
@@ -40,36 +42,47 @@ FUNCTIONS = (
     "pg_prepared_xact()",
     "pg_safe_snapshot_blocking_pids(integer)",
     "pg_stat_get_activity(integer)",
+    "pg_stat_get_progress_info(text)",
     "pg_terminate_backend(integer, bigint)",
 )
-TABLES = ("pg_class", "pg_database", "pg_namespace", "pg_roles")
-"""What the statements of `bot.postgres.queries` call and read. PostgreSQL lets everyone; some
-administrators don't."""
+TABLES = (
+    *("pg_class", "pg_database", "pg_namespace", "pg_roles"),
+    "pg_stat_progress_create_index",
+)
+"""What the statements in `bot.postgres.queries` call and read. By default everyone may; some
+administrators revoke it."""
 
 _BOUNDS = {**PINS, "statement_timeout": "4500ms", "lock_timeout": "400ms"}
 
 
-async def probe(name: str, dsn: str) -> ClusterFacts:
-    """Ask one server, for at most 10 s. Raises nothing: what goes wrong is an answer, too."""
+async def probe(
+    name: str, dsn: str, password: PasswordCommand | None = None, *, sampled: bool = False
+) -> ClusterFacts:
+    """Check one server for at most 10 s. Never raises: a failure is one of the facts it returns."""
     url = pg_url.read(dsn)
     return ClusterFacts(
         name=name,
         host=url.shown,
         is_local=url.is_local,
         left_out=url.left_out,
-        holds=WORK_CONNECTIONS + KEPT_CONNECTIONS,
-        answer=await _answer(name, url),
+        holds=WORK_CONNECTIONS + KEPT_CONNECTIONS + SAMPLE_CONNECTIONS * sampled,
+        answer=await _answer(name, url, password),
     )
 
 
-async def _answer(name: str, url: pg_url.ServerUrl) -> Answer | Untold:
+async def _answer(
+    name: str, url: pg_url.ServerUrl, password: PasswordCommand | None
+) -> Answer | Untold:
     connection: PinnedConnection | None = None
     try:
+        where = url.arguments()
+        if password is not None:
+            where["password"] = await password.password(url)
         async with asyncio.timeout(WITHIN):
             connection = await driver.connect(
-                url.arguments(), _BOUNDS, connection_class=PinnedConnection, timeout=CONNECT_WITHIN
+                where, _BOUNDS, connection_class=PinnedConnection, timeout=CONNECT_WITHIN
             )
-            # One transaction: behind a pooler all of it is then said to one server.
+            # In one transaction, so that behind a pooler all of it goes to one server.
             await connection.begin(_BOUNDS)
             answer = await _ask(connection)
             await connection.execute("rollback")
@@ -109,7 +122,7 @@ async def _ask(connection: Connection) -> Answer:
         version_num=rights["server_version_num"],
         database=_name(rights["database"]),
         role=role,
-        # A pooler hands out another backend key than the backend has.
+        # A pooler hands out a backend key that differs from the backend's.
         pooled=rights["pid"] != connection.get_server_pid(),
         missing=missing,
     )

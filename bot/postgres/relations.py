@@ -1,8 +1,8 @@
-"""What relations of other databases are called: each database keeps its own `pg_class`.
+"""The names of relations in other databases: each database keeps its own `pg_class`.
 
-In an incident people ask which table everyone waits for, and the bot is connected to one
-database. So the others are asked by a connection that is closed again at once: a few at a time,
-for a moment, and not again for a while if they don't answer.
+In an incident people ask which table everyone waits for, but the bot is connected to one database.
+So it opens short connections to the others: a few at a time, and not again for a while to one that
+didn't answer.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import asyncpg
 import structlog
@@ -23,36 +24,40 @@ from bot.postgres.bounded import server_id
 log = structlog.get_logger(__name__)
 
 WITHIN = 1.0
-"""Seconds for all databases together: their names are a help, and no answer waits for it long."""
+"""Seconds for all databases together: the names are a help, and must not delay an answer."""
 
 MOST_DATABASES = 3
-"""Connections that are opened at once. Each takes a slot of the server for a moment."""
+"""How many connections are opened at once. Each takes one of the server's slots for a moment."""
 
 KEPT_FOR = 300.0
-"""Seconds for which a name is good: a relation may be renamed."""
+"""Seconds for which a name is kept: a relation may be renamed."""
 
 REFUSED_FOR = 60.0
-"""Seconds after which a database that didn't answer is asked again."""
+"""Seconds before a database that didn't answer is asked again."""
 
 _FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
-Relation = tuple[int, int]
-"""The oids of a database and of a relation in it."""
+
+class Relation(NamedTuple):
+    """The oids of a database, 0 for all of them, and of a relation in it."""
+
+    database: int
+    oid: int
 
 
 @dataclass(slots=True)
 class Elsewhere:
     """The names that were asked for, and the databases that refused.
 
-    `connect` opens a connection to a database by its name. Needs CONNECT there; by default
-    everyone has it.
+    `connect` opens a connection to a database by name. It needs CONNECT there, which everyone has
+    by default.
     """
 
     cluster: str
     connect: Callable[[str], Awaitable[Connection]]
     _kept: dict[Relation, tuple[str | None, float]] = field(default_factory=dict)
     _refused: dict[int, float] = field(default_factory=dict)
-    _server: ServerId | None = None  # that these are of
+    _server: ServerId | None = None  # the server that these belong to
 
     async def names(
         self,
@@ -60,16 +65,16 @@ class Elsewhere:
         wanted: Mapping[int, AbstractSet[int]],
         databases: Mapping[int, str],
     ) -> dict[Relation, str]:
-        """The names of these relations, by their databases' oids, as far as they can be read.
+        """The names of these relations, as far as they can be read; keys use the databases' oids.
 
-        `databases` are the databases' names. Raises nothing: what isn't known has no name.
+        `databases` are the databases' names. Never raises: an unknown relation is left out.
         """
         now = time.monotonic()
         if server != self._server:
             self._kept, self._refused, self._server = {}, {}, server
         self._forget(now)
         missing = {
-            datid: {oid for oid in oids if (datid, oid) not in self._kept}
+            datid: {oid for oid in oids if Relation(datid, oid) not in self._kept}
             for datid, oids in wanted.items()
             if datid in databases and datid not in self._refused
         }
@@ -78,10 +83,10 @@ class Elsewhere:
             *(self._ask(server, datid, databases[datid], missing[datid]) for datid in asked)
         )
         return {
-            (datid, oid): name
+            Relation(datid, oid): name
             for datid, oids in wanted.items()
             for oid in oids
-            if (name := self._kept.get((datid, oid), (None, 0.0))[0]) is not None
+            if (name := self._kept.get(Relation(datid, oid), (None, 0.0))[0]) is not None
         }
 
     def _forget(self, now: float) -> None:
@@ -101,10 +106,10 @@ class Elsewhere:
             log.info("relations.not_read", cluster=self.cluster, error=type(error).__name__)
             return
         if server != self._server:
-            return  # they were asked for of another one meanwhile
+            return  # meanwhile they were asked for on another server
         now = time.monotonic()
-        # What isn't there was dropped, or is of this very moment: it has no name for now.
-        self._kept.update({(datid, oid): (found.get(oid), now) for oid in oids})
+        # A relation that isn't there was dropped, or has just been made: it has no name for now.
+        self._kept.update({Relation(datid, oid): (found.get(oid), now) for oid in oids})
 
     async def _read(self, server: ServerId, datname: str, oids: list[int]) -> dict[int, str]:
         connection = await self.connect(datname)

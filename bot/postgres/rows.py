@@ -1,10 +1,12 @@
-"""What PostgreSQL answers, row by row, as the domain has it. Pure."""
+"""Convert PostgreSQL's rows to the domain's types. Pure."""
 
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 import asyncpg
 
-from bot.domain.blocking import Prepared
+from bot.domain.blocking import LockWait, Prepared
+from bot.domain.samples import same_names
 from bot.domain.sessions import (
     Backend,
     Counts,
@@ -19,7 +21,21 @@ from bot.domain.sessions import (
 )
 from bot.domain.waits import Request, queued
 from bot.driver import decoding
-from bot.postgres.bounded import server_id
+from bot.postgres.bounded import Row, server_id
+from bot.postgres.relations import Relation
+
+Relname = Callable[[Relation | None], str | None]
+"""What names a relation; None if the name can't be read."""
+
+
+def relation_of(row: Row, oid: str = "relation") -> Relation | None:
+    """The relation that a row is about, by its `database` and the column of its oid."""
+    return Relation(row["database"], row[oid]) if row[oid] else None
+
+
+def relations_of(rows: Iterable[Row]) -> list[Relation]:
+    """All relations that these are about."""
+    return [relation for row in rows if (relation := relation_of(row)) is not None]
 
 
 def names_of(
@@ -29,11 +45,14 @@ def names_of(
     databases: list[asyncpg.Record] | None,
     last: Names | None,
 ) -> Names:
-    """What was read; of what was not, the last reading of the same server."""
+    """What was read; for what could not be read, the last reading of the same server.
+
+    Unchanged parts share the memory of the last reading.
+    """
     if last is None or last.server.system_identifier != server.system_identifier:
         last = Names({}, {}, now, server, stale=True)
     is_read = roles is not None and databases is not None
-    return Names(
+    names = Names(
         roles=last.roles if roles is None else _roles(roles[0]),
         databases=last.databases if databases is None else _databases(databases),
         read_at=now,
@@ -41,15 +60,16 @@ def names_of(
         stale=not is_read,
         known_at=now if is_read else last.known_at,
     )
+    return same_names(names, last)
 
 
 def _name(raw: bytes) -> str:
-    """Of what all databases share, nobody knows in which one it was named: UTF-8, or escaped."""
+    """The name of a shared object, which may be in any database's encoding: UTF-8, or escaped."""
     return raw.decode(errors="backslashreplace")
 
 
 def encoding_of(names: Names, datid: int | None) -> str:
-    """Of the queries that are sent to a database."""
+    """The encoding of the queries that are sent to a database."""
     database = names.databases.get(datid) if datid is not None else None
     return database.encoding if database is not None else "UTF8"
 
@@ -59,7 +79,7 @@ def _optional(raw: bytes | None) -> str | None:
 
 
 def text_of(raw: bytes | None, encoding: str) -> str | None:
-    """Text in its own encoding; None where the server says none."""
+    """Text in its own encoding; None for NULL."""
     return None if raw is None else decoding.read(raw, encoding)
 
 
@@ -76,15 +96,30 @@ def _databases(rows: list[asyncpg.Record]) -> dict[int, Database]:
             row["oid"],
             _name(row["datname"]),
             row["datconnlimit"],
-            row["datistemplate"],
             row["encoding"],
         )
         for row in rows
     }
 
 
-def prepared_of(row: asyncpg.Record, names: Names) -> Prepared:
-    """A prepared transaction, its owner and database by name where these are known."""
+def waits_of(rows: Iterable[Row], relname: Relname) -> dict[int, LockWait]:
+    """What each session waits for, by its pid."""
+    return {
+        row["pid"]: LockWait(
+            row["locktype"],
+            row["mode"],
+            row["waitstart"],
+            row["relation"],
+            row["transactionid"],
+            relname(relation_of(row)),
+            row["database"],
+        )
+        for row in rows
+    }
+
+
+def prepared_of(row: Row, names: Names) -> Prepared:
+    """A prepared transaction, with the names of its owner and database if they are known."""
     owner, database = names.roles.get(row["ownerid"]), names.databases.get(row["dbid"])
     return Prepared(
         decoding.read(row["gid"], encoding_of(names, row["dbid"])),
@@ -95,12 +130,12 @@ def prepared_of(row: asyncpg.Record, names: Names) -> Prepared:
 
 
 def look_of(cluster: str, host: str, names: Names, rows: list[asyncpg.Record]) -> Look:
-    """What the rows of `look.sql` tell; the first has the server in any case."""
+    """A look, from the rows of `look.sql`; the first row always has the server."""
     first = rows[0]
     found = [row for row in rows if row["pid"] is not None]
     columns = (first[name] or () for name in ("queues", "places", "pids", "modes"))
     return Look(
-        server=_server(cluster, host, names, first),
+        server=server_of(cluster, host, names, first),
         names=names,
         counts=Counts(
             total=first["total"],
@@ -113,11 +148,12 @@ def look_of(cluster: str, host: str, names: Names, rows: list[asyncpg.Record]) -
             map(Request, *columns),
             {row["pid"]: row["waitstart"] for row in found if row["waitstart"] is not None},
         ),
-        rows=tuple(_backend(row, names) for row in found),
+        rows=tuple(backend_of(row, names) for row in found),
     )
 
 
-def _server(cluster: str, host: str, names: Names, row: asyncpg.Record) -> Server:
+def server_of(cluster: str, host: str, names: Names, row: Row) -> Server:
+    """The server, from a look's first row."""
     by_role = dict(zip(row["role_oids"] or (), row["role_used"] or (), strict=True))
     by_database = dict(zip(row["database_oids"] or (), row["database_used"] or (), strict=True))
     roles = [
@@ -155,11 +191,12 @@ def _pressure(limit: Limit) -> tuple[bool, float, int, str]:
 
 
 def version(server_version_num: int) -> str:
-    """`180006` is 18.6: since PostgreSQL 10 a version has two parts."""
+    """`180006` is 18.6: versions have two parts since PostgreSQL 10."""
     return f"{server_version_num // 10000}.{server_version_num % 10000}"
 
 
-def _backend(row: asyncpg.Record, names: Names) -> Backend:
+def backend_of(row: asyncpg.Record, names: Names) -> Backend:
+    """A session; without its query and `virtualtransaction` if the row has none."""
     role = names.roles.get(row["usesysid"])
     database = names.databases.get(row["datid"])
     return Backend(
@@ -183,7 +220,7 @@ def _backend(row: asyncpg.Record, names: Names) -> Backend:
         backend_xid=row["backend_xid"],
         backend_xmin=row["backend_xmin"],
         query_id=row["query_id"],
-        query=text_of(row["query"], encoding_of(names, row["datid"])),
+        query=text_of(row.get("query"), encoding_of(names, row["datid"])),
         backend_type=row["backend_type"],
-        virtualtransaction=row["virtualtransaction"],
+        virtualtransaction=row.get("virtualtransaction"),
     )

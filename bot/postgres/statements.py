@@ -1,5 +1,6 @@
-"""The signalling statement, guarded by all that a kill promises; and one of each, to rehearse."""
+"""The signalling statement, with all that a kill promises; and all statements, to rehearse."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -7,36 +8,28 @@ from bot.domain.filters import InLock
 from bot.domain.kept_names import Applications
 from bot.domain.kills import Action, Basis
 from bot.domain.sessions import BackendId, Names, ServerId
-from bot.domain.signals import Guard, Verdict
-from bot.grammar.requests import Word
+from bot.domain.signals import Guard
+from bot.grammar.terms import Word
 from bot.postgres import queries
 from bot.postgres.where import COST, EVERYTHING, Parameters, likes, order, where
+
+Statement = tuple[str, list[Any]]
+"""Its text, and its parameters."""
 
 _FUNCTIONS = {
     Action.TERMINATE: "pg_terminate_backend",
     Action.CANCEL: "pg_cancel_backend",
+    Action.CANCEL_THEN_TERMINATE: "pg_terminate_backend",  # the second step
 }
 
 
-def every_statement() -> tuple[tuple[str, list[Any]], ...]:
-    """The statements of looks and kills, with parameters by which they find and end nobody."""
-    long_ago = datetime.fromtimestamp(0, UTC)
-    nobody = Guard(
-        server=ServerId(0, long_ago),
-        target=BackendId(0, long_ago),
-        action=Action.TERMINATE,
-        basis=Basis.IDENTITY,
-        xact_start=None,
-        backend_xid=None,
-        virtualtransaction=None,
-        query_start=None,
-        conditions=(),
-        cost=None,
-        protected_roles=frozenset(),
-        protected_applications=Applications(),
-        deadline=long_ago,
-    )
-    by_pain = order((), Names({}, {}, long_ago, nobody.server), Parameters())
+_LONG_AGO = datetime.fromtimestamp(0, UTC)
+_NOWHERE = ServerId(0, _LONG_AGO)
+
+
+def every_statement() -> tuple[Statement, ...]:
+    """The statements of looks and kills, with parameters that match and end nobody."""
+    by_pain = order((), Names({}, {}, _LONG_AGO, _NOWHERE), Parameters())
     look = queries.get("look").replace("{where}", EVERYTHING).replace("{hidden}", "false")
     for flag in ("{strict}", "{locks}", "{logins_by_locks}"):
         look = look.replace(flag, "true")
@@ -48,12 +41,52 @@ def every_statement() -> tuple[tuple[str, list[Any]], ...]:
         (queries.get("locks"), []),
         (queries.get("prepared"), []),
         (queries.get("locks_of"), [0, 1]),
+        (queries.get("held"), [[], 1]),
+        (queries.get("horizon"), [1]),
+        (queries.get("slots"), [1]),
+        (queries.get("builds"), [1]),
+        (queries.get("groups"), [1]),
+        (queries.get("login"), [None]),
+        (queries.get("holdings"), [[], [], 1]),
         (queries.get("sight"), [[], []]),
-        signal_statement(nobody),
+        *map(rehearsal, _usual_guards()),
     )
 
 
-def signal_statement(guard: Guard) -> tuple[str, list[Any]]:
+def _usual_guards() -> tuple[Guard, ...]:
+    """Guards whose statements have the texts of all that is known by its pid: a filter's vary."""
+    idle = Guard(
+        server=_NOWHERE,
+        target=BackendId(0, _LONG_AGO),
+        action=Action.TERMINATE,
+        basis=Basis.PID,
+        xact_start=None,
+        backend_xid=None,
+        virtualtransaction=None,
+        query_start=None,
+        conditions=(),
+        cost=None,
+        protected_roles=frozenset(),
+        protected_applications=Applications(),
+        deadline=_LONG_AGO,
+    )
+    return (
+        idle,
+        replace(idle, backend_xid=0),
+        replace(idle, virtualtransaction=""),
+        replace(idle, action=Action.CANCEL),
+        replace(idle, action=Action.CANCEL_THEN_TERMINATE),
+        replace(idle, basis=Basis.IDENTITY),
+    )
+
+
+def rehearsal(guard: Guard) -> Statement:
+    """The signalling statement of a guard, about a backend that no server has, and too late."""
+    nobody = BackendId(0, _LONG_AGO)
+    return signal_statement(replace(guard, server=_NOWHERE, target=nobody, deadline=_LONG_AGO))
+
+
+def signal_statement(guard: Guard) -> Statement:
     """The signalling statement of a guard, and its parameters."""
     parameters = Parameters(
         [
@@ -70,9 +103,9 @@ def signal_statement(guard: Guard) -> tuple[str, list[Any]]:
     statement = (
         queries.get("signal")
         .replace("{blocking}", f"{queries.get('blocking').rstrip()}," if asks_of_waits else "")
+        .replace("{transaction}", _transaction(guard, parameters))
         .replace("{running}", _running(guard, parameters))
         .replace("{match}", _match(guard, parameters))
-        .replace("{mismatch}", _mismatch(guard).value)
         .replace("{cost}", _cost(guard, parameters))
         .replace("{function}", _FUNCTIONS[guard.action])
     )
@@ -80,40 +113,49 @@ def signal_statement(guard: Guard) -> tuple[str, list[Any]]:
 
 
 def _match(guard: Guard, parameters: Parameters) -> str:
-    """What the target must still be, by rule 2."""
-    parts = []
-    match guard.basis:
-        case Basis.FILTER:
-            parts.append(where(guard.conditions, parameters, strict=True))
-        case Basis.PID if guard.action is Action.CANCEL:
-            # A procedure may have begun another transaction: the query is the one shown.
-            parts.append("true")
-        case Basis.PID:
-            xact_start = parameters.add(guard.xact_start, "timestamptz")
-            # Without track_activities PostgreSQL says nothing of the transaction.
-            parts.append(
-                f"a.state <> 'disabled' and a.xact_start is not distinct from {xact_start}"
-            )
-            if guard.backend_xid is not None:
-                xid = parameters.add(str(guard.backend_xid), "text")
-                parts.append(f"a.backend_xid::text = {xid}")
-            elif guard.virtualtransaction is not None:
-                # One that has not written has no xid. Asked for last: it takes the server's lock
-                # table. These locks come first in it, and no further row is made.
-                vxid = parameters.add(guard.virtualtransaction, "text")
-                parts.append(
-                    "(select (lock).virtualtransaction"
-                    " from (select pg_lock_status() as lock offset 0) as locks"
-                    " where (lock).pid = a.pid and (lock).locktype = 'virtualxid'"
-                    f" and (lock).granted limit 1) = {vxid}"
-                )
-        case Basis.IDENTITY:
-            parts.append("true")
+    """The frozen filter, if the target was named by one."""
+    if guard.basis is not Basis.FILTER:
+        return "true"
+    return where(guard.conditions, parameters, strict=True)
+
+
+def _transaction(guard: Guard, parameters: Parameters) -> str:
+    """The transaction that was shown, if the target must still be in it."""
+    match guard.action:
+        case Action.CANCEL:
+            # A procedure may have begun another transaction; the query is still the one shown.
+            return "true"
+        case Action.TERMINATE if guard.basis is not Basis.PID:
+            return "true"
+        case Action.TERMINATE | Action.CANCEL_THEN_TERMINATE:
+            return _same_transaction(guard, parameters)
+
+
+def _same_transaction(guard: Guard, parameters: Parameters) -> str:
+    xact_start = parameters.add(guard.xact_start, "timestamptz")
+    parts = [
+        # Without track_activities PostgreSQL doesn't report the transaction.
+        f"a.state <> 'disabled' and a.xact_start is not distinct from {xact_start}"
+    ]
+    if guard.backend_xid is not None:
+        xid = parameters.add(str(guard.backend_xid), "text")
+        parts.append(f"a.backend_xid::text = {xid}")
+    elif guard.virtualtransaction is not None:
+        # A transaction that has not written has no xid. This comes last, because it locks
+        # the server's lock table. These locks come first in it, so no further row is
+        # built.
+        vxid = parameters.add(guard.virtualtransaction, "text")
+        parts.append(
+            "(select (lock).virtualtransaction"
+            " from (select pg_lock_status() as lock offset 0) as locks"
+            " where (lock).pid = a.pid and (lock).locktype = 'virtualxid'"
+            f" and (lock).granted limit 1) = {vxid}"
+        )
     return " and ".join(f"({part})" for part in parts)
 
 
 def _running(guard: Guard, parameters: Parameters) -> str:
-    """What a cancel ends: the query that was shown, not whatever runs now."""
+    """What a cancel ends, and the step after it: the query that was shown, not what runs now."""
     if guard.action is Action.TERMINATE:
         return "true"
     query_start = parameters.add(guard.query_start, "timestamptz")
@@ -121,14 +163,10 @@ def _running(guard: Guard, parameters: Parameters) -> str:
 
 
 def _cost(guard: Guard, parameters: Parameters) -> str:
-    """That its end undoes no more than was shown."""
+    """The condition that ending the target undoes no more than was shown."""
     return "true" if guard.cost is None else f"{COST} <= {parameters.add(guard.cost, 'int')}"
 
 
-def _mismatch(guard: Guard) -> Verdict:
-    return Verdict.NO_LONGER_MATCHES if guard.basis is Basis.FILTER else Verdict.CHANGED
-
-
 def literal(value: bool) -> str:
-    """A flag in a statement's text: the planner leaves out what it rules out."""
+    """A boolean as text in a statement, so that the planner drops the parts that it rules out."""
     return "true" if value else "false"

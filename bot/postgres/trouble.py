@@ -1,16 +1,16 @@
-"""The driver's errors in words fit for a channel: no address, no password, no query."""
+"""The driver's errors in words fit for a channel: no address, password or query."""
 
 import asyncpg
 
 from bot import pg_url
 from bot.driver import tls
 from bot.errors import ClusterDown, ClusterError, ClusterRefused, ClusterTimeout
+from bot.postgres.passwords import NoPasswordError
 
 NO_REPLY = "did not answer in time (connected, no reply)"
 
 
 def of_connecting(error: BaseException) -> str:  # noqa: C901, PLR0912  one case an error
-    """Why a connection could not be made."""
     if (refused := tls.problem(error)) is not None:
         return f"it {refused}"
     match error:
@@ -25,7 +25,7 @@ def of_connecting(error: BaseException) -> str:  # noqa: C901, PLR0912  one case
         case asyncpg.CannotConnectNowError():
             return "it is starting up, shutting down or recovering"
         case asyncpg.ProtocolViolationError():
-            # PgBouncer's code for whatever it refuses, and PostgreSQL's for next to nothing.
+            # PgBouncer uses this code for everything that it refuses; PostgreSQL hardly uses it.
             return "a pooler in front of it refuses the connection; the pooler's log says why"
         case ConnectionRefusedError():
             return "nothing listens at its address; PostgreSQL may not be running"
@@ -37,7 +37,7 @@ def of_connecting(error: BaseException) -> str:  # noqa: C901, PLR0912  one case
             return "its sslmode needs a root certificate, and there is none (see sslrootcert)"
         case asyncpg.TargetServerAttributeNotMatched():
             return "it is another kind of server than target_session_attrs in its URL asks for"
-        case pg_url.UnreadableFileError():
+        case pg_url.UnreadableFileError() | NoPasswordError():
             return str(error)
         case FileNotFoundError() | PermissionError():
             return "its socket is missing, or the bot may not use it; PostgreSQL may not be running"
@@ -50,10 +50,10 @@ def of_connecting(error: BaseException) -> str:  # noqa: C901, PLR0912  one case
 
 
 def of_statement(cluster: str, error: BaseException) -> ClusterError:
-    """What a statement that failed means for the cluster.
+    """What a failed statement means for the cluster.
 
-    `ClusterRefused` is only what ends a statement where it stands. What may come from
-    without, at any moment of it, is none: a signal may have gone out already.
+    It is `ClusterRefused` only if the error ends the statement at the point where it is. An error
+    that may come from outside, at any moment, is not: a signal may already have been sent.
     """
     match error:
         case TimeoutError() | asyncpg.QueryCanceledError():
@@ -72,8 +72,8 @@ def of_statement(cluster: str, error: BaseException) -> ClusterError:
             | asyncpg.InternalClientError()
             | OSError()
         ):
-            # No reply of the server's, though the driver gives some of these a SQLSTATE. Its
-            # own state is off, too, where a connection breaks under a statement.
+            # Not a reply of the server's, though the driver gives some of these an SQLSTATE. The
+            # driver's own state is also wrong when a connection breaks during a statement.
             return ClusterDown(cluster, "the connection was lost")
         case asyncpg.PostgresError():
             return ClusterRefused(cluster, f"it refused a statement (SQLSTATE {error.sqlstate})")

@@ -1,18 +1,20 @@
 """Conditions as SQL over a row `a` of `pg_stat_get_activity`.
 
-The SQL is put together from the constants of this module alone; whatever was typed, and
-every name, is a parameter.
+The SQL is put together only from the constants of this module. Everything typed, and every name, is
+a parameter.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, assert_never
 
 from bot.domain.filters import AddressIn, Before, Condition, InLock, InTree, OidIn, PidIn, TextLike
 from bot.domain.kept_names import MAY_BE_CUT, Applications
 from bot.domain.sessions import Names
 from bot.domain.shown import HIDES
+from bot.driver import APPLICATION_NAME
 from bot.grammar.columns import AGES
-from bot.grammar.requests import AgeOf, SortKey, Word
+from bot.grammar.requests import SortKey
+from bot.grammar.terms import AgeOf, Word
 
 HURTS_MOST = """
     (a.blocks > 0 and not a.is_waiting) desc,
@@ -24,25 +26,39 @@ HURTS_MOST = """
     a.state_change asc nulls last,
     a.pid
 """
-"""The order unless told otherwise: what blocks others, what stands at its role's limit or its
-database's, the oldest open transaction, the longest running query.
+"""The default order: sessions that block others, sessions at their role's or database's limit, the
+oldest open transaction, the longest running query.
 
-How many wait behind one at all takes a walk along the waits; here stands how many are behind it
-in the queues that it holds up, and a page is put in order by the rest
-(`bot.domain.blocking.worst_first`)."""
+To count everyone who waits behind a session takes a walk along the waits. This counts only those
+behind it in the queues that it holds up; `bot.domain.blocking.worst_first` sorts a page by the full
+count."""
 
 EVERYTHING = "a.pid <> pg_backend_pid()"
-"""All but the backend that does the looking."""
+"""Everything except the backend that runs this query."""
 
 CONNECTED = "(a.datid is not null or a.backend_type = 'walsender' or a.backend_type is null)"
-"""Without the server's own background processes, which belong to no database."""
+"""Leaves out the server's own background processes, which belong to no database."""
+
+
+def by_default(own_roles: Iterable[int], parameters: "Parameters") -> tuple[str, str]:
+    """What a look without `all` is confined to: sessions, and none of the bot's own."""
+    ours = own(own_roles, parameters)
+    return f"({CONNECTED} or a.state = 'starting')", f"{ours} is not true"
+
+
+def own(own_roles: Iterable[int], parameters: "Parameters") -> str:
+    """The condition that a session is the bot's own."""
+    roles = parameters.add(sorted(own_roles), "oid[]")
+    name = parameters.add(APPLICATION_NAME, "text")
+    return f"(a.usesysid = any({roles}) and a.application_name = {name})"
+
 
 COST = (
     "case when a.backend_xid is not null then 2 when a.state = 'disabled' then 3"
     " when a.xact_start is null and a.state in ('idle', 'idle in transaction (aborted)') then 0"
     " else 1 end"
 )
-"""`bot.domain.sessions.Backend.cost` in SQL, of a row whose state is known."""
+"""`bot.domain.sessions.Backend.cost` in SQL, for a row whose state is known."""
 
 _SINCE = {
     AgeOf.AGE: ("a.backend_start", "true"),
@@ -87,7 +103,7 @@ _SORT = {
         "backend_type",
     )
 } | {
-    # An age grows as its instant lies further back; 'infinity' can't occur here.
+    # An age grows as its instant gets earlier; 'infinity' can't occur here.
     **{name: f"clock_timestamp() - a.{instant}" for name, instant in AGES.items()},
     "backend_xid": "age(a.backend_xid)",  # xid has no order; age() counts from now
     "backend_xmin": "age(a.backend_xmin)",
@@ -99,7 +115,7 @@ class Parameters(list[Any]):
     """The arguments of one statement, in the order of their `$n`."""
 
     def add(self, value: object, cast: str) -> str:
-        """Take a value and return the placeholder that stands for it."""
+        """Add a value; return its placeholder."""
         self.append(kept(value) if isinstance(value, str) else value)
         return f"${len(self)}::{cast}"
 
@@ -115,9 +131,9 @@ def like(parts: tuple[str, ...]) -> str:
 
 
 def kept(text: str) -> str:
-    r"""A text to compare with what PostgreSQL keeps as printable ASCII, as `application_name`.
+    r"""A text to compare with one that PostgreSQL keeps as printable ASCII, as `application_name`.
 
-    Anything else never occurs there, and is not in every encoding: a DEL stands for it.
+    Other characters never occur there, and not every encoding has them: a DEL stands for each.
 
     >>> kept("a Ω")
     'a \x7f'
@@ -126,7 +142,7 @@ def kept(text: str) -> str:
 
 
 def likes(applications: Applications) -> list[str]:
-    """Patterns for LIKE that match the same names: `_` is any one character."""
+    """Patterns for LIKE that match these names: `_` is any one character."""
     return [
         *map(like, applications.globs),
         *(
@@ -139,8 +155,8 @@ def likes(applications: Applications) -> list[str]:
 def where(conditions: tuple[Condition, ...], parameters: Parameters, *, strict: bool) -> str:
     """All conditions as one expression.
 
-    With `strict` (a kill's reading) an unknown value satisfies nothing; without it, an
-    unknown value satisfies a negation, as a reader of a table expects.
+    With `strict` (for a kill) an unknown value satisfies nothing. Without it, an unknown value
+    satisfies a negation, as a reader of a table expects.
     """
     if not conditions:
         return "true"
@@ -185,7 +201,7 @@ def _text(column: str, parts: tuple[str, ...], parameters: Parameters) -> str:
     sides = [f"{side} {operator} {placeholder}" for side in _TEXT[column]]
     if len(sides) == 1:
         return sides[0]
-    # A wait has a type and an event; either one may be named, both are NULL or neither.
+    # A wait has a type and an event; a filter may name either. Both are NULL, or neither is.
     return " or ".join(sides)
 
 
@@ -195,9 +211,9 @@ def order(
     parameters: Parameters,
     ranks: Mapping[str, Mapping[int, int]] | None = None,
 ) -> str:
-    """The ORDER BY of a look; unknown values come last either way.
+    """The ORDER BY of a look; unknown values come last in either direction.
 
-    `ranks` say where each pid stands by a column that hides something (`bot.domain.shown.ranks`).
+    `ranks` say each pid's place by a column that hides something (`bot.domain.shown.ranks`).
     """
     if not sort:
         return HURTS_MOST

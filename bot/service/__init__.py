@@ -1,1 +1,1 @@
-"""What runs beside the bot: logs, health."""
+"""What runs beside the bot: logs, metrics, the health port, the clock."""

@@ -1,7 +1,8 @@
-"""`/healthz`, `/readyz` and `/metrics`, on a port of their own.
+"""`/healthz`, `/readyz` and `/metrics`, on their own port.
 
-Ready means that a click can be taken and recorded: Slack is connected and the ledger can
-be written. A cluster that is down is a number, not unreadiness: the others are needed.
+Ready means that a click can be taken and recorded: Slack is connected and the ledger can be
+written. A cluster that is down shows in the metrics but doesn't make the bot unready: the other
+clusters are needed.
 """
 
 import asyncio
@@ -15,10 +16,10 @@ from bot.listening import BoundedServer
 CHECK_TIMEOUT = 3.0
 
 KEPT_FOR = 1.0
-"""Seconds for which the checks' answer is given to whoever asks next."""
+"""Seconds for which the checks' result is reused."""
 
 MOST_CONNECTIONS = 128
-"""An orchestrator and a few scrapers have one each, while they ask."""
+"""An orchestrator and a few scrapers need one each while they ask."""
 
 IDLE_WITHIN = 5.0
 """Seconds after which a connection without a request is closed."""
@@ -27,9 +28,9 @@ Check = Callable[[], Awaitable[bool]]
 
 
 class HealthServer:
-    """Serves until closed. Each check answers, or counts as failed after 3 s.
+    """Serves until closed. A check that doesn't answer within 3 s counts as failed.
 
-    However many ask, the checks are made once at a time, and at most once a second.
+    However many requests arrive, the checks run one round at a time, and at most once a second.
     """
 
     def __init__(
@@ -48,14 +49,13 @@ class HealthServer:
         self._checked_at = 0.0
 
     async def open(self) -> None:
-        """Listen. Raises `OSError` where the port is taken."""
+        """Listen. Raises `OSError` if the port is taken."""
         server = BoundedServer(self._answer, most=MOST_CONNECTIONS, idle_within=IDLE_WITHIN)
         self._runner = web.ServerRunner(server)
         await self._runner.setup()
         await web.TCPSite(self._runner, port=self._port).start()
 
     async def close(self) -> None:
-        """Listen no more."""
         if self._runner is not None:
             await self._runner.cleanup()
         if self._checking is not None:
@@ -69,11 +69,11 @@ class HealthServer:
         if request.method not in ("GET", "HEAD"):
             return web.Response(status=405, headers={"Allow": "GET, HEAD"})
         response = await answer()
-        response.force_close()  # nobody asks so often that a connection is worth keeping
+        response.force_close()  # nobody asks often enough for a kept connection to pay
         return response
 
     async def _healthz(self) -> web.Response:
-        """The process answers: its loop turns."""
+        """The process answers: its event loop runs."""
         return web.json_response({"status": "ok"})
 
     async def _readyz(self) -> web.Response:
@@ -81,7 +81,7 @@ class HealthServer:
         return web.json_response(found, status=200 if all(found.values()) else 503)
 
     async def _found(self) -> dict[str, bool]:
-        """What the checks say, or said within the last second. Whoever waits shares one round."""
+        """The checks' result, at most a second old. Concurrent callers share one round."""
         now = time.monotonic()
         checking = self._checking
         if checking is None or (checking.done() and now - self._checked_at >= KEPT_FOR):

@@ -1,8 +1,8 @@
-"""Logs: one event a line, JSON for machines or columns for people.
+"""Logs: one event per line, as JSON for machines or in columns for people.
 
-Nothing secret gets here: tokens and URLs are `SecretStr`, commands and queries are never
-logged. The standard library's records (Bolt's, the SDK's, the driver's) take the same way
-out; what their errors tell of the URLs that were asked is masked.
+No secrets get here: tokens and URLs are `SecretStr`, and commands and queries are never logged.
+The standard library's records (from Bolt, the SDK, the driver) go the same way; secrets in the
+URLs that their errors mention are masked.
 """
 
 import io
@@ -17,24 +17,24 @@ from aiohttp.http_exceptions import HttpProcessingError
 from bot.text import visible
 
 _AT_LEAST = {"sqlalchemy": logging.WARNING, "aiosqlite": logging.WARNING}
-"""Of other libraries: their lower lines hold statements. Those of all hold payloads below INFO."""
+"""Libraries whose lower levels log statements. Below INFO, every library logs payloads."""
 
 _REST = r"[^\s'\"\\]"
 _SECRET = re.compile(
     r"xox[a-z]-[\w-]+|xapp-[\w-]+"  # a token
-    rf"|(?<=ticket=)(?:(?!&){_REST})+"  # what lets a socket in
+    rf"|(?<=ticket=)(?:(?!&){_REST})+"  # what a socket needs to connect
     rf"|(?<=/commands/)\w{_REST}*|(?<=/actions/)\w{_REST}*"  # a response_url
     rf"|(?<=://)(?:(?![@/]){_REST})*:(?:(?![@/]){_REST})*(?=@)"  # a role and its password
 )
 
-# Without the frames' locals: these hold passwords, tokens and queries.
+# Without the frames' locals, which hold passwords, tokens and queries.
 _traces = structlog.processors.ExceptionRenderer(
     structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 )
 
 
 def configure(level: str, form: Literal["json", "console"]) -> None:
-    """Send everything to standard error, in one form."""
+    """Send all logs to standard error, in one format."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -74,38 +74,38 @@ def configure(level: str, form: Literal["json", "console"]) -> None:
 
 
 def _without_what_was_sent(record: logging.LogRecord) -> bool:
-    """Take the bytes out of what aiohttp says of a request that is none; no failure of ours."""
+    """Remove the bytes that aiohttp quotes from a malformed request; those aren't our failure."""
     error = record.exc_info[1] if record.exc_info else None
     if record.name == "aiohttp.server" and isinstance(error, HttpProcessingError):
         record.levelno, record.levelname = logging.INFO, "INFO"
-        record.msg, record.args = f"http.not_understood ({type(error).__name__})", ()
+        record.msg, record.args = f"http.malformed ({type(error).__name__})", ()
         record.exc_info = None
     return True
 
 
 def _fit_to_keep(record: logging.LogRecord) -> bool:
-    """Whether a library's record is of a level that holds no payload.
+    """Whether a library's record has a level at which it logs no payloads.
 
-    At the handler, since Bolt gives its loggers levels of their own.
+    This filters at the handler, because Bolt sets the levels of its loggers itself.
     """
     library = record.name.partition(".")[0]
     return library == "bot" or record.levelno >= _AT_LEAST.get(library, logging.INFO)
 
 
 def _legible(_: object, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Keep what others named from acting on the terminal: JSON escapes it, the console doesn't."""
+    """Make other people's names safe for a terminal; JSON escapes them, the console doesn't."""
     return {
         name: visible(value) if isinstance(value, str) else value for name, value in line.items()
     }
 
 
 def _legible_traceback(out: TextIO, error: structlog.typing.ExcInfo) -> None:
-    """Write a traceback of which no message acts on the terminal."""
+    """Write a traceback in which no message can act on the terminal."""
     written = io.StringIO()
     structlog.dev.plain_traceback(written, error)
     out.write("\n".join(map(visible, written.getvalue().split("\n"))))
 
 
 def _masked(_: object, __: str, line: structlog.typing.EventDict) -> str:
-    """The line as it goes out, after its renderer."""
+    """The line as it is written, with secrets masked."""
     return _SECRET.sub("…", str(line))

@@ -1,1 +1,1 @@
-"""The adapter to Slack: what comes in, what goes out, who may."""
+"""The adapter to Slack: requests in, answers out, and authorization."""

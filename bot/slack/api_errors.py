@@ -1,6 +1,7 @@
-"""What Slack's refusals and failures are called."""
+"""Names for Slack's refusals and failures."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,10 +14,10 @@ from slack_sdk.http_retry.state import RetryState
 from slack_sdk.web.async_client import AsyncWebClient
 
 SLACK = "https://slack.com/api/"
-"""Where Slack's own Web API is."""
+"""The base URL of Slack's own Web API."""
 
 FAILURES = (SlackClientError, aiohttp.ClientError, OSError, asyncio.TimeoutError)
-"""Every way in which a call of the Web API ends without its answer."""
+"""Every way in which a call to the Web API can end without an answer."""
 
 _BAD_TOKEN = frozenset(
     {
@@ -41,12 +42,23 @@ _SLACKS_OWN = frozenset(
 )
 
 _RESTRICTED = frozenset({"action_prohibited", "posting_to_general_channel_denied"})
-"""What webhooks' URLs say, besides `restricted_action…`, if a channel restricts who may post."""
+"""What response_urls answer, besides `restricted_action…`, if a channel restricts posting."""
+
+NO_REPLIES = frozenset(
+    {
+        "cannot_reply_to_message",
+        "restricted_action_non_threadable_channel",
+        "restricted_action_thread_locked",
+        "thread_not_found",
+    }
+)
+"""What a message answers that can't have replies; the channel may still take the answer."""
 
 _NOT_THE_LAYOUT = (
     _BAD_TOKEN
     | _RESTRICTED
-    # what the token may
+    | NO_REPLIES
+    # what the token may do
     | {"access_denied", "accesslimited", "app_access_restricted", "ekm_access_denied"}
     | {"enterprise_is_restricted", "missing_scope", "no_permission", "not_allowed"}
     | {"org_login_required", "team_access_not_granted", "team_added_to_org", "team_not_found"}
@@ -57,22 +69,25 @@ _NOT_THE_LAYOUT = (
     # the message or modal to be changed
     | {"cant_update_message", "edit_window_closed", "hash_conflict", "message_not_found"}
     | {"not_found"}
-    # the ticket
+    # the trigger or response_url
     | {"exchanged_trigger_id", "expired_trigger_id", "expired_url", "invalid_trigger_id"}
     | {"push_limit_reached", "used_url"}
     # how often, and how
     | {"message_limit_exceeded", "rate_limited", "ratelimited", "request_timeout"}
     | {"deprecated_endpoint", "method_deprecated", "service_unavailable", "unknown_method"}
 )
-"""Codes, in Slack's reference of its methods, that no other layout would mend. Slack refuses
-layouts with more codes than it lists, so that one which isn't here may always be about that."""
+"""Codes from Slack's method reference that no simpler layout would fix. Slack refuses layouts with
+more codes than it lists, so any code that isn't here may be about the layout."""
 
 PATIENCE = 3
-"""Seconds that a call waits out a rate limit. What takes longer goes another way."""
+"""Seconds for which a call waits out a rate limit. If it takes longer, there are other ways."""
+
+ASSUMED_WAIT = 30.0
+"""Seconds to wait after a rate limit that doesn't say for how long."""
 
 
 def code_of(error: BaseException) -> str:
-    """Slack's error code; for what has none (a proxy's page, a lost connection) a name."""
+    """Slack's error code; for an error without one (a proxy's page, a lost connection) a name."""
     if not isinstance(error, SlackApiError):
         return type(error).__name__
     return _told(error) or f"http_{status_of(error)}"
@@ -84,13 +99,24 @@ def _told(error: SlackApiError) -> str:
 
 
 def status_of(error: SlackApiError) -> int:
-    """The HTTP status of a refusal; 0 if there is none."""
-    status = getattr(error.response, "status_code", 0)
+    """The HTTP status of a refusal; 0 if it has none."""
+    # If the body isn't JSON, although its type says so, the SDK passes on aiohttp's own response.
+    status = getattr(error.response, "status_code", None) or getattr(error.response, "status", 0)
     return status if isinstance(status, int) else 0
 
 
+def retry_after(error: BaseException) -> float | None:
+    """Seconds that Slack asks to wait before the next call; None if it asks for nothing."""
+    if not isinstance(error, SlackApiError) or status_of(error) != 429:
+        return None
+    headers = getattr(error.response, "headers", None) or {}
+    told = {str(name).lower(): value for name, value in dict(headers).items()}.get("retry-after")
+    seconds = str(told[0] if isinstance(told, list) else told)
+    return float(seconds) if seconds.isdigit() else ASSUMED_WAIT
+
+
 def is_refusal(error: BaseException) -> bool:
-    """Whether Slack itself said no to what was asked, and would again."""
+    """Whether Slack itself refused the request, and would do so again."""
     if not isinstance(error, SlackApiError):
         return False
     told = _told(error)
@@ -98,22 +124,29 @@ def is_refusal(error: BaseException) -> bool:
 
 
 def is_restricted(code: str) -> bool:
-    """Whether this code says that a channel restricts who may post."""
+    """Whether this code means that a channel restricts who may post."""
     return code.startswith("restricted_action") or code in _RESTRICTED
 
 
 def may_be_the_layout(code: str, status: int) -> bool:
-    """Whether the same content might be taken in a simpler layout.
+    """Whether Slack might accept the same content in a simpler layout.
 
-    Without a code of Slack's it goes by the HTTP status: 4xx is about what was sent.
+    Without one of Slack's codes, the HTTP status decides: 4xx is about what was sent.
     """
     if code and not code.startswith("http_"):
         return code not in _NOT_THE_LAYOUT and not is_restricted(code)
     return status in {400, 413, 422}
 
 
+def objections(error: SlackApiError) -> object:
+    """What Slack says of the parts that it refused, for the log; None if it says nothing."""
+    data = getattr(error.response, "data", None)
+    metadata = data.get("response_metadata") if isinstance(data, Mapping) else None
+    return metadata.get("messages") if isinstance(metadata, Mapping) else None
+
+
 def in_words(error: BaseException, api_url: str) -> str:
-    """Why a call to the Web API at `api_url` has no answer, for whoever runs the bot."""
+    """Why a call to the Web API at `api_url` got no answer, for whoever runs the bot."""
     code = code_of(error)
     if not isinstance(error, SlackApiError):
         return f"Slack can't be reached at {place(api_url)}: {_why_not(error)} ({code})"
@@ -124,7 +157,7 @@ def in_words(error: BaseException, api_url: str) -> str:
 
 
 def place(api_url: str) -> str:
-    """The host that is asked, and the setting that names it if somebody has set it."""
+    """The host that is asked, and the setting that names it if that is set."""
     host = urlsplit(api_url).netloc
     return host if api_url == SLACK else f"{host} (SLACK_API_URL)"
 
@@ -144,20 +177,23 @@ def _why_not(error: BaseException) -> str:
 
 
 class Client(AsyncWebClient):
-    """The SDK's client, which takes an answer that is no JSON object for a failure.
+    """The SDK's client, but an answer that isn't a JSON object counts as a failure.
 
-    By itself the SDK trips over one, in an error that nobody expects.
+    The SDK itself would raise an error that nobody expects.
     """
 
     async def _request(
         self, *, http_verb: str, api_url: str, req_args: dict[str, Any]
     ) -> dict[str, Any]:
-        answer = await super()._request(http_verb=http_verb, api_url=api_url, req_args=req_args)
+        try:
+            answer = await super()._request(http_verb=http_verb, api_url=api_url, req_args=req_args)
+        except RecursionError as error:
+            raise SlackClientError("an answer that is nested too deeply") from error
         return answer if isinstance(answer["data"], dict) else {**answer, "data": {}}
 
 
 class ShortRateLimits(AsyncRateLimitErrorRetryHandler):
-    """Waits out a short rate limit; a long one is left to the caller, who has other ways."""
+    """Waits out a short rate limit; leaves a long one to the caller, who has other ways."""
 
     async def _can_retry_async(
         self,

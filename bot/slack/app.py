@@ -1,11 +1,12 @@
-"""The Slack side as a whole: the Bolt app, its socket, and what runs beside it."""
+"""The whole Slack side: the Bolt app, its socket, and what runs beside it."""
 
 import asyncio
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple, TypeVar
 
 import aiohttp
 import structlog
@@ -14,44 +15,54 @@ from slack_bolt.authorization import AuthorizeResult
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.background import every
-from bot.check.slack import ORG_WIDE
-from bot.domain.people import Allowlist, Right
-from bot.errors import LedgerError, SettingsError, SlackDown
+from bot.domain.people import Rights
+from bot.errors import NO_WORKSPACE, LedgerError, SettingsError, SlackDown
 from bot.operations import Operations
 from bot.ports import Clock, Meter
-from bot.slack import objects, outcomes, routes
+from bot.slack import drawing, objects, outcomes, routes
+from bot.slack.alerts import SlackVoice
 from bot.slack.api_errors import FAILURES, Client, ShortRateLimits, in_words, is_refusal, place
 from bot.slack.authorization import Authorization
+from bot.slack.channels import ASK_EVERY, AlertChannels
 from bot.slack.delivery import Delivery
 from bot.slack.directory import Directory
+from bot.slack.layouts import Layouts
 from bot.slack.objects import Identity
 from bot.slack.runner import Runner
+from bot.slack.speech import Speech
 from bot.slack.tasks import Tasks
 from bot.slack.transports import HttpMode, SocketMode, Transport
+from bot.slack.workspaces import with_workspaces
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 RECOVER_EVERY = 5.0
+TELL_EVERY = 2.0
+"""Seconds between two rounds of deciding which alerts to tell."""
+
 DRAIN_WITHIN = 10.0
 DISCONNECT_WITHIN = 3.0
 SETTLE_WITHIN = 2.0
 CALL_TIMEOUT = 10
-"""Seconds for one call of the Web API: then the answer goes another way."""
+"""Seconds for one call to the Web API; after that the answer goes another way."""
 
 START_TIMEOUT = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class SlackSettings:
-    """What the Slack side needs of the settings."""
+    """What the Slack side needs from the settings."""
 
     bot_token: str
-    app_token: str | None  # Socket Mode, where there is one
-    signing_secret: str | None  # HTTP mode otherwise
+    app_token: str | None  # for Socket Mode
+    signing_secret: str | None  # for HTTP mode, without an app_token
     port: int
     api_url: str
-    lists: Mapping[Right, Allowlist]
+    rights: Rights
     allowed_channels: frozenset[str]
+    alert_channels: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
         return f"SlackSettings(api_url={self.api_url!r})"
@@ -59,13 +70,22 @@ class SlackSettings:
 
 @contextmanager
 def _no_token_in_the_environment() -> Iterator[None]:
-    """Bolt takes one from there, and warns that it has no use for it."""
+    """Keep Bolt from taking a token from the environment, and from warning that it ignores it."""
     token = os.environ.pop("SLACK_BOT_TOKEN", None)
     try:
         yield
     finally:
         if token is not None:
             os.environ["SLACK_BOT_TOKEN"] = token
+
+
+class _Prepared(NamedTuple):
+    """What is asked of Slack before requests come in."""
+
+    session: aiohttp.ClientSession
+    client: AsyncWebClient
+    identity: Identity
+    directory: Directory
 
 
 class SlackService:
@@ -80,80 +100,112 @@ class SlackService:
         self._clock = clock
         self._tasks = Tasks()
         self._stack = AsyncExitStack()
+        self._prepared: _Prepared | None = None
         self._transport: Transport = (
             HttpMode(
                 settings.port,
                 settings.signing_secret or "",
                 operations.first_time,
-                routes.COMMANDS.keys(),
+                routes.KNOWN,
             )
             if settings.app_token is None
-            else SocketMode(settings.app_token, routes.COMMANDS.keys())
+            else SocketMode(settings.app_token, routes.KNOWN)
         )
 
-    async def open(self) -> None:
-        """Check the tokens, read the groups, connect.
+    async def prepare(self) -> None:
+        """Check the tokens and read the groups.
 
-        Raises `SettingsError` for a token that Slack refuses (the SDK's socket would try
-        it for ever in silence), `SlackDown` where Slack can't be asked.
+        Raises `SettingsError` for a token that Slack refuses (the SDK's socket would silently
+        retry it forever), `SlackDown` if Slack can't be asked.
         """
-        # The SDK minds its own `timeout` in a session of its own alone.
+        # The SDK applies its own `timeout` only to sessions that it creates.
         limit = aiohttp.ClientTimeout(total=CALL_TIMEOUT)
         session = await self._stack.enter_async_context(aiohttp.ClientSession(timeout=limit))
         client = self._client(session, token=self._settings.bot_token)
         identity = await self._identify(client)
-        directory = Directory(client, identity, self._settings.lists, self._clock)
+        directory = Directory(client, identity, self._settings.rights, self._clock)
         await directory.refresh_groups()
+        self._prepared = _Prepared(session, client, identity, directory)
+
+    async def open(self) -> None:
+        """Connect, once it is prepared and everything that requests need is open."""
+        assert self._prepared is not None  # noqa: S101  the caller's order
+        session, client, identity, directory = self._prepared
+        unrepeated = self._client(session, self._settings.bot_token, retries=False)
+        layouts = Layouts(self._clock)
         runner = Runner(
             operations=self._operations,
             authorization=Authorization(directory, self._settings.allowed_channels),
-            delivery=Delivery(client, session),
+            delivery=Delivery(client, session, layouts),
             tasks=self._tasks,
             meter=self._meter,
+            speech=Speech(unrepeated, layouts),
         )
-
-        async def authorize() -> AuthorizeResult:
-            # Bolt would ask Slack in the first request's time, about the team that it names.
-            return AuthorizeResult(enterprise_id=None, team_id=identity.team_id)
-
-        with _no_token_in_the_environment():
-            app = AsyncApp(
-                client=self._client(session),
-                authorize=authorize,
-                # The transport does so, before anything is parsed.
-                request_verification_enabled=False,
-            )
-        routes.register(app, runner)
+        app = self._app(session, identity)
+        channels = AlertChannels(
+            client, self._settings.alert_channels, self._settings.allowed_channels, self._meter
+        )
+        routes.register(app, runner, identity, channels.wrong)
         try:
             await self._transport.open(app)
         except OSError as error:
             raise SettingsError((f"PORT: can't listen ({error.strerror})",)) from None
         self._tasks.start(directory.keep_groups(), name="groups", optional=True)
-        recovering = every(
-            RECOVER_EVERY,
-            partial(self._recover, runner),
-            failed="recovery.failed",
-            at_once=True,
-            sleep=self._clock.sleep,
-        )
-        self._tasks.start(recovering, name="recovery", optional=True)
+        self._tasks.start(self._operations.speaker.keep(), name="speaker", optional=True)
+        boards = drawing.Drawing(runner, self._clock)
+        self._tasks.start(boards.run(), name="boards", optional=True)
+        voice = SlackVoice(unrepeated, directory, self._settings.allowed_channels, self._clock)
+        self._start_every(TELL_EVERY, partial(self._operations.alerting.work, voice), "alerts")
+        self._start_every(ASK_EVERY, channels.ask, "alert-channels")
+        self._start_every(RECOVER_EVERY, partial(self._recover, runner), "recovery")
         log.info("slack.connected", mode=type(self._transport).__name__, team=identity.team_id)
 
-    def _client(self, session: aiohttp.ClientSession, token: str | None = None) -> AsyncWebClient:
+    def _app(self, session: aiohttp.ClientSession, identity: Identity) -> AsyncApp:
+        async def authorize() -> AuthorizeResult:
+            # Otherwise Bolt would ask Slack during the first request about the team that it names.
+            return AuthorizeResult(enterprise_id=None, team_id=identity.team_id)
+
+        with _no_token_in_the_environment():
+            return AsyncApp(
+                name="pg-sessions-bot",  # Bolt would search all that is imported for its caller
+                client=self._client(session),
+                authorize=authorize,
+                # The transport verifies requests before anything is parsed, answers Slack's
+                # checks, and passes on nothing else.
+                request_verification_enabled=False,
+                ssl_check_enabled=False,
+                url_verification_enabled=False,
+                ignoring_self_events_enabled=False,
+                attaching_function_token_enabled=False,
+                # A listener ends once it has acknowledged. Without this, Bolt polls every 10 ms
+                # for one that goes on.
+                process_before_response=True,
+            )
+
+    def _start_every(self, seconds: float, work: Callable[[], Awaitable[None]], name: str) -> None:
+        repeated = every(
+            seconds, work, failed=f"{name}.failed", at_once=True, sleep=self._clock.sleep
+        )
+        self._tasks.start(repeated, name=name, optional=True)
+
+    def _client(
+        self, session: aiohttp.ClientSession, token: str | None = None, *, retries: bool = True
+    ) -> AsyncWebClient:
         return Client(
             token=token,
             base_url=self._settings.api_url,
             session=session,
-            # What was sent and lost is for `Delivery` to try again: it knows the other ways.
-            retry_handlers=[ShortRateLimits(max_retry_count=2)],
+            # `Delivery` retries requests whose answer was lost: it knows the other ways.
+            retry_handlers=[ShortRateLimits(max_retry_count=2)] if retries else [],
         )
 
     async def connected(self) -> bool:
-        """Whether requests of Slack's can come in."""
+        """Whether Slack's requests can come in."""
         return await self._transport.connected()
 
     async def close(self) -> None:
         """Take no more work, finish what is under way within 10 s, disconnect."""
+        self._operations.stop()
         with suppress(TimeoutError):
             async with asyncio.timeout(DISCONNECT_WITHIN):
                 await self._transport.close()
@@ -170,33 +222,33 @@ class SlackService:
         if (token := self._settings.app_token) is not None:
             call = client.apps_connections_open(app_token=token)
             await self._first_call("SLACK_APP_TOKEN", call)
-        if objects.is_org_wide(me):
-            raise SettingsError((f"SLACK_BOT_TOKEN: {ORG_WIDE}",))
         identity = objects.identity(me)
         if identity is None:
             raise SettingsError((f"{place(self._settings.api_url)}: {objects.NOT_SLACK}",))
+        identity = await self._first_call("SLACK_BOT_TOKEN", with_workspaces(client, identity))
+        if identity.workspaces == ():
+            raise SettingsError((f"SLACK_BOT_TOKEN: {NO_WORKSPACE}",))
         return identity
 
-    async def _first_call(self, variable: str, call: object) -> Mapping[str, object]:
+    async def _first_call(self, variable: str, call: Awaitable[T]) -> T:
         try:
             async with asyncio.timeout(START_TIMEOUT):
-                answer = await call  # type: ignore[misc]
+                return await call
         except FAILURES as error:
             words = in_words(error, self._settings.api_url)
             if is_refusal(error):
                 raise SettingsError((f"{variable}: {words}",)) from None
             raise SlackDown(words) from None
-        return answer.data  # type: ignore[no-any-return]
 
     async def _recover(self, runner: Runner) -> None:
-        """Conclude what a process that died had claimed, and look again for it."""
+        """Conclude what a dead process had claimed, and take over its second looks."""
         try:
             for conclusion in await self._operations.recover():
-                # Slack may take long over each: the next claim does not wait for it.
+                # Slack may take long over each, and the next claim must not wait for it.
                 work = outcomes.recovered(runner, conclusion)
                 self._tasks.start(work, name=f"outcome-{conclusion.proposal.id}")
             for conclusion in await self._operations.left_behind():
-                # A silent server is asked for a minute: it holds up no other.
+                # A silent server is asked for up to a minute, which must not delay the others.
                 work = outcomes.caught_up(runner, conclusion)
                 name = f"second-look-{conclusion.proposal.id}"
                 self._tasks.start(work, name=name, optional=True)

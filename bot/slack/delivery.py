@@ -1,15 +1,14 @@
-"""Getting an answer to where it belongs, by the next way if one fails.
+"""Deliver an answer; if one way fails, by the next.
 
-A message goes by the Web API, and if the bot may not post there by the response_url of the
-very command or click (5 uses in 30 minutes). If Slack refuses a layout, by whatever code, the
-same content goes without tables, and last as text only. If Slack itself fails, all ways are
-tried again. An answer that Slack took without saying so may then stand twice: a lost one does
-more harm. An answer that couldn't be delivered is in the log, with the ledger's reference.
+A message goes through the Web API. If the bot may not post there, it goes to the response_url of
+the command or click (5 uses in 30 minutes). If Slack refuses a layout, with whatever code, the
+same content goes in a plain table, then without tables, and finally as text only. If Slack itself
+fails, all ways are tried again. An answer that Slack accepted without saying so may then appear
+twice: a lost answer does more harm. An answer that couldn't be delivered is in the log, with the
+reference that the ledger has.
 """
 
 import asyncio
-import json
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
@@ -24,40 +23,37 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from bot.domain.kills import Place
 from bot.slack.api_errors import (
     FAILURES,
-    PATIENCE,
+    NO_REPLIES,
     code_of,
     is_refusal,
     is_restricted,
     may_be_the_layout,
+    objections,
     status_of,
 )
+from bot.slack.layouts import Layouts, Refusal, Send, goes_on
+from bot.slack.response_url import AGAIN_AFTER, GONE, UrlClosed, UrlFails, post_to
 from bot.slack.views.errors import from_elsewhere
 from bot.slack.views.message import Message, plainly
 
 log = structlog.get_logger(__name__)
 
-RESPONSE_TIMEOUT = aiohttp.ClientTimeout(total=10)
-
 PAUSES = (0.0, 1.0, 3.0)
-"""Seconds before each round of all the ways that a message may take."""
+"""Seconds before each round of all the ways for a message."""
 
-AGAIN_AFTER = 0.5
-"""Seconds before what Slack doesn't know yet is tried again: a url, or a modal, just made."""
-
-Send = Callable[[Message], Awaitable[AsyncSlackResponse]]
 Way = Callable[[bool], Awaitable[Place]]
-"""One way for a message, told whether this is its last try. Raises a `_Url…`, or what `FAILURES`
-holds."""
+"""One way for a message; the argument says whether this is its last try. Raises `UrlClosed`,
+`UrlFails` or one of `FAILURES`."""
 
 View = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Undelivered:
-    """A message that no way took.
+    """A message that couldn't be delivered by any way.
 
     Attributes:
-        code: why, by Slack's code or by how it failed.
+        code: the reason: Slack's code, or a name for the failure.
         surely: whether Slack has refused it; otherwise it may have been posted.
     """
 
@@ -70,38 +66,55 @@ class Undelivered:
         return is_restricted(self.code)
 
 
-class _UrlClosed(Exception):  # noqa: N818  no error of ours: a way that is closed for good
-    """A response_url that has expired, is used up or was refused. Its argument is a code."""
-
-
-class _UrlFails(Exception):  # noqa: N818
-    """A response_url that failed, and may work in a moment. Its argument is a code."""
-
-
 class Delivery:
-    """Posts, updates and whispers. `session` is shared: each new one costs a handshake."""
+    """Posts, updates and whispers. `session` is shared, because each new one costs a handshake."""
 
-    def __init__(self, client: AsyncWebClient, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, client: AsyncWebClient, session: aiohttp.ClientSession, layouts: Layouts
+    ) -> None:
         self._client = client
         self._session = session
+        self._layouts = layouts
+
+    def of(self, team_id: str) -> "Delivery":
+        """The same in one workspace, which may take other layouts than the rest."""
+        return Delivery(self._client, self._session, self._layouts.of(team_id))
 
     async def post(
-        self, channel_id: str, message: Message, *, response_url: str
+        self,
+        channel_id: str,
+        message: Message,
+        *,
+        response_url: str,
+        thread_ts: str = "",
+        broadcast: bool = False,
     ) -> Place | Undelivered:
-        """Answer in the channel; where the message stands.
+        """Answer in the channel, or in a thread of it; returns where the message is.
 
-        The place has no `message_ts` if only the response_url worked.
+        What is `broadcast` stands in the channel as well as in the thread. The place has no
+        `message_ts` if only the response_url worked, and no `thread_ts` if the thread's first
+        message is gone, or takes no replies: then the answer is in the channel.
         """
 
         async def by_api(last: bool) -> Place:
-            answer = await _in_shapes(self._post_message(channel_id), message, last=last)
-            place = Place(channel_id, str(answer.get("ts") or ""))
+            send = self._post_message(channel_id, thread_ts, broadcast=broadcast)
+            try:
+                answer = await send(message, last=last)
+            except SlackApiError as error:
+                if not thread_ts or code_of(error) not in NO_REPLIES:
+                    raise
+                answer = await self._post_message(channel_id)(message, last=last)
+            place = Place(channel_id, str(answer.get("ts") or ""), thread_of(answer, thread_ts))
             log.info("delivery.posted", channel=channel_id, ts=place.message_ts)
             return place
 
         async def by_url(last: bool) -> Place:
-            await self._respond(response_url, message, last=last, response_type="in_channel")
-            return Place(channel_id)
+            # A response_url can't broadcast, and the channel must see it.
+            thread = "" if broadcast else thread_ts
+            await self._respond(
+                response_url, message, last=last, response_type="in_channel", thread_ts=thread
+            )
+            return Place(channel_id, thread_ts=thread)
 
         async with _undelivered(channel_id):
             return await _by_one_of(by_api, by_url)
@@ -113,17 +126,18 @@ class Delivery:
         *,
         response_url: str = "",
         at_any_cost: bool = True,
+        broadcast: bool = False,
     ) -> Place | Undelivered:
-        """Replace a message; if it is gone or can't be edited, answer anew.
+        """Replace a message; if it is gone or can't be edited, post a new one in its thread.
 
-        What need not arrive `at_any_cost` is tried once, and makes no message of its own.
+        An update that need not arrive `at_any_cost` is tried once, and never posts a new message.
         """
         deleted = False
 
         async def by_api(last: bool) -> Place:
             nonlocal deleted
             try:
-                await _in_shapes(self._update_message(place), message, last=last)
+                await self._update_message(place)(message, last=last)
             except SlackApiError as error:
                 deleted = code_of(error) == "message_not_found"
                 raise
@@ -132,7 +146,7 @@ class Delivery:
 
         async def by_url(last: bool) -> Place:
             if deleted:
-                raise _UrlClosed("message_not_found")
+                raise UrlClosed("message_not_found")
             await self._respond(response_url, message, last=last, replace_original=True)
             return place
 
@@ -141,14 +155,27 @@ class Delivery:
             given = await _by_one_of(*ways, pauses=PAUSES if at_any_cost else PAUSES[:1])
         if isinstance(given, Place) or not at_any_cost:
             return given
-        return await self.post(place.channel_id, message, response_url=response_url)
+        return await self.post(
+            place.channel_id,
+            message,
+            response_url=response_url,
+            thread_ts=place.thread_ts,
+            broadcast=broadcast,
+        )
 
     async def whisper(
-        self, channel_id: str, user_id: str, message: Message, *, response_url: str
+        self,
+        channel_id: str,
+        user_id: str,
+        message: Message,
+        *,
+        response_url: str,
+        thread_ts: str = "",
     ) -> bool:
-        """Answer only one person; if the channel takes nothing, in their messages with the bot.
+        """Answer one person; if the channel takes nothing, in their direct messages with the bot.
 
-        Whether they have it. If they don't, the log says so.
+        A thread must have replies: Slack shows an ephemeral message in no other. Returns whether
+        they got it. If not, the log says so.
         """
 
         async def by_url(last: bool) -> Place:
@@ -156,19 +183,22 @@ class Delivery:
             return Place(channel_id)
 
         async def by_api(last: bool) -> Place:
-            await _in_shapes(self._post_ephemeral(channel_id, user_id), message, last=last)
+            send = self._post_ephemeral(channel_id, user_id, thread_ts)
+            await send(message, last=last)
             log.info("delivery.whispered", channel=channel_id, user=user_id)
             return Place(channel_id)
 
         async def by_direct_message(last: bool) -> Place:
-            # Slack takes a person's id for the conversation with them, by chat:write.
+            # With chat:write, Slack takes a person's id for their direct messages with the bot.
             alone = from_elsewhere(message, channel_id)
-            answer = await _in_shapes(self._post_message(user_id), alone, last=last)
-            log.info("delivery.directed", channel=channel_id, user=user_id)
+            answer = await self._post_message(user_id)(alone, last=last)
+            log.info("delivery.sent_directly", channel=channel_id, user=user_id)
             return Place(str(answer.get("channel") or ""), str(answer.get("ts") or ""))
 
         async with _undelivered(channel_id):
-            given = await _by_one_of(by_url, by_api)
+            # A response_url takes one person's answer to the channel only.
+            ways = (by_api, by_url) if thread_ts else (by_url, by_api)
+            given = await _by_one_of(*ways)
             if isinstance(given, Undelivered):
                 given = await _by_one_of(by_direct_message)
         if isinstance(given, Undelivered):
@@ -183,7 +213,7 @@ class Delivery:
         response_type: str = "ephemeral",
         replace_original: bool = False,
     ) -> bool:
-        """Post to a response_url; whether Slack took it."""
+        """Post to a response_url; return whether Slack took it."""
         try:
             await self._respond(
                 response_url,
@@ -192,14 +222,14 @@ class Delivery:
                 response_type=response_type,
                 replace_original=replace_original,
             )
-        except (_UrlClosed, _UrlFails):
+        except (UrlClosed, UrlFails):
             return False
         return True
 
     # --- modals --------------------------------------------------------------------
 
     async def open_view(self, trigger_id: str, view: View) -> AsyncSlackResponse:
-        """Open a modal. Raises what `FAILURES` holds."""
+        """Open a modal. Raises one of `FAILURES`."""
 
         async def send(shape: View) -> AsyncSlackResponse:
             return await self._client.views_open(trigger_id=trigger_id, view=shape)
@@ -207,9 +237,9 @@ class Delivery:
         return await _view_in_shapes(send, view)
 
     async def update_view(self, view_id: str, view: View, view_hash: str | None = None) -> None:
-        """Put a view in the place of one. Raises what `FAILURES` holds.
+        """Replace a view. Raises one of `FAILURES`.
 
-        Slack may not know a view yet that it has just opened: it is asked once more.
+        Slack may not know a view that it has just opened, so it is asked a second time.
         """
 
         async def send(shape: View) -> AsyncSlackResponse:
@@ -223,9 +253,17 @@ class Delivery:
             await asyncio.sleep(AGAIN_AFTER)
             await _view_in_shapes(send, view)
 
+    async def publish_home(self, user_id: str, view: View) -> None:
+        """Replace a person's Home tab. Raises one of `FAILURES`."""
+
+        async def send(shape: View) -> AsyncSlackResponse:
+            return await self._client.views_publish(user_id=user_id, view=shape)
+
+        await _view_in_shapes(send, view)
+
     # --- a response_url ------------------------------------------------------------
 
-    async def _respond(
+    async def _respond(  # noqa: PLR0913  keyword-only, each with its own meaning
         self,
         response_url: str,
         message: Message,
@@ -233,79 +271,72 @@ class Delivery:
         last: bool,
         response_type: str = "ephemeral",
         replace_original: bool = False,
+        thread_ts: str = "",
     ) -> None:
-        """Post to a response_url. Raises `_UrlClosed` and `_UrlFails`."""
+        """Post to a response_url. Raises `UrlClosed` and `UrlFails`."""
         if not response_url:
-            raise _UrlClosed("no_response_url")
-        shapes = message.shapes
-        for number, shape in enumerate(shapes, 1):
-            payload = _content(shape) | {"replace_original": replace_original}
+            raise UrlClosed("no_response_url")
+        way = f"response_url {response_type}" if not replace_original else "response_url replace"
+        refused: list[Refusal] = []
+        for shape in self._layouts.shapes(message, way):
+            payload = content_of(shape) | {"replace_original": replace_original}
             if not replace_original:
                 payload["response_type"] = response_type
-            status, code = await self._sent(response_url, payload)
+            if thread_ts:
+                payload["thread_ts"] = thread_ts
+            status, code = await post_to(self._session, response_url, payload)
             if status == 200:
                 log.info("delivery.responded", replaced=replace_original)
+                self._layouts.taken(shape, way, refused)
                 return
             log.info("delivery.response_url_refused", status=status, error=code)
-            if status in _GONE:
-                raise _UrlClosed(code)
+            if status in GONE:
+                raise UrlClosed(code)
             certain = status < 500 and status != 429
-            if _goes_on(shapes, number, code, status, certain=certain, last=last):
-                continue
-            raise (_UrlClosed if certain else _UrlFails)(code)
-
-    async def _sent(
-        self, url: str, payload: Mapping[str, Any], *, again: bool = True
-    ) -> tuple[int, str]:
-        """Send, and wait out a short rate limit. The status (400 for a 200 that says no), a code.
-
-        A url may be unknown for a moment after a quick click: then it is tried once more.
-        """
-        try:
-            async with self._session.post(url, json=payload, timeout=RESPONSE_TIMEOUT) as response:
-                status, body = response.status, await response.text()
-                wait = response.headers.get("Retry-After", "")
-        except FAILURES as error:
-            log.info("delivery.response_url_failed", error=type(error).__name__)
-            raise _UrlFails(type(error).__name__) from None
-        code = _told(status, body)
-        if again and status == 429 and wait.isdigit() and int(wait) <= PATIENCE:
-            await asyncio.sleep(int(wait))
-            return await self._sent(url, payload, again=False)
-        if again and status == 404 and code not in _SPENT:
-            await asyncio.sleep(AGAIN_AFTER)
-            return await self._sent(url, payload, again=False)
-        return 400 if status == 200 and code else status, code or f"http_{status}"
+            if not goes_on(shape, code, status, certain=certain, last=last):
+                raise (UrlClosed if certain else UrlFails)(code)
+            refused.append(Refusal(shape, certain))
 
     # --- the Web API ---------------------------------------------------------------
 
-    def _post_message(self, channel: str) -> Send:
-        """To a channel, or by a person's id into their messages with the bot."""
-        return lambda message: self._client.chat_postMessage(channel=channel, **_content(message))
+    def _post_message(self, channel: str, thread_ts: str = "", *, broadcast: bool = False) -> Send:
+        """Post to a channel or, given a person's id, in their direct messages with the bot."""
+        thread: dict[str, Any] = {"thread_ts": thread_ts} if thread_ts else {}
+        if thread and broadcast:
+            thread["reply_broadcast"] = True
+        return self._layouts.sender(
+            "chat.postMessage",
+            lambda shape: self._client.chat_postMessage(
+                channel=channel, **thread, **content_of(shape)
+            ),
+        )
 
-    def _post_ephemeral(self, channel_id: str, user_id: str) -> Send:
-        return lambda message: self._client.chat_postEphemeral(
-            channel=channel_id,
-            user=user_id,
-            text=message.text,
-            blocks=list(message.blocks) or None,
+    def _post_ephemeral(self, channel_id: str, user_id: str, thread_ts: str) -> Send:
+        return self._layouts.sender(
+            "chat.postEphemeral",
+            lambda shape: self._client.chat_postEphemeral(
+                channel=channel_id,
+                user=user_id,
+                thread_ts=thread_ts or None,
+                text=shape.text,
+                blocks=list(shape.blocks) or None,
+            ),
         )
 
     def _update_message(self, place: Place) -> Send:
-        return lambda message: self._client.chat_update(
-            channel=place.channel_id,
-            ts=place.message_ts,
-            text=message.text,
-            blocks=list(message.blocks) or None,
+        return self._layouts.sender(
+            "chat.update",
+            lambda shape: self._client.chat_update(
+                channel=place.channel_id,
+                ts=place.message_ts,
+                text=shape.text,
+                blocks=list(shape.blocks) or None,
+            ),
         )
 
 
-_SPENT = frozenset({"expired_url", "used_url"})
-_GONE = frozenset({403, 404, 410})
-"""What a response_url answers once it has expired or is used up, or if posting is restricted."""
-
-
-def _content(message: Message) -> dict[str, Any]:
+def content_of(message: Message) -> dict[str, Any]:
+    """The arguments that carry a message, to every method that takes one."""
     content: dict[str, Any] = {
         "text": message.text,
         "unfurl_links": False,
@@ -314,8 +345,17 @@ def _content(message: Message) -> dict[str, Any]:
     return content | {"blocks": list(message.blocks)} if message.blocks else content
 
 
+def thread_of(answer: AsyncSlackResponse, asked: str) -> str:
+    """The thread that a message is in. If its parent is gone, Slack posts it to the channel."""
+    told = answer.get("message")
+    if not isinstance(told, Mapping):
+        return asked
+    thread_ts = told.get("thread_ts")
+    return thread_ts if isinstance(thread_ts, str) else ""
+
+
 async def _by_one_of(*ways: Way, pauses: tuple[float, ...] = PAUSES) -> Place | Undelivered:
-    """By the first way that works; those that are closed for good are tried once."""
+    """Use the first way that works; a way that is closed for good is tried only once."""
     open_ways, failed, surely = list(ways), [], True
     for number, pause in enumerate(pauses, 1):
         if open_ways:
@@ -323,46 +363,17 @@ async def _by_one_of(*ways: Way, pauses: tuple[float, ...] = PAUSES) -> Place | 
         for way in tuple(open_ways):
             try:
                 return await way(number == len(pauses))
-            except (_UrlClosed, _UrlFails, *FAILURES) as error:
-                code = str(error) if isinstance(error, _UrlClosed | _UrlFails) else code_of(error)
-                log.info("delivery.by_the_next_way", error=code)
+            except (UrlClosed, UrlFails, *FAILURES) as error:
+                code = str(error) if isinstance(error, UrlClosed | UrlFails) else code_of(error)
+                log.info("delivery.way_failed", error=code)
                 failed.append(code)
-                if isinstance(error, _UrlClosed) or is_refusal(error):
+                if isinstance(error, UrlClosed) or is_refusal(error):
                     open_ways.remove(way)
                 else:
                     surely = False
-    # The most telling: that posting is restricted, or else what the first way met.
+    # The most telling one: that posting is restricted, otherwise what the first way met.
     code = next(filter(is_restricted, failed), failed[0] if failed else "no_way")
     return Undelivered(code, surely)
-
-
-async def _in_shapes(send: Send, message: Message, *, last: bool) -> AsyncSlackResponse:
-    """Send the first shape that Slack takes. Raises what `FAILURES` holds."""
-    shapes = message.shapes
-    for number, shape in enumerate(shapes, 1):
-        try:
-            return await send(shape)
-        except SlackApiError as error:
-            code, status, certain = code_of(error), status_of(error), is_refusal(error)
-            if not _goes_on(shapes, number, code, status, certain=certain, last=last):
-                raise
-            log.warning("delivery.layout_refused", error=code, why=_why(error))
-    raise AssertionError  # the last shape returns or raises
-
-
-def _goes_on(  # noqa: PLR0913  of one answer
-    shapes: tuple[Message, ...], number: int, code: str, status: int, *, certain: bool, last: bool
-) -> bool:
-    """Whether the next shape is to be tried, after that of this number (from 1) was refused.
-
-    Text only has nothing to press: it waits for the last try, unless Slack has surely refused
-    the layout.
-    """
-    if number == len(shapes):
-        return False
-    if number == len(shapes) - 1 and not (certain or last):
-        return False
-    return may_be_the_layout(code, status) or (last and status >= 500)
 
 
 async def _view_in_shapes(
@@ -373,34 +384,15 @@ async def _view_in_shapes(
     except SlackApiError as error:
         if not may_be_the_layout(code_of(error), status_of(error)):
             raise
-        log.warning("delivery.layout_refused", error=code_of(error), why=_why(error))
+        log.warning("delivery.layout_refused", error=code_of(error), why=objections(error))
         return await send({**view, "blocks": plainly(view["blocks"])})
 
 
 @asynccontextmanager
 async def _undelivered(channel_id: str) -> AsyncIterator[None]:
-    """Say of a reply that is given up with its task that it was not delivered."""
+    """Log that a reply was not delivered if its task is cancelled."""
     try:
         yield
     except asyncio.CancelledError:
         log.error("delivery.failed", channel=channel_id, error="the bot stops")  # noqa: TRY400
         raise
-
-
-def _why(error: SlackApiError) -> object:
-    data = getattr(error.response, "data", None)
-    metadata = data.get("response_metadata") if isinstance(data, Mapping) else None
-    return metadata.get("messages") if isinstance(metadata, Mapping) else None
-
-
-def _told(status: int, body: str) -> str:
-    """Slack's code in the body of a response_url's answer; empty if it names none."""
-    try:
-        told = json.loads(body)
-    except (ValueError, RecursionError):
-        return body if status != 200 and _CODE.fullmatch(body) else ""
-    refused = isinstance(told, Mapping) and told.get("ok") is False
-    return str(told.get("error") or "not_ok") if refused else ""
-
-
-_CODE = re.compile("[a-z_]{1,60}")

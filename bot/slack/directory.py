@@ -1,14 +1,15 @@
-"""Who someone is and where they stand, as far as Slack says it.
+"""Who a person is and where they are, as far as Slack says.
 
-Groups are read at the start and every minute in the background, so that a click is judged
-from memory; the last answer is good for fifteen minutes when Slack fails, then it denies.
-People are asked for when they are first met, and remembered; so are channels, but for a
-kill, before which Slack is asked anew. What Slack leaves unsaid lets nobody in.
+Groups are read at the start and every minute in the background, so that a click is judged from
+memory. If Slack fails, the last answer is valid for fifteen minutes; after that, access is denied.
+People are looked up when first met, and remembered. So are channels, except before a kill, when
+Slack is asked again. Whatever Slack leaves unsaid lets nobody in.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -18,25 +19,30 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.background import every
 from bot.domain.kills import Actor
-from bot.domain.people import Allowlist, Home, Person, Right, may
+from bot.domain.people import Home, Person, Right, Rights
 from bot.ports import Clock
+from bot.sharing import Sharing
 from bot.slack import objects
 from bot.slack.api_errors import FAILURES, code_of, is_refusal
 from bot.slack.objects import Identity
 from bot.slack.views.errors import Obstacle
+from bot.slack.workspaces import asked_by, with_workspaces
 
 log = structlog.get_logger(__name__)
 
 GROUPS_EVERY = 60.0
 GOOD_FOR = 15 * 60.0
-"""Seconds for which an answer of Slack's stands in while Slack fails."""
+"""Seconds for which Slack's last answer is used while Slack fails."""
 
 CHANNEL_FRESH = 60.0
-"""Seconds for which a look's answer may go by what Slack said of the channel. A kill's may not."""
+"""Seconds for which a look may rely on what Slack said about the channel. A kill may not."""
 
 PERSON_FRESH = 15 * 60.0
 ASK_WITHIN = 2.4
-"""Seconds for all that a request asks of Slack: a command's acknowledgement is due in three."""
+"""Seconds for everything that a request asks Slack: an acknowledgement is due within three."""
+
+MEMBERS = 1000
+"""How many members of a channel Slack lists at a time, at most."""
 
 NO_GROUP = frozenset({"no_such_subteam", "subteam_not_found", "usergroup_not_found"})
 _NOT_SEEN = frozenset({"channel_not_found", "not_in_channel"})
@@ -51,7 +57,7 @@ class _Kept(Generic[T]):
 
 
 def ask_by() -> float:
-    """When Slack must have answered all that a request asks, on the loop's clock."""
+    """When Slack must have answered everything that a request asks, on the event loop's clock."""
     return asyncio.get_running_loop().time() + ASK_WITHIN
 
 
@@ -62,43 +68,61 @@ class Directory:
         self,
         client: AsyncWebClient,
         identity: Identity,
-        lists: Mapping[Right, Allowlist],
+        rights: Rights,
         clock: Clock,
     ) -> None:
         self._client = client
         self._identity = identity
-        self._lists = lists
+        self._rights = rights
         self._clock = clock
-        self._group_ids = sorted({g for one in lists.values() for g in one.groups})
+        self._group_ids = sorted(rights.groups)
         self._groups: dict[str, _Kept[frozenset[str]]] = {}
         self._channels: dict[str, _Kept[Obstacle | None]] = {}
+        self._asking = Sharing[str, Obstacle | None]()  # about a channel, for looks
         self._people: dict[str, _Kept[Mapping[str, Any]]] = {}
         self._group_names: Mapping[str, str] = {}
+        self._workspace_of: dict[str, str] = {}  # listed groups, in an organization's workspaces
 
     @property
-    def lists(self) -> Mapping[Right, Allowlist]:
-        """The allowlists, as the settings have them."""
-        return self._lists
+    def rights(self) -> Rights:
+        """The allowlists from the settings."""
+        return self._rights
 
     @property
     def group_names(self) -> Mapping[str, str]:
-        """The handles of the listed groups (`oncall`), as far as Slack told them."""
+        """The handles of the listed groups (`oncall`) that Slack has named."""
         return self._group_names
 
     # --- groups --------------------------------------------------------------------
 
     async def refresh_groups(self) -> None:
-        """Ask Slack who is in each listed group; keep the last answer if it fails."""
+        """Ask Slack who is in each listed group; keep the last answer if it fails.
+
+        For an organization, ask also which workspaces are the bot's own.
+        """
+        try:
+            self._identity = await with_workspaces(self._client, self._identity)
+        except FAILURES as error:
+            log.warning("workspaces.not_read", error=code_of(error))
+        of, owns = self._workspace_of, self._identity.owns
+        self._workspace_of = {group_id: each for group_id, each in of.items() if owns(each)}
         disabled = await self._disabled_groups()
         for group_id in self._group_ids:
+            team_id = self._workspace_of.get(group_id)
+            if team_id is None and self._identity.workspaces is not None:
+                log.warning("groups.not_read", group=group_id, error="in no workspace of the bot's")
+                continue
             try:
-                answer = await self._client.usergroups_users_list(usergroup=group_id)
+                answer = await self._client.usergroups_users_list(
+                    usergroup=group_id, team_id=team_id
+                )
             except SlackApiError as error:
                 code = code_of(error)
                 if code not in NO_GROUP:
                     log.warning("groups.not_read", group=group_id, error=code)
                     continue
-                # Disabled or unknown: nobody is in it.
+                # Disabled or unknown, so nobody is in it; or it has moved to another workspace.
+                self._workspace_of.pop(group_id, None)
                 members: frozenset[str] = frozenset()
             except FAILURES as error:
                 log.warning("groups.not_read", group=group_id, error=type(error).__name__)
@@ -112,30 +136,45 @@ class Directory:
             self._groups[group_id] = _Kept(members, self._clock.monotonic())
 
     async def _disabled_groups(self) -> frozenset[str]:
-        """The groups that are not said to be switched on; all names are learned on the way.
+        """The listed groups that are disabled; also learns all groups' names.
 
-        Best effort: `usergroups.users.list` refuses a disabled group by itself.
+        Best effort: `usergroups.users.list` refuses a disabled group anyway.
         """
-        if not self._group_ids:
-            return frozenset()
-        try:
-            answer = await self._client.usergroups_list(include_disabled=True)
-        except FAILURES as error:
-            log.info("groups.list_not_read", error=code_of(error))
-            return frozenset()
-        groups = {
-            objects.text(group.get("id")): group
-            for group in map(objects.mapping, objects.items(answer.get("usergroups")))
-        }
-        self._group_names = {
-            group_id: handle
-            for group_id, group in groups.items()
-            if (handle := objects.text(group.get("handle")))
-        }
+        groups: dict[str, Mapping[str, Any]] = {}
+        for team_id in self._workspaces_to_ask():
+            try:
+                answer = await self._client.usergroups_list(include_disabled=True, team_id=team_id)
+            except FAILURES as error:
+                log.info("groups.list_not_read", error=code_of(error))
+                continue
+            found = {
+                objects.text(group.get("id")): group
+                for group in map(objects.mapping, objects.items(answer.get("usergroups")))
+            }
+            groups |= found
+            if team_id is not None:
+                self._workspace_of |= dict.fromkeys(found.keys() & self._group_ids, team_id)
+        if groups:
+            self._group_names = {
+                group_id: handle
+                for group_id, group in groups.items()
+                if (handle := objects.text(group.get("handle")))
+            }
         return frozenset(one for one, group in groups.items() if not objects.is_enabled(group))
 
+    def _workspaces_to_ask(self) -> Iterable[str | None]:
+        """Where the listed groups are; everywhere while one of them was found nowhere.
+
+        Slack takes twenty such questions a minute, and an organization may have more workspaces.
+        """
+        if not self._group_ids:
+            return ()
+        if self._workspace_of.keys() >= set(self._group_ids):
+            return dict.fromkeys(self._workspace_of.values())
+        return asked_by(self._identity)
+
     async def keep_groups(self) -> None:
-        """Refresh the groups for ever: else, in 15 minutes, all of them would deny."""
+        """Refresh the groups forever; otherwise all of them would deny after 15 minutes."""
         await every(
             GROUPS_EVERY, self.refresh_groups, failed="groups.failed", sleep=self._clock.sleep
         )
@@ -151,9 +190,9 @@ class Directory:
     # --- people --------------------------------------------------------------------
 
     async def person(self, right: Right, actor: Actor, until: float | None = None) -> Person:
-        """What must be known of someone to judge whether they hold a right.
+        """What must be known about a person to decide whether they have a right.
 
-        `until` is when Slack must have answered, on the loop's clock.
+        `until` is when Slack must have answered, on the event loop's clock.
         """
         until = ask_by() if until is None else until
         person = Person(
@@ -162,21 +201,24 @@ class Directory:
             is_guest=None,
             groups=self._groups_of(actor.user_id),
         )
-        by_star = person.home is Home.WORKSPACE and self._lists[right].everyone
-        if may(right, person, self._lists) or not by_star:
+        if person.home is not Home.WORKSPACE or not any(
+            any(one.everyone for one in self._rights.granting(right, cluster))
+            for cluster in self._rights.clusters
+            if not self._rights.may(right, person, cluster)
+        ):
             return person
-        # Only `*` leaves guests out, and only then Slack is asked about somebody.
+        # Only `*` excludes guests, so only then Slack must be asked about the person.
         user = await self._user(actor.user_id, until)
         return replace(person, is_guest=None if user is None else objects.is_guest(user))
 
     async def _home(self, actor: Actor, until: float) -> Home | None:
         if not actor.user_id:
             return None
-        if actor.team_id == self._identity.team_id:
+        if self._identity.owns(actor.team_id):
             return Home.WORKSPACE
         if actor.team_id and not self._identity.enterprise_id:
             return Home.ELSEWHERE
-        # The request doesn't say, or it may be a sister workspace of the same enterprise.
+        # The request doesn't say, or it may be another workspace of the same enterprise.
         user = await self._user(actor.user_id, until)
         return None if user is None else objects.home(user, self._identity)
 
@@ -198,21 +240,58 @@ class Directory:
 
     # --- channels ------------------------------------------------------------------
 
+    async def is_member(self, user_id: str, channel_id: str) -> bool | None:
+        """Whether a person is in a channel; None if Slack doesn't say.
+
+        It doesn't say of a private channel without the bot.
+        """
+        until, cursor = ask_by(), ""
+        try:
+            while True:
+                page = partial(
+                    self._client.conversations_members,
+                    channel=channel_id,
+                    limit=MEMBERS,
+                    cursor=cursor or None,
+                )
+                answer = await _asked(page, until)
+                told = objects.members(answer, "members")
+                if told is None:
+                    log.warning("members.not_read", channel=channel_id, error="none in the answer")
+                    return None
+                if user_id in told:
+                    return True
+                if not (cursor := objects.next_cursor(answer)):
+                    return False
+        except FAILURES as error:
+            log.info("members.not_read", channel=channel_id, error=code_of(error))
+            return None
+
     async def obstacle(
         self, channel_id: str, *, afresh: bool, until: float | None = None
     ) -> Obstacle | None:
-        """What keeps a channel from being one of the bot's own people only, by what Slack says.
+        """Why a channel may be read by more than the bot's own people, according to Slack.
 
-        Asked `afresh`, nothing that was said before counts.
+        With `afresh`, earlier answers don't count.
         """
-        now = self._clock.monotonic()
-        kept = None if afresh else self._channels.get(channel_id)
-        if kept is not None and now - kept.at <= CHANNEL_FRESH:
+        until = ask_by() if until is None else until
+        if afresh:
+            return await self._ask_about(channel_id, None, until)
+        kept = self._channels.get(channel_id)
+        if kept is not None and self._clock.monotonic() - kept.at <= CHANNEL_FRESH:
             return kept.answer
+        return await self._asking.answer(
+            channel_id, lambda: self._ask_about(channel_id, kept, until)
+        )
+
+    async def _ask_about(
+        self, channel_id: str, kept: "_Kept[Obstacle | None] | None", until: float
+    ) -> Obstacle | None:
+        """Ask Slack; if that fails, `kept` is the answer while it is good."""
+        now = self._clock.monotonic()
         try:
             answer = await _asked(
-                lambda: self._client.conversations_info(channel=channel_id),
-                ask_by() if until is None else until,
+                lambda: self._client.conversations_info(channel=channel_id), until
             )
         except FAILURES as error:
             code = code_of(error)
@@ -245,7 +324,7 @@ def _obstacle(channel: Mapping[str, Any]) -> Obstacle | None:
 async def _asked(
     call: Callable[[], Awaitable[AsyncSlackResponse]], until: float
 ) -> AsyncSlackResponse:
-    """Ask Slack, once more if the first answer was lost. Raises what `FAILURES` holds."""
+    """Ask Slack, a second time if the first answer was lost. Raises one of `FAILURES`."""
     async with asyncio.timeout_at(until):
         try:
             return await call()

@@ -1,4 +1,4 @@
-"""`/pg-kill history`: the record of kills, for the one who asks."""
+"""`/pg-kill history`: the record of kills, only for the person who asks."""
 
 from bot.errors import UsageError
 from bot.grammar.parser import read_kill
@@ -14,18 +14,19 @@ async def answer(
     runner: Runner,
     request_from: Command | Click,
     request: HistoryRequest,
+    admitted: Admitted,
     *,
     before_id: int | None = None,
 ) -> None:
-    """Show the last kills, to the requester alone: others may not read the record."""
-    answer = await runner.operations.history(request, before_id=before_id)
+    """Show the latest kills, only to the person who asked: others may not read the record."""
+    answer = await runner.within(admitted).history(request, before_id=before_id)
     await runner.whisper(request_from, history_view.history(answer))
 
 
-async def older(runner: Runner, click: Click, _: Admitted) -> None:
-    """The kills before those shown."""
+async def older(runner: Runner, click: Click, admitted: Admitted) -> None:
+    """Show the kills before those already shown."""
     wanted = decoded(OlderThan.decode, click.value)
     request = read_kill(wanted.text)
     if not isinstance(request, HistoryRequest):
-        raise UsageError(wanted.text, "no history")
-    await answer(runner, click, request, before_id=wanted.before_id)
+        raise UsageError(wanted.text, "not a history request")
+    await answer(runner, click, request, admitted, before_id=wanted.before_id)

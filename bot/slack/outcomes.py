@@ -6,7 +6,7 @@ from contextlib import suppress
 import structlog
 
 from bot.domain.kills import LIVING, SUCCEEDED, Action, Conclusion, State
-from bot.errors import BotError, LedgerError, UsageError
+from bot.errors import BotError, LedgerError, NotAllowed, UsageError
 from bot.operations import follow, named
 from bot.operations.results import Confirmed, NeedsSecondPerson, NotClaimed, conclusion_of
 from bot.slack import kills
@@ -21,31 +21,43 @@ from bot.slack.views import outcome as outcome_view
 log = structlog.get_logger(__name__)
 
 PROGRESS_AFTER = 1.0
-"""Seconds after which a kill that still goes on says so in its message."""
+"""Seconds after which a kill that is still running says so in its message."""
 
 SAID_WITHIN = LAST_WORDS * 0.75
-"""Seconds that a kill which is told to stop has to show what is on record of it."""
+"""Seconds that a kill has, once it is told to stop, to show what is on record about it."""
 
 PROGRESS_WITHIN = 2.0
-"""Seconds that the ledger has to say so: the outcome may be there already."""
+"""Seconds that the ledger has to confirm this: the outcome may be posted already."""
 
 
-async def terminate(runner: Runner, click: Click, _: Admitted) -> None:
-    """The confirm button: carry out what the preview showed."""
-    await _confirm(runner, click, decoded(kill_key, click.value))
+async def terminate(runner: Runner, click: Click, admitted: Admitted) -> None:
+    """The confirm button: do what the preview showed."""
+    await _confirm(runner, click, admitted, decoded(kill_key, click.value))
 
 
-async def cancel(runner: Runner, click: Click, _: Admitted) -> None:
+async def cancel(runner: Runner, click: Click, admitted: Admitted) -> None:
     """`Cancel query`: end what the targets ran, and leave the sessions."""
-    await _confirm(runner, click, decoded(kill_key, click.value), action=Action.CANCEL)
+    key = decoded(kill_key, click.value)
+    await _confirm(runner, click, admitted, key, action=Action.CANCEL)
+
+
+async def cancel_then_terminate(runner: Runner, click: Click, admitted: Admitted) -> None:
+    """`Cancel, then terminate`: the same, and end the sessions that still run it after 5 s."""
+    key = decoded(kill_key, click.value)
+    await _confirm(runner, click, admitted, key, action=Action.CANCEL_THEN_TERMINATE)
 
 
 async def _confirm(
-    runner: Runner, click: Click, key: str, *, action: Action = Action.TERMINATE
+    runner: Runner,
+    click: Click,
+    admitted: Admitted,
+    key: str,
+    *,
+    action: Action = Action.TERMINATE,
 ) -> None:
-    """Carry out what a preview showed; its message becomes the outcome."""
+    """Do what a preview showed; its message becomes the outcome."""
     work = asyncio.ensure_future(
-        runner.operations.confirm(
+        runner.within(admitted).confirm(
             click.actor,
             click.channel_id,
             key,
@@ -58,13 +70,13 @@ async def _confirm(
         while not (await asyncio.wait({work}, timeout=None if shown else PROGRESS_AFTER))[0]:
             shown = await _show_progress(runner, click, key)
         await _answered(runner, click, await work)
-    except LedgerError:
-        raise  # nothing was signalled, and what is on record can't be asked for
+    except (LedgerError, NotAllowed):
+        raise  # nothing was signalled; what is on record can't be asked for, or isn't theirs to see
     except BotError:
         await _show_conclusion(runner, click, key)
         raise
     except asyncio.CancelledError:
-        # Told to stop, it still writes down what it knows, and says so.
+        # When told to stop, it still records what it knows and says so.
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
         with suppress(TimeoutError):
@@ -85,7 +97,7 @@ async def _answered(runner: Runner, click: Click, answer: Confirmed) -> None:
                 click,
                 kill_view.needs_second_person(
                     answer,
-                    may_confirm=runner.authorization.lists,
+                    rights=runner.authorization.rights,
                     group_names=runner.authorization.group_names,
                 ),
             )
@@ -106,10 +118,10 @@ async def _concluded(runner: Runner, click: Click, conclusion: Conclusion) -> No
     async def follow_up() -> None:
         later = await runner.operations.follow_up(conclusion)
         if later is not None:
-            # It is on record now: a bot that stops shows it all the same.
+            # It is on record now, so a bot that stops shows it all the same.
             runner.tasks.start(show(later), name=f"outcome-{later.proposal.id}")
 
-    # Beside the delivery, which may take long: the look is due ten seconds after the outcome.
+    # Beside the delivery, which may be slow: the look is due ten seconds after the outcome.
     runner.start_later(click, follow_up())
     try:
         await runner.conclude(conclusion.proposal, outcome_view.outcome(conclusion), click)
@@ -118,16 +130,16 @@ async def _concluded(runner: Runner, click: Click, conclusion: Conclusion) -> No
 
 
 def _measure(runner: Runner, click: Click, conclusion: Conclusion) -> None:
-    """How long it took from the click until all that were signalled had ended."""
+    """Measure the time from the click until all that were signalled had ended."""
     outcomes, until = conclusion.counts.keys(), conclusion.watched_until
     if until is not None and outcomes & SUCCEEDED and not outcomes & LIVING:
         runner.meter.gone(until - click.since)
 
 
 async def _show_progress(runner: Runner, click: Click, key: str) -> bool:
-    """Say that a kill is under way; whether it was, or can't be said.
+    """Say that a kill is under way; return whether this is settled, so that nobody asks again.
 
-    A courtesy: no failure of it may touch the kill that goes on.
+    A courtesy: if it fails, the kill must go on.
     """
     try:
         async with asyncio.timeout(PROGRESS_WITHIN):
@@ -136,23 +148,24 @@ async def _show_progress(runner: Runner, click: Click, key: str) -> bool:
             return True
         claimed = entry.proposal.state is State.CLAIMED
         if not (claimed and entry.proposal.confirmed_by == click.actor):
-            # Only this click's claim shows: a later one must not take an outcome's place.
+            # Show progress only for this click's claim: another click's must not replace an
+            # outcome.
             return False
         follow(entry.proposal)
         working = kill_view.working(entry.proposal)
-        # Not given up once it is on its way: it must not come after the outcome.
+        # Not cancelled once it is being sent: it must not arrive after the outcome.
         await runner.delivery.update(
             click.place, working, response_url=click.response_url, at_any_cost=False
         )
-    except (LedgerError, TimeoutError):
-        log.warning("kill.progress_not_shown", exc_info=True)
+    except (LedgerError, TimeoutError) as error:
+        log.warning("kill.progress_not_shown", error=str(error) or "too slow")
     except Exception:
         log.exception("kill.progress_failed")
     return True
 
 
 async def _show_conclusion(runner: Runner, click: Click, key: str) -> None:
-    """After an error: where something was done, the message says what is on record."""
+    """After an error: if something was done, the message says what is on record."""
     with suppress(LedgerError):
         entry = await runner.operations.entry(key)
         if entry is not None and entry.results:
@@ -161,28 +174,25 @@ async def _show_conclusion(runner: Runner, click: Click, key: str) -> None:
 
 
 async def recovered(runner: Runner, conclusion: Conclusion) -> None:
-    """Show what became of a kill, in its message, without a click."""
+    """Show what became of a kill in its message, without a click."""
     with structlog.contextvars.bound_contextvars(**named(conclusion.proposal)):
         await runner.conclude(conclusion.proposal, outcome_view.outcome(conclusion))
 
 
 async def caught_up(runner: Runner, conclusion: Conclusion) -> None:
-    """Take a second look that another process left behind, and show it."""
+    """Make a second look that another process left, and show it."""
     with structlog.contextvars.bound_contextvars(**named(conclusion.proposal)):
         later = await runner.operations.catch_up(conclusion)
     if later is not None and later.proposal.message_ts:
-        # It is on record now: a bot that stops shows it all the same.
+        # It is on record now, so a bot that stops shows it all the same.
         runner.tasks.start(recovered(runner, later), name=f"outcome-{later.proposal.id}")
 
 
 async def page(runner: Runner, click: Click, admitted: Admitted) -> None:
     """Another page of an outcome's table."""
     wanted = decoded(OutcomePage.decode, click.value)
-    entry = await runner.operations.entry(wanted.key)
-    if entry is None or entry.proposal.channel_id != click.channel_id:
+    entry = await runner.within(admitted).outcome(click.channel_id, wanted.key)
+    if entry is None:
         raise UsageError("", "there is no such outcome in this channel")
     message = outcome_view.outcome(conclusion_of(entry), wanted.page)
-    if admitted.public:
-        await runner.redraw(click, message)
-    else:
-        await runner.whisper(click, admitted.told_alone(message))
+    await runner.redraw(click, message, admitted)

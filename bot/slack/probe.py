@@ -1,59 +1,70 @@
-"""One look at Slack for `python -m bot check`: questions alone, and a socket that is closed again.
+"""Check Slack for `python -m bot check`: read-only calls, and a socket that is closed again.
 
-While a bot runs, Slack may give a click to any socket of its app. So this one is closed as
-soon as Slack has said hello.
+While a bot runs, Slack may send a click to any socket of its app. So this socket is closed as soon
+as Slack has said hello.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import aiohttp
 import structlog
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-from bot.check.facts import Bot, Channel, Group, Member, SlackFacts, Socket, Unknown, Untold
+from bot.check.facts import (
+    Bot,
+    Channel,
+    Group,
+    Layouts,
+    Member,
+    SlackFacts,
+    Socket,
+    Unknown,
+    Untold,
+)
 from bot.domain.people import Home, Right
 from bot.slack.api_errors import FAILURES, Client, ShortRateLimits, code_of, in_words, place
 from bot.slack.app import SlackSettings
+from bot.slack.channels import channel_of
 from bot.slack.directory import NO_GROUP
 from bot.slack.objects import (
     NOT_SLACK,
     Identity,
     home,
     identity,
-    is_direct,
     is_enabled,
     is_guest,
-    is_org_wide,
-    is_shared,
     items,
     mapping,
     members,
     text,
 )
+from bot.slack.validation import validate
+from bot.slack.workspaces import asked_by, with_workspaces
 
 log = structlog.get_logger(__name__)
 
 WITHIN = 15.0
-"""Seconds for everything; what isn't answered by then is said to be untold."""
+"""Seconds for the whole check; what isn't answered by then is reported as such."""
 
 CALL_WITHIN = 5.0
 CLOSE_WITHIN = 1.0
 AT_ONCE = 8
 MOST_PEOPLE = 60
 MOST_CHANNELS = 40
-"""Slack takes about 100 questions a minute about people, 50 about channels. A bot that runs
-asks, too."""
+"""Slack allows about 100 questions a minute about people and 50 about channels. A running bot needs
+some of these."""
 
 _NO_PERSON = frozenset({"user_not_found", "user_not_visible"})
 _TOO_MANY = Untold("not asked: Slack takes few such questions a minute")
 
 
 async def probe(settings: SlackSettings) -> SlackFacts:
-    """Ask Slack, for at most 15 s. Raises nothing: what goes wrong is an answer, too."""
+    """Check Slack for at most 15 s. Never raises: a failure is one of the facts it returns."""
     try:
         async with aiohttp.ClientSession() as session:
             return await _Probe(settings, session).run()
@@ -77,9 +88,10 @@ class _Probe:
         self._identity: Identity | None = None
 
     async def run(self) -> SlackFacts:
-        """Everything, each question bounded by itself."""
+        """Ask everything, with a time limit for each question."""
         facts, socket = await asyncio.gather(self._by_bot_token(), self._socket())
-        return replace(facts, socket=socket)
+        # Last, because making the samples would hold up what matters more.
+        return replace(facts, socket=socket, layouts=await self._layouts())
 
     async def _by_bot_token(self) -> SlackFacts:
         bot, scopes = await self._bot()
@@ -90,9 +102,13 @@ class _Probe:
         return SlackFacts(bot=bot, scopes=scopes, people=people, groups=groups, channels=channels)
 
     async def _ask(self, call: Callable[[], Awaitable[AsyncSlackResponse]]) -> AsyncSlackResponse:
-        """One call of the Web API. Raises what `FAILURES` holds."""
+        """Make one call to the Web API. Raises one of `FAILURES`."""
         async with asyncio.timeout_at(self._until), self._free, asyncio.timeout(CALL_WITHIN):
             return await call()
+
+    async def _layouts(self) -> Layouts:
+        api_url, proxy = self._settings.api_url, self._client.proxy
+        return await validate(self._session, api_url, self._until, proxy=proxy)
 
     def _untold(self, error: BaseException) -> Untold:
         return Untold(in_words(error, self._settings.api_url))
@@ -105,17 +121,23 @@ class _Probe:
             me = await self._ask(client.auth_test)
         except FAILURES as error:
             return self._untold(error), None
-        self._identity = identity(me)
-        if self._identity is None:
+        known = identity(me)
+        if known is None:
             return Untold(f"{place(self._settings.api_url)}: {NOT_SLACK}"), None
+        try:
+            async with asyncio.timeout_at(self._until), asyncio.timeout(CALL_WITHIN):
+                known = await with_workspaces(client, known)
+        except FAILURES as error:
+            return self._untold(error), None
+        self._identity = known
         granted = me.headers.get("x-oauth-scopes")
         scopes = None if granted is None else _split(granted)
         bot = Bot(
             name=text(me.get("user")),
             workspace=text(me.get("team")),
-            team_id=self._identity.team_id,
+            team_id=known.team_id,
             app_id=await self._app_of(text(me.get("bot_id"))),
-            is_org_wide=is_org_wide(me),
+            workspaces=known.workspaces,
         )
         return bot, scopes
 
@@ -150,7 +172,7 @@ class _Probe:
         )
 
     async def _hello(self, url: str) -> Mapping[str, Any]:
-        """What Slack says first on a socket."""
+        """Slack's first message on a socket."""
         connect = self._session.ws_connect(
             url,
             proxy=self._client.proxy,
@@ -165,25 +187,29 @@ class _Probe:
 
     async def _groups(self) -> dict[str, Group | Unknown | Untold]:
         client = self._client
-        ids = sorted({one for allowed in self._settings.lists.values() for one in allowed.groups})
+        ids = sorted(self._settings.rights.groups)
         if not ids:
             return {}
-        try:
-            answer = await self._ask(
-                lambda: client.usergroups_list(include_disabled=True, include_users=True)
-            )
-        except FAILURES as error:
-            return dict.fromkeys(ids, self._untold(error))
-        listed = {
-            group.id: group
-            for group in map(_group, map(mapping, items(answer.get("usergroups"))))
-            if group.id
-        }
+        listed: dict[str, Group] = {}
+        for team_id in self._teams:
+            ask = partial(client.usergroups_list, include_disabled=True, include_users=True)
+            try:
+                answer = await self._ask(partial(ask, team_id=team_id))
+            except FAILURES as error:
+                return dict.fromkeys(ids, self._untold(error))
+            found = map(_group, map(mapping, items(answer.get("usergroups"))))
+            listed |= {group.id: group for group in found if group.id}
         return {one: listed.get(one) or await self._unlisted(one) for one in ids}
 
+    @property
+    def _teams(self) -> tuple[str | None, ...]:
+        return (None,) if self._identity is None else asked_by(self._identity)
+
     async def _unlisted(self, group_id: str) -> Group | Unknown | Untold:
-        """A group that isn't listed: of a whole enterprise, perhaps. The bot asks the same."""
+        """A group that isn't listed; it may belong to an enterprise. The bot asks the same way."""
         client = self._client
+        if self._teams != (None,):
+            return Unknown()
         try:
             answer = await self._ask(lambda: client.usergroups_users_list(usergroup=group_id))
         except FAILURES as error:
@@ -196,10 +222,10 @@ class _Probe:
     async def _people(
         self, groups: Iterable[Group | Unknown | Untold]
     ) -> dict[str, Member | Unknown | Untold]:
-        """Those listed, then who edited the groups, then who is in them, as far as Slack lets."""
+        """Listed people, then the groups' editors, then their members, up to Slack's rate limit."""
         known = [group for group in groups if isinstance(group, Group)]
-        lists = self._settings.lists
-        listed = [*sorted(lists[Right.KILL].users), *sorted(lists[Right.LOOK].users)]
+        rights = self._settings.rights
+        listed = [one for right in reversed(Right) for one in sorted(rights.users(right))]
         met = [group.editor for group in known if group.editor]
         met += [member for group in known for member in group.members]
         ids = list(dict.fromkeys((*listed, *met)))
@@ -220,7 +246,7 @@ class _Probe:
         return _member(user_id, user, home(user, self._identity))
 
     async def _channels(self) -> dict[str, Channel | Unknown | Untold]:
-        ids = sorted(self._settings.allowed_channels)
+        ids = sorted({*self._settings.allowed_channels, *self._settings.alert_channels})
         asked = ids[:MOST_CHANNELS]
         answers = await asyncio.gather(*map(self._channel, asked))
         return {**dict.fromkeys(ids, _TOO_MANY), **dict(zip(asked, answers, strict=True))}
@@ -232,23 +258,13 @@ class _Probe:
         except FAILURES as error:
             is_unknown = code_of(error) == "channel_not_found"
             return Unknown() if is_unknown else self._untold(error)
-        channel = mapping(answer.get("channel"))
-        return Channel(
-            id=channel_id,
-            name=text(channel.get("name")),
-            is_private=bool(channel.get("is_private")),
-            is_member=bool(channel.get("is_member")),
-            is_archived=bool(channel.get("is_archived")),
-            is_direct=is_direct(channel),
-            is_read_only=bool(channel.get("is_read_only") or channel.get("is_thread_only")),
-            is_shared=is_shared(channel),
-        )
+        return channel_of(channel_id, answer)
 
 
 def _member(user_id: str, user: Mapping[str, Any], its_home: Home | None) -> Member:
     profile = mapping(user.get("profile"))
     is_admin = None
-    if "is_admin" in user:  # Slack leaves it out for some
+    if "is_admin" in user:  # Slack omits it for some
         is_admin = bool(user.get("is_admin") or user.get("is_owner"))
     return Member(
         id=user_id,

@@ -2,6 +2,7 @@
 
 import structlog
 
+from bot.domain.kills import Action
 from bot.grammar.parser import read_reason
 from bot.slack import kills
 from bot.slack.api_errors import FAILURES, code_of
@@ -15,24 +16,24 @@ from bot.slack.views.reason import Asked
 log = structlog.get_logger(__name__)
 
 
-async def ask(runner: Runner, click: Click, _: Admitted) -> None:
-    """The menu of a table: a modal that asks for the reason; without one the preview at once."""
+async def ask(runner: Runner, click: Click, admitted: Admitted) -> None:
+    """Open a modal that asks for the reason; if that fails, post the preview at once."""
     row = decoded(RowRef.decode, click.value)
-    asked = Asked(row, click.channel_id, click.channel_name, click.response_url)
-    if not await _is_asked(runner, click, asked):
-        await kills.propose_backend(runner, click, row.cluster, row.id)
+    asked = Asked(row, click.channel_id, click.channel_name, click.response_url, click.thread_ts)
+    if not await _is_asked(runner, click, asked, runner.offered(admitted, row.cluster)):
+        await kills.propose_backend(runner, click, admitted, row)
 
 
-async def preview(runner: Runner, click: Click, _: Admitted) -> None:
-    """That modal, submitted: a preview of that very backend."""
+async def preview(runner: Runner, click: Click, admitted: Admitted) -> None:
+    """The submitted modal: post a preview of exactly that backend."""
     row, reason = decoded(RowRef.decode, click.value), read_reason(click.inputs.get("reason"))
-    await kills.propose_backend(runner, click, row.cluster, row.id, reason=reason)
+    await kills.propose_backend(runner, click, admitted, row, reason=reason)
 
 
-async def _is_asked(runner: Runner, click: Click, asked: Asked) -> bool:
-    """Open the modal that asks for a reason; whether it stands."""
+async def _is_asked(runner: Runner, click: Click, asked: Asked, action: Action | None) -> bool:
+    """Open the modal that asks for a reason; return whether it opened."""
     try:
-        answer = await runner.delivery.open_view(click.trigger_id, reason_view.ask(asked))
+        answer = await runner.delivery.open_view(click.trigger_id, reason_view.ask(asked, action))
     except FAILURES as error:
         log.warning("modal.not_shown", error=code_of(error))
         return False

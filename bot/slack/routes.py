@@ -1,33 +1,39 @@
-"""Every command, button and modal: what each does, and the right that it takes.
+"""Every command, button and modal: what it does, and which right it needs.
 
-Each request is acknowledged at once. A click is authorized afresh right after, for what a
-button carries is no authority; a command before, since its acknowledgement shows what was
-typed.
+Each request is acknowledged at once. A click is authorized again right after that, because a
+button's value proves nothing. A command is authorized before, because its acknowledgement shows
+what was typed.
 """
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.domain.people import Right
-from bot.errors import UsageError
-from bot.grammar.parser import parse_kill, parse_sessions
-from bot.grammar.requests import KILL, SESSIONS, KillRequest
+from bot.errors import NotAllowed, UsageError
+from bot.grammar.parser import parse_kill, parse_sessions, read_kill, read_sessions
+from bot.grammar.requests import KILL, SESSIONS, HelpRequest, KillRequest
 from bot.slack import (
+    alerts,
+    boards,
     history,
+    home,
     kills,
+    other_versions,
     outcomes,
     payloads,
     reason_modal,
     session_modal,
     sessions,
-    tree,
+    shortcuts,
+    timeline,
 )
 from bot.slack.authorization import Admitted, Denied
-from bot.slack.buttons import OTHER_VERSION, ActionId
+from bot.slack.buttons import ActionId, PageOf, RowRef, unseal
+from bot.slack.objects import Identity
 from bot.slack.payloads import Click, Command
 from bot.slack.runner import Runner
 from bot.slack.views.reason import Asked
@@ -47,59 +53,131 @@ class Typed:
 
 @dataclass(frozen=True, slots=True)
 class Pressed:
-    """A button, a menu or a modal's submission; `command` is the one whose help speaks of it.
+    """A button, a menu or a modal's submission; `command` is the one whose help explains it.
 
-    `waived` tells of whom the right is not asked.
+    `cluster` reads from the value the cluster on which the right is required. If it reads none,
+    because the value names no cluster or a kill, the use case requires it on each cluster it uses.
+    `waived` tells for whom the right isn't required.
     """
 
     command: str
     right: Right
     listener: Listener
+    cluster: Callable[[str], str | None]
     waived: Callable[[Runner, Click], Awaitable[bool]] | None = None
 
 
+def _row(value: str) -> str:
+    return RowRef.decode(value).cluster
+
+
+def _page(value: str) -> str | None:
+    return _look(PageOf.decode(value).text)
+
+
+def _sealed(value: str) -> str | None:
+    return _look(unseal(value))
+
+
+def _look(text: str) -> str | None:
+    request = read_sessions(text)
+    return None if isinstance(request, HelpRequest) else request.target.cluster
+
+
+def _of_a_kill(_: str) -> None:
+    """It is in the ledger."""
+
+
+def _kill(value: str) -> str | None:
+    request = read_kill(unseal(value))
+    return request.target.cluster if isinstance(request, KillRequest) else None
+
+
+def _of_an_alert(_: str) -> None:
+    """It is in the ledger, too."""
+
+
+def _any(_: str) -> None:
+    """It is of none in particular."""
+
+
+_ON_RECORD: dict[Callable[[str], str | None], Callable[[Runner, Click], Awaitable[str | None]]] = {
+    _of_a_kill: kills.cluster_of,
+    _of_an_alert: alerts.cluster_of,
+}
+"""How to find the cluster of what a button carries, if it is in the ledger."""
+
 COMMANDS: dict[str, Typed] = {
     SESSIONS: Typed(Right.LOOK, parse_sessions, sessions.command),
-    KILL: Typed(Right.KILL, parse_kill, kills.command),
+    KILL: Typed(Right.CANCEL, parse_kill, kills.command),
 }
 
+LOOK, CANCEL, END = Right.LOOK, Right.CANCEL, Right.KILL
 BUTTONS: dict[ActionId, Pressed] = {
-    ActionId.SESSIONS_REFRESH: Pressed(SESSIONS, Right.LOOK, sessions.page),
-    ActionId.SESSIONS_PREVIOUS: Pressed(SESSIONS, Right.LOOK, sessions.page),
-    ActionId.SESSIONS_NEXT: Pressed(SESSIONS, Right.LOOK, sessions.page),
-    ActionId.SESSIONS_CHOOSE: Pressed(SESSIONS, Right.LOOK, sessions.page),
-    ActionId.SESSIONS_KILL_ROW: Pressed(SESSIONS, Right.KILL, reason_modal.ask),
-    ActionId.SESSIONS_INSPECT: Pressed(SESSIONS, Right.LOOK, session_modal.inspect),
-    ActionId.SESSIONS_TREE: Pressed(SESSIONS, Right.LOOK, tree.show),
-    ActionId.TREE_REFRESH: Pressed(SESSIONS, Right.LOOK, tree.refresh),
-    ActionId.SESSION_REFRESH: Pressed(SESSIONS, Right.LOOK, session_modal.refresh),
-    ActionId.SESSION_KILL: Pressed(SESSIONS, Right.KILL, session_modal.preview),
-    ActionId.KILL_TERMINATE: Pressed(KILL, Right.KILL, outcomes.terminate),
-    ActionId.KILL_CANCEL: Pressed(KILL, Right.KILL, outcomes.cancel),
-    ActionId.KILL_DISMISS: Pressed(KILL, Right.KILL, kills.dismiss, kills.is_own_preview),
-    ActionId.KILL_PREVIEW_AGAIN: Pressed(KILL, Right.KILL, kills.preview_again),
-    ActionId.KILL_CHOOSE: Pressed(KILL, Right.KILL, kills.choose),
-    ActionId.KILL_PAGE: Pressed(KILL, Right.LOOK, outcomes.page),
-    ActionId.HISTORY_OLDER: Pressed(KILL, Right.KILL, history.older),
+    ActionId.SESSIONS_REFRESH: Pressed(SESSIONS, LOOK, sessions.page, _page),
+    ActionId.SESSIONS_PREVIOUS: Pressed(SESSIONS, LOOK, sessions.page, _page),
+    ActionId.SESSIONS_NEXT: Pressed(SESSIONS, LOOK, sessions.page, _page),
+    ActionId.SESSIONS_CHOOSE: Pressed(SESSIONS, LOOK, sessions.page, _page),
+    ActionId.SESSIONS_KILL_ROW: Pressed(SESSIONS, CANCEL, reason_modal.ask, _row),
+    ActionId.SESSIONS_INSPECT: Pressed(SESSIONS, LOOK, session_modal.inspect, _row),
+    ActionId.ANSWER_REFRESH: Pressed(SESSIONS, LOOK, sessions.refresh, _sealed),
+    ActionId.ANSWER_SHOW: Pressed(SESSIONS, LOOK, sessions.show, _sealed),
+    ActionId.BOARD_BEGIN: Pressed(SESSIONS, LOOK, boards.begin, _sealed),
+    ActionId.BOARD_STOP: Pressed(SESSIONS, LOOK, boards.stop, str),
+    ActionId.WHY_END: Pressed(SESSIONS, CANCEL, kills.preview_found, _row),
+    ActionId.WHY_CANCEL: Pressed(SESSIONS, CANCEL, kills.preview_found, _row),
+    ActionId.SESSION_REFRESH: Pressed(SESSIONS, LOOK, session_modal.refresh, _row),
+    ActionId.SESSION_KILL: Pressed(SESSIONS, CANCEL, session_modal.preview, _row),
+    ActionId.KILL_TERMINATE: Pressed(KILL, END, outcomes.terminate, _of_a_kill),
+    ActionId.KILL_CANCEL: Pressed(KILL, CANCEL, outcomes.cancel, _of_a_kill),
+    ActionId.KILL_CANCEL_THEN_TERMINATE: Pressed(
+        KILL, END, outcomes.cancel_then_terminate, _of_a_kill
+    ),
+    ActionId.KILL_DISMISS: Pressed(KILL, END, kills.dismiss, _of_a_kill, kills.is_own_preview),
+    ActionId.KILL_PREVIEW_AGAIN: Pressed(KILL, CANCEL, kills.preview_again, _of_a_kill),
+    ActionId.KILL_CHOOSE: Pressed(KILL, CANCEL, kills.choose, _kill),
+    ActionId.KILL_PAGE: Pressed(KILL, LOOK, outcomes.page, _of_a_kill),
+    ActionId.KILL_TIMELINE: Pressed(KILL, LOOK, timeline.show, _of_a_kill),
+    ActionId.ALERT_PREVIEW: Pressed(SESSIONS, CANCEL, alerts.preview, _of_an_alert),
+    ActionId.ALERT_MUTE: Pressed(SESSIONS, LOOK, alerts.mute, _of_an_alert),
+    ActionId.ALERT_TIMELINE: Pressed(SESSIONS, LOOK, timeline.of_alert, _of_an_alert),
+    ActionId.HISTORY_OLDER: Pressed(KILL, CANCEL, history.older, _any),
+    ActionId.HISTORY_TIMELINE: Pressed(KILL, LOOK, timeline.of_cluster, str),
 }
 """By `action_id`."""
 
+_ANY_BUTTON = re.compile(rf"\A({'|'.join(map(re.escape, BUTTONS))})(\.[0-9]+)?\Z")
+"""Matches the `action_id` of each, numbered or not."""
+
 MODALS: dict[ActionId, Pressed] = {
-    ActionId.SESSIONS_KILL_REASON: Pressed(SESSIONS, Right.KILL, reason_modal.preview),
+    ActionId.SESSIONS_KILL_REASON: Pressed(SESSIONS, CANCEL, reason_modal.preview, _row),
 }
-"""Those that are submitted, by their `callback_id`."""
+"""Submitted modals, by their `callback_id`."""
+
+SHORTCUTS: dict[ActionId, str] = {
+    ActionId.SESSIONS_HERE: SESSIONS,
+    ActionId.KILL_HERE: KILL,
+}
+"""Message shortcuts and their modals, by their `callback_id`: each does what its command does."""
+
+KNOWN = frozenset({*COMMANDS, *map(str, SHORTCUTS)})
+"""The commands and shortcuts that are answered."""
 
 
-def register(app: AsyncApp, runner: Runner) -> None:
-    """Give the app a listener for each route."""
+def register(app: AsyncApp, runner: Runner, identity: Identity, untold: Mapping[str, str]) -> None:
+    """Register a listener for each route. The Home tab shows what is `untold`."""
     for name, typed in COMMANDS.items():
         app.command(name)(_typed(runner, typed))
-    for action_id, pressed in BUTTONS.items():
-        app.action(action_id.pattern)(_pressed(runner, pressed))
+    # One for all: Bolt asks each listener in turn, and a click waits for that.
+    app.action(_ANY_BUTTON)(_pressed(runner))
+    home_tab = home.HomeTab(runner, identity, run_typed, untold)
+    home_tab.register(app)
     for callback_id, pressed in MODALS.items():
         app.view(str(callback_id))(_submitted(runner, pressed))
-    # Whatever none of these takes: a button of a bot that has gone.
-    app.action(re.compile(""))(_unknown(runner))
+    for callback_id, name in SHORTCUTS.items():
+        app.shortcut(str(callback_id))(_used(runner, name))
+        app.view(str(callback_id))(_filled_in(runner, name))
+    other_versions.register(app, runner, home_tab.draw)
 
 
 # --- commands ------------------------------------------------------------------------
@@ -113,20 +191,42 @@ def _typed(runner: Runner, route: Typed) -> Callable[..., Awaitable[None]]:
     return handle
 
 
+async def run_typed(runner: Runner, ack: AsyncAck, command: Command) -> bool:
+    """The same for a command that was asked for elsewhere than in a message box."""
+    return await _command(runner, ack, command, COMMANDS[command.command])
+
+
 async def _command(runner: Runner, ack: AsyncAck, command: Command, route: Typed) -> bool:
-    """Acknowledge a command; whether that is the answer."""
+    """Acknowledge a command; return whether that was the answer."""
     admitted = await runner.authorization.admit(route.right, command)
+    if isinstance(admitted, Denied) and admitted.person is not None:
+        # Say which list of the cluster that they named would have to hold them.
+        cluster = _named(command, route)
+        admitted = runner.authorization.denied(route.right, cluster, admitted.person)
     if isinstance(admitted, Admitted):
-        return await route.listener(runner, ack, command, admitted)
+        try:
+            return await route.listener(runner, ack, command, admitted)
+        except NotAllowed as error:
+            admitted = runner.authorization.denied(Right(error.right), error.cluster)
     await runner.ack_alone(ack, admitted.message)
     runner.record(command, admitted, _asked(command, route))
     return True
 
 
-def _asked(command: Command, route: Typed) -> str:
-    """The command in the grammar's own words, without its reason: what may be on record.
+def _named(command: Command, route: Typed) -> str | None:
+    """The cluster that a command names, if it is one that can be understood."""
+    try:
+        request = route.parse(command.text)
+    except UsageError:
+        return None
+    is_help = isinstance(request, HelpRequest)
+    return None if is_help else request.target.cluster  # type: ignore[attr-defined]
 
-    Of what is no request nobody knows what it holds.
+
+def _asked(command: Command, route: Typed) -> str:
+    """The command in the grammar's own words, without its reason: what may be recorded.
+
+    Text that can't be parsed may hold literals, so it isn't recorded.
     """
     try:
         request = route.parse(command.text)
@@ -137,12 +237,52 @@ def _asked(command: Command, route: Typed) -> str:
     return f"{command.command} {request}".rstrip()
 
 
+# --- shortcuts -----------------------------------------------------------------------
+
+
+def _used(runner: Runner, name: str) -> Callable[..., Awaitable[None]]:
+    route = Pressed(name, COMMANDS[name].right, _form_stays, _any)
+
+    async def opened(click: Click) -> None:
+        form = await shortcuts.opened(runner, click)
+        if form is not None:
+            await authorized(runner, form, route)
+
+    async def handle(ack: AsyncAck, body: dict[str, Any]) -> None:
+        click = replace(payloads.shortcut(body), command=name)
+        await _acknowledge(runner, click, ack)
+        runner.start(click, opened(click))
+
+    return handle
+
+
+async def _form_stays(runner: Runner, click: Click, admitted: Admitted) -> None:
+    """They may use it, as far as is known: what they submit is authorized again."""
+
+
+def _filled_in(runner: Runner, name: str) -> Callable[..., Awaitable[None]]:
+    async def handle(ack: AsyncAck, body: dict[str, Any]) -> None:
+        click = payloads.submission(body)
+        command, form = shortcuts.command(name, click), shortcuts.FormAck(ack)
+        if command is None:
+            await other_versions.refuse_window(runner, ack, click)
+            return
+        answered = run_typed(runner, form, command)
+        await runner.acknowledged(command, form, shortcuts.filled_in(form, answered))
+
+    return handle
+
+
 # --- clicks --------------------------------------------------------------------------
 
 
-def _pressed(runner: Runner, route: Pressed) -> Callable[..., Awaitable[None]]:
+def _pressed(runner: Runner) -> Callable[..., Awaitable[None]]:
     async def handle(ack: AsyncAck, body: dict[str, Any]) -> None:
-        click = _in_place(replace(payloads.click(body), command=route.command))
+        click = payloads.click(body)
+        action_id = ActionId.of(click.action_id)
+        assert action_id is not None  # noqa: S101  it is one of BUTTONS
+        route = BUTTONS[action_id]
+        click = _in_place(replace(click, command=route.command))
         await _acknowledge(runner, click, ack)
         runner.start(click, authorized(runner, click, route))
 
@@ -151,34 +291,34 @@ def _pressed(runner: Runner, route: Pressed) -> Callable[..., Awaitable[None]]:
 
 def _submitted(runner: Runner, route: Pressed) -> Callable[..., Awaitable[None]]:
     async def handle(ack: AsyncAck, body: dict[str, Any]) -> None:
-        click = _where_asked(replace(payloads.submission(body), command=route.command))
-        await _acknowledge(runner, click, ack)  # which closes the modal
+        submitted = replace(payloads.submission(body), command=route.command)
+        click = _where_asked(submitted)
+        if click is None:
+            await other_versions.refuse_window(runner, ack, submitted)
+            return
+        await _acknowledge(runner, click, ack)  # this closes the modal
         runner.start(click, authorized(runner, click, route))
 
     return handle
 
 
-def _unknown(runner: Runner) -> Callable[..., Awaitable[None]]:
-    async def handle(ack: AsyncAck, body: dict[str, Any]) -> None:
-        click = _in_place(payloads.click(body))
-        await _acknowledge(runner, click, ack)
-        runner.start(click, _not_ours())
-
-    return handle
-
-
-async def _not_ours() -> None:
-    raise UsageError("", OTHER_VERSION)
-
-
 async def authorized(runner: Runner, click: Click, route: Pressed) -> None:
-    """Do what a click asks for, if whoever clicked may; else record that, and tell them."""
-    admitted = await runner.authorization.admit(route.right, click)
+    """Do what a click asks for, if the person may; otherwise record that, and tell them."""
+    try:
+        cluster = route.cluster(click.value)
+    except (ValueError, UsageError):
+        cluster = None  # none of ours, as the listener will say to those who may do anything
+    admitted = await runner.authorization.admit(route.right, click, cluster)
+    on_record = _ON_RECORD.get(route.cluster)
+    if isinstance(admitted, Denied) and admitted.person and on_record is not None:
+        # Say which list of that cluster would have to hold them.
+        cluster = await on_record(runner, click)
+        admitted = runner.authorization.denied(route.right, cluster, admitted.person)
     if isinstance(admitted, Denied):
         if route.waived is None or not await route.waived(runner, click):
-            await runner.deny(click, admitted, f"{click.action_id} {click.value}")
+            await runner.deny(click, admitted, f"{click.action_id} {click.value}".rstrip())
             return
-        admitted = Admitted()
+        admitted = Admitted()  # of no right: what is theirs takes none
     await route.listener(runner, click, admitted)
 
 
@@ -191,9 +331,9 @@ async def _acknowledge(runner: Runner, click: Click, ack: AsyncAck) -> None:
 
 
 def _in_place(click: Click) -> Click:
-    """A modal has no channel of its own: it acts where it was opened.
+    """A modal has no channel of its own: it acts in the one where it was opened.
 
-    Whether one may there is asked as of any other place.
+    Whether that is allowed is checked as for any other place.
     """
     if click.view is None:
         return click
@@ -201,19 +341,25 @@ def _in_place(click: Click) -> Click:
         opened = Opened.decode(click.view.private_metadata)
     except ValueError:
         return replace(click, channel_id="")
-    return replace(click, channel_id=opened.channel_id, channel_name=opened.channel_name)
+    return replace(
+        click,
+        channel_id=opened.channel_id,
+        channel_name=opened.channel_name,
+        thread_ts=opened.thread_ts,
+    )
 
 
-def _where_asked(click: Click) -> Click:
-    """The same of the modal that asks for a reason."""
+def _where_asked(click: Click) -> Click | None:
+    """The same for the modal that asks for a reason; None if it isn't ours."""
     try:
         asked = Asked.decode(click.value)
     except ValueError:
-        return replace(click, value="")
+        return None
     return replace(
         click,
         value=asked.row.encode(),
         channel_id=asked.channel_id,
         channel_name=asked.channel_name,
         response_url=asked.response_url,
+        thread_ts=asked.thread_ts,
     )

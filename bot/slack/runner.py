@@ -1,23 +1,33 @@
-"""What the listeners share: acknowledge, then work; and every way that work can end."""
+"""What all listeners share: acknowledge, then work; and every way in which work can end."""
 
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 from slack_bolt.async_app import AsyncAck
 
-from bot.domain.kills import Place, Proposal
-from bot.errors import BotError, ClusterError, LedgerError, OtherVersion, TargetError, UsageError
+from bot.domain.kills import Action, Place, Proposal
+from bot.domain.people import Right
+from bot.errors import (
+    BotError,
+    ClusterError,
+    LedgerError,
+    NotAllowed,
+    OtherVersion,
+    TargetError,
+    UsageError,
+)
 from bot.operations import Operations
 from bot.ports import Meter
 from bot.slack.api_errors import FAILURES, code_of
-from bot.slack.authorization import Authorization, Denied
+from bot.slack.authorization import Admitted, Authorization, Denied
 from bot.slack.buttons import ActionId
 from bot.slack.delivery import Delivery, Undelivered
 from bot.slack.payloads import Click, Command
-from bot.slack.tasks import Tasks
+from bot.slack.speech import Speech
+from bot.slack.tasks import Tasks, Work
 from bot.slack.views import errors
 from bot.slack.views import session as session_view
 from bot.slack.views.message import Message
@@ -27,35 +37,61 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Runner:
-    """The parts that a listener needs, and what every listener does with them."""
+    """What listeners need, and what every listener does with it."""
 
     operations: Operations
     authorization: Authorization
     delivery: Delivery
     tasks: Tasks
     meter: Meter
+    speech: Speech
+
+    def _delivery(self, request: Command | Click) -> Delivery:
+        """In the workspace of the person who asked, whose layouts may differ from another's."""
+        return self.delivery.of(request.actor.team_id)
+
+    def within(self, admitted: Admitted) -> Operations:
+        """The use cases, on the clusters where somebody holds the right that each takes."""
+        return self.operations.within(admitted.reach)
+
+    def require(self, admitted: Admitted, right: Right, cluster: str) -> None:
+        """Raise `NotAllowed` unless somebody holds a right there; ignores an unknown name."""
+        if cluster in self.operations.clusters.by_name:
+            self.operations.clusters.within(admitted.reach).require(right, cluster)
+
+    def offered(self, admitted: Admitted, cluster: str, *, redrawn: bool = False) -> Action | None:
+        """What a message lets people do to the sessions of a cluster.
+
+        What the person who asks may do; everything if it is `redrawn` for the channel.
+        """
+        may = self.operations.clusters.within(admitted.reach).may
+        if redrawn or may(Right.KILL, cluster):
+            return Action.TERMINATE
+        return Action.CANCEL if may(Right.CANCEL, cluster) else None
 
     def start(
         self,
         request: Command | Click,
-        work: Coroutine[Any, Any, None],
+        work: Work,
         *,
         public: bool = False,
     ) -> None:
-        """Go on with a request after its acknowledgement.
+        """Continue a request after its acknowledgement.
 
-        Whatever the work raises is answered: a cluster's trouble to the channel where
-        `public`, all else to the one who asked.
+        Every error is answered: a cluster's trouble in the channel if `public`, anything else only
+        to the person who asked.
         """
         self.tasks.start(
-            self._finished(request, work, public=public),
+            work,
+            around=partial(self._finished, request, public=public),
             name=f"request-{request.reference}",
         )
 
-    def start_later(self, request: Command | Click, work: Coroutine[Any, Any, None]) -> None:
-        """Add to an answer what is learned after it; dropped at a stop."""
+    def start_later(self, request: Command | Click, work: Work) -> None:
+        """Add to an answer something learned later; dropped when the bot stops."""
         self.tasks.start(
-            self._safely(request, work, public=False),
+            work,
+            around=partial(self._safely, request, public=False),
             name=f"request-{request.reference}",
             optional=True,
         )
@@ -63,7 +99,7 @@ class Runner:
     async def _finished(
         self,
         request: Command | Click,
-        work: Coroutine[Any, Any, None],
+        work: Work,
         *,
         public: bool,
     ) -> None:
@@ -74,21 +110,21 @@ class Runner:
             log.info("request.finished", seconds=round(seconds, 3))
             self.meter.answered(_what(request), seconds)
 
-    async def _safely(
-        self, request: Command | Click, work: Coroutine[Any, Any, None], *, public: bool
-    ) -> None:
+    async def _safely(self, request: Command | Click, work: Work, *, public: bool) -> None:
         try:
             await work
         except ClusterError as error:
             log.warning("request.cluster_trouble", cluster=error.cluster, why=error.problem)
-            message = self.explain(request, error)
+            message = await self.explain(request, error)
             if public:
                 await self.post(request, message)
             else:
                 await self.say(request, message)
+        except NotAllowed as error:
+            await self.deny(request, self._denied(error), _asked(request))
         except BotError as error:
             log.info("request.refused", error=type(error).__name__)
-            await self.say(request, self.explain(request, error))
+            await self.say(request, await self.explain(request, error))
         except Exception:
             log.exception("request.failed")
             await self.say(request, errors.unknown(_reference(request)))
@@ -96,7 +132,7 @@ class Runner:
     async def acknowledged(
         self, request: Command | Click, ack: AsyncAck, listener: Awaitable[bool]
     ) -> None:
-        """Run what comes before the acknowledgement, by which its failure is told.
+        """Run the listener up to its acknowledgement; report a failure in the acknowledgement.
 
         `listener` acknowledges, and returns whether that was the answer.
         """
@@ -105,7 +141,7 @@ class Runner:
                 answered = await listener
             except BotError as error:
                 log.info("request.refused", error=type(error).__name__)
-                await self.ack_alone(ack, self.explain(request, error))
+                await self.ack_alone(ack, await self.explain(request, error))
                 answered = True
             except Exception:
                 log.exception("request.failed")
@@ -116,27 +152,33 @@ class Runner:
             if answered:
                 self.meter.answered(_what(request), seconds)
 
+    def _denied(self, error: NotAllowed) -> Denied:
+        return self.authorization.denied(Right(error.right), error.cluster)
+
     async def ack_alone(self, ack: AsyncAck, message: Message) -> None:
-        """Answer by the acknowledgement itself, the one who asked alone."""
+        """Answer in the acknowledgement itself, visible only to the person who asked."""
         blocks = list(message.blocks)
         await ack({"response_type": "ephemeral", "text": message.text, "blocks": blocks})
 
     async def ack_seen(self, ack: AsyncAck, *, public: bool) -> None:
-        """Acknowledge; visibly, with the typed command, where the channel may know."""
+        """Acknowledge; if `public`, show the typed command in the channel."""
         if public:
             await ack({"response_type": "in_channel"})
         else:
             await ack()
 
-    def explain(self, request: Command | Click, error: BotError) -> Message:
+    async def explain(self, request: Command | Click, error: BotError) -> Message:
         """A known error, in words."""
         match error:
             case UsageError():
                 return errors.usage(error, request.command)
             case TargetError():
                 return errors.target_error(error)
+            case NotAllowed():
+                return self._denied(error).message
             case ClusterError():
-                health = self.operations.health(error.cluster)
+                reach = await self.authorization.reach(Right.LOOK, request.actor)
+                health = self.operations.within(reach).health(error.cluster)
                 return errors.cluster_trouble(
                     error, last_seen_ago=health.last_seen_ago, others=health.others
                 )
@@ -148,7 +190,7 @@ class Runner:
                 raise error
 
     async def deny(self, request: Command | Click, denied: Denied, what: str) -> None:
-        """Record a refused attempt and say so, to the one who tried."""
+        """Record a refused attempt, and tell the person who tried."""
         self.record(request, denied, what)
         await self.say(request, denied.message)
 
@@ -159,7 +201,7 @@ class Runner:
         self.refused(request, what, denied.why)
 
     def refused(self, request: Command | Click, what: str, why: str) -> None:
-        """Record a refused attempt under the reference that the log's lines carry now."""
+        """Record a refused attempt under the reference in the current log lines."""
         self.operations.refused(
             request.actor, request.channel_id, what, why, reference=_reference(request)
         )
@@ -170,43 +212,74 @@ class Runner:
         message: Message,
         *,
         otherwise: Callable[[Undelivered], Message] | None = None,
+        broadcast: bool = False,
     ) -> Place | None:
-        """Answer in the channel. If it takes nothing, tell the one who asked, and return None.
+        """Answer in the channel, or in the thread where it was asked for.
 
-        They are told `otherwise`, or the message itself and why only they see it.
+        What is `broadcast` the channel sees as well. If it takes nothing, tell the person who
+        asked, and return None. They are told `otherwise`, or get the message itself and why only
+        they see it.
         """
-        given = await self.delivery.post(
-            request.channel_id, message, response_url=request.response_url
+        given = await self._delivery(request).post(
+            request.channel_id,
+            message,
+            response_url=request.response_url,
+            thread_ts=request.thread_ts,
+            broadcast=broadcast,
         )
         if isinstance(given, Place):
+            if request.thread_ts and given.message_ts and not given.thread_ts:
+                await self.whisper(replace(request, thread_ts=""), errors.not_in_thread())
             return given
         await self.say(request, otherwise(given) if otherwise else _not_posted(message, given))
         return None
 
     async def replace(self, click: Click, message: Message) -> None:
-        """Draw the clicked message anew. If that can't be shown, tell whoever clicked."""
-        given = await self.delivery.update(click.place, message, response_url=click.response_url)
+        """Redraw the clicked message. If that can't be shown, tell the person who clicked."""
+        given = await self._delivery(click).update(
+            click.place, message, response_url=click.response_url
+        )
         if isinstance(given, Undelivered):
             await self.whisper(click, _not_posted(message, given))
 
-    async def redraw(self, click: Click, message: Message) -> None:
-        """`replace`, where one person's message may be the clicked one: it stays theirs."""
+    async def answer(
+        self,
+        request: Command | Click,
+        message: Message,
+        admitted: Admitted,
+        *,
+        private: bool = False,
+    ) -> None:
+        """Answer in the channel, or alone: if that is asked for, or the channel must not see it."""
+        if is_alone(request, admitted, private=private):
+            await self.whisper(request, admitted.told_alone(message))
+        else:
+            await self.post(request, message)
+
+    async def redraw(self, click: Click, message: Message, admitted: Admitted) -> None:
+        """`replace`, where the channel may see it; a message visible to one person stays so."""
         if not click.ephemeral:
-            await self.replace(click, message)
-        elif not await self.delivery.respond(click.response_url, message, replace_original=True):
+            if admitted.public:
+                await self.replace(click, message)
+            else:
+                # The channel has been shared since the message was posted.
+                await self.whisper(click, admitted.told_alone(message))
+        elif not await self._delivery(click).respond(
+            click.response_url, message, replace_original=True
+        ):
             await self.whisper(click, message)
 
     async def conclude(
         self, proposal: Proposal, message: Message, click: Click | None = None
     ) -> None:
-        """Show what became of a kill, in its message.
+        """Show what became of a kill in its message.
 
-        If the channel takes nothing, tell those who asked for the kill and confirmed it.
+        If the channel takes nothing, tell the people who asked for the kill and confirmed it.
         """
         place, url = proposal.place, ""
         if click is not None:
             place, url = click.place, click.response_url
-        given = await self.delivery.update(place, message, response_url=url)
+        given = await self.delivery.update(place, message, response_url=url, broadcast=True)
         if isinstance(given, Place):
             return
         alone = _not_posted(message, given)
@@ -216,12 +289,12 @@ class Runner:
         both = (proposal.confirmed_by, proposal.asked_by)
         for user_id in dict.fromkeys(actor.user_id for actor in both if actor is not None):
             if user_id not in told:
-                # The click's url is good only for who clicked.
+                # The click's response_url works only for the person who clicked.
                 await self.delivery.whisper(place.channel_id, user_id, alone, response_url="")
 
     async def say(self, request: Command | Click, message: Message) -> None:
-        """Answer the one who asked, alone: in the modal that they pressed, if it was one."""
-        if not (isinstance(request, Click) and request.view is not None):
+        """Answer only the person who asked: in the modal, if they pressed a button there."""
+        if not isinstance(request, Click) or request.view is None or request.view.is_home:
             await self.whisper(request, message)
             return
         view = session_view.told(message, request.view.private_metadata)
@@ -232,13 +305,19 @@ class Runner:
             await self.whisper(request, message)
 
     async def whisper(self, request: Command | Click, message: Message) -> None:
-        """Answer the one who asked, alone."""
-        await self.delivery.whisper(
+        """Answer only the person who asked."""
+        await self._delivery(request).whisper(
             request.channel_id,
             request.actor.user_id,
             message,
             response_url=request.response_url,
+            thread_ts=request.thread_ts if request.thread_begun else "",
         )
+
+
+def is_alone(request: Command | Click, admitted: Admitted, *, private: bool = False) -> bool:
+    """Whether only the person who asks sees the answer."""
+    return private or not admitted.public or (isinstance(request, Click) and request.ephemeral)
 
 
 def _not_posted(message: Message, given: Undelivered) -> Message:
@@ -246,15 +325,21 @@ def _not_posted(message: Message, given: Undelivered) -> Message:
 
 
 def _what(request: Command | Click) -> str:
-    """The command, or the action's id without its number; one of a few words in any case."""
+    """The command, or the action's id without its number: one of a few fixed words."""
     if isinstance(request, Command):
         return request.command
-    known = (action for action in ActionId if action.pattern.match(request.action_id))
-    return next(known, "unknown")
+    return ActionId.of(request.action_id) or "unknown"
+
+
+def _asked(request: Command | Click) -> str:
+    """What was refused, for the record; without a command's text, which may hold anything."""
+    if isinstance(request, Command):
+        return request.command
+    return f"{request.action_id} {request.value}"
 
 
 def _of(request: Command | Click) -> dict[str, str]:
-    """What a log line says of a request: never its text, which may hold literals."""
+    """What a log line says about a request: never its text, which may hold literals."""
     return {
         "reference": request.reference,
         "what": _what(request),
@@ -264,5 +349,5 @@ def _of(request: Command | Click) -> dict[str, str]:
 
 
 def _reference(request: Command | Click) -> str:
-    """What the log's lines carry now: by then it may be the kill's."""
+    """The reference in the current log lines; by then it may be the kill's."""
     return str(structlog.contextvars.get_contextvars().get("reference", request.reference))

@@ -1,6 +1,6 @@
-"""One session whole, in a modal.
+"""One session in full, in a modal.
 
-A modal must be opened within 3 s of the click, once: a placeholder goes up first and is
+A modal must be opened within 3 s of the click, and only once. So a placeholder opens first, and is
 filled when PostgreSQL has answered.
 """
 
@@ -8,8 +8,7 @@ from typing import Any
 
 import structlog
 
-from bot.domain.people import Right
-from bot.errors import BotError
+from bot.errors import BotError, NotAllowed
 from bot.operations.results import Gone
 from bot.slack import kills, objects
 from bot.slack.api_errors import FAILURES, code_of
@@ -25,14 +24,14 @@ from bot.slack.views.session import Opened
 log = structlog.get_logger(__name__)
 
 
-async def inspect(runner: Runner, click: Click, _: Admitted) -> None:
-    """A row's menu: a modal with everything about that very backend."""
+async def inspect(runner: Runner, click: Click, admitted: Admitted) -> None:
+    """A row's menu: open a modal with everything about exactly that backend."""
     row = decoded(RowRef.decode, click.value)
-    opened = Opened(row, click.channel_id, click.channel_name)
-    await _show(runner, click, opened)
+    opened = Opened(row, click.channel_id, click.channel_name, click.thread_ts)
+    await _show(runner, click, admitted, opened)
 
 
-async def _show(runner: Runner, click: Click, opened: Opened) -> None:
+async def _show(runner: Runner, click: Click, admitted: Admitted, opened: Opened) -> None:
     """Open the modal and fill it."""
     try:
         answer = await runner.delivery.open_view(click.trigger_id, session_view.placeholder(opened))
@@ -41,66 +40,73 @@ async def _show(runner: Runner, click: Click, opened: Opened) -> None:
         return
     view = objects.mapping(answer.get("view"))
     if not (view_id := objects.text(view.get("id"))):
-        # The placeholder stands, and has a way to ask again.
+        # The placeholder stays, with a button to ask again.
         log.warning("modal.not_filled", error="no view in the answer")
         return
     view_hash = objects.text(view.get("hash")) or None
-    await _fill(runner, click, opened, view_id=view_id, view_hash=view_hash)
+    await _fill(runner, click, admitted, opened, view_id=view_id, view_hash=view_hash)
 
 
-async def refresh(runner: Runner, click: Click, _: Admitted) -> None:
-    """The modal read anew."""
+async def refresh(runner: Runner, click: Click, admitted: Admitted) -> None:
+    """Read the modal's session again."""
     opened = _opened(click)
     if click.view is not None:
-        await _fill(runner, click, opened, view_id=click.view.id, view_hash=click.view.hash)
+        view = click.view
+        await _fill(runner, click, admitted, opened, view_id=view.id, view_hash=view.hash)
 
 
-async def preview(runner: Runner, click: Click, _: Admitted) -> None:
-    """The modal's button: a preview, in the channel that the modal was opened from."""
+async def preview(runner: Runner, click: Click, admitted: Admitted) -> None:
+    """The modal's button: a preview, in the channel from which the modal was opened."""
     opened = _opened(click)
-    match await kills.propose_backend(runner, click, opened.row.cluster, opened.row.id):
+    match await kills.propose_backend(runner, click, admitted, opened.row):
         case Posted.PREVIEW:
             await _say(runner, click, opened, "Its preview is in the channel.")
         case Posted.NO_PREVIEW:
             await _say(runner, click, opened, "Nothing would end: the channel shows why.")
         case Posted.NOTHING:
-            pass  # and so the modal says already
+            pass  # the modal already says so
 
 
 def _opened(click: Click) -> Opened:
-    """What the modal carries. Raises `UsageError`: it comes from outside."""
+    """The modal's metadata. Raises `UsageError`: it comes from outside."""
     return decoded(Opened.decode, click.view.private_metadata if click.view else "")
 
 
 async def _say(runner: Runner, click: Click, opened: Opened, words: str) -> None:
-    """Put one line in the modal's place."""
+    """Replace the modal's content with one line."""
     if click.view is not None:
         view = session_view.last_word(opened, words)
-        # Without a hash: this is the last word, whatever refresh is still under way.
+        # Without a hash: this is final, whatever refresh is still under way.
         await _update(runner, click, view, click.view.id, None)
 
 
-async def _fill(
-    runner: Runner, click: Click, opened: Opened, *, view_id: str, view_hash: str | None
+async def _fill(  # noqa: PLR0913  keyword-only, each with its own meaning
+    runner: Runner,
+    click: Click,
+    admitted: Admitted,
+    opened: Opened,
+    *,
+    view_id: str,
+    view_hash: str | None,
 ) -> None:
-    may_end = await runner.authorization.may(Right.KILL, click.actor)
     try:
-        answer = await runner.operations.inspect(
+        answer = await runner.within(admitted).inspect(
             click.actor,
             opened.channel_id,
             cluster_name=opened.row.cluster,
             backend_id=opened.row.id,
-            full=may_end,
             reference=click.reference,
         )
+    except NotAllowed:
+        raise  # on record, as any refusal
     except BotError as error:
-        why = runner.explain(click, error).blocks
+        why = (await runner.explain(click, error)).blocks
         await _update(runner, click, session_view.trouble(opened, why), view_id, view_hash)
         return
     if isinstance(answer, Gone):
         view = session_view.gone(opened, answer)
     else:
-        view = session_view.session(opened, answer, may_end=may_end)
+        view = session_view.session(opened, answer, runner.offered(admitted, answer.cluster))
     await _update(runner, click, view, view_id, view_hash)
 
 
@@ -111,13 +117,13 @@ async def _update(
         await runner.delivery.update_view(view_id, view, view_hash)
     except FAILURES as error:
         if code_of(error) in {"hash_conflict", "not_found"}:
-            # Somebody closed it, or a newer refresh was faster: nothing is owed any more.
+            # Somebody closed it, or a newer refresh was faster: nothing is left to do.
             log.info("modal.not_updated", error=code_of(error))
         else:
             await _not_shown(runner, click, error)
 
 
 async def _not_shown(runner: Runner, click: Click, error: BaseException) -> None:
-    """Slack took too long, or will not have it: a modal has its few seconds, once."""
+    """Slack was too slow or refused: a modal can be opened only for some seconds, once."""
     log.warning("modal.not_shown", error=code_of(error))
     await runner.whisper(click, errors.no_window(code_of(error)))

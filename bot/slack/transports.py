@@ -1,7 +1,7 @@
-"""How Slack's requests reach the app: Socket Mode, or HTTP behind a balancer.
+"""How Slack's requests reach the app: Socket Mode, or HTTP behind a load balancer.
 
-Either way the app gets the fields that are read here and no others, as an envelope of
-Socket Mode has them: parsed, and from Slack.
+Either way the app gets only the fields that the bot reads, in the form of a Socket Mode envelope:
+parsed, and known to come from Slack.
 """
 
 import asyncio
@@ -32,36 +32,37 @@ log = structlog.get_logger(__name__)
 PATH = "/slack/events"
 
 PING_EVERY = 5.0
-"""Seconds between two looks at the socket: a lost one is found out about that soon."""
+"""Seconds between two checks of the socket, so that a lost one is noticed soon."""
 
 ACK_WITHIN = 2.5
-"""Seconds that a socket stays open for what came in to be acknowledged; Slack gives three."""
+"""Seconds that a closing socket stays open for pending acknowledgements; Slack allows three."""
 
 BODY_MOST = 2**20
-"""Bytes of a request. A click brings its message along, whose blocks come to a tenth of it."""
+"""Maximum bytes of a request. A click includes its message, whose blocks take up to a tenth."""
 
 BODY_USUAL = 2**17
-"""Bytes up to which a body is read at once. Of larger ones, and those that don't say how large
-they are, only a few are read at a time."""
+"""Bytes up to which a body is read at once. Of larger ones, and those of unknown size, only a few
+are read at a time."""
 
 LARGE_AT_ONCE = 4
 
 SSL_CHECK_MOST = 256
-"""Bytes of Slack's look at the certificate: a form of two fields."""
+"""Maximum bytes of Slack's certificate check: a form with two fields."""
 
-BODY_WITHIN = 3.0
-"""Seconds for a request's body to come. Slack gives up on an answer after as many."""
+BODY_WITHIN = 2.5
+"""Seconds for a request's body to arrive. Slack waits three for an answer, and so does a stopping
+bot for its requests: aiohttp logs a failure if one ends at the moment that it is given up."""
 
 LINGER = 2.0
-"""Seconds for which the rest of a refused body is thrown away, so that the refusal is read."""
+"""Seconds for which the rest of a refused body is discarded, so that the refusal is read."""
 
 IDLE_WITHIN = 75.0
-"""Seconds that a connection may be without a whole request: more than balancers keep theirs."""
+"""Seconds that a connection may stay without a whole request; load balancers keep theirs less."""
 
 MOST_CONNECTIONS = 256
 
 SIGNED_WITHIN = 300
-"""Seconds that a signature's timestamp may be off: Slack's own rule."""
+"""Seconds that a signature's timestamp may be off, which is Slack's own rule."""
 
 _TIMESTAMP = re.compile("[0-9]{1,12}")
 _SIGNATURE = re.compile("v0=[0-9a-f]{64}")
@@ -70,20 +71,20 @@ FirstTime = Callable[[str], Awaitable[bool]]
 
 
 class Transport(Protocol):
-    """Where requests come from. After `close` no new ones do; answers need none of it."""
+    """Where requests come from. After `close` none come in; answers don't need it."""
 
     async def open(self, app: AsyncApp) -> None:
-        """Start taking requests."""
+        """Start accepting requests."""
 
     async def connected(self) -> bool:
         """Whether requests can come in."""
 
     async def close(self) -> None:
-        """Take no more."""
+        """Accept no more requests."""
 
 
 class _Envelopes(AsyncSocketModeHandler):
-    """Bolt's handler, for the envelopes that hold a command or a click."""
+    """Bolt's handler, but only for envelopes that hold a command, a click or an opened Home."""
 
     def __init__(self, app: AsyncApp, app_token: str, commands: Collection[str]) -> None:
         super().__init__(app, app_token, ping_interval=PING_EVERY)
@@ -93,7 +94,7 @@ class _Envelopes(AsyncSocketModeHandler):
     async def handle(  # type: ignore[override]
         self, client: SocketModeClient, req: SocketModeRequest
     ) -> None:
-        """Hand an envelope to the app; one that is of no use stays unacknowledged."""
+        """Pass an envelope to the app; a useless one stays unacknowledged."""
         body = payloads.received(req.payload, self._commands)
         if body is None:
             log.info("slack.not_for_us", type=req.type)
@@ -118,7 +119,7 @@ class SocketMode:
         self._renewer: asyncio.Task[None] | None = None
 
     async def open(self, app: AsyncApp) -> None:
-        """Connect. The token was tried before: with a bad one this would try for ever."""
+        """Connect. The token was checked before; with a bad one this would retry forever."""
         self._handler = _Envelopes(app, self._app_token, self._commands)
         renewing = every(
             PING_EVERY, partial(self._renew, self._handler.client), failed="socket.not_renewed"
@@ -127,22 +128,21 @@ class SocketMode:
         await self._handler.connect_async()  # type: ignore[no-untyped-call]
 
     async def _renew(self, socket: AsyncBaseSocketModeClient) -> None:
-        """Have the SDK ask for another URL where one leads nowhere.
+        """Make the SDK ask for a new URL if one leads nowhere.
 
-        A URL of a socket is good once and not for long; the SDK tries the same for ever.
+        A socket's URL works once and not for long, but the SDK would retry the same one forever.
         """
         if not await socket.is_connected():
             socket.wss_uri = None  # type: ignore[assignment]
 
     async def connected(self) -> bool:
-        """Whether the socket is up."""
         if self._handler is None:
             return False
         socket = self._handler.client
         return bool(await socket.is_connected())
 
     async def close(self) -> None:
-        """Close the socket, once what came in is acknowledged: it goes by the same socket."""
+        """Close the socket once pending requests are acknowledged, which happens over it."""
         until = asyncio.get_running_loop().time() + ACK_WITHIN
         while self._handler is not None and (waiting := self._handler.at_the_door):
             left = until - asyncio.get_running_loop().time()
@@ -155,18 +155,18 @@ class SocketMode:
             try:
                 await self._handler.close_async()  # type: ignore[no-untyped-call]
             finally:
-                # The SDK comes to this last, after a farewell that a silent Slack holds up.
+                # The SDK would do this last, after a goodbye that a silent Slack delays.
                 await self._handler.client.aiohttp_client_session.close()
 
 
 class HttpMode:
     """Slack posts to `/slack/events`.
 
-    Whoever reaches the port may post there, so a stranger must cost little. By the headers a
-    request is refused unread unless it may be Slack's: a signature of their form, a timestamp
-    at most 300 s off. What is read is bounded, in all as well. Before anything is parsed the
-    signature is checked (HMAC-SHA256 of `v0:timestamp:body`). One that was seen before, by
-    whichever replica, is a replay.
+    Anyone who reaches the port can post there, so a stranger must cost little. The headers decide
+    whether a request can be Slack's: it needs a signature in Slack's form and a timestamp at most
+    300 s off; otherwise it is refused unread. Bodies are limited in size, each and in all. The
+    signature (HMAC-SHA256 of `v0:timestamp:body`) is checked before anything is parsed. A
+    signature that any replica has seen before is a replay.
     """
 
     def __init__(
@@ -185,7 +185,7 @@ class HttpMode:
         self._runner: web.ServerRunner | None = None
 
     async def open(self, app: AsyncApp) -> None:
-        """Listen. Raises `OSError` where the port is taken."""
+        """Listen. Raises `OSError` if the port is taken."""
 
         async def receive(request: web.BaseRequest) -> web.Response:
             if (refusal := _refused_by_its_head(request)) is not None:
@@ -200,13 +200,14 @@ class HttpMode:
             if body is None:
                 return web.Response(status=413)
             if b"ssl_check=1" in body.split(b"&"):
-                # Slack looks at the certificate now and then, and signs nothing.
+                # Slack checks the certificate now and then, and signs nothing.
                 return web.Response()
             seal = _seal(request)
             if seal is None or not self._is_slacks(body, seal):
                 return _not_signed()
             with server.keeping(request):
-                return await self._receive(app, body, seal)
+                is_json = request.content_type == "application/json"
+                return await self._receive(app, body, seal, is_json=is_json)
 
         server = BoundedServer(
             receive, most=MOST_CONNECTIONS, idle_within=IDLE_WITHIN, linger=LINGER
@@ -228,16 +229,20 @@ class HttpMode:
                     return None
             return bytes(body)
 
-    async def _receive(self, app: AsyncApp, body: bytes, seal: "_Seal") -> web.Response:
-        """Take a request that Slack has signed."""
+    async def _receive(
+        self, app: AsyncApp, body: bytes, seal: "_Seal", *, is_json: bool
+    ) -> web.Response:
+        """Handle a request that Slack has signed."""
         if not await self._first_time(seal.signature):
             log.warning("http.replayed")
             return web.Response(status=401)
         try:
-            payload = _payload(body)
+            payload = json.loads(body) if is_json else _payload(body)
         except (ValueError, RecursionError) as error:
-            log.info("http.not_understood", error=type(error).__name__)
+            log.info("http.malformed", error=type(error).__name__)
             return web.Response(status=400)
+        if (challenge := payloads.challenge(payload)) is not None:
+            return web.Response(text=challenge)
         received = payloads.received(payload, self._commands)
         if received is None:
             log.info("slack.not_for_us")
@@ -248,28 +253,28 @@ class HttpMode:
         try:
             return self._verifier.is_valid(body, seal.timestamp, seal.signature)
         except ValueError:
-            return False  # no UTF-8: nothing that Slack has signed
+            return False  # not UTF-8, so Slack didn't sign it
 
     async def connected(self) -> bool:
         """Whether it listens."""
         return self._runner is not None
 
     async def close(self) -> None:
-        """Answer what is being received, and listen no more."""
+        """Answer what is being received, and stop listening."""
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
 
 
 class _Seal(NamedTuple):
-    """What may be Slack's signature, and the timestamp that it signs."""
+    """What may be Slack's signature, with the timestamp that it signs."""
 
     timestamp: str
     signature: str
 
 
 def _seal(request: web.BaseRequest) -> _Seal | None:
-    """The two headers, once each and of Slack's form; None for anything else."""
+    """The two headers, each present once and in Slack's form; otherwise None."""
     timestamps = request.headers.getall("x-slack-request-timestamp", ())
     signatures = request.headers.getall("x-slack-signature", ())
     if len(timestamps) != 1 or len(signatures) != 1:
@@ -283,7 +288,7 @@ def _seal(request: web.BaseRequest) -> _Seal | None:
 
 
 def _refused_by_its_head(request: web.BaseRequest) -> web.Response | None:
-    """The answer to what can't be Slack's; None if the body is worth reading."""
+    """The answer to a request that can't be Slack's; None if the body should be read."""
     if request.path != PATH:
         return web.Response(status=404)
     if request.method != "POST":
@@ -305,9 +310,10 @@ def _not_signed() -> web.Response:
 
 
 def _payload(body: bytes) -> object:
-    """What a form holds: a command's fields, or the JSON of an interaction.
+    """The content of a form: a command's fields, or the JSON of an interaction.
 
-    Raises `ValueError` for what is no such form, `RecursionError` for JSON without end.
+    Raises `ValueError` if it isn't such a form, `RecursionError` for JSON that is nested too
+    deeply.
     """
     fields = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=100))
     return json.loads(fields["payload"]) if "payload" in fields else fields

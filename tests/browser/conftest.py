@@ -1,6 +1,6 @@
 """The page in a real browser: Debian's chromium, driven by Playwright.
 
-Where chromium is missing these tests skip; with `CI` set they fail.
+If chromium is missing, these tests skip; with `CI` set they fail.
 """
 
 import asyncio
@@ -16,12 +16,13 @@ from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_p
 from tests.e2e.conftest import (  # noqa: F401 - the fixtures of the real process
     bot,
     environment,
-    mode,  # in Socket Mode: the page knows no other
+    mode,  # in Socket Mode: the page supports no other
     port,
     server,
     sessions,
     slack,
     start,
+    warm,
 )
 from workspace import Workspace
 from workspace.blocks import Json, complete, problems_of_message
@@ -64,7 +65,7 @@ async def chromium() -> AsyncIterator[Browser]:
 
 @pytest.fixture
 def scenario() -> Scenario | None:
-    """What stands beside the channel; a test that needs it has a fixture of its own."""
+    """The scenario beside the channel; a test that needs one overrides this fixture."""
     return None
 
 
@@ -76,13 +77,13 @@ async def site(slack: Workspace, scenario: Scenario | None) -> AsyncIterator[Sit
 
 @pytest.fixture
 def complaints() -> list[str]:
-    """What a browser complained of: none, unless a test takes out what it has caused itself."""
+    """The browser's error messages: none, except those that a test expects and removes."""
     return []
 
 
 @pytest.fixture
 async def look(chromium: Browser, site: Site, complaints: list[str]) -> AsyncIterator[Look]:
-    """Open the page as somebody: `await look("ana")`. It asks nothing of any other server."""
+    """Open the page as somebody: `await look("ana")`. Fails if it contacts any other server."""
     contexts = []
 
     def heard(message: ConsoleMessage) -> None:
@@ -126,7 +127,7 @@ Say = Callable[..., Message]
 
 @pytest.fixture
 def say(slack: Workspace) -> Say:  # noqa: F811
-    """Post a message of the app's straight into the workspace, if Slack would take it."""
+    """Post a message of the app's directly into the workspace, if Slack would accept it."""
 
     def say(
         *blocks: Json, text: str = "", channel: str = "incidents", receiver: str | None = None
@@ -146,7 +147,7 @@ def say(slack: Workspace) -> Say:  # noqa: F811
 
 
 class Story:
-    """A scenario that says what a test has it say."""
+    """A scenario whose contents a test sets."""
 
     def __init__(self) -> None:
         self.pressed: list[str] = []
@@ -178,7 +179,7 @@ class Story:
                 await self._news.wait()
             yield self._view
 
-    # What a test has it say
+    # What a test sets
 
     async def show(self, **changes: Any) -> None:
         self._view = {**self._view, **changes}  # type: ignore[typeddict-item]

@@ -4,7 +4,7 @@ from typing import Any
 
 from playwright.async_api import Locator, Page, expect
 
-from tests.browser.conftest import Look, Say
+from tests.browser.conftest import PHONE, Look, Say
 from workspace import Workspace
 from workspace.blocks import Json, complete
 from workspace.state import Message
@@ -49,7 +49,7 @@ async def drawn(look: Look) -> tuple[Page, Locator]:
     return tab, newest
 
 
-async def test_a_section_has_text_fields_and_something_beside_it(look: Look, say: Say) -> None:
+async def test_section_has_text_fields_and_an_accessory(look: Look, say: Say) -> None:
     say(
         {
             "type": "section",
@@ -79,6 +79,29 @@ async def test_a_header_a_divider_and_a_context(look: Look, say: Say) -> None:
     await expect(message.locator(".context")).to_contain_text("*as it is*")
 
 
+async def test_long_button_text_is_cut_but_spoken_whole(look: Look, say: Say) -> None:
+    long = "Cancel, then terminate what still runs"
+    say({"type": "actions", "elements": [button(long), button("Terminate 12 sessions…")]})
+    _, message = await drawn(look)
+    pressed = message.get_by_role("button", name=long, exact=True)
+    is_cut = "node => node.scrollWidth > node.clientWidth"
+    assert await pressed.locator(".button-text").evaluate(is_cut)
+    short = message.get_by_role("button", name="Terminate 12 sessions…", exact=True)
+    assert not await short.locator(".button-text").evaluate(is_cut)
+
+
+async def test_preformatted_text_is_not_cut_on_a_phone(look: Look, say: Say) -> None:
+    statement = "alter role some_user set idle_in_transaction_session_timeout = '5min'; "
+    text = f"{statement * 2}\n  - {'x' * 100}"
+    say(rich({"type": "rich_text_preformatted", "elements": [words(text)]}))
+    tab = await look("ana", size=PHONE)
+    pre = tab.locator(".message pre")
+    assert await pre.text_content() == text
+    assert await pre.evaluate("node => node.scrollWidth <= node.clientWidth")
+    width = await tab.evaluate("document.documentElement.scrollWidth")
+    assert width <= PHONE[0]
+
+
 async def test_an_image_is_named_and_not_fetched(look: Look, say: Say) -> None:
     say({"type": "image", "alt_text": "a chart", "image_url": "https://pictures.example/chart.png"})
     _, message = await drawn(look)
@@ -99,6 +122,7 @@ async def test_rich_text_has_styles_and_mentions(look: Look, say: Say) -> None:
                 {"type": "usergroup", "usergroup_id": "S0ONCALL"},
                 {"type": "channel", "channel_id": "C0RANDOM"},
                 {"type": "broadcast", "range": "here"},
+                {"type": "team", "team_id": "T0ACME"},
                 {"type": "link", "url": "https://www.postgresql.org/docs/", "text": "the docs"},
                 {"type": "emoji", "name": "warning"},
             )
@@ -108,7 +132,9 @@ async def test_rich_text_has_styles_and_mentions(look: Look, say: Say) -> None:
     for tag, text in (("b", "bold"), ("i", "italic"), ("s", "struck"), ("code", "both")):
         await expect(message.locator(f".rich-text {tag}", has_text=text)).to_have_text(text)
     await expect(message).to_contain_text("*stars* <@U0ANA> stay")
-    await expect(message.locator(".mention")).to_have_text(["@ben", "@oncall", "#random", "@here"])
+    await expect(message.locator(".mention")).to_have_text(
+        ["@ben", "@oncall", "#random", "@here", "@T0ACME"]
+    )
     await expect(message.get_by_role("link", name="the docs")).to_have_attribute(
         "href", "https://www.postgresql.org/docs/"
     )
@@ -136,9 +162,7 @@ async def test_rich_text_has_lists_quotes_and_code(look: Look, say: Say) -> None
     assert await message.locator("pre").text_content() == "pid  usename\n1    web"
 
 
-async def test_a_table_has_a_header_cells_of_each_kind_and_its_columns_settings(
-    look: Look, say: Say
-) -> None:
+async def test_table_has_header_all_cell_kinds_and_column_settings(look: Look, say: Say) -> None:
     say(
         {
             "type": "table",
@@ -146,7 +170,7 @@ async def test_a_table_has_a_header_cells_of_each_kind_and_its_columns_settings(
             "rows": [
                 [{"type": "raw_text", "text": name} for name in ("pid", "usename", "query")],
                 [
-                    {"type": "raw_number", "value": 33507},
+                    {"type": "raw_number", "value": 33507, "text": "33507"},
                     {"type": "raw_number", "value": 7, "text": "seven"},
                     rich(line(words("update", bold=True))) | {"type": "rich_text"},
                 ],
@@ -174,7 +198,7 @@ async def test_a_wide_table_scrolls_by_itself_and_says_so(look: Look, say: Say) 
     await expect(hint).to_be_hidden()
 
 
-async def test_a_narrow_table_says_nothing_of_scrolling(look: Look, say: Say) -> None:
+async def test_narrow_table_does_not_mention_scrolling(look: Look, say: Say) -> None:
     say({"type": "table", "rows": [[{"type": "raw_text", "text": "pid"}]] * 2})
     _, message = await drawn(look)
     await expect(message.get_by_text("more columns")).to_be_hidden()
@@ -242,7 +266,7 @@ async def test_an_overflow_menu_opens_a_menu(look: Look, say: Say) -> None:
     await expect(tab.get_by_role("menuitem")).to_have_text(["Refresh", "Dismiss"])
 
 
-async def test_ticks_and_dates_show_what_they_begin_with(look: Look, say: Say) -> None:
+async def test_checkboxes_and_dates_show_their_initial_values(look: Look, say: Say) -> None:
     say(
         {
             "type": "actions",
@@ -270,7 +294,7 @@ async def test_ticks_and_dates_show_what_they_begin_with(look: Look, say: Say) -
     await expect(message.locator("input[type=time]")).to_have_value("12:10")
 
 
-async def test_what_the_page_does_not_draw_is_named(look: Look, slack: Workspace) -> None:
+async def test_blocks_that_the_page_does_not_draw_are_named(look: Look, slack: Workspace) -> None:
     blocks = [
         {"type": "video", "title": plain("Nobody draws this")},
         rich({"type": "rich_text_poem", "elements": []}),

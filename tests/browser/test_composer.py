@@ -56,7 +56,7 @@ async def test_arrow_up_brings_back_what_was_sent(look: Look) -> None:
     await expect(box).to_have_value("half a thought")
 
 
-async def test_shift_and_enter_make_a_line(look: Look) -> None:
+async def test_shift_enter_makes_a_new_line(look: Look) -> None:
     tab = await look("ana")
     await tab.keyboard.type("one")
     await tab.keyboard.press("Shift+Enter")

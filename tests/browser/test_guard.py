@@ -1,4 +1,4 @@
-"""The page serves the browser that its owner opened, and nobody else's site. No browser needed."""
+"""The page serves only the browser that its owner opened. These tests need no browser."""
 
 import re
 from collections.abc import AsyncIterator
@@ -56,7 +56,7 @@ async def test_another_name_for_loopback_is_refused(
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://127.0.0.1"])
-async def test_another_sites_page_can_neither_act_nor_listen(
+async def test_other_sites_can_neither_act_nor_listen(
     client: aiohttp.ClientSession, slack: Workspace, origin: str
 ) -> None:
     headers = {"Origin": origin}
@@ -78,7 +78,7 @@ async def test_a_form_of_another_site_can_not_act(
     assert slack.messages("incidents") == []
 
 
-async def test_the_page_itself_may_act_under_each_of_its_names(
+async def test_page_may_act_under_each_of_its_names(
     client: aiohttp.ClientSession, site: Site, slack: Workspace
 ) -> None:
     port = URL(site.url).port
@@ -89,7 +89,7 @@ async def test_the_page_itself_may_act_under_each_of_its_names(
     assert len(slack.messages("incidents")) == 2
 
 
-async def test_no_script_but_its_own_runs_on_the_page(client: aiohttp.ClientSession) -> None:
+async def test_only_the_pages_own_scripts_run(client: aiohttp.ClientSession) -> None:
     for path in ("/?as=ana", "/static/js/main.js", "/nosuch"):
         async with client.get(path) as answer:
             policy = dict(
@@ -103,7 +103,7 @@ async def test_no_script_but_its_own_runs_on_the_page(client: aiohttp.ClientSess
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-async def test_an_address_without_a_person_is_that_of_the_first(
+async def test_address_without_a_person_means_the_first_one(
     client: aiohttp.ClientSession,
 ) -> None:
     for path in ("/", "/?as=nobody", "/?as=pg_sessions"):
@@ -123,7 +123,7 @@ SELECT = {
 
 @pytest.fixture
 def offered(slack: Workspace) -> Message:
-    """A message to Vera alone, with something to choose."""
+    """A message that only Vera sees, with a menu."""
     return slack.state.post(
         Message(
             channel="C0INCIDENTS",
@@ -139,7 +139,7 @@ def offered(slack: Workspace) -> Message:
 @pytest.mark.parametrize(
     ("wrong", "status"),
     [
-        ({"person": "ana"}, 404),  # who doesn't see a message can't press in it
+        ({"person": "ana"}, 404),  # a person who doesn't see a message can't press anything in it
         ({"person": "nobody"}, 404),
         ({"person": "pg_sessions"}, 404),
         ({"person": 7}, 400),
@@ -147,7 +147,7 @@ def offered(slack: Workspace) -> Message:
         ({"channel": "C0SECRET"}, 403),
         ({"ts": "1.000000"}, 404),
         ({"action_id": "other"}, 404),
-        ({"given": "2"}, 404),  # what was never offered
+        ({"given": "2"}, 404),  # this was never offered
         ({"given": ["1"]}, 404),
         ({"values": []}, 400),
     ],
@@ -198,7 +198,7 @@ async def test_nobody_closes_the_modal_of_another(
 
 
 @pytest.mark.parametrize("body", [b"", b"no json", b"[]", b"7"])
-async def test_what_is_no_json_object_is_refused(
+async def test_body_that_is_not_a_json_object_is_refused(
     client: aiohttp.ClientSession, body: bytes
 ) -> None:
     headers = {"Content-Type": "application/json"}
@@ -206,9 +206,7 @@ async def test_what_is_no_json_object_is_refused(
         assert answer.status == 400
 
 
-async def test_a_fault_that_is_none_is_refused(
-    client: aiohttp.ClientSession, scenario: Story
-) -> None:
+async def test_unknown_fault_is_refused(client: aiohttp.ClientSession, scenario: Story) -> None:
     async with client.post("/act/fault", json={"id": "nosuch"}) as answer:
         assert answer.status == 404
     async with client.post("/act/fault", json={"id": "hang"}) as answer:
@@ -231,7 +229,7 @@ async def test_a_port_in_use_is_an_error_that_the_caller_sees(site: Site, slack:
             pass
 
 
-async def test_a_stream_tells_a_person_nothing_that_is_not_theirs(
+async def test_stream_shows_a_person_only_what_they_may_see(
     client: aiohttp.ClientSession, slack: Workspace, offered: Message
 ) -> None:
     slack.state.open_view("U0VERA", {"type": "modal", "blocks": []}, None)
@@ -287,7 +285,7 @@ def test_the_composer_offers_what_the_manifest_says() -> None:
     ]
 
 
-async def test_everybody_on_the_list_is_of_the_workspace(slack: Workspace) -> None:
+async def test_everybody_on_the_list_is_in_the_workspace(slack: Workspace) -> None:
     assert {role.name for role in ROLES} == {
         user.name for user in slack.state.users.values() if not user.is_bot
     }

@@ -1,4 +1,4 @@
-"""Messages as Slack shows them, to whom it shows them, live in every tab."""
+"""Messages as Slack shows them, only to those who may see them, live in every tab."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from workspace.page import Page as Site
 from workspace.state import Message
 
 
-async def test_a_message_comes_changes_and_goes_in_every_tab(
+async def test_message_appears_changes_and_disappears_in_every_tab(
     look: Look, say: Say, slack: Workspace
 ) -> None:
     tabs = [await look("ana"), await look("vera")]
@@ -27,7 +27,7 @@ async def test_a_message_comes_changes_and_goes_in_every_tab(
         await expect(tab.locator(".message")).to_have_count(0)
 
 
-async def test_an_ephemeral_message_is_marked_and_one_persons_alone(look: Look, say: Say) -> None:
+async def test_ephemeral_message_is_marked_and_seen_by_one_person(look: Look, say: Say) -> None:
     ana, vera = await look("ana"), await look("vera")
     say(text="You may not end sessions here.", receiver="U0VERA")
     say(text="for all")
@@ -80,7 +80,7 @@ async def test_what_a_person_writes_is_seen_by_the_others_as_they_wrote_it(look:
     await expect(ana.get_by_role("textbox")).to_have_value("")
 
 
-async def test_messages_of_one_author_stand_under_one_name(look: Look, say: Say) -> None:
+async def test_messages_of_one_author_are_grouped(look: Look, say: Say) -> None:
     tab = await look("ana")
     say(text="one")
     say(text="two")
@@ -88,15 +88,35 @@ async def test_messages_of_one_author_stand_under_one_name(look: Look, say: Say)
     await expect(tab.locator(".message .author").last).to_be_hidden()
 
 
-async def test_each_sees_the_channels_that_slack_would_show(look: Look) -> None:
+async def test_menu_of_a_grouped_message_covers_none_of_its_words(look: Look, say: Say) -> None:
+    say(text="first")
+    say(text="sessions wait for a lock and hold up others " * 4)
+    tab = await look("ana", size=PHONE)
+    grouped = tab.locator(".message.continued")
+    menu = await grouped.locator(".message-menu").bounding_box()
+    assert menu is not None
+    lines = await grouped.locator(".message-content").evaluate(
+        """node => {
+            const text = document.createTreeWalker(node, NodeFilter.SHOW_TEXT).nextNode();
+            const range = document.createRange();
+            range.selectNode(text);
+            return [...range.getClientRects()].map((each) => [each.top, each.right]);
+        }"""
+    )
+    assert len(lines) > 1
+    beside = [right for top, right in lines if top < menu["y"] + menu["height"]]
+    assert max(beside) <= menu["x"] < max(right for _, right in lines)
+
+
+async def test_each_person_sees_the_channels_that_slack_would_show(look: Look) -> None:
     expected = {
         "ana": [
             *("incidents", "random", "war-room", "secret", "shared", "announcements"),
-            *("Ben Baker", "Ben Baker, Vera Vogel", "pg-sessions"),
+            *("Ben Baker", "Ben Baker, Vera Vogel", "pg-sessions", "pg-sessions Home"),
         ],
         "vera": [
             *("incidents", "random", "war-room", "shared", "announcements"),
-            *("Ana Alvarez, Ben Baker", "pg-sessions"),
+            *("Ana Alvarez, Ben Baker", "pg-sessions", "pg-sessions Home"),
         ],
         "gus": ["incidents"],
         "olga": ["shared"],
@@ -119,7 +139,7 @@ async def test_a_channel_without_the_bot_says_so(look: Look) -> None:
     )
 
 
-async def test_who_may_not_post_reads_and_presses(look: Look) -> None:
+async def test_person_who_may_not_post_can_read_and_press(look: Look) -> None:
     tab = await look("ben", "announcements")
     await expect(tab.locator(".not-in")).to_contain_text("Only some may post in #announcements")
     await expect(tab.get_by_role("textbox")).to_have_count(0)
@@ -127,7 +147,7 @@ async def test_who_may_not_post_reads_and_presses(look: Look) -> None:
     await expect(tab.get_by_role("textbox")).to_be_visible()
 
 
-async def test_what_comes_in_another_channel_is_counted_there(look: Look, say: Say) -> None:
+async def test_unread_messages_of_other_channels_are_counted(look: Look, say: Say) -> None:
     tab = await look("ana", "random")
     say(text="for all")
     say(text="<!subteam^S0ONCALL> look")
@@ -142,7 +162,7 @@ async def test_what_comes_in_another_channel_is_counted_there(look: Look, say: S
     await expect(tab.locator(".channel-title h1")).to_have_text("random")
 
 
-async def test_one_becomes_somebody_else_here_or_in_a_tab_beside(look: Look) -> None:
+async def test_visitor_can_switch_person_here_or_in_another_tab(look: Look) -> None:
     tab = await look("ana")
     await tab.locator(".me").click()
     async with tab.context.expect_page() as opened:
@@ -200,7 +220,7 @@ async def test_an_update_elsewhere_keeps_focus_and_an_open_menu(
     await expect(tab.get_by_role("option").first).to_be_focused()
 
 
-async def test_a_message_that_is_drawn_anew_keeps_the_focus_on_its_button(
+async def test_redrawn_message_keeps_the_focus_on_its_button(
     look: Look, say: Say, slack: Workspace
 ) -> None:
     text = {"type": "plain_text", "text": "Refresh"}
@@ -213,7 +233,7 @@ async def test_a_message_that_is_drawn_anew_keeps_the_focus_on_its_button(
     await expect(tab.get_by_role("button", name="Refresh")).to_be_focused()
 
 
-async def test_a_reader_further_up_is_told_of_news_and_left_where_they_are(
+async def test_reader_further_up_is_told_about_new_messages_but_not_moved(
     look: Look, say: Say
 ) -> None:
     for number in range(40):
@@ -238,7 +258,7 @@ async def test_a_screen_reader_hears_the_top_level_text(look: Look, say: Say) ->
     )
 
 
-async def test_a_tab_finds_its_way_back_when_the_page_was_gone(
+async def test_tab_reconnects_after_the_page_was_down(
     look: Look, say: Say, slack: Workspace, site: Site, complaints: list[str]
 ) -> None:
     port = int(site.url.rstrip("/").rpartition(":")[2])
@@ -252,5 +272,5 @@ async def test_a_tab_finds_its_way_back_when_the_page_was_gone(
         say(text="and on")
         await expect(tab.locator(".message").last).to_contain_text("and on")
         await tab.context.close()
-    # The browser itself tells of connections that are refused.
+    # The browser itself reports refused connections.
     complaints[:] = [each for each in complaints if "ERR_CONNECTION_REFUSED" not in each]

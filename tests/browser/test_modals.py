@@ -1,15 +1,15 @@
-"""Modals with every kind of input, and what comes of them, with a small app of Bolt's."""
+"""Modals with every kind of input, and what their app receives."""
 
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from playwright.async_api import expect
-from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
 from tests.browser.conftest import Look
+from tests.workspace.conftest import in_socket_mode
 from workspace import Workspace
 from workspace.people import PATIENCE
 from workspace.rules import ACKNOWLEDGE_SECONDS
@@ -100,11 +100,8 @@ async def app(slack: Workspace, heard: list[dict[str, Any]]) -> AsyncIterator[As
         await ack()
         heard.append(body)
 
-    handler = AsyncSocketModeHandler(app, slack.app_token)
-    await handler.connect_async()
-    await slack.connected()
-    yield client
-    await handler.close_async()
+    async with in_socket_mode(slack, app):
+        yield client
 
 
 def button(text: str) -> dict[str, Any]:
@@ -125,7 +122,7 @@ def values(body: dict[str, Any]) -> dict[str, Any]:
     return {name: state[name][name] for name in (each["block_id"] for each in FIELDS)}
 
 
-async def test_a_modal_takes_every_kind_of_input(
+async def test_modal_accepts_every_kind_of_input(
     look: Look, app: AsyncWebClient, heard: list[dict[str, Any]]
 ) -> None:
     tab = await opened(look)
@@ -152,7 +149,7 @@ async def test_a_modal_takes_every_kind_of_input(
     assert submitted["day"]["selected_date"] == "2026-01-31"
 
 
-async def test_what_is_missing_is_said_without_asking_the_app(
+async def test_missing_values_are_reported_without_asking_the_app(
     look: Look, app: AsyncWebClient, heard: list[dict[str, Any]]
 ) -> None:
     tab = await opened(look)
@@ -162,7 +159,7 @@ async def test_what_is_missing_is_said_without_asking_the_app(
     assert heard == []
 
 
-async def test_what_the_app_finds_wrong_stands_at_its_field_and_nothing_is_lost(
+async def test_apps_errors_are_shown_at_their_fields_and_nothing_is_lost(
     look: Look, app: AsyncWebClient
 ) -> None:
     tab = await opened(look)
@@ -189,7 +186,7 @@ async def test_an_update_keeps_what_was_typed(
     assert values(heard[-1])["reason"]["value"] == "typed before"
 
 
-async def test_an_update_that_comes_while_one_types_keeps_it(
+async def test_update_during_typing_keeps_the_text(
     look: Look, app: AsyncWebClient, slack: Workspace
 ) -> None:
     tab = await opened(look)
@@ -202,7 +199,7 @@ async def test_an_update_that_comes_while_one_types_keeps_it(
     await expect(tab.get_by_label("Reason")).to_be_focused()
 
 
-async def test_a_second_modal_lies_on_the_first(look: Look, app: AsyncWebClient) -> None:
+async def test_second_modal_opens_on_top_of_the_first(look: Look, app: AsyncWebClient) -> None:
     tab = await opened(look)
     await tab.get_by_role("button", name="State Any").click()
     await tab.get_by_role("option", name="Busy").click()
@@ -215,7 +212,7 @@ async def test_a_second_modal_lies_on_the_first(look: Look, app: AsyncWebClient)
 
 
 @pytest.mark.parametrize("how", ["Escape", "Leave", "Close"])
-async def test_closing_a_modal_is_told_to_the_app(
+async def test_app_is_notified_of_a_closed_modal(
     look: Look, app: AsyncWebClient, heard: list[dict[str, Any]], how: str
 ) -> None:
     tab = await opened(look)
@@ -227,13 +224,13 @@ async def test_closing_a_modal_is_told_to_the_app(
     assert heard[-1]["type"] == "view_closed"
 
 
-async def test_a_modal_is_its_persons_alone(look: Look, app: AsyncWebClient) -> None:
+async def test_modal_is_seen_only_by_its_person(look: Look, app: AsyncWebClient) -> None:
     await opened(look)
     ben = await look("ben")
     await expect(ben.get_by_role("dialog")).to_have_count(0)
 
 
-async def test_an_app_that_is_gone_leaves_the_modal_open_and_says_so(
+async def test_modal_stays_open_and_says_so_if_the_app_is_gone(
     look: Look, app: AsyncWebClient, slack: Workspace
 ) -> None:
     tab = await opened(look)

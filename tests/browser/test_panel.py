@@ -20,7 +20,7 @@ def scenario() -> Story:
 
 
 async def from_the_end(tab: Page) -> float:
-    """Pixels that are hidden below the last message."""
+    """How many pixels are hidden below the last message."""
     return await tab.locator("#messages").evaluate(
         "place => place.scrollHeight - place.scrollTop - place.clientHeight"
     )
@@ -33,7 +33,7 @@ async def until_at_the_end(tab: Page) -> None:
 
 
 def long_messages(say: Say) -> None:
-    """Text that wraps in a narrower channel, and a table that says it scrolls: both grow."""
+    """Text that wraps in a narrower channel, and a table with a scroll hint: both grow."""
     words = {"type": "section", "text": {"type": "plain_text", "text": "what is going on " * 60}}
     cells = [{"type": "raw_text", "text": f"column {number}"} for number in range(15)]
     button = {"type": "button", "text": {"type": "plain_text", "text": "Terminate"}}
@@ -54,13 +54,11 @@ async def test_a_new_tab_begins_at_the_newest_message(
     await expect(tab.get_by_role("button", name="Terminate").last).to_be_in_viewport()
 
 
-async def test_content_that_grows_amid_a_scroll_is_not_taken_for_a_persons_scroll(
-    look: Look, say: Say
-) -> None:
+async def test_growing_content_is_not_taken_for_scrolling(look: Look, say: Say) -> None:
     long_messages(say)
     tab = await look("ana")
     await until_at_the_end(tab)
-    # The event of a scroll to the end comes a frame later: by then there may be more content.
+    # The event of a scroll to the end comes a frame later; by then there may be more content.
     await tab.locator(".message-content").last.evaluate(
         """content => {
             content.append(...["a", "b", "c", "d", "e", "f", "g"].map(each => {
@@ -74,7 +72,7 @@ async def test_content_that_grows_amid_a_scroll_is_not_taken_for_a_persons_scrol
     await until_at_the_end(tab)
 
 
-async def test_the_newest_message_stays_in_sight_whatever_changes_its_room(
+async def test_newest_message_stays_in_view_when_its_space_changes(
     look: Look, say: Say, scenario: Story
 ) -> None:
     long_messages(say)
@@ -90,7 +88,7 @@ async def test_the_newest_message_stays_in_sight_whatever_changes_its_room(
 
 
 @pytest.mark.parametrize("way", ["wheel", "keys", "button"])
-async def test_who_scrolls_up_is_left_there(
+async def test_reader_who_scrolls_up_is_not_moved(
     look: Look, say: Say, slack: Workspace, way: str
 ) -> None:
     first = say(text="first")
@@ -109,6 +107,8 @@ async def test_who_scrolls_up_is_left_there(
     async with asyncio.timeout(PATIENCE):
         while await from_the_end(tab) < 100:
             await asyncio.sleep(0.05)
+    # The page hears of it a frame later; until then, what is new may move it.
+    await expect(tab.locator("#messages.stuck")).to_have_count(0)
     slack.state.change(replace(first, text="grown\n" * 30))
     say(text="the news")
     await expect(tab.get_by_role("button", name="New messages")).to_be_visible()
@@ -154,7 +154,7 @@ async def test_the_guide_leads_to_another_person(look: Look, scenario: Story) ->
     await expect(beside.get_by_role("link", name="Be Vera Vogel")).to_have_count(0)
 
 
-async def test_who_can_do_a_step_is_sent_to_nobody_else(look: Look, scenario: Story) -> None:
+async def test_person_who_can_do_a_step_is_not_sent_to_another(look: Look, scenario: Story) -> None:
     for name, link in (("ben", 0), ("ana", 0), ("vera", 1)):
         tab = await look(name)
         await expect(tab.get_by_role("button", name="/pg-sessions some_db")).to_be_visible()
@@ -177,7 +177,7 @@ async def test_the_guide_goes_past_a_step_and_ends_in_what_to_try_next(
 
 
 @pytest.mark.parametrize("size", [TABLET, PHONE])
-async def test_where_the_panel_is_a_drawer_the_next_step_stands_above_the_composer(
+async def test_next_step_is_above_the_composer_if_the_panel_is_a_drawer(
     look: Look, scenario: Story, size: tuple[int, int]
 ) -> None:
     tab = await look("ana", size=size)
@@ -202,7 +202,7 @@ async def test_where_the_panel_is_a_drawer_the_next_step_stands_above_the_compos
     await expect(bar.get_by_role("button", name="Guide What to try next")).to_be_visible()
 
 
-async def test_beside_the_panel_no_bar_repeats_the_step(look: Look, scenario: Story) -> None:
+async def test_step_is_not_repeated_beside_the_panel(look: Look, scenario: Story) -> None:
     tab = await look("ana")
     bar = tab.get_by_role("region", name="Next step")
     await expect(tab.get_by_role("region", name="Guide")).to_be_visible()
@@ -226,7 +226,7 @@ async def test_pg_stat_activity_is_printed_as_psql_does(look: Look, scenario: St
     )
 
 
-async def test_a_row_that_goes_is_struck_out_and_then_gone(look: Look, scenario: Story) -> None:
+async def test_disappearing_row_is_struck_out_first(look: Look, scenario: Story) -> None:
     await scenario.print(("7", "some_user", "idle"), ("8", "web", "active"))
     tab = await look("ana")
     rows = tab.locator(".psql-row")
@@ -238,7 +238,7 @@ async def test_a_row_that_goes_is_struck_out_and_then_gone(look: Look, scenario:
     await expect(tab.locator(".truth")).to_contain_text("(2 rows)")
 
 
-async def test_a_fault_is_told_in_the_channel_until_it_ends(look: Look, scenario: Story) -> None:
+async def test_fault_is_shown_in_the_channel_until_it_ends(look: Look, scenario: Story) -> None:
     tab, other = await look("ana"), await look("ben", size=PHONE)
     hang = tab.get_by_role("group", name="PostgreSQL").get_by_role("button", name="Hang for 15 s")
     await expect(hang).to_have_attribute("aria-pressed", "false")
@@ -253,7 +253,7 @@ async def test_a_fault_is_told_in_the_channel_until_it_ends(look: Look, scenario
     assert scenario.pressed == ["hang", "hang"]
 
 
-async def test_what_ends_by_itself_is_no_switch(look: Look, scenario: Story) -> None:
+async def test_fault_that_ends_by_itself_is_not_a_switch(look: Look, scenario: Story) -> None:
     tab = await look("ana")
     cut = tab.get_by_role("group", name="Slack").get_by_role("button", name="Cut the socket")
     await cut.click()
@@ -280,9 +280,7 @@ async def test_a_database_in_trouble_is_named(look: Look, scenario: Story) -> No
     await expect(tab.get_by_text("PostgreSQL hangs")).to_be_visible()
 
 
-async def test_what_goes_over_the_wire_is_listed_without_its_contents(
-    look: Look, slack: Workspace
-) -> None:
+async def test_interactions_are_listed_without_their_contents(look: Look, slack: Workspace) -> None:
     tab = await look("vera")
     ana = slack.person("ana")
     await ana.command("/pg-kill 1 -- secret", channel="secret")

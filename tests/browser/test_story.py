@@ -1,4 +1,4 @@
-"""The story in a browser: the real bot on a real PostgreSQL, people in tabs of their own."""
+"""The story in a browser: the real bot on a real PostgreSQL, each person in their own tab."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ async def type_in(tab: Page, text: str) -> None:
 
 @pytest.fixture
 async def holder(sessions: Sessions) -> asyncpg.Connection:
-    """The session that holds the one slot of `some_user`."""
+    """The session that holds the only slot of `some_user`."""
     held = await sessions.open("some_user", app="psql")
     await held.execute("begin; update accounts set balance = balance - 987654 where id = 1")
     return held
@@ -31,6 +31,8 @@ async def test_the_story(
     bot: Bot, look: Look, sessions: Sessions, holder: asyncpg.Connection
 ) -> None:
     pid = str(holder.get_server_pid())
+    balance = "select balance from accounts where id = 1"
+    before = await (await sessions.open("web")).fetchval(balance)
     with pytest.raises(asyncpg.TooManyConnectionsError, match='for role "some_user"'):
         await sessions.open("some_user")
     ana, ben, vera = await look("ana"), await look("ben"), await look("vera")
@@ -39,7 +41,7 @@ async def test_the_story(
     for tab in (ana, ben, vera):
         await expect(tab.locator(".typed")).to_have_text("/pg-sessions some_db")
         await expect(tab.locator(".message").last).to_contain_text("some_user 1 of 1: at its limit")
-        await expect(tab.get_by_role("cell", name=pid)).to_be_visible()
+        await expect(tab.get_by_role("rowheader", name=pid)).to_be_visible()
 
     await type_in(ana, KILL)
     for tab in (ana, ben, vera):
@@ -51,9 +53,9 @@ async def test_the_story(
     await vera.get_by_role("button", name="Terminate 1 session").click()
     await vera.get_by_role("alertdialog").get_by_role("button", name="Terminate").click()
     refusal = vera.locator(".message").last
-    await expect(refusal).to_contain_text("You may not end sessions here")
+    await expect(refusal).to_contain_text("You may not end sessions")
     await expect(refusal).to_contain_text("Only visible to you")
-    await expect(ana.get_by_text("You may not end sessions here")).to_have_count(0)
+    await expect(ana.get_by_text("You may not end sessions")).to_have_count(0)
     assert await holder.fetchval("select true")
 
     await ben.get_by_role("button", name="Terminate 1 session").click()
@@ -65,12 +67,18 @@ async def test_the_story(
         outcome = tab.locator(".message", has_text="Terminated 1 of 1 on main")
         await expect(outcome).to_contain_text("some_user 1 of 1 → 0 of 1")
         await expect(outcome).to_contain_text("confirmed by @ben")
-        await expect(outcome.get_by_role("button")).to_have_count(0)
+        pressable = outcome.locator(".message-content").get_by_role("button")
+        await expect(pressable).to_have_text(["Timeline"])
         await expect(tab.locator(".unknown")).to_have_count(0)
+    await vera.get_by_role("button", name="Timeline").click()
+    timeline = vera.locator(".message", has_text="The last two hours on main")
+    await expect(timeline).to_contain_text("Only visible to you")
+    await expect(timeline).to_contain_text("kill 1: 1 terminated in")
+    await expect(ana.get_by_text("The last two hours on main")).to_have_count(0)
     with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
         await holder.execute("commit")
     login = await sessions.open("some_user")
-    assert await login.fetchval("select balance from accounts where id = 1") == 100
+    assert await login.fetchval(balance) == before
 
 
 async def test_a_preview_that_expires_loses_its_red_button_by_itself(
@@ -86,7 +94,7 @@ async def test_a_preview_that_expires_loses_its_red_button_by_itself(
     assert await holder.fetchval("select true")
 
 
-async def test_the_story_by_keyboard_alone(
+async def test_the_story_using_only_the_keyboard(
     bot: Bot, look: Look, slack: Workspace, holder: asyncpg.Connection
 ) -> None:
     tab = await look("ana")

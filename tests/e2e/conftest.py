@@ -7,7 +7,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,62 +15,76 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from tests.e2e.warm import Forked, Warm
 from tests.integration.conftest import BOT, SCHEMA, SETUP, Sessions
 from tests.processes import TIED
-from tests.servers import postgres
+from tests.servers import ROOT, postgres
 from workspace import Person, Workspace
+from workspace.blocks import elements
 from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 from workspace.state import Message
 
-ROOT = Path(__file__).parents[2]
-
 
 @dataclass
 class Bot:
-    """`python -m bot` as a subprocess, configured by its environment alone."""
+    """`python -m bot` as a subprocess, configured only by its environment.
+
+    With `warm` it starts faster; see there. The tests of how a process begins do without.
+    """
 
     environment: Mapping[str, str]
     folder: Path
-    within: Sequence[str] = ()  # a program that becomes the one that is named after it
+    within: Sequence[str] = ()  # a program that runs the one named after it
     module: str = "bot"
-    process: asyncio.subprocess.Process | None = None
+    python: str = sys.executable
+    program: Sequence[str] = ()  # an installed one, in place of the checkout's module
+    warm: Warm | None = None
+    process: asyncio.subprocess.Process | Forked | None = None
     lines: list[str] = field(default_factory=list)
     _reader: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        self.process = await asyncio.create_subprocess_exec(
-            *self.within,
-            *TIED,
-            sys.executable,
-            "-m",
-            self.module,
-            cwd=self.folder,
-            env={**_inherited(), **self.environment, "PYTHONPATH": str(ROOT)},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            limit=2**24,  # of a line
-        )
+        self.process = await self._process()
         self._reader = asyncio.create_task(self._read())
 
     async def run(self, *arguments: str, status: int = 0) -> str:
-        """Run another command of the bot in the same folder; what it prints."""
-        process = await asyncio.create_subprocess_exec(
-            *(*TIED, sys.executable, "-m", "bot"),
-            *arguments,
-            cwd=self.folder,
-            env={**_inherited(), **self.environment, "PYTHONPATH": str(ROOT)},
-            stdout=asyncio.subprocess.PIPE,
-        )
+        """Run another command of the bot in the same folder; return what it prints."""
+        process = await self._process(*arguments, all_output=False)
         printed, _ = await process.communicate()
         assert process.returncode == status, printed.decode()
         return printed.decode()
+
+    async def _process(
+        self, *arguments: str, all_output: bool = True
+    ) -> asyncio.subprocess.Process | Forked:
+        environment = {**_inherited(), **self.environment}
+        started = self.program or (self.python, "-m", self.module)
+        if not self.program:
+            environment["PYTHONPATH"] = str(ROOT)
+        limit = 2**24  # per line
+        if self.warm is not None:
+            return await self.warm.start(
+                *arguments,
+                folder=self.folder,
+                environment=environment,
+                limit=limit,
+                all_output=all_output,
+            )
+        return await asyncio.create_subprocess_exec(
+            *(*self.within, *TIED, *started, *arguments),
+            cwd=self.folder,
+            env=environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT if all_output else None,
+            limit=limit,
+        )
 
     async def ready(self) -> None:
         await self.says("bot.ready")
 
     async def says(self, words: str, *, within: float = PATIENCE, times: int = 1) -> str:
-        """Wait for a line of the log, or for so many."""
+        """Wait for a line of the log, or for several."""
         async with asyncio.timeout(within):
             while True:
                 found = [line for line in self.lines if words in line]
@@ -81,7 +95,7 @@ class Bot:
                 await asyncio.sleep(0.02)
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Send it a signal, wait until it is gone; its exit status."""
+        """Send it a signal and wait for its end; return its exit status."""
         assert self.process is not None
         if self.process.returncode is None:
             self.process.send_signal(number)
@@ -106,7 +120,7 @@ class Bot:
 
     @property
     def errors(self) -> list[str]:
-        """The lines of the log that are errors, and whatever is no line of the log."""
+        """The log's error lines, and anything that isn't a log line."""
         return [
             line
             for line in self.lines
@@ -121,14 +135,14 @@ class Bot:
 
 
 def _inherited() -> dict[str, str]:
-    """What a process needs of the machine, and nothing that configures a bot."""
+    """What a process needs from the machine, and nothing that configures a bot."""
     kept = ("PATH", "HOME", "TZ", "LANG", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
     return {name: os.environ[name] for name in kept if name in os.environ}
 
 
 @pytest.fixture(scope="session")
 async def server() -> AsyncIterator[PostgresServer]:
-    """One cluster for the end-to-end tests, set up as the story has it."""
+    """One server for the end-to-end tests, set up for the story."""
     async with postgres(settings={"max_connections": 60, "max_prepared_transactions": 5}) as pg:
         connection = await asyncpg.connect(pg.dsn())
         for statement in filter(str.strip, SETUP.split(";")):
@@ -142,7 +156,7 @@ async def server() -> AsyncIterator[PostgresServer]:
 
 @pytest.fixture
 async def ledger_url(server: PostgresServer) -> AsyncIterator[str]:
-    """A LEDGER_URL for bots that share a ledger: a database of its own, empty."""
+    """A LEDGER_URL for bots that share a ledger: a new empty database."""
     name = f"ledger_{secrets.token_hex(4)}"
     connection = await asyncpg.connect(server.dsn())
     await connection.execute(f"create role {name} login")
@@ -159,13 +173,13 @@ MODES = ("socket", "http")
 IN_BOTH_MODES = pytest.mark.parametrize(
     "mode", MODES[:1] if "TEST_POSTGRES" in os.environ else MODES
 )
-"""Of a test that has each kind of what Slack sends, or what is said of one. What is behind the
-door is the same to both, and so is what an older PostgreSQL does."""
+"""Parametrizes a test that covers each kind of request. Behind the transport, both modes are the
+same, and so is the behaviour of an older PostgreSQL."""
 
 
 @pytest.fixture
 def mode() -> str:
-    """Where nothing else is said: the one that needs no port."""
+    """The default: the mode that needs no port."""
     return MODES[0]
 
 
@@ -178,7 +192,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def port() -> int:
-    """Where a bot in HTTP mode listens."""
+    """The port of a bot in HTTP mode."""
     return free_port()
 
 
@@ -194,11 +208,12 @@ async def sessions(server: PostgresServer) -> AsyncIterator[Sessions]:
     opened = Sessions(server)
     async with opened.stack:
         yield opened
+    await opened.gone()
 
 
 @pytest.fixture
 def environment(slack: Workspace, server: PostgresServer, mode: str, port: int) -> dict[str, str]:
-    """What a bot is given: ben and the group of those on call may kill, vera may look."""
+    """A bot's environment: ben and the group `oncall` may kill, vera may look."""
     way_in = (
         {"SLACK_APP_TOKEN": slack.app_token}
         if mode == "socket"
@@ -214,18 +229,34 @@ def environment(slack: Workspace, server: PostgresServer, mode: str, port: int) 
     }
 
 
+def buttons(message: Message) -> list[str]:
+    """The labels of a message's buttons."""
+    return [each.element["text"]["text"] for each in elements(list(message.blocks))]
+
+
 Start = Callable[..., "asyncio.Future[Bot]"]
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    with Warm() as process:
+        yield process
 
 
 @pytest.fixture
 async def start(
-    environment: dict[str, str], tmp_path: Path, slack: Workspace
+    environment: dict[str, str], tmp_path: Path, slack: Workspace, warm: Warm
 ) -> AsyncIterator[Callable]:
-    """Start a bot, with what a test changes of its environment; stopped when the test ends."""
+    """Start a bot with a test's changes to its environment; stopped when the test ends."""
     async with AsyncExitStack() as stack:
 
-        async def start(*, wait: bool = True, module: str = "bot", **changes: str) -> Bot:
-            bot = Bot({**environment, **changes}, tmp_path, module=module)
+        async def start(*, wait: bool = True, module: str = "", **changes: str) -> Bot:
+            settings = {**environment, **changes}
+            bot = (
+                Bot(settings, tmp_path, module=module)
+                if module
+                else Bot(settings, tmp_path, warm=warm)
+            )
             await bot.start()
             stack.push_async_callback(bot.stop)
             if wait:
@@ -258,7 +289,7 @@ def vera(slack: Workspace) -> Person:
 
 
 async def becomes(slack: Workspace, person: Person, message: Message, *words: str) -> Message:
-    """Wait until that very message shows these words."""
+    """Wait until exactly that message shows these words."""
 
     def now() -> Message | None:
         found = slack.state.message(message.channel, message.ts)

@@ -1,4 +1,4 @@
-"""Who may, and where: on the command, and again on every click."""
+"""Who may do what, and where: at the command, and again at every click."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ NOT_HERE = "You may not end sessions here"
 
 
 @IN_BOTH_MODES
-async def test_a_stranger_is_refused_alone_and_on_record(
+async def test_stranger_is_refused_privately_and_on_record(
     bot: Bot, slack: Workspace, sessions: Sessions
 ) -> None:
     sam = slack.person("sam")
@@ -43,7 +43,7 @@ async def test_an_empty_allowlist_means_nobody(start: Callable, ana: Person) -> 
     await ana.sees("You may not look at sessions here")
 
 
-async def test_everyone_may_look_but_guests_and_outsiders(
+async def test_everyone_may_look_except_guests_and_outsiders(
     start: Callable, slack: Workspace
 ) -> None:
     await start(PG_SESSIONS_ALLOWLIST="*")
@@ -61,7 +61,7 @@ async def test_a_disabled_group_is_empty(start: Callable, slack: Workspace) -> N
     await sam.sees(NOT_HERE)
 
 
-async def test_a_group_counts_by_its_members_of_the_start(
+async def test_group_members_are_known_from_the_start(
     start: Callable, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
     await sessions.open("batch", app="grouped")
@@ -70,7 +70,7 @@ async def test_a_group_counts_by_its_members_of_the_start(
     await ana.sees("Terminate 1 session on main?")
 
 
-async def test_a_click_of_another_workspace_is_refused_though_listed(
+async def test_click_from_another_workspace_is_refused_even_if_listed(
     start: Callable, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
     victim = await sessions.open("batch", app="foreign")
@@ -87,7 +87,7 @@ async def test_a_click_of_another_workspace_is_refused_though_listed(
     assert await victim.fetchval("select true")
 
 
-async def test_a_shared_channel_sees_neither_an_answer_nor_a_kill(
+async def test_shared_channel_gets_no_answer_and_no_kill(
     bot: Bot, slack: Workspace, ana: Person
 ) -> None:
     answer = await ana.command("/pg-sessions some_db", channel="shared")
@@ -98,10 +98,10 @@ async def test_a_shared_channel_sees_neither_an_answer_nor_a_kill(
     assert slack.person("olga").messages("shared") == []
 
 
-async def test_a_channel_that_comes_to_be_shared_ends_nothing_any_more(
+async def test_channel_that_becomes_shared_can_no_longer_kill(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
-    """What Slack said a moment ago does not count: it is asked before each kill."""
+    """What Slack said a moment ago does not count: it is asked again before each kill."""
     victim = await sessions.open("batch", app="shared now")
     incidents = slack.channel("incidents")
     await ana.command('/pg-kill app="shared now"', channel="incidents")
@@ -119,7 +119,7 @@ async def test_a_channel_that_comes_to_be_shared_ends_nothing_any_more(
 
 
 @pytest.mark.parametrize("path", [None, "channel", "channel.is_ext_shared"])
-async def test_where_slack_does_not_say_who_reads_along_nothing_is_ended(
+async def test_no_kill_if_slack_does_not_say_who_reads_the_channel(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions, path: str | None
 ) -> None:
     victim = await sessions.open("batch", app="not told")
@@ -137,7 +137,7 @@ async def test_where_slack_does_not_say_who_reads_along_nothing_is_ended(
     await ana.sees("Terminated 1 of 1 on main")
 
 
-async def test_a_look_where_slack_does_not_say_who_reads_along_is_for_one(
+async def test_look_is_private_if_slack_does_not_say_who_reads_the_channel(
     bot: Bot, slack: Workspace, ana: Person
 ) -> None:
     slack.faults.leave_out("conversations.info", "channel.is_ext_shared")
@@ -155,15 +155,15 @@ async def test_a_private_channel_without_the_bot_gets_the_hint_to_invite_it(
     await ana.sees("nvite", channel="secret", after=answer)
 
 
-async def test_a_direct_message_is_no_place_for_a_kill(bot: Bot, ana: Person) -> None:
+async def test_kill_is_refused_in_a_direct_message(bot: Bot, ana: Person) -> None:
     await ana.command("/pg-kill user=batch", channel="ana-ben")
     await ana.sees("happens only where others can see it", channel="ana-ben")
 
 
-async def test_a_groups_direct_message_is_no_place_for_a_kill_either(
+async def test_kill_is_refused_in_a_group_direct_message(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
-    """Nobody can invite the bot to it, so nobody is told to."""
+    """Nobody can invite the bot there, so nobody is told to."""
     group = slack.channel("mpdm-ana--ben--vera-1").name
     session = await sessions.open("batch", "other_db")
     answer = await ana.command("/pg-sessions other_db", channel=group)
@@ -178,7 +178,7 @@ async def test_a_groups_direct_message_is_no_place_for_a_kill_either(
     assert slack.calls("conversations.info") == []
 
 
-async def test_on_enterprise_grid_a_sister_workspaces_person_may_if_named(
+async def test_on_enterprise_grid_sister_workspace_members_may_if_named(
     start: Callable, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
     slack.form_enterprise()
@@ -197,7 +197,7 @@ async def test_on_enterprise_grid_a_sister_workspaces_person_may_if_named(
     await uma.sees("Terminated 1 of 1 on main", "confirmed by @uma", channel="org")
 
 
-async def test_on_enterprise_grid_everyone_are_those_of_the_own_workspace(
+async def test_on_enterprise_grid_star_covers_only_the_own_workspace(
     start: Callable, slack: Workspace, ana: Person
 ) -> None:
     slack.form_enterprise()
@@ -208,7 +208,7 @@ async def test_on_enterprise_grid_everyone_are_those_of_the_own_workspace(
     await uma.sees("You may not look at sessions here", "everyone in this workspace except guests")
 
 
-async def test_commands_are_confined_to_the_channels_that_are_allowed(
+async def test_commands_work_only_in_allowed_channels(
     start: Callable, slack: Workspace, ana: Person
 ) -> None:
     await start(ALLOWED_CHANNELS=slack.channel("war-room").id)
@@ -218,10 +218,10 @@ async def test_commands_are_confined_to_the_channels_that_are_allowed(
     await ana.sees("some_db on main", channel="war-room")
 
 
-async def test_a_right_that_is_lost_between_preview_and_click_counts(
+async def test_right_lost_between_preview_and_click_is_missing(
     start: Callable, slack: Workspace, ana: Person, ben: Person, sessions: Sessions, tmp_path
 ) -> None:
-    """Every click is authorized afresh: another allowlist after a restart refuses it."""
+    """Every click is authorized again: after a restart with another allowlist it is refused."""
     victim = await sessions.open("batch", app="afresh")
     bot = await start()
     await ana.command("/pg-kill app=afresh", channel="incidents")

@@ -1,4 +1,4 @@
-"""`python -m bot check`: each finding appears with what it finds, and goes when that is mended."""
+"""`python -m bot check`: each finding appears with its cause, and disappears when that is fixed."""
 
 import asyncio
 import os
@@ -19,6 +19,7 @@ from aiohttp import web
 from bot.ledger.migrations import SCHEMA_VERSION
 from bot.slack.probe import MOST_PEOPLE
 from tests.e2e.conftest import Bot
+from tests.e2e.warm import Warm
 from tests.integration.conftest import BOT, Sessions
 from tests.pgbouncer import PgBouncer
 from tests.servers import bin_dir, postgres
@@ -33,7 +34,10 @@ ORDER = (
     "Slack",
     "PG_KILL_ALLOWLIST",
     "PG_SESSIONS_ALLOWLIST",
+    "who may do what",
     "ALLOWED_CHANNELS",
+    "ALERT_CHANNEL",
+    "messages",
     "ledger",
     "cluster main",
 )
@@ -41,7 +45,7 @@ ORDER = (
 
 @dataclass(frozen=True)
 class Report:
-    """What was printed: the level of each finding, by its section, and its text in one line."""
+    """The printed report: each finding's level, by section, and its text on one line."""
 
     printed: str
 
@@ -70,7 +74,7 @@ class Report:
 
     @property
     def remedies(self) -> list[str]:
-        """The statements that it says to run, as they are printed."""
+        """The statements that the report says to run, as printed."""
         return [line.strip() for line in self.printed.splitlines() if line.endswith(";")]
 
     @property
@@ -82,12 +86,15 @@ Check = Callable[..., Awaitable[Report]]
 
 
 @pytest.fixture
-def check(environment: dict[str, str], tmp_path: Path) -> Check:
-    """Run the check with what a test changes of the environment; `status` is what it exits with."""
+def check(environment: dict[str, str], tmp_path: Path, warm: Warm) -> Check:
+    """Run the check with a test's changes to the environment; it must exit with `status`."""
 
     async def check(status: int = 0, **changes: str) -> Report:
         async with asyncio.timeout(PATIENCE):
-            printed = await Bot({**environment, **changes}, tmp_path).run("check", status=status)
+            bot = Bot({**environment, **changes}, tmp_path)
+            if not any(name.startswith("PYTHON") for name in changes):  # read when Python starts
+                bot.warm = warm
+            printed = await bot.run("check", status=status)
         return Report(printed)
 
     return check
@@ -102,7 +109,7 @@ async def admin(server: PostgresServer) -> AsyncIterator[asyncpg.Connection]:
 
 @asynccontextmanager
 async def role(admin: asyncpg.Connection, name: str, *grants: str, options: str = ""):
-    """A role that logs in, for as long as it is needed."""
+    """A login role, for the duration of a test."""
     quoted = await admin.fetchval("select quote_ident($1)", name)
     await admin.execute(f"create role {quoted} login {options}")
     try:
@@ -123,7 +130,7 @@ SEES, SIGNALS = "pg_read_all_stats to {}", "pg_signal_backend to {}"
 # --- all of it
 
 
-async def test_where_all_is_well_it_says_so_and_changes_nothing(
+async def test_check_says_that_all_is_well_and_changes_nothing(
     check: Check, slack: Workspace, environment: dict[str, str], tmp_path: Path
 ) -> None:
     report = await check(DATABASE_URL=environment["DATABASE_URL"] + "?password=hunter2")
@@ -145,18 +152,48 @@ async def test_where_all_is_well_it_says_so_and_changes_nothing(
     assert names_in(tmp_path) == []
     assert {call.method for call in slack.calls()} == {
         *("auth.test", "bots.info", "apps.connections.open"),
-        *("usergroups.list", "users.info"),
+        *("usergroups.list", "users.info", "blocks.validate"),
     }
     assert len(slack.server.sockets) == 0
 
 
-async def test_help_names_it(environment: dict[str, str], tmp_path: Path) -> None:
+async def test_layouts_that_slack_would_refuse_are_named(check: Check, slack: Workspace) -> None:
+    slack.faults.refuse_tables()
+    report = await check()
+    assert report.says("messages", "warning", "Slack would refuse the layout of sessions (")
+    assert report.says("messages", "warning", "a preview of many", "unsupported type: table at /bl")
+    assert report.says("messages", "ok", "Slack takes ", " kinds of messages and windows")
+    assert not report.says("messages", "warning", "the window of a session")
+    assert not report.says("messages", "warning", "not checked")
+
+
+async def test_layouts_are_left_unchecked_if_slack_cant_be_asked(
+    check: Check, slack: Workspace
+) -> None:
+    slack.faults.refuse("blocks.validate", "unknown_method", times=99)
+    report = await check()
+    assert report.of("messages") == [
+        ("warning", "layouts not checked: Slack answers unknown_method")
+    ]
+    slack.faults.clear()
+    slack.faults.fail("blocks.validate", status=502, times=99)
+    report = await check()
+    assert report.of("messages") == [
+        ("warning", "layouts not checked: Slack answers internal_error")
+    ]
+    slack.faults.clear()
+    slack.faults.rate_limit("blocks.validate", times=1, retry_after=1)
+    report = await check()
+    assert [level for level, _ in report.of("messages")] == ["ok"]
+
+
+async def test_help_mentions_check(environment: dict[str, str], tmp_path: Path) -> None:
     assert re.search(
         r"^ +check +check what ", await Bot(environment, tmp_path).run("-h"), re.MULTILINE
     )
 
 
-async def test_settings_that_cant_be_read_end_it_with_each_of_them(check: Check) -> None:
+async def test_check_ends_by_listing_invalid_settings(check: Check) -> None:
     report = await check(
         status=REFUSED,
         SLACK_BOT_TOKEN="xoxp-secret-one",
@@ -170,10 +207,10 @@ async def test_settings_that_cant_be_read_end_it_with_each_of_them(check: Check)
     assert "secret-one" not in report.printed
 
 
-async def test_beside_a_bot_that_runs(
+async def test_check_beside_a_running_bot(
     start: Callable, check: Check, server: PostgresServer, slack: Workspace
 ) -> None:
-    """The connections and sockets that it finds are the bot's own; the ledger is there."""
+    """The connections and sockets that it finds are the bot's own; the ledger exists already."""
     await start()
     report = await check()
     assert "\n0 failures, 0 warnings, " in report.printed, report.printed
@@ -193,7 +230,7 @@ async def test_a_name_that_the_terminals_encoding_lacks_ends_nothing(
 # --- Slack
 
 
-async def test_tokens_that_slack_refuses(check: Check) -> None:
+async def test_refused_tokens(check: Check) -> None:
     report = await check(status=FAILED, SLACK_BOT_TOKEN="xoxb-not-this")
     assert report.says("Slack", "failure", "SLACK_BOT_TOKEN: Slack refuses this token")
     assert report.says("Slack", "ok", "SLACK_APP_TOKEN: the socket opens")
@@ -204,7 +241,7 @@ async def test_tokens_that_slack_refuses(check: Check) -> None:
     assert report.failures == ["SLACK_APP_TOKEN: Slack refuses this token (invalid_auth)"]
 
 
-async def test_a_scope_that_is_missing(check: Check, slack: Workspace) -> None:
+async def test_missing_scope(check: Check, slack: Workspace) -> None:
     scopes = slack.state.scopes
     slack.state.set_scopes(*scopes - {"users:read", "usergroups:read"})
     report = await check(status=FAILED)
@@ -218,9 +255,7 @@ async def test_a_scope_that_is_missing(check: Check, slack: Workspace) -> None:
     assert not (await check()).says("Slack", "warning")
 
 
-async def test_a_slack_that_cant_be_reached_costs_the_rest_nothing(
-    check: Check, tmp_path: Path
-) -> None:
+async def test_unreachable_slack_does_not_affect_the_rest(check: Check, tmp_path: Path) -> None:
     report = await check(status=FAILED, SLACK_API_URL="http://127.0.0.1:1/api/")
     assert report.says("Slack", "failure", "SLACK_BOT_TOKEN: Slack can't be reached")
     assert report.says("Slack", "failure", "SLACK_APP_TOKEN: Slack can't be reached")
@@ -228,9 +263,7 @@ async def test_a_slack_that_cant_be_reached_costs_the_rest_nothing(
     assert report.says("cluster main", "ok", "PostgreSQL")
 
 
-async def test_a_slack_that_does_not_answer_is_not_waited_for(
-    check: Check, slack: Workspace
-) -> None:
+async def test_check_does_not_wait_for_a_silent_slack(check: Check, slack: Workspace) -> None:
     slack.faults.slow("*", seconds=600, times=100)
     report = await check(status=FAILED)
     assert report.says("Slack", "failure", "SLACK_BOT_TOKEN: Slack can't be reached", "Timeout")
@@ -246,7 +279,7 @@ async def test_a_slack_that_does_not_answer_is_not_waited_for(
         '{"ok": true, "team_id": "T1", "user": 7, "usergroups": 5, "url": 3, "channel": "x"}',
     ],
 )
-async def test_whatever_answers_in_slacks_place_costs_the_rest_nothing(
+async def test_other_server_in_slacks_place_does_not_affect_the_rest(
     check: Check, body: str
 ) -> None:
     async def answer(_: web.Request) -> web.Response:
@@ -270,9 +303,7 @@ async def test_whatever_answers_in_slacks_place_costs_the_rest_nothing(
     assert report.says("cluster main", "ok", "sees all sessions")
 
 
-async def test_a_question_that_slack_does_not_answer_costs_that_answer(
-    check: Check, slack: Workspace
-) -> None:
+async def test_unanswered_question_loses_only_its_answer(check: Check, slack: Workspace) -> None:
     slack.faults.fail("users.info")
     slack.faults.rate_limit("usergroups.list", retry_after=60)
     report = await check()
@@ -282,7 +313,7 @@ async def test_a_question_that_slack_does_not_answer_costs_that_answer(
     assert said not in (await check()).printed
 
 
-async def test_a_socket_that_slack_closes(check: Check, slack: Workspace) -> None:
+async def test_socket_closed_by_slack(check: Check, slack: Workspace) -> None:
     async with AsyncExitStack() as stack:
         for _ in range(10):
             bot_like = await stack.enter_async_context(open_socket(slack))
@@ -322,7 +353,7 @@ async def test_the_health_port_is_free_or_taken(check: Check, port: int) -> None
 # --- people, groups, channels
 
 
-async def test_who_is_on_the_lists(check: Check, slack: Workspace) -> None:
+async def test_people_on_the_allowlists(check: Check, slack: Workspace) -> None:
     slack.state.put_user(
         User(id="U0ED", team_id="T0ACME", name="ed", real_name="Ed East", deleted=True)
     )
@@ -349,7 +380,7 @@ async def test_who_is_on_the_lists(check: Check, slack: Workspace) -> None:
     assert report.says("PG_SESSIONS_ALLOWLIST", "ok", "not set")
 
 
-async def test_a_long_list_is_asked_about_as_far_as_slack_lets(
+async def test_long_list_is_checked_as_far_as_rate_limits_allow(
     check: Check, slack: Workspace
 ) -> None:
     slack.faults.keep_rate_limits()
@@ -364,7 +395,32 @@ async def test_a_long_list_is_asked_about_as_far_as_slack_lets(
     assert report.says("PG_KILL_ALLOWLIST", "warning", f"{ids[-15]}", "and 10 more", "not asked")
 
 
-async def test_a_hostile_name_reaches_no_terminal_raw(check: Check, slack: Workspace) -> None:
+async def test_who_may_do_what_is_told_cluster_by_cluster(check: Check, slack: Workspace) -> None:
+    report = await check(
+        status=FAILED,
+        DATABASE_URL_PROD="postgresql://bot@127.0.0.1:1/postgres",
+        PG_KILL_ALLOWLIST=slack.user("ana").id,
+        PG_KILL_ALLOWLIST_PROD="",
+        PG_CANCEL_ALLOWLIST=slack.user("ben").id,
+        PG_SESSIONS_ALLOWLIST="*",
+        PG_SESSIONS_ALLOWLIST_PROD=slack.user("vera").id,
+    )
+    assert report.says("PG_KILL_ALLOWLIST_PROD", "warning", "nobody may end sessions on prod")
+    assert report.says("PG_CANCEL_ALLOWLIST", "ok", "U0BEN is")
+    assert report.says(
+        "who may do what",
+        "ok",
+        "main: end sessions: Ana Alvarez (@ana); cancel queries: Ben Baker (@ben);"
+        " look: everyone in the workspace except guests",
+    )
+    assert report.says(
+        "who may do what",
+        "ok",
+        "prod: end sessions: nobody; cancel queries: Ben Baker (@ben); look: Vera Vogel (@vera)",
+    )
+
+
+async def test_hostile_name_never_reaches_the_terminal_raw(check: Check, slack: Workspace) -> None:
     hostile = "\x1b[2J\x1b]0;owned\x07 \u202emoc.live\r\n  ok       SLACK"
     slack.state.put_user(replace(slack.user("ben"), real_name=hostile, name="b\x9bn"))
     slack.state.put_group(replace(slack.group("oncall"), name=hostile, handle=hostile))
@@ -390,7 +446,7 @@ async def test_a_hostile_name_reaches_no_terminal_raw(check: Check, slack: Works
         ({"updated_by": "U0SAM", "auto_type": "admins"}, None),
     ],
 )
-async def test_a_group_that_everybody_may_edit(
+async def test_group_that_everybody_may_edit(
     check: Check, slack: Workspace, changes: dict, words: str | None
 ) -> None:
     slack.state.put_user(replace(slack.user("vera"), is_admin=True))
@@ -463,7 +519,7 @@ async def test_a_ledger_that_cant_be_used(
 
 @pytest.fixture
 async def ledger_url(admin: asyncpg.Connection, server: PostgresServer) -> AsyncIterator[str]:
-    """A database for a ledger, on the cluster that the bot watches, for a role of its own."""
+    """A database for a ledger on the cluster that the bot watches, for a separate role."""
     await admin.execute("create role keeper login")
     await admin.execute("create database records owner keeper")
     yield server.dsn(user="keeper", database="records")
@@ -486,7 +542,7 @@ async def test_a_ledger_on_a_watched_cluster(
     assert report.says("ledger", "failure", "has a limit of 1 connection, but the bot opens 2")
 
 
-async def test_a_ledger_elsewhere_is_no_matter(check: Check) -> None:
+async def test_ledger_on_another_server_is_fine(check: Check) -> None:
     async with postgres() as elsewhere:
         report = await check(LEDGER_URL=elsewhere.dsn())
         assert report.says("ledger", "ok", "PostgreSQL", "not created yet")
@@ -518,7 +574,7 @@ async def test_a_ledger_of_a_later_version_or_without_rights(
 # --- clusters
 
 
-async def test_the_rights_that_are_missing_and_the_statements_that_grant_them(
+async def test_missing_rights_and_their_grants(
     check: Check, admin: asyncpg.Connection, server: PostgresServer
 ) -> None:
     name = 'my "bot"; \u202etob'
@@ -571,7 +627,7 @@ async def version_of(server: PostgresServer) -> int:
         await connection.close()
 
 
-async def test_functions_that_an_administrator_closed(
+async def test_functions_revoked_by_an_administrator(
     check: Check, admin: asyncpg.Connection, server: PostgresServer
 ) -> None:
     await admin.execute("create database strict")
@@ -602,29 +658,29 @@ async def test_a_superuser_is_more_than_needed(check: Check, server: PostgresSer
     assert report.says("cluster main", "warning", "its role postgres is a superuser")
 
 
-async def test_one_connection_does_and_the_bot_opens_more(
+async def test_one_connection_works_but_the_bot_opens_more(
     check: Check, admin: asyncpg.Connection, ledger_url: str, server: PostgresServer
 ) -> None:
     await admin.execute("grant pg_read_all_stats, pg_signal_backend to keeper")
     await admin.execute("alter role keeper connection limit 1")
     url = server.dsn(user="keeper")
     report = await check(status=FAILED, DATABASE_URL=url)
-    assert report.says("cluster main", "failure", "has a limit of 1 connection", "opens 4")
-    # The ledger's session and the probe's would be one too many at once.
+    assert report.says("cluster main", "failure", "has a limit of 1 connection", "opens 5")
+    # The ledger's session and the probe's together would be one too many.
     report = await check(status=FAILED, DATABASE_URL=url, LEDGER_URL=ledger_url)
     assert report.says("ledger", "ok", "not created yet")
-    assert report.says("cluster main", "failure", "has a limit of 1 connection", "opens 6")
+    assert report.says("cluster main", "failure", "has a limit of 1 connection", "opens 7")
     await admin.execute(report.remedies[-1])
     report = await check(DATABASE_URL=url, LEDGER_URL=ledger_url)
-    assert report.says("cluster main", "ok", "its role has 11 connections left of 12")
+    assert report.says("cluster main", "ok", "its role has 13 connections left of 14")
 
 
-async def test_a_role_without_a_slot_left_is_told_apart(
+async def test_role_without_a_free_slot_is_recognized(
     check: Check, admin: asyncpg.Connection, server: PostgresServer, sessions: Sessions
 ) -> None:
-    async with role(admin, "crowded", SEES, SIGNALS, options="connection limit 4"):
+    async with role(admin, "crowded", SEES, SIGNALS, options="connection limit 5"):
         url = server.dsn(user="crowded")
-        held = [await sessions.open("crowded", app="pg-sessions-bot") for _ in range(4)]
+        held = [await sessions.open("crowded", app="pg-sessions-bot") for _ in range(5)]
         report = await check(status=FAILED, DATABASE_URL=url)
         assert report.says("cluster main", "failure", "no free connection slot for the bot")
         for connection in held:
@@ -665,7 +721,7 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_servers_that_do_not_answer_cost_the_others_nothing(
+async def test_silent_servers_do_not_affect_the_others(
     check: Check, server: PostgresServer, tmp_path: Path
 ) -> None:
     def hold(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -697,7 +753,7 @@ async def test_servers_that_do_not_answer_cost_the_others_nothing(
     assert "hunter2" not in report.printed
 
 
-async def test_a_server_that_stands_still_is_not_waited_for(check: Check) -> None:
+async def test_check_does_not_wait_for_a_stopped_server(check: Check) -> None:
     async with postgres() as stopped:
         os.kill(stopped.pid, signal.SIGSTOP)
         try:
@@ -708,7 +764,7 @@ async def test_a_server_that_stands_still_is_not_waited_for(check: Check) -> Non
         assert report.says("cluster main", "ok", "sees all sessions")
 
 
-async def test_a_server_that_falls_silent_once_connected_is_not_waited_for(
+async def test_check_does_not_wait_for_a_server_that_falls_silent(
     check: Check, server: PostgresServer
 ) -> None:
     ready_for_query = b"Z\x00\x00\x00\x05I"
@@ -738,7 +794,7 @@ async def test_a_server_that_falls_silent_once_connected_is_not_waited_for(
 
 
 async def test_a_connection_that_is_not_encrypted(check: Check, server: PostgresServer) -> None:
-    # 127.1 is the same address, in a form that isn't known for this machine's own.
+    # 127.1 is the same address, in a form that isn't recognized as this machine's own.
     url = server.dsn(user=BOT)
     report = await check(DATABASE_URL=url.replace("127.0.0.1", "127.1"))
     assert report.says("cluster main", "warning", "not encrypted")
@@ -749,12 +805,12 @@ async def test_two_names_for_one_server_and_a_standby(check: Check, server: Post
     url = server.dsn(user=BOT, database="some_db")
     report = await check(DATABASE_URL_PROD=url)
     assert report.says("all clusters", "warning", "main and prod are the same server under 2 names")
-    assert report.says("cluster prod", "ok", "the bot opens 8")
+    assert report.says("cluster prod", "ok", "the bot opens 10")
     async with Standby(server) as standby:
         report = await check(DATABASE_URL_REPLICA=standby.dsn(user=BOT))
         assert report.says("cluster replica", "ok", "standby")
         assert report.says("cluster main", "ok", "primary")
-        assert report.says("cluster main", "ok", "the bot opens 4")
+        assert report.says("cluster main", "ok", "the bot opens 5")
         assert report.says("all clusters", "ok", "main (primary) and replica (standby)")
         assert not report.says("all clusters", "warning")
 
@@ -787,7 +843,7 @@ class Standby(PostgresServer):
         )
 
 
-async def test_a_protected_role_that_is_nowhere(check: Check) -> None:
+async def test_protected_role_that_exists_nowhere(check: Check) -> None:
     report = await check(PROTECTED_ROLES="web,replic*", PROTECTED_APPLICATIONS="Rück*")
     assert report.says("PROTECTED_ROLES", "warning", "no role on main is called replic*")
     assert report.says("PROTECTED_APPLICATIONS", "ok", "is called Rück* now")
@@ -795,7 +851,7 @@ async def test_a_protected_role_that_is_nowhere(check: Check) -> None:
     assert fine.says("PROTECTED_ROLES", "ok", "all 2 names match roles")
 
 
-async def test_slots_that_are_reserved_and_for_whom(check: Check) -> None:
+async def test_reserved_slots_and_for_whom(check: Check) -> None:
     async with postgres(settings={"max_connections": 12}) as small:
         if await version_of(small) < 16:
             pytest.skip("PostgreSQL has such a reserve since 16")
@@ -843,3 +899,14 @@ async def test_a_pooler_is_advised_against(
         assert report.says("cluster main", "warning", "the URL leads to a pooler")
         assert report.says("cluster main", "ok", "sees all sessions")
     assert "pooler" not in str((await check()).of("cluster main"))
+
+
+async def test_check_says_what_would_be_told_where(check: Check, slack: Workspace) -> None:
+    report = await check(ALERT_CHANNEL=slack.channel("incidents").id, ALERT_AFTER="limit=90")
+    assert report.says("ALERT_CHANNEL", "ok", "main: told in #incidents (C0INCIDENTS); the bot is")
+    assert report.says("ALERT_CHANNEL", "ok", "limit 90 s")
+    report = await check(ALERT_CHANNEL=slack.channel("random").id, SAMPLE_EVERY="0")
+    assert report.says("ALERT_CHANNEL", "warning", "SAMPLE_EVERY is 0")
+    shared = slack.channel("shared").id
+    report = await check(status=FAILED, ALERT_CHANNEL=shared)
+    assert report.says("ALERT_CHANNEL", "failure", "another workspace shares it")

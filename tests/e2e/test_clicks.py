@@ -1,6 +1,7 @@
-"""Everything that can be pressed."""
+"""Every button and menu."""
 
 import asyncio
+import json
 import os
 import secrets
 import signal
@@ -10,24 +11,13 @@ import asyncpg
 import pytest
 
 from bot.domain.kills import SIGNAL_WINDOW
-from tests.e2e.conftest import IN_BOTH_MODES, Bot
+from tests.e2e.conftest import IN_BOTH_MODES, Bot, buttons
 from tests.integration.conftest import BOT, Sessions
-from tests.proxy import Proxy
+from tests.integration.kills import STUBBORN, lives
+from tests.proxy import Proxy, signal_to
 from workspace import NotSeen, Person, Workspace
 from workspace.postgres import PostgresServer
 from workspace.rules import Where
-
-
-async def dead(connection: asyncpg.Connection) -> bool:
-    try:
-        await connection.fetchval("select 1")
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-        return True
-    except asyncpg.InternalClientError:
-        # The driver is taking in the server's farewell.
-        await asyncio.sleep(0.01)
-        return await dead(connection)
-    return False
 
 
 @IN_BOTH_MODES
@@ -42,11 +32,11 @@ async def test_a_click_that_is_delivered_twice_kills_once(
 
     await ana.sees("Terminated 1 of 1 on main")
     if mode == "http":
-        # The same request once more is a replay, and gets no further.
+        # The same request again is a replay, and is dropped.
         await bot.says("http.replayed")
     else:
         await ana.sees("Only visible to you", "confirmed")
-    assert await dead(victim)
+    assert not await lives(victim)
 
 
 async def test_a_preview_survives_a_restart_of_the_bot(
@@ -61,10 +51,10 @@ async def test_a_preview_survives_a_restart_of_the_bot(
     await ana.click("Terminate 1 session", channel="incidents")
 
     await ana.sees("Terminated 1 of 1 on main")
-    assert await dead(victim)
+    assert not await lives(victim)
 
 
-async def test_keep_it_sends_nothing(bot: Bot, ana: Person, sessions: Sessions) -> None:
+async def test_keep_it_button_sends_nothing(bot: Bot, ana: Person, sessions: Sessions) -> None:
     victim = await sessions.open("batch", app="kept")
     await ana.command("/pg-kill app=kept", channel="incidents")
 
@@ -73,10 +63,10 @@ async def test_keep_it_sends_nothing(bot: Bot, ana: Person, sessions: Sessions) 
     assert ana.dialog is not None
     assert "main" in ana.dialog.title
     assert ana.dialog.deny == "Keep it"
-    assert not await dead(victim)
+    assert await lives(victim)
 
 
-async def test_dismiss_is_for_the_asker_and_for_those_who_may_kill(
+async def test_asker_and_people_who_may_kill_can_dismiss(
     bot: Bot, slack: Workspace, ana: Person, ben: Person, vera: Person, sessions: Sessions
 ) -> None:
     victim = await sessions.open("batch", app="dismissed")
@@ -86,11 +76,11 @@ async def test_dismiss_is_for_the_asker_and_for_those_who_may_kill(
     await ben.click("Dismiss", channel="incidents")
     message = await ana.sees("Dismissed", "nothing was done", "@ben")
     assert "actions" not in {block["type"] for block in message.blocks}
-    assert not await dead(victim)
+    assert await lives(victim)
 
 
 @IN_BOTH_MODES
-async def test_a_row_of_the_table_can_be_ended_by_its_menu(
+async def test_session_can_be_ended_from_its_rows_menu(
     bot: Bot, ana: Person, sessions: Sessions
 ) -> None:
     victim = await sessions.open("batch", "other_db", app="from the menu")
@@ -103,16 +93,16 @@ async def test_a_row_of_the_table_can_be_ended_by_its_menu(
     assert ana.modal is None
     await ana.click("Terminate 1 session")
     await ana.sees("Terminated 1 of 1 on main", "reason: · blocks <!channel> & the deploy")
-    assert await dead(victim)
+    assert not await lives(victim)
 
 
 @pytest.mark.parametrize("how", ["without a reason", "without the modal"])
-async def test_reason_of_a_row_may_be_left_out(
+async def test_reason_in_the_row_modal_is_optional(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions, how: str
 ) -> None:
     victim = await sessions.open("batch", "other_db", app="no reason")
     await ana.command("/pg-sessions other_db", channel="incidents")
-    if how == "without the modal":  # Slack won't have it: the preview comes at once
+    if how == "without the modal":  # Slack refuses it: the preview comes at once
         slack.faults.refuse("views.open", "exchanged_trigger_id")
     await ana.choose("Terminate a session", str(victim.get_server_pid()))
     if how == "without a reason":
@@ -122,20 +112,20 @@ async def test_reason_of_a_row_may_be_left_out(
     assert "Reason" not in ana.text_of(preview)
 
 
-async def test_modal_that_comes_from_one_who_may_not_is_refused(
+async def test_modal_from_someone_without_the_right_is_refused(
     bot: Bot, slack: Workspace, ana: Person, vera: Person, sessions: Sessions
 ) -> None:
-    """What it carries is no authority: the person is asked about again."""
+    """A button's value proves nothing: the person's right is checked again."""
     victim = await sessions.open("batch", "other_db", app="not hers")
     await ana.command("/pg-sessions other_db", channel="incidents")
     await ana.choose("Terminate a session", str(victim.get_server_pid()))
     view = await ana.sees_modal("Reason")
     await slack.interactions.submit(vera.user, view)
     await bot.says('"why": "not in PG_KILL_ALLOWLIST"')
-    assert ana.does_not_see("Terminate 1 session on main?")
+    assert ana.does_not_see("Terminate 1 session on main")
 
 
-async def test_who_may_only_look_is_offered_nothing_to_end(
+async def test_no_kill_buttons_for_people_who_may_only_look(
     bot: Bot, ana: Person, vera: Person, sessions: Sessions
 ) -> None:
     held = await sessions.open("batch", "other_db", app="only look")
@@ -145,7 +135,7 @@ async def test_who_may_only_look_is_offered_nothing_to_end(
     assert "Terminate a session" not in vera.text_of(looked)
     await ana.click("Refresh", in_message=looked)
     await ana.sees("Terminate a session", pid)
-    # Others may need it by now, whoever presses Refresh.
+    # Others may need it, whoever presses Refresh.
     await vera.click("Refresh", in_message=looked)
     await vera.sees("Terminate a session", pid)
 
@@ -160,17 +150,17 @@ async def test_changed_then_preview_again_then_whatever_it_runs(
     await busy.execute("begin; select 1")
     await ana.click("Terminate 1 session")
     await ana.sees("changed", str(busy.get_server_pid()))
-    assert not await dead(busy)
+    assert await lives(busy)
 
     await ana.click("Preview again")
     await ana.sees("whatever it runs")
     await ana.click("Terminate, whatever it runs")
 
     await ana.sees("Terminated 1 of 1 on main")
-    assert await dead(busy)
+    assert not await lives(busy)
 
 
-async def test_a_preview_that_nobody_used_in_time_loses_its_buttons(
+async def test_expired_preview_loses_its_buttons(
     start: Callable, ana: Person, ben: Person, sessions: Sessions
 ) -> None:
     left, used, dismissed = [
@@ -187,16 +177,16 @@ async def test_a_preview_that_nobody_used_in_time_loses_its_buttons(
     with pytest.raises(NotSeen):
         await ben.click("Terminate 1 session", in_message=preview)
 
-    # The others' time was over before.
+    # The others had already expired.
     await ana.sees("Terminated 1 of 1 on main")
     await ana.sees("app=dismissed", "ismissed by @ana")
     assert sum("kill.expired" in line for line in bot.lines) == 1
-    assert (await dead(left), await dead(used), await dead(dismissed)) == (False, True, False)
+    assert (await lives(left), await lives(used), await lives(dismissed)) == (True, False, True)
     await ben.click("Preview again", channel="incidents")
     await ben.sees("Terminate 1 session on main?", "app=left", "good until")
 
 
-async def test_an_expiry_that_slack_does_not_take_is_told_at_the_next_click(
+async def test_expiry_refused_by_slack_is_shown_at_the_next_click(
     start: Callable, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
     victim = await sessions.open("batch", app="old")
@@ -205,11 +195,11 @@ async def test_an_expiry_that_slack_does_not_take_is_told_at_the_next_click(
     preview = await ana.command("/pg-kill app=old", channel="incidents")
     await bot.says("kill.expired")
     await slack.state.log.until(lambda: slack.faults.in_force() == [], 15)
-    await asyncio.sleep(0.2)  # it is tried once, and makes no message of its own
+    await asyncio.sleep(0.2)  # it is tried once, and posts no new message
     assert len(slack.messages("incidents")) == 2
     await ana.click("Terminate 1 session", in_message=preview)
     await ana.sees("Expired")
-    assert not await dead(victim)
+    assert await lives(victim)
 
 
 async def test_an_old_button_says_expired_and_offers_a_fresh_preview(
@@ -218,12 +208,12 @@ async def test_an_old_button_says_expired_and_offers_a_fresh_preview(
     victim = await sessions.open("batch", app="old")
     bot = await start(CONFIRM_TTL="1")
     await ana.command("/pg-kill app=old", channel="incidents")
-    await bot.stop(signal.SIGKILL)  # or it would take the button away
+    await bot.stop(signal.SIGKILL)  # otherwise it would remove the button
     await asyncio.sleep(1.1)  # by the ledger's own clock, which no test can move
     await start()
     await ana.click("Terminate 1 session")
     await ana.sees("xpired")
-    assert not await dead(victim)
+    assert await lives(victim)
     await ana.click("Preview again")
     await ana.sees("Terminate 1 session on main?", "good until")
     await ana.click("Terminate 1 session")
@@ -238,7 +228,7 @@ async def test_on_a_second_person_cluster_the_asker_can_not_confirm(
     await ana.command('/pg-kill app="two people"', channel="incidents")
     await ana.click("Terminate 1 (2nd person)")
     await ana.sees("second person", "Only visible to you")
-    assert not await dead(victim)
+    assert await lives(victim)
     await ben.click("Terminate 1 (2nd person)", channel="incidents")
     await ana.sees("Terminated 1 of 1 on main", "asked by @ana", "confirmed by @ben")
 
@@ -259,7 +249,7 @@ async def test_the_sessions_table_is_refreshed_and_paged_in_place(
     await vera.sees("20 of 24 shown", "asked by @ana")
 
 
-async def test_a_private_look_stays_with_the_one_who_asked(
+async def test_private_look_stays_private(
     bot: Bot, slack: Workspace, ana: Person, vera: Person
 ) -> None:
     answer = await ana.command("/pg-sessions some_db private", channel="incidents")
@@ -270,7 +260,7 @@ async def test_a_private_look_stays_with_the_one_who_asked(
 
 
 @pytest.mark.parametrize("where", ["everywhere", "ephemeral"])
-async def test_where_slack_refuses_tables_the_same_comes_as_text(
+async def test_answer_comes_as_text_if_slack_refuses_tables(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions, where: Where
 ) -> None:
     held = await sessions.open("batch", app="as text")
@@ -293,7 +283,7 @@ async def test_the_same_database_on_two_clusters_is_a_choice_by_button(
     await ana.sees("some_db on prod")
     await ana.command('/pg-kill app="on both"', channel="incidents")
     await ana.click("main/")
-    await ana.sees("Terminate 1 session on main?")
+    await ana.sees("Terminate 1 session on main")
 
 
 async def test_a_query_is_cancelled_and_its_session_then_terminated(
@@ -307,21 +297,55 @@ async def test_a_query_is_cancelled_and_its_session_then_terminated(
     await ana.sees("Cancelled 1 of 1 on main", "cancelled")
     with pytest.raises(asyncpg.QueryCanceledError):
         await query
-    assert not await dead(busy)
+    assert await lives(busy)
 
     await ana.command('/pg-kill app="long query"', channel="incidents")
-    await ana.sees("Terminate 1 session on main?", "good until")
+    await ana.sees("Terminate 1 session on main", "good until")
     with pytest.raises(NotSeen):
         await ana.click("Cancel query")
     await ana.click("Terminate 1 session")
     await ana.sees("Terminated 1 of 1 on main")
-    assert await dead(busy)
+    assert not await lives(busy)
 
 
-async def test_a_kill_that_takes_long_shows_its_progress_and_is_amended(
+async def test_what_a_cancel_does_not_end_is_terminated_by_the_same_kill(
     bot: Bot, ana: Person, sessions: Sessions
 ) -> None:
-    """A stopped process takes no signal: it is still running until it goes on."""
+    stubborn, meek = [await sessions.open("batch", "other_db", app="two steps") for _ in range(2)]
+    queries = [
+        asyncio.ensure_future(session.execute(query))
+        for session, query in ((stubborn, STUBBORN), (meek, "select pg_sleep(600)"))
+    ]
+    await ana.command('/pg-kill app="two steps" state=active', channel="incidents")
+    await ana.sees("Terminate 2 sessions on main")
+
+    await ana.click("Cancel, then terminate")
+
+    assert ana.dialog is not None
+    assert ana.dialog.title == "Cancel 2 queries on main, then terminate what still runs?"
+    await ana.sees("Cancelling 2 queries on main, then terminating what still runs")
+    outcome = await ana.sees("Cancelled 1, then terminated 1 of 2 on main in 5.")
+    assert "not ended by the cancel" in ana.text_of(outcome)
+    assert buttons(outcome) == ["Timeline"]
+    with pytest.raises(asyncpg.QueryCanceledError):
+        await queries[1]
+    assert (await lives(stubborn), await lives(meek)) == (False, True)
+    await ana.sees("Cancelled 1, then terminated 1 of 2", "10 s later: no new session of batch")
+    await ana.command("/pg-kill history", channel="incidents")
+    await ana.sees("cancel, then terminate: 1 cancelled · 1 terminated")
+    kill = json.loads(await bot.run("history"))
+    assert kill["action"] == "cancel_then_terminate"
+    assert {t["pid"]: (t["cancel"], t["terminate"]) for t in kill["targets"]} == {
+        stubborn.get_server_pid(): ("still running", "terminated"),
+        meek.get_server_pid(): ("cancelled", None),
+    }
+    await asyncio.gather(*queries, return_exceptions=True)
+
+
+async def test_long_kill_shows_progress_and_is_amended(
+    bot: Bot, ana: Person, sessions: Sessions
+) -> None:
+    """A stopped process takes no signal: it keeps running until it is resumed."""
     victim = await sessions.open("batch", app="stubborn")
     pid = victim.get_server_pid()
     await ana.command("/pg-kill app=stubborn", channel="incidents")
@@ -338,31 +362,31 @@ async def test_a_kill_that_takes_long_shows_its_progress_and_is_amended(
 async def test_a_signal_without_a_reply_is_unknown_spares_the_session_and_is_amended(
     start: Callable, ana: Person, sessions: Sessions, server: PostgresServer
 ) -> None:
-    """The bot's own backend stands still with the signal, and goes on after the deadline."""
+    """The bot's own backend is stopped with the signal, and resumes after the deadline."""
     victim = await sessions.open("batch", app="late")
     async with Proxy(server) as proxy:
         bot: Bot = await start(DATABASE_URL=proxy.dsn(user=BOT))
-        await bot.says("cluster.connected", times=4)  # each tries the statement as it begins
+        await bot.says("cluster.connected", times=4)
         await ana.command("/pg-kill app=late", channel="incidents")
-        parsed = proxy.hold(b"verdict", answer=True)
+        hold = proxy.hold(signal_to(victim.get_server_pid()))
         await ana.click("Terminate 1 session")
-        await parsed.reached()
+        await hold.reached()
         own = await backends(server)
         for pid in own:
             os.kill(pid, signal.SIGSTOP)
         try:
-            parsed.release()
+            hold.release()
             await ana.sees("Terminated 0 of 1 on main", "1 unknown")
             await asyncio.sleep(SIGNAL_WINDOW.total_seconds())  # by the server's own clock
         finally:
             for pid in own:
                 os.kill(pid, signal.SIGCONT)
         await ana.sees("still there after the deadline")
-        assert not await dead(victim)
+        assert await lives(victim)
 
 
 async def backends(server: PostgresServer) -> list[int]:
-    """The bot's own."""
+    """The pids of the bot's own backends."""
     admin = await asyncpg.connect(server.dsn())
     rows = await admin.fetch(
         "select pid from pg_stat_activity where usename = $1 and application_name = $2",
@@ -373,7 +397,7 @@ async def backends(server: PostgresServer) -> list[int]:
     return [row["pid"] for row in rows]
 
 
-async def test_a_group_dies_and_each_that_postgresql_refuses_stands_in_its_row(
+async def test_group_dies_and_each_refused_target_is_in_its_row(
     bot: Bot, ana: Person, sessions: Sessions, server: PostgresServer
 ) -> None:
     admin = await asyncpg.connect(server.dsn())
@@ -386,19 +410,19 @@ async def test_a_group_dies_and_each_that_postgresql_refuses_stands_in_its_row(
     await ana.command("/pg-kill other_db app=group", channel="incidents")
     left = f"pid {superuser.get_server_pid()} · postgres, a superuser's session: only a superuser"
     await ana.sees("Terminate 51 sessions on main?", left)
-    # What isn't known beforehand PostgreSQL decides at the click.
+    # PostgreSQL decides at the click what isn't known before.
     await admin.execute(f"alter role {refused} superuser")
 
     await ana.click("Terminate 51 sessions")
 
     outcome = await ana.sees("Terminated 50 of 51 on main", "1 not permitted", "page 1 of 2", left)
-    # The one that needs someone stands first, with PostgreSQL's reason; who hears it, too.
+    # The one that needs someone comes first, with PostgreSQL's reason, also for screen readers.
     assert "not permitted" in outcome.text
-    assert "SUPERUSER" in outcome.text.upper()  # in small letters before PostgreSQL 16
+    assert "SUPERUSER" in outcome.text.upper()  # lower case before PostgreSQL 16
     first = next(block for block in outcome.blocks if block["type"] == "table")["rows"][1]
     assert "SUPERUSER" in first[-1]["text"].upper()
     await ana.click("Next")
     await ana.sees("page 2 of 2")
     with pytest.raises(NotSeen):
         await ana.click("Terminate 51 sessions")
-    assert all([await dead(each) for each in crowd])
+    assert all([not await lives(each) for each in crowd])

@@ -1,4 +1,4 @@
-"""`python -m bot …` at a terminal: what it says of wrong arguments, and of a record to print."""
+"""`python -m bot …` at a terminal: wrong arguments, and printing the record."""
 
 import asyncio
 import os
@@ -13,8 +13,9 @@ import pytest
 from bot import __version__
 from bot.domain.record import RefusalNote
 from bot.ledger.sql import SqlLedger
-from tests.e2e.conftest import ROOT, Bot
+from tests.e2e.conftest import Bot
 from tests.processes import TIED
+from tests.servers import ROOT
 from tests.unit.builders import ALICE
 
 SQLITE = "sqlite:///ledger.db"
@@ -22,7 +23,7 @@ SQLITE = "sqlite:///ledger.db"
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended, and what it said."""
+    """A command's exit status and output."""
 
     status: int | None
     printed: str
@@ -30,7 +31,7 @@ class Ended:
 
 
 async def run(folder: Path, *arguments: str, **environment: str) -> Ended:
-    """Run the bot in a folder, with nothing set but what is given."""
+    """Run the bot in a folder, with only the given variables set."""
     process = await asyncio.create_subprocess_exec(
         *(*TIED, sys.executable, "-m", "bot", *arguments),
         cwd=folder,
@@ -49,10 +50,15 @@ async def run(folder: Path, *arguments: str, **environment: str) -> Ended:
         (("history", "--since", "999999w"), ["argument --since: 999999w is before the year 1"]),
         (("history", "--of", "nothing"), ["argument --of", "'nothing'", "refusals", "looks"]),
         (("history", "--format", "xml"), ["argument --format", "'xml'", "json", "csv"]),
-        (("histroy",), ["'histroy'", "run", "check", "history"]),
+        (
+            ("timeline", "--since", "1h", "--until", "2h"),
+            ["argument --until: is not after --since"],
+        ),
+        (("timeline", "--until", "soon"), ["argument --until: 'soon' is not a date", "12h"]),
+        (("histroy",), ["'histroy'", "run", "check", "history", "timeline"]),
     ],
 )
-async def test_a_wrong_argument_is_told_with_what_would_be_right(
+async def test_wrong_argument_is_reported_with_the_right_ones(
     tmp_path: Path, arguments: tuple[str, ...], words: list[str]
 ) -> None:
     ended = await run(tmp_path, *arguments)
@@ -75,7 +81,7 @@ async def test_a_checkout_without_dotenv_is_told_how_to_make_one(tmp_path: Path)
         ended = await run(tmp_path, command)
         assert ended.status == 2
         assert hint in ended.printed + ended.said
-    # Whoever sets the environment means no file.
+    # If the environment sets variables, no file is meant.
     assert hint not in (await run(tmp_path, "run", SLACK_BOT_TOKEN="xoxb-1")).said
     (tmp_path / ".env").touch()
     assert hint not in (await run(tmp_path, "run")).said
@@ -86,7 +92,7 @@ async def test_a_checkout_without_dotenv_is_told_how_to_make_one(tmp_path: Path)
 
 @pytest.fixture
 async def ledger(tmp_path: Path) -> Path:
-    """A ledger in a file, with nothing in it."""
+    """An empty ledger in a file."""
     path = tmp_path / "ledger.db"
     opened = SqlLedger(f"sqlite:///{path}")
     await opened.open()
@@ -94,15 +100,22 @@ async def ledger(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("of", ["kills", "refusals", "looks"])
-async def test_history_of_a_ledger_that_is_not_there_makes_none(tmp_path: Path, of: str) -> None:
-    ended = await run(tmp_path, "history", "--of", of)
+@pytest.mark.parametrize(
+    "command",
+    [("history",), ("history", "--of", "refusals"), ("timeline",), ("timeline", "--json")],
+)
+async def test_the_record_does_not_create_a_missing_ledger(
+    tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    ended = await run(tmp_path, *command)
     assert (ended.status, ended.printed) == (1, "")
     assert ended.said == f"LEDGER_URL: there is no ledger at {tmp_path / 'ledger.db'}\n"
     assert not any(tmp_path.iterdir())  # noqa: ASYNC240 - a test
 
 
-async def test_history_makes_no_ledger_in_a_database(tmp_path: Path, ledger_url: str) -> None:
+async def test_history_does_not_create_a_ledger_in_a_database(
+    tmp_path: Path, ledger_url: str
+) -> None:
     ended = await run(tmp_path, "history", LEDGER_URL=ledger_url)
     assert ended.status == 1
     assert "there is no ledger at 127.0.0.1" in ended.said
@@ -111,14 +124,26 @@ async def test_history_makes_no_ledger_in_a_database(tmp_path: Path, ledger_url:
     await connection.close()
 
 
-async def test_an_empty_record_is_told_beside_the_answer(tmp_path: Path, ledger: Path) -> None:
-    """Without a token of Slack's or a server: the ledger is all that it reads."""
+async def test_empty_record_is_reported_on_standard_error(tmp_path: Path, ledger: Path) -> None:
+    """Without a Slack token or a server: only the ledger is read."""
     ended = await run(tmp_path, "history")
     assert ended == Ended(0, "", "no kills on record\n")
     ended = await run(tmp_path, "history", "--of", "looks", "--since", "2026-01-31", "--format=csv")
     assert ended.status == 0
     assert ended.printed.startswith("id,at,")
     assert ended.said == "no looks on record since 2026-01-31 00:00 UTC\n"
+
+
+async def test_timeline_of_a_quiet_time_is_reported_on_standard_error(
+    tmp_path: Path, ledger: Path
+) -> None:
+    """Without a Slack token or a server, too."""
+    asked = ("timeline", "--since", "2026-01-31", "--until", "2026-01-31T02:00+01:00")
+    ended = await run(tmp_path, *asked)
+    said = "nothing on record between 2026-01-31 00:00 UTC and 2026-01-31 01:00 UTC\n"
+    assert ended == Ended(0, "", said)
+    ended = await run(tmp_path, *asked, "--cluster", "prod", "--json")
+    assert ended == Ended(0, "", said.replace("nothing", "nothing of prod"))
 
 
 async def test_history_leaves_a_ledger_of_an_earlier_schema_as_it_is(
@@ -151,11 +176,11 @@ async def test_history_reads_its_one_setting_as_the_bot_does(
     assert "PG_KILL_ALLOWLIST" not in ended.said
 
 
-async def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path, ledger: Path) -> None:
+async def test_closed_pipe_is_not_an_error(tmp_path: Path, ledger: Path) -> None:
     opened = SqlLedger(f"sqlite:///{ledger}")
     await opened.open()
     note = RefusalNote(actor=ALICE, channel_id="C1", what="x" * 900, why="why", reference="r")
-    await opened.note([(0.0, note)] * 500)  # more than a pipe takes
+    await opened.note([(0.0, note)] * 500)  # more than a pipe holds
     await opened.close()
     reader, writer = os.pipe()
     process = await asyncio.create_subprocess_exec(
@@ -174,5 +199,5 @@ async def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path, ledger:
 # The start
 
 
-async def test_a_start_warns_of_nothing_that_nobody_can_mend(bot: Bot) -> None:
+async def test_start_logs_no_useless_warnings(bot: Bot) -> None:
     assert [line for line in bot.lines if '"level": "warning"' in line] == []

@@ -1,9 +1,10 @@
-"""Many at once, and a ledger that another process holds: whoever may is answered all the same."""
+"""Many requests at once and a ledger locked by another process: those who may still get answers."""
 
 import asyncio
 import json
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -16,10 +17,11 @@ from tests.e2e.test_health import get, ready
 from tests.integration.conftest import Sessions
 from workspace import Person, Workspace
 from workspace.people import PATIENCE
+from workspace.state import Message
 
 
 async def answers(port: int) -> bool:
-    """Whether the health port answers somebody new."""
+    """Whether the health port answers a new client."""
     try:
         return (await get(port, "/healthz"))[0] == 200
     except aiohttp.ClientError:
@@ -34,15 +36,39 @@ async def ended(reader: asyncio.StreamReader) -> None:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Another process has the ledger's file to itself."""
+    """Another process has locked the ledger's file."""
     with closing(sqlite3.connect(folder / "ledger.db", isolation_level=None)) as other:
         other.execute("begin exclusive")
         yield
         other.execute("rollback")
 
 
+async def test_everyone_in_a_crowd_gets_the_sessions_and_the_controls_of_their_own(
+    bot: Bot, slack: Workspace, ana: Person, vera: Person, sessions: Sessions
+) -> None:
+    """They share what is read, and nothing that depends on who they are."""
+    await sessions.open("batch")
+    crowd = [ana, vera] * 50
+    await asyncio.gather(
+        *(one.command("/pg-sessions some_db", channel="incidents", wait=False) for one in crowd)
+    )
+
+    def answered() -> list[Message]:
+        return [m for m in ana.messages("incidents") if "as of" in ana.text_of(m)]
+
+    assert await slack.state.log.until(lambda: len(answered()) == len(crowd), PATIENCE)
+    by_asker = Counter[str]()
+    for message in answered():
+        drawn = ana.text_of(message)
+        assert "batch" in drawn
+        asker = next(one for one in (ana, vera) if f"asked by @{one.user.name}" in drawn)
+        by_asker[asker.user.name] += 1
+        assert ("Terminate a session" in drawn) is (asker is ana)
+    assert by_asker == {"ana": 50, "vera": 50}
+
+
 @IN_BOTH_MODES
-async def test_strangers_hold_up_nobody_while_the_ledger_is_held(
+async def test_strangers_delay_nobody_while_the_ledger_is_locked(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions, tmp_path: Path
 ) -> None:
     sam = slack.person("sam")
@@ -72,7 +98,7 @@ async def test_strangers_hold_up_nobody_while_the_ledger_is_held(
     assert len(asked) == len(set(asked)) == 200
 
 
-async def test_asking_for_readiness_holds_up_nobody_while_the_ledger_is_held(
+async def test_readiness_probes_delay_nobody_while_the_ledger_is_locked(
     start: Callable, slack: Workspace, ana: Person, tmp_path: Path
 ) -> None:
     port = free_port()

@@ -1,4 +1,4 @@
-"""The bot with no more than deploy/kubernetes.yml leaves it."""
+"""The bot with only the privileges that deploy/kubernetes.yml leaves it."""
 
 import shutil
 import subprocess
@@ -12,21 +12,22 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.e2e.conftest import ROOT, Bot, free_port
-from tests.e2e.test_clicks import dead
+from tests.e2e.conftest import Bot, free_port
 from tests.e2e.test_health import get
 from tests.integration.conftest import Sessions
+from tests.integration.kills import lives
+from tests.servers import ROOT
 from workspace import Person, Workspace
 
 DEPLOYMENT: dict[str, Any] = next(yaml.safe_load_all((ROOT / "deploy/kubernetes.yml").read_text()))
 POD = DEPLOYMENT["spec"]["template"]["spec"]["securityContext"]
 
-# Where the tests write may be a file system of its own.
+# The tests' folder may be a separate file system.
 TEMPORARY = Path(tempfile.gettempdir())
 MOUNTS = ["/", *(str(each) for each in [TEMPORARY, *TEMPORARY.parents][:-1] if each.is_mount())]
 
-# Namespaces stand in for a container: nothing can be written, and the process is the image's
-# user without capabilities. That leaves no file to measure coverage in, either.
+# Namespaces replace a container: nothing can be written, and the process runs as the image's user
+# without capabilities. So no coverage file can be written either.
 CONFINED = (
     "env",
     "--unset=COVERAGE_PROCESS_START",
@@ -50,7 +51,7 @@ CONFINED = (
 
 
 def confined(*command: str) -> str | None:
-    """What a command prints under these restrictions; None where it fails."""
+    """What a command prints under these restrictions; None if it fails."""
     if shutil.which("unshare") is None or shutil.which("setpriv") is None:
         return None
     ran = subprocess.run([*CONFINED, *command], capture_output=True, text=True, check=False)
@@ -66,7 +67,7 @@ pytestmark = pytest.mark.skipif(
 async def start_confined(
     environment: dict[str, str], tmp_path: Path
 ) -> AsyncIterator[Callable[..., Awaitable[Bot]]]:
-    """Start a bot so, with these settings on top; stopped when the test ends."""
+    """Start a bot under the restrictions, with additional settings; stopped when the test ends."""
     async with AsyncExitStack() as stack:
 
         async def start(**changes: str) -> Bot:
@@ -78,7 +79,7 @@ async def start_confined(
         yield start
 
 
-def test_the_restrictions_restrict(tmp_path):
+def test_restrictions_take_effect(tmp_path):
     assert confined(sys.executable, "-c", "import os; print(os.getuid(), os.getgid())") == (
         f"{POD['runAsUser']} {POD['runAsGroup']}\n"
     )
@@ -87,7 +88,7 @@ def test_the_restrictions_restrict(tmp_path):
     assert confined("grep", "-q", "^NoNewPrivs:.*1", "/proc/self/status") is not None
 
 
-async def test_it_needs_no_privilege_and_no_file_to_write(
+async def test_bot_needs_no_privileges_and_no_writable_files(
     start_confined: Callable,
     slack: Workspace,
     ana: Person,
@@ -104,12 +105,12 @@ async def test_it_needs_no_privilege_and_no_file_to_write(
     await ana.command("/pg-kill app=confined", channel="incidents")
     await ana.click("Terminate 1 session")
     await ana.sees("Terminated 1 of 1 on main")
-    assert await dead(victim)
+    assert not await lives(victim)
     assert await bot.stop() == 0
     assert bot.errors == []
 
 
-async def test_without_its_ledger_url_a_replica_does_not_begin_one_of_its_own(
+async def test_replica_without_a_ledger_url_does_not_create_a_ledger(
     start_confined: Callable,
 ) -> None:
     bot = await start_confined(LEDGER_URL="")

@@ -1,4 +1,4 @@
-"""Slack at its worst: what is asked is still answered."""
+"""Slack at its worst: people still get answers."""
 
 import json
 import os
@@ -13,8 +13,8 @@ import asyncpg
 import pytest
 
 from tests.e2e.conftest import Bot, becomes
-from tests.e2e.test_clicks import dead
 from tests.integration.conftest import Sessions
+from tests.integration.kills import lives
 from workspace import Person, Workspace
 from workspace.faults import TABLE_ERRORS
 from workspace.state import Message
@@ -38,10 +38,10 @@ async def test_after_slack_refreshes_the_socket_the_bot_goes_on(
     await ana.sees("some_db on main")
 
 
-async def test_a_socket_that_slack_refuses_is_asked_for_anew(
+async def test_refused_socket_url_is_requested_again(
     bot: Bot, slack: Workspace, ana: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its URL is good once, and not for long: whoever comes too late has to ask again."""
+    """Its URL works once, and not for long: after that it must be requested again."""
     with monkeypatch.context() as late:
         late.setattr(slack.server.sockets, "new_ticket", lambda: "a-ticket-of-yesterday")
         slack.server.sockets.cut()
@@ -59,7 +59,7 @@ async def test_a_rate_limit_is_waited_out(bot: Bot, slack: Workspace, ana: Perso
     assert len(slack.calls("chat.postMessage")) == 2
 
 
-async def test_where_posting_fails_the_answer_comes_by_the_response_url(
+async def test_answer_uses_the_response_url_if_posting_fails(
     bot: Bot, slack: Workspace, ana: Person, vera: Person
 ) -> None:
     slack.faults.fail("chat.postMessage", times=100)
@@ -67,7 +67,7 @@ async def test_where_posting_fails_the_answer_comes_by_the_response_url(
     await vera.sees("some_db on main", channel="incidents")
 
 
-async def test_a_preview_that_was_deleted_gets_its_outcome_anew(
+async def test_outcome_of_a_deleted_preview_is_a_new_message(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
     await sessions.open("batch", app="deleted")
@@ -82,19 +82,19 @@ async def test_a_preview_that_was_deleted_gets_its_outcome_anew(
 async def test_in_a_channel_without_the_bot_the_outcome_replaces_the_preview(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
-    """Without `chat:write.public` nothing can be posted there but by response_url."""
+    """Without `chat:write.public`, only the response_url can post there."""
     await sessions.open("batch", app="no member")
     slack.state.set_scopes("commands", "chat:write", "channels:read", "users:read")
     await ana.command('/pg-kill app="no member"', channel="random")
     await ana.click("Terminate 1 session", channel="random")
     await ana.sees("Terminated 1 of 1 on main", channel="random")
-    assert ana.does_not_see("Terminate 1 session on main?", channel="random")
+    assert ana.does_not_see("Terminate 1 session on main", channel="random")
 
 
-async def test_a_proxys_page_in_slacks_place_is_a_failure_like_any_other(
+async def test_proxys_page_in_slacks_place_is_a_failure(
     bot: Bot, slack: Workspace, ana: Person, vera: Person, sessions: Sessions
 ) -> None:
-    """A 503 with a text for a body: the SDK gives no code for it."""
+    """A 503 with a text as its body: the SDK gives no code for it."""
     await sessions.open("batch", app="proxy")
     slack.faults.fail("chat.postMessage", times=1)
     await ana.command("/pg-kill app=proxy", channel="incidents")
@@ -102,7 +102,7 @@ async def test_a_proxys_page_in_slacks_place_is_a_failure_like_any_other(
     slack.faults.fail("chat.update", times=100)
     await ana.click("Terminate 1 session")
     await vera.sees("Terminated 1 of 1 on main")
-    assert vera.does_not_see("Terminate 1 session on main?")
+    assert vera.does_not_see("Terminate 1 session on main")
 
 
 async def test_a_long_rate_limit_is_not_waited_out(
@@ -113,14 +113,14 @@ async def test_a_long_rate_limit_is_not_waited_out(
     await vera.sees("some_db on main", channel="incidents")
 
 
-async def test_a_rate_limit_is_waited_out_whichever_way_the_answer_takes(
+async def test_rate_limit_is_waited_out_on_every_way(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
-    """The same table comes after the wait, by chat.update and by the response_url."""
+    """The same table arrives after the wait, by chat.update and by the response_url."""
     await sessions.open("batch", app="limited")
     slack.faults.rate_limit("response_url", retry_after=1)
     answer = await ana.command("/pg-sessions some_db private", channel="incidents")
-    assert "table" in {block["type"] for block in answer.blocks}
+    assert "data_table" in {block["type"] for block in answer.blocks}
     assert [call.status for call in slack.calls("response_url")] == [429, 200]
 
     preview = await ana.command("/pg-kill app=limited", channel="incidents")
@@ -133,11 +133,11 @@ async def test_a_rate_limit_is_waited_out_whichever_way_the_answer_takes(
 
 
 def answers(slack: Workspace, words: str) -> list[Message]:
-    """What of the bot's stands in the channel with these words."""
+    """The bot's messages in the channel that contain these words."""
     return [each for each in slack.messages("incidents") if words in each.text]
 
 
-async def test_what_failed_by_every_way_is_tried_again_and_stands_once(
+async def test_answer_that_failed_every_way_is_retried_and_posted_once(
     bot: Bot, slack: Workspace, ana: Person, vera: Person, sessions: Sessions
 ) -> None:
     await sessions.open("batch", app="stubborn slack")
@@ -145,9 +145,9 @@ async def test_what_failed_by_every_way_is_tried_again_and_stands_once(
     slack.faults.fail("response_url")
     await ana.command('/pg-kill app="stubborn slack"', channel="incidents")
     await vera.sees("Terminate 1 session on main?", channel="incidents")
-    assert len(answers(slack, "Terminate 1 session on main?")) == 1
+    assert len(answers(slack, "Terminate 1 session on main")) == 1
 
-    # Slack did it and the answer was lost: what replaces a message may be sent again.
+    # Slack did it, but the answer was lost: what replaces a message may be sent again.
     slack.faults.drop("chat.update", after=True)
     slack.faults.drop("response_url")
     slack.faults.fail("chat.update", status=500)
@@ -155,7 +155,7 @@ async def test_what_failed_by_every_way_is_tried_again_and_stands_once(
     await vera.sees("Terminated 1 of 1 on main")
     await ana.command("/pg-sessions some_db private", channel="incidents")
     assert len(answers(slack, "Terminated 1 of 1 on main")) == 1
-    assert answers(slack, "Terminate 1 session on main?") == []
+    assert answers(slack, "Terminate 1 session on main") == []
 
     slack.faults.fail("response_url", status=500, times=2)
     answer = await ana.command("/pg-sessions other_db private", channel="incidents")
@@ -164,7 +164,7 @@ async def test_what_failed_by_every_way_is_tried_again_and_stands_once(
 
 @contextmanager
 def stopped(victim: asyncpg.Connection) -> Iterator[None]:
-    """A process that stands still takes no signal: the kill is not over until it goes on."""
+    """A stopped process takes no signal: the kill isn't over until it is resumed."""
     os.kill(victim.get_server_pid(), signal.SIGSTOP)
     try:
         yield
@@ -184,12 +184,12 @@ async def test_a_kill_goes_on_while_its_socket_is_refreshed_and_cut(
         await slack.connected()
         slack.server.sockets.cut()
     await ana.sees("Terminated 1 of 1 on main")
-    assert await dead(victim)
+    assert not await lives(victim)
     await slack.connected()
     await ana.command("/pg-sessions some_db", channel="incidents")
 
 
-async def test_a_message_that_is_deleted_in_the_middle_of_a_kill_comes_anew_for_all(
+async def test_message_deleted_during_a_kill_is_posted_again_for_all(
     bot: Bot, slack: Workspace, ana: Person, vera: Person, sessions: Sessions
 ) -> None:
     victim = await sessions.open("batch", app="deleted by a person")
@@ -202,10 +202,10 @@ async def test_a_message_that_is_deleted_in_the_middle_of_a_kill_comes_anew_for_
     assert outcome.ts != preview.ts
 
 
-async def test_in_a_private_channel_without_the_bot_everything_comes_by_the_response_url(
+async def test_private_channel_without_the_bot_uses_the_response_url(
     start: Callable, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
-    """It was allowed by its id, since Slack says nothing of it. A url has five uses."""
+    """It is allowed by its id, since Slack says nothing about it. A url has five uses."""
     victim = await sessions.open("some_user", app="secret")
     await start(ALLOWED_CHANNELS=slack.channel("secret").id)
     await ana.command("/pg-kill app=secret", channel="secret")
@@ -217,14 +217,14 @@ async def test_in_a_private_channel_without_the_bot_everything_comes_by_the_resp
     assert {call.status for call in slack.calls("response_url")} == {200}
 
 
-async def test_where_a_response_url_has_expired_the_answer_comes_by_the_other_way(
+async def test_answer_avoids_an_expired_response_url(
     bot: Bot, slack: Workspace, ana: Person, vera: Person, sessions: Sessions
 ) -> None:
     await sessions.open("batch", app="expired")
     slack.faults.fail("response_url", status=404, times=1000)
     answer = await ana.command("/pg-sessions some_db private", channel="incidents")
     assert answer.receiver == ana.id
-    assert len(slack.calls("response_url")) == 2  # once more, in no other layout
+    assert len(slack.calls("response_url")) == 2  # a retry, but in the same layout
 
     preview = await ana.command("/pg-kill app=expired", channel="incidents")
     slack.faults.fail("chat.update", times=1000)
@@ -233,7 +233,7 @@ async def test_where_a_response_url_has_expired_the_answer_comes_by_the_other_wa
     assert outcome.ts != preview.ts
 
 
-async def test_an_outcome_that_can_not_be_delivered_is_in_the_log_and_in_the_ledger(
+async def test_undeliverable_outcome_is_in_the_log_and_the_ledger(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
     victim = await sessions.open("batch", app="unheard")
@@ -244,17 +244,17 @@ async def test_an_outcome_that_can_not_be_delivered_is_in_the_log_and_in_the_led
 
     said = json.loads(await bot.says("delivery.failed"))
 
-    assert await dead(victim)
+    assert not await lives(victim)
     recorded = json.loads(await bot.run("history"))
     assert (said["kill"], said["channel"]) == (recorded["kill"], slack.channel("incidents").id)
     assert [each["outcome"] for each in recorded["targets"]] == ["terminated"]
     assert recorded["state"] == "done"
 
 
-async def test_a_ledger_that_another_process_has_locked_ends_nobody_and_the_preview_stands(
+async def test_locked_ledger_ends_nobody_and_keeps_the_preview(
     bot: Bot, ana: Person, sessions: Sessions, tmp_path: Path
 ) -> None:
-    """Where it stands is not on record yet, either: that comes with the click."""
+    """Its message isn't on record yet either: the click records it."""
     victim = await sessions.open("batch", app="locked out")
     with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
         await ana.command('/pg-kill app="locked out"', channel="incidents")
@@ -262,17 +262,17 @@ async def test_a_ledger_that_another_process_has_locked_ends_nobody_and_the_prev
         await ana.click("Terminate 1 session")
         await ana.sees("The record of kills can't be reached")
         other.execute("rollback")
-    assert not await dead(victim)
+    assert await lives(victim)
     await ana.click("Terminate 1 session")
     await ana.sees("Terminated 1 of 1 on main")
-    assert await dead(victim)
+    assert not await lives(victim)
 
 
 @pytest.mark.parametrize("error", TABLE_ERRORS[1::3])
-async def test_no_answer_and_no_outcome_is_lost_to_its_table(
+async def test_refused_table_loses_no_answer_or_outcome(
     bot: Bot, slack: Workspace, ana: Person, vera: Person, sessions: Sessions, error: str
 ) -> None:
-    """Whatever code Slack refuses it with, it comes without the table, and once."""
+    """Whatever code Slack refuses it with, it arrives once, without the table."""
     victims = [await sessions.open("batch", app="two of them") for _ in range(2)]
     pids = [str(victim.get_server_pid()) for victim in victims]
     slack.faults.refuse_tables(error=error)
@@ -289,7 +289,7 @@ async def test_no_answer_and_no_outcome_is_lost_to_its_table(
 
 
 @pytest.mark.parametrize("error", ["invalid_attachments", "internal_error"])
-async def test_an_outcome_without_a_click_is_not_lost_to_its_table_either(
+async def test_refused_table_loses_no_outcome_without_a_click(
     start: Callable,
     slack: Workspace,
     ana: Person,
@@ -314,7 +314,7 @@ async def test_an_outcome_without_a_click_is_not_lost_to_its_table_either(
     assert heir.errors == []
 
 
-async def test_trouble_of_slacks_own_leaves_a_preview_its_buttons(
+async def test_slack_trouble_leaves_a_preview_its_buttons(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
     await sessions.open("batch", app="pressed")
@@ -325,10 +325,10 @@ async def test_trouble_of_slacks_own_leaves_a_preview_its_buttons(
     await ana.sees("Terminated 1 of 1 on main")
 
 
-async def test_where_only_some_may_post_the_one_who_asked_hears_so(
+async def test_asker_is_told_if_the_channel_restricts_posting(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
-    """Neither the Web API nor the response_url takes anything there."""
+    """Neither the Web API nor the response_url can post there."""
     victim = await sessions.open("batch", "other_db", app="unpostable")
     await ana.command("/pg-sessions other_db", channel="announcements", wait=False)
     look = await ana.sees("other_db on main", "this channel restricts who may post", channel="bot")
@@ -338,16 +338,16 @@ async def test_where_only_some_may_post_the_one_who_asked_hears_so(
     said = await ana.sees("nothing can be confirmed here", "restricts who may post", channel="bot")
     assert "Whoever manages the channel can allow it" in ana.text_of(said)
     assert "actions" not in {block["type"] for block in said.blocks}
-    assert not await dead(victim)
+    assert await lives(victim)
 
     assert {m.kind for m in slack.messages("announcements")} == {"command"}
     assert bot.errors == []
 
 
-async def test_an_outcome_that_its_channel_does_not_take_is_told_to_both(
+async def test_outcome_refused_by_its_channel_reaches_both_people(
     bot: Bot, slack: Workspace, ana: Person, ben: Person, sessions: Sessions
 ) -> None:
-    """Only some may post there since the preview, and its message can't be edited any more."""
+    """Posting was restricted after the preview, and its message can't be edited any more."""
     victim = await sessions.open("batch", app="told to both")
     await ana.command('/pg-kill app="told to both"', channel="incidents")
     incidents = slack.channel("incidents")
@@ -359,10 +359,10 @@ async def test_an_outcome_that_its_channel_does_not_take_is_told_to_both(
             "Terminated 1 of 1 on main", "restricts who may post", channel="bot"
         )
         assert "about #incidents" in person.text_of(told)
-    assert await dead(victim)
+    assert not await lives(victim)
 
 
-async def test_a_modal_says_what_became_of_the_preview_that_it_asked_for(
+async def test_modal_says_what_became_of_its_preview(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
     session = await sessions.open("batch", "other_db")
@@ -371,7 +371,7 @@ async def test_a_modal_says_what_became_of_the_preview_that_it_asked_for(
     await ana.choose("Show a session", pid)
     await ana.sees_modal("as of")
     slack.faults.refuse("chat.postMessage", "restricted_action")
-    await ana.click("Terminate…")  # a modal's click has no response_url
+    await ana.click("Terminate…")  # a click in a modal has no response_url
     await ana.sees_modal("The preview could not be posted", "restricts who may post")
     await ana.click("Refresh")
     await ana.sees_modal("as of")
@@ -382,7 +382,7 @@ async def test_a_modal_says_what_became_of_the_preview_that_it_asked_for(
     await ana.sees("Nothing to terminate on main", pid)
 
 
-async def test_a_modal_that_slack_does_not_know_yet_is_filled(
+async def test_modal_unknown_to_slack_at_first_is_filled(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
     session = await sessions.open("batch", "other_db")
@@ -398,12 +398,12 @@ async def test_a_modal_that_slack_does_not_know_yet_is_filled(
     await ana.choose("Show a session", pid)
     await ana.sees_modal("Looking at pid")
     await slack.called("views.update", times=4)
-    await ana.click("Refresh")  # the placeholder has a way to ask again
+    await ana.click("Refresh")  # the placeholder has a button to ask again
     await ana.sees_modal("as of")
     await ana.close_modal()
     await ana.click("Refresh")
     await slack.called("chat.update", times=2)
-    slack.faults.leave_out("views.open", "view")  # nor does Slack say which one it opened
+    slack.faults.leave_out("views.open", "view")  # Slack doesn't say either which one it opened
     await ana.choose("Show a session", pid)
     await bot.says("modal.not_filled")
     await ana.click("Refresh")
@@ -421,7 +421,7 @@ async def test_a_modal_whose_layout_slack_refuses_is_shown_as_plain_text(
     await ana.sees_modal("in plain text", "as of", "[Terminate…]")
 
 
-async def test_a_modal_that_asks_for_a_reason_does_so_without_its_layout(
+async def test_reason_modal_works_without_its_layout(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
     session = await sessions.open("batch", "other_db", app="asks plainly")

@@ -1,4 +1,4 @@
-"""The port for machines: is it alive, is it ready, what has it done."""
+"""The port for machines: is the bot alive, is it ready, what has it done?"""
 
 import asyncio
 import json
@@ -10,6 +10,7 @@ from pathlib import Path
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
+from bot.domain.findings.model import Rule
 from bot.domain.kills import Outcome
 from bot.slack.buttons import ActionId
 from tests.e2e.conftest import IN_BOTH_MODES, free_port
@@ -17,8 +18,8 @@ from tests.integration.conftest import Sessions
 from workspace import Person, Workspace
 
 CLUSTERS = {"main", "down"}
-FEW = {"/pg-sessions", "/pg-kill", "unknown", *ActionId, *Outcome, *CLUSTERS}
-"""All that a label may say: nothing of it is anybody's choice."""
+FEW = {"/pg-sessions", "/pg-kill", "unknown", *ActionId, *Outcome, *Rule, *CLUSTERS, "yes", "no"}
+"""All possible values of labels: nobody else can choose one."""
 
 
 async def get(port: int, path: str) -> tuple[int, str]:
@@ -37,7 +38,7 @@ async def ready(port: int) -> dict[str, bool]:
 
 
 async def numbers(port: int) -> dict[tuple[str, str], float]:
-    """Every sample by its name and its one label, but for a histogram's buckets."""
+    """Every sample by its name and its labels, except for a histogram's buckets."""
     _, text = await get(port, "/metrics")
     found = {}
     for family in text_string_to_metric_families(text):
@@ -50,14 +51,14 @@ async def numbers(port: int) -> dict[tuple[str, str], float]:
 
 
 @IN_BOTH_MODES
-async def test_health_readiness_and_numbers(
+async def test_health_readiness_and_metrics(
     start: Callable, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
     await sessions.open("batch", app="counted")
     port = free_port()
     await start(HEALTH_PORT=str(port), DATABASE_URL_DOWN="postgresql://bot@127.0.0.1:1/postgres")
     assert await get(port, "/healthz") == (200, '{"status": "ok"}')
-    # A cluster that is down is a number, and no unreadiness: the others are needed.
+    # A cluster that is down shows in the metrics, but the bot stays ready: the others are needed.
     assert await ready(port) == {"slack": True, "ledger": True}
 
     sam = slack.person("sam")
@@ -86,12 +87,12 @@ async def test_health_readiness_and_numbers(
     assert 0 < found["pg_sessions_ack_seconds_sum", click] < found[answer, click]
     assert 0 < gone < found[answer, click]
     for name in ("", "_wanted"):
-        assert found[f"pg_sessions_cluster_connections{name}", "main"] == 4
+        assert found[f"pg_sessions_cluster_connections{name}", "main"] == 5
     assert found["pg_sessions_cluster_connections", "down"] == 0
-    assert found["pg_sessions_cluster_connections_wanted", "down"] == 4
+    assert found["pg_sessions_cluster_connections_wanted", "down"] == 5
 
 
-async def test_without_slack_it_is_not_ready(start: Callable, slack: Workspace) -> None:
+async def test_not_ready_without_slack(start: Callable, slack: Workspace) -> None:
     port = free_port()
     await start(HEALTH_PORT=str(port))
     slack.faults.fail("apps.connections.open", times=1000)
@@ -102,7 +103,7 @@ async def test_without_slack_it_is_not_ready(start: Callable, slack: Workspace) 
     assert (await get(port, "/healthz"))[0] == 200
 
 
-async def test_without_a_ledger_that_takes_writes_it_is_not_ready(
+async def test_not_ready_if_the_ledger_is_not_writable(
     start: Callable, slack: Workspace, tmp_path: Path
 ) -> None:
     port = free_port()

@@ -1,4 +1,4 @@
-"""Text that others chose: it pings nobody, links nowhere, formats and leaks nothing."""
+"""Text that others chose: it mentions nobody, links nowhere, formats nothing, reveals nothing."""
 
 import json
 from collections.abc import Iterator
@@ -66,7 +66,7 @@ async def shown_and_ended(ana: Person, sessions: Sessions, name: str) -> None:
     await ana.sees("Terminated 1 of 1 on main", pid)
 
 
-async def test_what_can_not_be_understood_is_said_to_the_requester_alone(
+async def test_usage_error_is_shown_only_to_the_person_who_asked(
     bot: Bot, ana: Person, vera: Person
 ) -> None:
     for text in (
@@ -86,7 +86,7 @@ async def test_what_can_not_be_understood_is_said_to_the_requester_alone(
 
 
 @IN_BOTH_MODES
-async def test_what_slack_and_phones_do_to_text_means_what_was_typed(
+async def test_text_changed_by_slack_or_phones_keeps_its_meaning(
     bot: Bot, ana: Person, sessions: Sessions
 ) -> None:
     held = await sessions.open("batch", app="on call")
@@ -100,7 +100,7 @@ async def test_what_slack_and_phones_do_to_text_means_what_was_typed(
 async def test_a_button_of_another_version_says_so(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
-    """Its id or what it carries is not of this one: nothing is done, and it is answered."""
+    """Its id or value isn't from this version: nothing is done, and the click is answered."""
     held = await sessions.open("batch", app="old button")
     preview = await ana.command('/pg-kill app="old button"', channel="incidents")
     button = next(e for e in elements(list(preview.blocks)) if e.action_id == "kill.terminate")
@@ -108,7 +108,7 @@ async def test_a_button_of_another_version_says_so(
     for changed in (
         {"action_id": "kill.all"},
         {"value": "v2:1"},
-        {"value": "1"},  # a number alone, as buttons had it before kills had keys
+        {"value": "1"},  # only a number, as in buttons from before kills had keys
         {"action_id": "kill.terminate\n"},
     ):
         await slack.interactions.click_in_message(

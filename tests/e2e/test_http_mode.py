@@ -1,4 +1,4 @@
-"""What is posted to the bot in HTTP mode, and by whom."""
+"""Requests posted to the bot in HTTP mode, from Slack and from others."""
 
 import asyncio
 import hashlib
@@ -45,7 +45,7 @@ async def post(port: int, body: str, headers: dict[str, str]) -> int:
         return answer.status
 
 
-async def test_what_is_not_signed_by_slack_just_now_is_refused(
+async def test_request_not_freshly_signed_by_slack_is_refused(
     start: Callable, slack: Workspace, port: int
 ) -> None:
     bot = await start()
@@ -66,7 +66,7 @@ async def test_what_is_not_signed_by_slack_just_now_is_refused(
     assert "request.started" not in bot.output
 
 
-async def test_what_is_no_command_and_no_click_gets_a_status_and_does_nothing(
+async def test_other_requests_get_a_status_and_do_nothing(
     start: Callable, slack: Workspace, port: int
 ) -> None:
     bot = await start()
@@ -99,7 +99,7 @@ async def test_a_request_that_comes_twice_is_answered_once(
     assert await post(port, BODY, headers) == 401
 
 
-async def test_what_one_replica_has_seen_all_remember_and_after_a_restart_too(
+async def test_replay_is_recognized_by_all_replicas_and_after_a_restart(
     start: Callable, slack: Workspace, port: int, ledger_url: str
 ) -> None:
     other = free_port()

@@ -1,4 +1,4 @@
-"""The tree of blockers, and one session whole."""
+"""The tree of blockers, and one session in full."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,7 +14,7 @@ from workspace.blocks import elements
 
 @pytest.fixture
 async def queue(sessions: Sessions) -> AsyncIterator[list[asyncpg.Connection]]:
-    """One who holds a row, and two who queue for it."""
+    """One session that holds a row lock, and two that wait for it."""
     holder, first, second = [await sessions.open("web", app=f"queue {n}") for n in range(3)]
     asking = await sessions.open("web", "other_db")
     statement = "update accounts set balance = 4711 where id = 7"
@@ -41,7 +41,7 @@ async def test_the_tree_shows_the_root_and_ends_it(
     shown = await ana.sees("Who waits for whom on main", f"└ {first}", channel="incidents")
     assert "2 sessions wait behind 1 root" in ana.text_of(shown)
 
-    # Vera may only look: whoever may end sessions has it offered by Refresh.
+    # Vera may only look; Refresh offers the menu to those who may end sessions.
     assert "Terminate a blocker" not in ana.text_of(shown)
     await ana.click("Refresh", in_message=shown, channel="incidents")
     await ana.sees("Terminate a blocker")
@@ -57,6 +57,17 @@ async def test_the_tree_shows_the_root_and_ends_it(
 
 
 @pytest.mark.smoke
+async def test_tree_of_a_look_in_a_thread_is_in_that_thread(
+    bot: Bot, ana: Person, queue: list[asyncpg.Connection]
+) -> None:
+    alarm = ana.say("Everything waits", "incidents")
+    await ana.shortcut("Show PostgreSQL sessions", alarm)
+    await ana.sees_modal("Show PostgreSQL sessions")
+    await ana.submit({"request": "some_db"})
+    await ana.click("Blocking tree", in_message=await ana.sees("some_db on main"))
+    assert (await ana.sees("Who waits for whom on main")).thread_ts == alarm.ts
+
+
 async def test_a_prepared_transaction_at_the_root_gets_its_rollback(
     bot: Bot, ana: Person, sessions: Sessions
 ) -> None:
@@ -72,14 +83,14 @@ async def test_a_prepared_transaction_at_the_root_gets_its_rollback(
             await asyncio.sleep(0.01)
         await ana.command("/pg-sessions some_db", channel="incidents")
         await ana.click("Blocking tree")
-        await ana.sees("ROLLBACK PREPARED 'it''s me';")
+        await ana.sees("rollback prepared 'it''s me';")
     finally:
         await holder.execute("rollback prepared 'it''s me'")
         await task
 
 
 @IN_BOTH_MODES
-async def test_a_session_whole_in_a_modal(
+async def test_session_in_full_in_a_modal(
     bot: Bot, slack: Workspace, ana: Person, vera: Person, queue: list[asyncpg.Connection]
 ) -> None:
     root = str(queue[0].get_server_pid())
@@ -110,9 +121,7 @@ async def test_a_session_whole_in_a_modal(
         assert "4711" not in str(message.blocks) + message.text
 
 
-async def test_a_session_that_is_gone_is_said_to_be_gone(
-    bot: Bot, ana: Person, sessions: Sessions
-) -> None:
+async def test_gone_session_is_reported_as_gone(bot: Bot, ana: Person, sessions: Sessions) -> None:
     session = await sessions.open("web", "other_db")
     pid = str(session.get_server_pid())
     await ana.command("/pg-sessions other_db", channel="incidents")
@@ -121,7 +130,7 @@ async def test_a_session_that_is_gone_is_said_to_be_gone(
     await ana.sees_modal("already gone")
 
 
-async def test_a_window_that_slack_does_not_show_is_told_of(
+async def test_modal_that_slack_refuses_is_reported(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
     session = await sessions.open("web", "other_db")

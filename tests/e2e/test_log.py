@@ -31,7 +31,7 @@ def entries(bot: Bot) -> list[dict[str, Any]]:
 
 
 @IN_BOTH_MODES
-async def test_one_reference_runs_from_the_command_to_the_last_word(
+async def test_one_reference_covers_a_kill_from_command_to_second_look(
     start: Callable, ana: Person, ben: Person, sessions: Sessions
 ) -> None:
     victim = await sessions.open("batch", app="followed")
@@ -51,7 +51,7 @@ async def test_one_reference_runs_from_the_command_to_the_last_word(
     assert [each["event"] for each in before] == [
         *("request.started", "kill.proposed", "delivery.posted", "request.finished")
     ]
-    # One that takes over a second says in between that it is under way.
+    # A kill that takes over a second says in between that it is under way.
     assert [event for event, _ in groupby(each["event"] for each in after)] == [
         *("kill.claimed", "kill.signal", "kill.concluded", "delivery.updated"),
         *("request.finished", "delivery.updated"),
@@ -59,14 +59,14 @@ async def test_one_reference_runs_from_the_command_to_the_last_word(
     assert {(each["kill"], each["what"], each["user"]) for each in after} == {(1, what, ben.id)}
     (signal,) = (each for each in after if each["event"] == "kill.signal")
     assert (signal["pid"], signal["verdict"]) == (pid, "signalled")
-    # What the click had before its kill was known leads there.
+    # Before the click's kill is known, its reference leads there.
     (click,) = (each for each in entries(second) if each["event"] == "kill.confirming")
-    assert (click["of"], click["kill"]) == (reference, 1)
+    assert (click["proposed_as"], click["kill"]) == (reference, 1)
     printed = json.loads(await second.run("history"))
     assert printed["reference"] == reference
 
 
-async def test_what_was_refused_and_what_was_looked_at_is_on_record_under_the_logs_reference(
+async def test_refusals_and_looks_are_recorded_with_the_logs_reference(
     start: Callable, slack: Workspace, ana: Person, ben: Person, sessions: Sessions
 ) -> None:
     session = await sessions.open("batch", app="looked at")
@@ -102,12 +102,12 @@ async def test_what_was_refused_and_what_was_looked_at_is_on_record_under_the_lo
         found = [json.loads(line) for line in reversed(printed)]
         return [one["reference"] for one in found if one["by"] == user]
 
-    looks = ("/pg-sessions", "sessions.inspect", "sessions.tree")
+    looks = ("/pg-sessions", "sessions.inspect", "answer.show")
     assert await recorded("looks", ana.id) == references(ana.id, *looks)
     denied = [each["reference"] for each in entries(bot) if each["event"] == "request.denied"]
     assert len(set(denied)) == 2
     assert await recorded("refusals", sam.id) == denied
-    # From the moment in which a click's kill is known it goes by the kill's.
+    # Once a click's kill is known, the kill's reference is used.
     kill = json.loads(await bot.run("history"))
     assert await recorded("refusals", ben.id) == [kill["reference"]]
     assert kill["reference"] == references(ben.id, "/pg-kill")[0]
@@ -123,7 +123,7 @@ async def guarded() -> AsyncIterator[PostgresServer]:
             await admin.execute(f"create role {role} login password '{literal}'")
         await admin.execute(f"grant pg_read_all_stats, pg_signal_backend to {BOT}")
         for form in ("json", "console"):
-            # Each has its own: what one leaves behind another's bot would take over.
+            # Each bot has its own ledger: otherwise one would take over what another left.
             await admin.execute(f"create database {form} owner keeper")
         await admin.close()
         yield server

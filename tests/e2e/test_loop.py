@@ -1,8 +1,8 @@
-"""Nothing holds the event loop: what does is named, on the worst that others can write.
+"""Nothing blocks the event loop, even with the worst that others can write.
 
-Hundreds of sessions in one queue, queries of 100 kB, names of 63 bytes of which hardly any can
-be seen by itself, thousands of roles with a limit each, and a kill of as many sessions as one
-may have.
+Hundreds of sessions in one queue, queries of 100 kB, names of 63 bytes that are mostly combining
+characters, thousands of roles with a limit each, and a kill of as many sessions as allowed. A
+callback that blocks the loop is named.
 """
 
 import asyncio
@@ -17,10 +17,10 @@ import asyncpg
 import pytest
 
 from bot.domain.kills import MAX_TARGETS
-from tests.e2e.conftest import ROOT, Bot
+from tests.e2e.conftest import Bot
 from tests.e2e.watched import HELD
 from tests.integration.conftest import BOT
-from tests.servers import postgres
+from tests.servers import ROOT, postgres
 from workspace import Person, Workspace
 from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
@@ -28,19 +28,19 @@ from workspace.postgres import PostgresServer
 WAITERS = 600
 ROLES = 10_000
 ROLE = "o" + 31 * "\u0301"
-"""63 bytes, one column."""
+"""63 bytes that take one column."""
 
 SIZE = 100_000
 MANY_LEXEMES = f"select where $1 in ({', '.join(map(str, range(SIZE // 7)))})"
 
 
 def named(bot: Bot) -> list[str]:
-    """Whatever held the loop, as the log has it."""
+    """Whatever blocked the loop, according to the log."""
     held = [json.loads(line) for line in bot.lines if f'"event": "{HELD}"' in line]
     return [f"{each['seconds']} s: {each['what']}\n{''.join(each['stack'])}" for each in held]
 
 
-def test_callback_that_holds_the_loop_is_named() -> None:
+def test_callback_that_blocks_the_loop_is_named() -> None:
     planted = """
 import asyncio, time
 from tests.e2e.watched import watch
@@ -70,7 +70,7 @@ asyncio.run(main())
 
 @pytest.fixture
 async def server() -> AsyncIterator[PostgresServer]:
-    """A server on which all is at its worst."""
+    """A server where everything is at its worst."""
     settings: dict[str, str | int] = {
         "max_connections": WAITERS + MAX_TARGETS + 20,
         "track_activity_query_size": "100kB",
@@ -120,20 +120,17 @@ async def server() -> AsyncIterator[PostgresServer]:
         yield running
 
 
-async def test_nothing_holds_the_loop(
+async def test_nothing_blocks_the_loop(
     start: Callable, slack: Workspace, ana: Person, ben: Person
 ) -> None:
     bot = await start(
         module="tests.e2e.watched",
-        # What is measured is the bot, not the measure of its lines.
         PROTECTED_ROLES="*admin*,*backup*_*,repl*,application_of_*_number_1*7",
         PROTECTED_APPLICATIONS="*pg_dump*,*backup*",
         LOOP_LIMIT=os.environ.get("LOOP_LIMIT", "0.1"),
-        COVERAGE_PROCESS_START="",
-        COVERAGE_PROCESS_CONFIG="",
     )
 
-    # The queue, its pages, its tree, and one who stands in it.
+    # The queue, its pages, its tree, and one session in it.
     await ana.command("/pg-sessions main/", channel="incidents")
     await ana.sees(f"{WAITERS} waiting for a lock", channel="incidents")
     await ana.click("Next")
@@ -145,13 +142,13 @@ async def test_nothing_holds_the_loop(
     await ben.sees_modal("who waits for whom around it")
     await ben.close_modal()
 
-    # Long queries, whole and in parts.
+    # Long queries, in full and in part.
     shown = await ana.command("/pg-sessions main/ user=batch", channel="incidents")
     await ben.choose("Show a session", "", in_message=shown)
     await ben.sees_modal("query in full", f"of {len(MANY_LEXEMES)} characters")
     await ben.close_modal()
 
-    # What is near to what was typed, of ten thousand.
+    # Suggestions from ten thousand names.
     for text in (
         "user=application_of_the_accounting_department_number",
         f"user={ROLE}x",
@@ -163,7 +160,7 @@ async def test_nothing_holds_the_loop(
         await ana.command(f"/pg-sessions {text}", channel="incidents")
         await ana.command(f"/pg-kill {text} all", channel="incidents")
 
-    # As long a command as Slack takes.
+    # The longest command that Slack accepts.
     for text in (
         "a" * 7900,
         " ".join("a" * 3900),
@@ -181,7 +178,7 @@ async def test_nothing_holds_the_loop(
         await ana.command(f"/pg-sessions {text}", channel="incidents")
         await ana.command(f"/pg-kill {text}", channel="incidents")
 
-    # As many as one kill may have, and all that is on record.
+    # The largest kill, and everything on record.
     await ana.command("/pg-kill main/ user=batch state=idle_tx", channel="incidents")
     await ana.sees(f"Terminate {MAX_TARGETS} sessions on main?")
     await ben.click(f"Terminate {MAX_TARGETS} sessions", channel="incidents")

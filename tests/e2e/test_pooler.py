@@ -1,4 +1,4 @@
-"""The story once more, with a pooler between the bot and its PostgreSQL."""
+"""The story again, with a pooler between the bot and its PostgreSQL."""
 
 from collections.abc import Callable
 

@@ -1,7 +1,9 @@
 """How the bot starts, refuses to start, and stops."""
 
 import json
+import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,7 +30,7 @@ async def test_every_bad_setting_is_named_at_once(start: Callable) -> None:
     assert "secret-one" not in bot.output
 
 
-async def test_nothing_set_at_all_is_said_too(tmp_path) -> None:
+async def test_missing_settings_are_all_named(tmp_path) -> None:
     bot = Bot({}, tmp_path)
     await bot.start()
     assert await bot.ended() == REFUSED
@@ -49,7 +51,7 @@ async def test_a_dotenv_in_another_encoding_is_named(tmp_path: Path, encoding: s
     assert "not UTF-8" in await bot.run("check", status=REFUSED)
 
 
-async def test_a_line_of_dotenv_that_cant_be_read_stops_the_bot(tmp_path: Path) -> None:
+async def test_invalid_line_in_dotenv_stops_the_bot(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("PORT=many\nPROTECTED_ROLES: admin\n")
     bot = Bot({}, tmp_path)
     await bot.start()
@@ -66,7 +68,7 @@ async def test_a_line_of_dotenv_that_cant_be_read_stops_the_bot(tmp_path: Path) 
         ("socket", "SLACK_APP_TOKEN", "xapp-not-this"),
     ],
 )
-async def test_a_token_that_slack_refuses_is_said_at_the_start(
+async def test_refused_token_is_reported_at_the_start(
     start: Callable, variable: str, value: str
 ) -> None:
     bot: Bot = await start(wait=False, **{variable: value})
@@ -76,26 +78,46 @@ async def test_a_token_that_slack_refuses_is_said_at_the_start(
     assert "Traceback" not in bot.output
 
 
-async def test_what_names_no_workspace_is_not_slack(start: Callable, slack: Workspace) -> None:
+async def test_server_that_names_no_workspace_is_not_slack(
+    start: Callable, slack: Workspace
+) -> None:
     slack.faults.leave_out("auth.test", "team_id")
     bot: Bot = await start(wait=False)
     assert await bot.ended() == REFUSED
     assert "(SLACK_API_URL): what answers there is not Slack" in bot.output
 
 
-async def test_an_installation_for_a_whole_organization_is_refused_at_the_start(
+async def test_installation_for_an_organization_that_is_in_no_workspace_is_refused_at_the_start(
     start: Callable, slack: Workspace
 ) -> None:
-    slack.state.is_enterprise_install = True
+    slack.install_for_the_organization()
     bot: Bot = await start(wait=False)
     assert await bot.ended() == REFUSED
     assert "SLACK_BOT_TOKEN: the app is installed for a whole organization" in bot.output
-    assert "install it in one workspace" in bot.output
+    assert "add it to one" in bot.output
 
 
-async def test_a_cluster_that_is_down_does_not_keep_the_bot_from_starting(
+async def test_installation_for_an_organization_serves_the_workspaces_that_it_was_added_to(
     start: Callable, slack: Workspace
 ) -> None:
+    slack.install_for_the_organization("T0ACME", "T0ACMELABS")
+    # The group on call is of the sister workspace, and so is one of its members.
+    group = replace(slack.group("oncall"), team_id="T0ACMELABS", users=("U0ANA", "U0UMA"))
+    slack.state.put_group(group)
+    bot: Bot = await start(PG_SESSIONS_ALLOWLIST="*")
+    for name in ("ana", "uma"):
+        person = slack.person(name)
+        await person.command("/pg-kill state=idle -- nothing", channel="org")
+        await person.sees("Nothing to terminate on main")
+    sam = slack.person("sam")
+    await sam.command("/pg-sessions main/", channel="incidents")
+    await sam.sees("PostgreSQL")
+    told = await bot.run("check", status=0)
+    assert "in workspaces of" in " ".join(told.split())
+    assert "T0ACME and T0ACMELABS" in " ".join(told.split())
+
+
+async def test_bot_starts_while_a_cluster_is_down(start: Callable, slack: Workspace) -> None:
     bot = await start(DATABASE_URL_PROD="postgresql://bot@127.0.0.1:1/postgres")
     ana = slack.person("ana")
     await ana.command("/pg-sessions", channel="incidents")
@@ -105,7 +127,20 @@ async def test_a_cluster_that_is_down_does_not_keep_the_bot_from_starting(
     assert await bot.stop() == 0
 
 
-async def test_a_protected_role_that_no_server_knows_is_warned_of(start: Callable) -> None:
+async def test_bot_asks_slack_and_can_stop_while_a_server_is_silent(
+    start: Callable, slack: Workspace
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts nobody
+        url = f"postgresql://bot@127.0.0.1:{silent.getsockname()[1]}/postgres"
+        bot: Bot = await start(wait=False, DATABASE_URL=url)
+        await slack.called("auth.test")
+        assert "cluster.down" not in bot.output
+        assert await bot.stop() == 0
+    assert "bot.stopped_while_starting" in bot.output
+    assert "bot.ready" not in bot.output
+
+
+async def test_protected_role_that_no_server_has_is_logged(start: Callable) -> None:
     bot: Bot = await start(PROTECTED_ROLES="web,replic*,Batch")
     line = json.loads(await bot.says("settings.protects_nothing"))
     assert (line["variable"], line["names"]) == ("PROTECTED_ROLES", ["replic*"])

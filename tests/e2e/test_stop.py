@@ -1,4 +1,4 @@
-"""How a bot ends: told to, or killed at the worst moment of a kill."""
+"""How a bot ends: told to stop, or killed at the worst moment of a kill."""
 
 import asyncio
 import json
@@ -10,26 +10,25 @@ from dataclasses import dataclass, field
 import asyncpg
 import pytest
 
-from tests.e2e.conftest import IN_BOTH_MODES, Bot, becomes
-from tests.e2e.test_clicks import dead
+from tests.e2e.conftest import IN_BOTH_MODES, Bot, becomes, buttons
 from tests.e2e.test_faults import stopped
 from tests.e2e.test_replicas import Ledger
 from tests.integration.conftest import BOT, Sessions
-from tests.proxy import Hold, Proxy
+from tests.integration.kills import STUBBORN, lives
+from tests.proxy import Hold, Proxy, signal_to
 from workspace import Person, Workspace
 from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 from workspace.state import Message
 
-SIGNAL = b"verdict"
 CLAIM = b"confirmed_action="
 OUTCOME = b"took="
 
 
-async def test_told_to_stop_it_takes_no_more_and_finishes_what_is_under_way(
+async def test_stop_takes_no_more_requests_and_finishes_pending_ones(
     bot: Bot, slack: Workspace, ana: Person, ben: Person, vera: Person, sessions: Sessions
 ) -> None:
-    """Told twice, even: a kill that is watched, one just clicked, a command at the door."""
+    """Told even twice: with a kill being watched, one just clicked, and a command arriving."""
     watched = await sessions.open("batch", app="watched to its end")
     clicked = await sessions.open("batch", app="clicked last")
     first = await ana.command('/pg-kill app="watched to its end"', channel="incidents")
@@ -57,24 +56,24 @@ async def test_told_to_stop_it_takes_no_more_and_finishes_what_is_under_way(
     assert vera.does_not_see("other_db on main")
     await becomes(slack, ana, first, "Terminated 1 of 1 on main")
     await becomes(slack, ana, second, "Terminated 1 of 1 on main")
-    assert await dead(watched)
-    assert await dead(clicked)
+    assert not await lives(watched)
+    assert not await lives(clicked)
     recorded = [json.loads(line) for line in (await bot.run("history")).splitlines()]
     assert [kill["state"] for kill in recorded] == ["done", "done"]
     assert "bot.stopped" in bot.output
     assert bot.errors == []
 
 
-async def test_what_it_can_not_finish_is_recorded_and_shown_as_interrupted(
+async def test_unfinished_kill_is_recorded_and_shown_as_interrupted(
     start: Callable, server: PostgresServer, ana: Person, sessions: Sessions
 ) -> None:
-    """Thirty signals over a slow network take longer than a bot that is told to stop has."""
+    """Thirty signals over a slow network take longer than the time a stopping bot has."""
     for _ in range(30):
         await sessions.open("web", app="thirty")
     async with Proxy(server) as proxy:
         bot: Bot = await start(DATABASE_URL=proxy.dsn(user=BOT))
         await ana.command("/pg-kill app=thirty", channel="incidents")
-        proxy.delay = 0.3
+        proxy.delay = 0.6
         await ana.click("Terminate 30 sessions")
         await bot.says("kill.claimed")
         assert await bot.stop() == 0
@@ -89,7 +88,7 @@ async def test_what_it_can_not_finish_is_recorded_and_shown_as_interrupted(
     }
 
 
-async def test_a_kill_that_ends_while_slack_hangs_on_its_progress_is_shown_by_a_bot_that_stops(
+async def test_stopping_bot_shows_a_kill_whose_progress_message_hangs(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
     victim = await sessions.open("batch", app="hung on")
@@ -110,7 +109,7 @@ async def test_a_kill_that_ends_while_slack_hangs_on_its_progress_is_shown_by_a_
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-async def test_the_next_bot_looks_again_where_one_ended_before_its_second_look(
+async def test_next_bot_makes_the_second_look_of_a_stopped_one(
     start: Callable,
     slack: Workspace,
     ledger_url: str,
@@ -118,7 +117,7 @@ async def test_the_next_bot_looks_again_where_one_ended_before_its_second_look(
     sessions: Sessions,
     number: signal.Signals,
 ) -> None:
-    """Told to stop, a bot leaves it to the next at once; of one that died, its lease runs out."""
+    """A stopping bot leaves it to the next at once; a dead one's lease must end first."""
     victim = await sessions.open("batch", app="outlives the bot")
     bot: Bot = await start(LEDGER_URL=ledger_url)
     preview = await ana.command('/pg-kill app="outlives the bot"', channel="incidents")
@@ -126,7 +125,7 @@ async def test_the_next_bot_looks_again_where_one_ended_before_its_second_look(
         await ana.click("Terminate 1 session", in_message=preview)
         await becomes(slack, ana, preview, "Terminated 0 of 1 on main", "still running")
         await bot.stop(number)
-    assert await dead(victim)
+    assert not await lives(victim)
     if number is signal.SIGKILL:
         connection = await asyncpg.connect(ledger_url)
         await connection.execute("update kills set lease_until = lease_until - 90000000")
@@ -139,9 +138,52 @@ async def test_the_next_bot_looks_again_where_one_ended_before_its_second_look(
     assert bot.errors + heir.errors == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_no_second_step_if_the_bot_ends_after_the_first(
+    start: Callable,
+    slack: Workspace,
+    server: PostgresServer,
+    ledger_url: str,
+    ana: Person,
+    sessions: Sessions,
+    number: signal.Signals,
+) -> None:
+    """Told to stop, it records that. Killed, the next one records what is left, and ends nobody."""
+    app = f"one step {number.name}"
+    stubborn = await sessions.open("batch", app=app)
+    query = asyncio.ensure_future(stubborn.execute(STUBBORN))
+    bot: Bot = await start(LEDGER_URL=ledger_url)
+    preview = await ana.command(f'/pg-kill app="{app}" state=active', channel="incidents")
+    await ana.click("Cancel, then terminate", in_message=preview)
+    await bot.says("kill.signal")
+
+    assert await bot.stop(number) == (0 if number is signal.SIGTERM else -number)
+
+    if number is signal.SIGTERM:
+        said, cancel = "not ended by the cancel; not terminated: the bot was told to stop", "still"
+    else:
+        said, cancel = "the bot stopped while it was at work; the session is still there", None
+        connection = await asyncpg.connect(ledger_url)
+        await connection.execute("update kills set lease_until = lease_until - 15000000")
+        await connection.close()
+        bot = await start(LEDGER_URL=ledger_url)
+    await becomes(slack, ana, preview, "Cancelled 0, then terminated 0 of 1 on main", said)
+    recorded = json.loads(await bot.run("history"))
+    (target,) = recorded["targets"]
+    assert (recorded["state"], recorded["action"]) == ("done", "cancel_then_terminate")
+    assert (target["outcome"], target["detail"]) == ("interrupted", said)
+    assert target["cancel"] == (cancel and f"{cancel} running")
+    assert not query.done()
+    assert bot.errors == []
+    admin = await asyncpg.connect(server.dsn())
+    await admin.execute("select pg_terminate_backend($1)", stubborn.get_server_pid())
+    await admin.close()
+    await asyncio.gather(query, return_exceptions=True)
+
+
 @dataclass
 class Doomed:
-    """A bot behind two proxies, killed whenever one of them has seen enough, and its heirs."""
+    """A bot behind two proxies, killed when one of them has seen enough, and its successors."""
 
     start: Callable
     slack: Workspace
@@ -152,10 +194,12 @@ class Doomed:
     bots: list[Bot] = field(default_factory=list)
 
     async def dies_at(self, hold: Hold, ana: Person, preview: Message, button: str) -> str:
-        """Click, kill the bot at that moment, start another; the state of the kill then."""
+        """Click, kill the bot at that moment, start another; return the state of the kill then."""
         await ana.click(button, in_message=preview)
         await hold.reached()
         await self.bots[-1].stop(signal.SIGKILL)
+        self.cluster.cut()  # what is held is lost with it
+        self.book.cut()
         hold.release()
         state = (await self.ledger.last())["state"]
         await self.lives()
@@ -184,10 +228,10 @@ async def doomed(
         yield one
 
 
-async def test_killed_at_any_moment_of_a_kill_no_intent_is_lost(
+async def test_no_claim_is_lost_if_the_bot_is_killed_at_any_moment(
     doomed: Doomed, slack: Workspace, ana: Person, sessions: Sessions
 ) -> None:
-    """Before the claim, before the first signal, between two, before the outcome is kept."""
+    """Before the claim, before the first signal, between two, before the outcome is recorded."""
 
     async def preview(app: str, victims: int) -> tuple[Message, list[asyncpg.Connection]]:
         opened = [await sessions.open("batch", app=app) for _ in range(victims)]
@@ -200,17 +244,17 @@ async def test_killed_at_any_moment_of_a_kill_no_intent_is_lost(
     assert await doomed.dies_at(hold, ana, unclaimed, "Terminate 1") == "proposed"
 
     claimed, unsignalled = await preview("before the signal", 1)
-    hold = doomed.cluster.hold(SIGNAL)
+    hold = doomed.cluster.hold(signal_to(unsignalled[0].get_server_pid()))
     assert await doomed.dies_at(hold, ana, claimed, "Terminate 1") == "claimed"
 
     between, mixed = await preview("between two signals", 2)
     hold = doomed.cluster.hold(b"signalled", answer=True)
     assert await doomed.dies_at(hold, ana, between, "Terminate 2") == "claimed"
 
-    slack.faults.fail("chat.postMessage")  # where it stands is known from the click alone
+    slack.faults.fail("chat.postMessage")  # only the click knows where its message is
     unkept, gone = await preview("before the outcome", 1)
     state = "proposed"
-    while state == "proposed":  # what the others left may just be written, too
+    while state == "proposed":  # what the others left may still be being written
         hold = doomed.book.hold(OUTCOME)
         state = await doomed.dies_at(hold, ana, unkept, "Terminate 1")
     assert state == "claimed"
@@ -230,21 +274,21 @@ async def test_killed_at_any_moment_of_a_kill_no_intent_is_lost(
         (unkept, ("the session is gone",)),
     ):
         amended = await becomes(slack, ana, message, "interrupted", *words)
-        assert "actions" not in {block["type"] for block in amended.blocks}
-    assert not await dead(unsignalled[0])
-    assert sorted([await dead(one) for one in mixed]) == [False, True]
-    assert await dead(gone[0])
+        assert buttons(amended) == ["Timeline"]
+    assert await lives(unsignalled[0])
+    assert sorted([await lives(one) for one in mixed]) == [False, True]
+    assert not await lives(gone[0])
 
-    # What was not claimed was not touched, and can be claimed still.
-    assert not await dead(spared[0])
+    # Whatever was not claimed was not touched, and can still be claimed.
+    assert await lives(spared[0])
     await ana.click("Terminate 1", in_message=unclaimed)
     await ana.sees("Terminated 1 of 1 on main")
-    assert await dead(spared[0])
+    assert not await lives(spared[0])
 
 
 @pytest.mark.parametrize("hangs", ["the ledger", "the cluster"])
 @pytest.mark.parametrize("at", ["rest", "a look", "a kill"])
-async def test_a_server_that_hangs_does_not_keep_it_from_ending(
+async def test_bot_stops_although_a_server_hangs(
     start: Callable,
     server: PostgresServer,
     ledger_url: str,
@@ -254,7 +298,7 @@ async def test_a_server_that_hangs_does_not_keep_it_from_ending(
     hangs: str,
     at: str,
 ) -> None:
-    """Nothing comes back, and nothing is closed: not even a farewell is heard."""
+    """Nothing comes back, and nothing is closed: not even a goodbye is answered."""
     victim = await sessions.open("batch", app="of a bot that ends")
     async with Proxy(server) as proxy:
         away = {
@@ -283,7 +327,7 @@ async def test_a_server_that_hangs_does_not_keep_it_from_ending(
 
 
 async def half_a_request(port: int) -> asyncio.StreamWriter:
-    """Whose body never comes."""
+    """A request whose body never comes."""
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"POST /slack/events HTTP/1.1\r\nHost: bot\r\nContent-Length: 100\r\n\r\n")
     await writer.drain()
@@ -291,14 +335,14 @@ async def half_a_request(port: int) -> asyncio.StreamWriter:
 
 
 @IN_BOTH_MODES
-async def test_slack_that_hangs_does_not_keep_it_from_ending(
+async def test_bot_stops_although_slack_hangs(
     bot: Bot, slack: Workspace, ana: Person, sessions: Sessions, mode: str, port: int
 ) -> None:
-    """A kill is done and recorded, though nobody can be told."""
+    """A kill is done and recorded, although nobody can be told."""
     victim = await sessions.open("batch", app="nobody is told")
     await ana.command('/pg-kill app="nobody is told"', channel="incidents")
     await bot.says("request.finished")
-    # What Slack is asked before a kill it answers: else there would be none.
+    # Slack answers its questions before the kill: otherwise there would be none.
     for way in ("chat.update", "chat.postMessage", "chat.postEphemeral", "response_url"):
         slack.faults.slow(way, seconds=600, times=1000)
     await ana.click("Terminate 1 session")
@@ -311,7 +355,7 @@ async def test_slack_that_hangs_does_not_keep_it_from_ending(
     slack.server.sockets.cut()
     if half is not None:
         half.close()
-    assert await dead(victim)
+    assert not await lives(victim)
     recorded = json.loads(await bot.run("history"))
     assert recorded["state"] == "done"
     assert [target["outcome"] for target in recorded["targets"]] == ["terminated"]

@@ -1,4 +1,4 @@
-"""The story, from the login that fails to the login that works."""
+"""The story, from the failing login to the working one."""
 
 import json
 import sqlite3
@@ -7,9 +7,15 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from tests.e2e.conftest import IN_BOTH_MODES, Bot
+from tests.e2e.conftest import IN_BOTH_MODES, Bot, Start
 from tests.integration.conftest import Sessions
 from workspace import Person
+
+
+@pytest.fixture
+async def bot(start: Start) -> Bot:
+    """A process of its own from the first import, as an operator starts it."""
+    return await start(module="bot")
 
 
 @pytest.mark.smoke

@@ -1,7 +1,8 @@
-"""Run the bot and tell through which of its files a request walks: `python -m tests.e2e.walked`.
+"""Run the bot and report which of its files a request walks through: `python -m tests.e2e.walked`.
 
-On SIGUSR1 it prints the files that were entered since the last time, and how often a call led
-from one to another; the ways back aren't counted, nor what several threads do.
+On SIGUSR1 it prints the files that requests entered since the last time, and how often a call led
+from one to another. Returns aren't counted, nor what other threads do, nor what the bot does by
+itself meanwhile, such as keeping its connections.
 """
 
 import json
@@ -9,7 +10,8 @@ import runpy
 import signal
 import sys
 from collections import Counter
-from itertools import pairwise
+from contextvars import ContextVar
+from itertools import chain, pairwise
 from pathlib import Path
 from types import FrameType
 
@@ -21,31 +23,44 @@ WALKED = "bot.walked"
 _BOT = str(Path(bot.__file__).parent)
 
 
+_ENTRY = "_Envelopes.handle"
+"""What receives a request, in a task of its own. The tasks that it starts inherit its context."""
+
+
 def watch() -> None:
-    """From now on, whatever this thread calls is watched."""
+    """From now on, watch everything that requests call in this thread."""
     names: dict[str, str | None] = {}
-    walk: list[str] = []
+    walks: list[list[str]] = []
+    walk_of: ContextVar[list[str] | None] = ContextVar("walk", default=None)
 
     def called(frame: FrameType, event: str, _: object) -> None:
         code = frame.f_code
         if event != "call" or frame.f_lineno != code.co_firstlineno:
-            return  # a coroutine that goes on was called before
+            return  # a resumed coroutine was called before
         path = code.co_filename
         if path not in names:
             names[path] = path.removeprefix(_BOT)[1:] if path.startswith(_BOT) else None
         name = names[path]
-        if name is not None and walk[-1:] != [name]:
+        if name is None:
+            return
+        if code.co_qualname == _ENTRY:
+            walks.append([])
+            walk_of.set(walks[-1])
+        walk = walk_of.get()
+        if walk is not None and walk[-1:] != [name]:
             walk.append(name)
 
     def tell(_: int, __: FrameType | None) -> None:
         line = {
             "level": "info",
             "event": WALKED,
-            "changes": len(walk),
-            "files": sorted(set(walk)),
-            "steps": Counter(map(" ".join, pairwise(walk))).most_common(),
+            "changes": sum(map(len, walks)),
+            "files": sorted(set(chain(*walks))),
+            "steps": Counter(
+                " ".join(step) for walk in walks for step in pairwise(walk)
+            ).most_common(),
         }
-        walk.clear()
+        walks.clear()  # what a request still does is not counted
         print(json.dumps(line), flush=True)  # noqa: T201
 
     signal.signal(signal.SIGUSR1, tell)

@@ -1,6 +1,6 @@
-"""Run the bot and name each callback that holds its event loop: `python -m tests.e2e.watched`.
+"""Run the bot and log each callback that blocks its event loop: `python -m tests.e2e.watched`.
 
-What is named comes with the stack that it had when its time was over.
+The log line has the stack at the moment when the callback's time was over.
 """
 
 import asyncio
@@ -16,11 +16,11 @@ from types import FrameType
 from tests.pace import limit
 
 HELD = "loop.held"
-"""The event of a line that names one."""
+"""The event of such a line."""
 
 
 def watch() -> None:
-    """From now on, whatever this thread's event loop runs is watched."""
+    """From now on, watch everything that this thread's event loop runs."""
     most = limit()
     stacks: list[str] = []
 

@@ -1,21 +1,28 @@
 """A real PostgreSQL, and sessions on it that do what a test says."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import aiohttp
 import asyncpg
 import pytest
 
 from bot.domain.sessions import Backend, ServerId
+from bot.errors import LedgerError
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
 from bot.postgres.cluster import PostgresCluster
 from bot.service.metrics import Metrics
+from bot.slack.api_errors import Client
 from tests.integration import rehearsal
 from tests.integration.kills import QuickClock
+from tests.rights import EVERYWHERE
 from tests.servers import postgres
+from workspace import Workspace
+from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 
 BOT = "sessions_bot"
@@ -40,12 +47,23 @@ SCHEMA = """
 """
 
 
+LIMITED = "some_user"
+
+OPENED = f"""
+    select exists (
+        select from pg_stat_activity where pid = any($1) and usename = '{LIMITED}'
+    )
+"""
+
+
 @dataclass
 class Sessions:
     """Connections that a test opens; all are closed when it ends."""
 
     pg: PostgresServer
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+    opened: list[asyncpg.Connection] = field(default_factory=list)
+    limited: list[int] = field(default_factory=list)
 
     async def open(
         self, user: str = "web", database: str = "some_db", app: str = "psql", **options: str
@@ -55,11 +73,27 @@ class Sessions:
             server_settings={"application_name": app, **options},
         )
         self.stack.callback(connection.terminate)
+        self.opened.append(connection)
+        if user == LIMITED:
+            self.limited.append(connection.get_server_pid())
         return connection
+
+    async def gone(self) -> None:
+        """Wait until the one connection that `some_user` may have is free for the next test."""
+        if not self.limited:
+            return
+        try:
+            admin = await asyncpg.connect(self.pg.dsn())
+        except OSError:
+            return  # so is the server
+        async with asyncio.timeout(PATIENCE):
+            while await admin.fetchval(OPENED, self.limited):
+                await asyncio.sleep(0.01)
+        await admin.close()
 
 
 async def alive(admin: asyncpg.Connection, backend: Backend) -> bool:
-    """Whether that very backend is there, as a superuser sees it."""
+    """Whether exactly that backend exists, as a superuser sees it."""
     return await admin.fetchval(
         "select exists (select from pg_stat_activity where pid = $1 and backend_start = $2)",
         backend.pid,
@@ -73,7 +107,7 @@ async def pg() -> AsyncIterator[PostgresServer]:
         settings={
             "max_connections": 60,
             "max_prepared_transactions": 5,
-            # A session whose test has ended must not go on by itself.
+            # A session must not continue after its test.
             "client_connection_check_interval": "200ms",
             "wal_level": "logical",
         }
@@ -91,7 +125,7 @@ async def pg() -> AsyncIterator[PostgresServer]:
 
 @pytest.fixture(scope="session")
 async def admin(pg: PostgresServer) -> AsyncIterator[asyncpg.Connection]:
-    """A superuser's own look, to see what is true."""
+    """A superuser's connection, to check the truth."""
     connection = await asyncpg.connect(pg.dsn(), server_settings={"application_name": "admin"})
     yield connection
     await connection.close()
@@ -99,8 +133,17 @@ async def admin(pg: PostgresServer) -> AsyncIterator[asyncpg.Connection]:
 
 @pytest.fixture(scope="session")
 async def cluster(pg: PostgresServer) -> AsyncIterator[PostgresCluster]:
-    """The bot's cluster, as the least role that works."""
+    """The bot's cluster, with the least privileged role that works."""
     cluster = PostgresCluster("main", pg.dsn(user=BOT), "db-1.internal")
+    await cluster.open()
+    yield cluster
+    await cluster.close()
+
+
+@pytest.fixture
+async def sampled(pg: PostgresServer) -> AsyncIterator[PostgresCluster]:
+    """A cluster of which samples are taken."""
+    cluster = PostgresCluster("main", pg.dsn(user=BOT), "db-1.internal", sampled=True)
     await cluster.open()
     yield cluster
     await cluster.close()
@@ -111,6 +154,7 @@ async def sessions(pg: PostgresServer) -> AsyncIterator[Sessions]:
     opened = Sessions(pg)
     async with opened.stack:
         yield opened
+    await opened.gone()
 
 
 @pytest.fixture(scope="module")
@@ -140,8 +184,9 @@ async def ledger(tmp_path: Path) -> AsyncIterator[SqlLedger]:
 
 
 @pytest.fixture
-def bench(cluster: PostgresCluster, ledger: SqlLedger) -> Bench:
-    """Operations on the real cluster and ledger, with what a test changes of them."""
+async def bench(cluster: PostgresCluster, ledger: SqlLedger) -> AsyncIterator[Bench]:
+    """Operations on the real cluster and ledger, with a test's changes."""
+    built: list[Operations] = []
 
     def build(
         *,
@@ -151,13 +196,34 @@ def bench(cluster: PostgresCluster, ledger: SqlLedger) -> Bench:
         meter: Metrics | None = None,
         **rules,
     ) -> Operations:
-        return Operations(
+        operations = Operations(
             clusters or {"main": cluster},
             ledger,
             QuickClock(),
             rules=Rules(**rules),
             owner=owner,
             meter=meter,
+            reach=EVERYWHERE,
         )
+        built.append(operations)
+        return operations
 
-    return build
+    yield build
+    for operations in built:
+        with suppress(LedgerError):  # a test's ledger may be closed
+            await operations.settle()
+
+
+@pytest.fixture
+async def slack() -> AsyncIterator[Workspace]:
+    async with Workspace() as workspace:
+        yield workspace
+
+
+@pytest.fixture
+async def client(slack: Workspace) -> AsyncIterator[Client]:
+    """A client of the bot's that repeats nothing by itself."""
+    async with aiohttp.ClientSession() as session:
+        yield Client(
+            token=slack.bot_token, base_url=slack.api_url, session=session, retry_handlers=[]
+        )

@@ -2,9 +2,9 @@
 
     await plant(connection)  # as the owner, in the database
 
-In its schema `public` there is then something by the name of everything that pg_catalog has and a
-statement may mean: functions and operators of the same types, and of types that fit better than
-pg_catalog's own; aggregates; types; views. Each notes in `public.calls` that it was called.
+Its schema `public` then has something with the name of everything in pg_catalog that a statement
+may use: functions and operators with the same types, and with types that fit better than
+pg_catalog's own; aggregates; types; views. Each records in `public.calls` that it was called.
 """
 
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ do $do$ declare one record; begin
 end $do$;
 """
 
-# Of pg_catalog's polymorphic functions, and of those that take a wider type, the ones that fit
+# For pg_catalog's polymorphic functions, and for those that take a wider type: versions that fit
 # the bot's arguments best.
 BETTER = r"""
 do $do$ declare
@@ -179,7 +179,7 @@ SETTINGS = {
     "enable_mergejoin": "off",
     "enable_material": "off",
 }
-"""What its owner may set, at the worst."""
+"""The worst settings that its owner may make."""
 
 WITH_LIMITS = {
     **SETTINGS,
@@ -189,17 +189,17 @@ WITH_LIMITS = {
     "transaction_timeout": "20ms",
     "local_preload_libraries": "nowhere",
 }
-"""And what would end a pooler's own connections."""
+"""Settings that would end a pooler's own connections."""
 
 
 async def plant(owner: asyncpg.Connection) -> None:
-    """Put all of it into the database that this connection is to."""
+    """Plant everything in this connection's database."""
     for statement in (CALLS, FUNCTIONS, BETTER, OPERATORS, AGGREGATES, TYPES, VIEWS):
         await owner.execute(statement)
 
 
 async def set_all(owner: asyncpg.Connection, database: str, settings: Mapping[str, str]) -> None:
-    """Have whoever connects from now on inherit the settings."""
+    """Make everyone who connects from now on inherit the settings."""
     newer = {"transaction_timeout"} if owner.get_server_version().major < 17 else set()
     for name, value in settings.items():
         if name in newer:
@@ -212,7 +212,7 @@ async def set_all(owner: asyncpg.Connection, database: str, settings: Mapping[st
 
 
 async def calls(owner: asyncpg.Connection) -> set[str]:
-    """What was called, other than by the owner."""
+    """What was called by anyone except the owner."""
     rows = await owner.fetch(
         "select distinct what::pg_catalog.text || ' as ' || as_role::pg_catalog.text as called"
         " from public.calls where as_role operator(pg_catalog.<>) current_user"

@@ -1,7 +1,8 @@
-"""What the tests of kills share: people, a quick clock, and a kill step by step."""
+"""Helpers for the tests of kills: people, a fast clock, and a kill step by step."""
 
 import asyncio
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import asyncpg
@@ -19,6 +20,34 @@ from workspace.people import PATIENCE
 ANA, BEN = Actor("UANA", "T1"), Actor("UBEN", "T1")
 CHANNEL = "C1"
 SPEED = 10.0
+
+STUBBORN = """
+    do $$ begin
+        loop
+            begin
+                perform pg_sleep(600);
+            exception when query_canceled then
+            end;
+        end loop;
+    end $$
+"""
+"""A query that a cancel doesn't end."""
+
+
+@dataclass
+class HandClock:
+    """A clock that a test moves."""
+
+    seconds: float = 0.0
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    async def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
 
 
 class QuickClock:
@@ -74,6 +103,10 @@ async def lives(connection: asyncpg.Connection) -> bool:
         return await connection.fetchval("select true")
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
         return False
+    except asyncpg.InternalClientError:
+        # The driver is receiving the server's goodbye.
+        await asyncio.sleep(0.01)
+        return await lives(connection)
 
 
 async def ask_until_it_answers(ops: Operations, shown: Preview) -> Conclusion:

@@ -1,10 +1,10 @@
 """A PostgreSQL that sees what a test says, for the statements of `bot.postgres`.
 
-In front of the system's own functions it has a few by the same names: the sessions are those
-of the scene, the clock stands, and a signal is noted and not sent. All else is PostgreSQL's: its
-NULLs, its types, its order of evaluation. So a statement can be asked about a session at the
-very microsecond of its deadline, or one whose type may not be seen though its start may; and it
-can be asked a thousand times. What the statements do to real sessions is in the other tests.
+It has a few functions that hide the system's own ones with the same names: they return the scene's
+sessions and a fixed time, and record a signal instead of sending it. The rest is PostgreSQL's: its
+NULLs, its types, its order of evaluation. So a test can ask a statement about a session at the
+exact microsecond of its deadline, or about one whose type is hidden though its start isn't; and it
+can do so a thousand times. Other tests show what the statements do to real sessions.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import Any
 import asyncpg
 
 NOW = datetime(2026, 1, 31, 12, 0, 1, tzinfo=UTC)
-"""What its clock shows unless a scene says otherwise."""
+"""The time on its clock unless a scene says otherwise."""
 
 SCHEMA = """
     drop schema if exists rehearsal cascade;
@@ -113,18 +113,18 @@ def session(**changes: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Scene:
-    """What PostgreSQL sees. `blockers`: of each waiting pid, those that it waits for."""
+    """What PostgreSQL sees. `blockers`: for each waiting pid, those that it waits for."""
 
     sessions: tuple[dict[str, Any], ...] = (SESSION,)
     now: datetime = NOW
     blockers: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     locks: tuple[dict[str, Any], ...] = ()
-    is_there: bool = True  # whether the one that is signalled is still there
+    is_there: bool = True  # whether the signalled backend still exists
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What came of a statement: its rows, or the error; and what it set off."""
+    """The result of a statement: its rows or the error, and what it set off."""
 
     rows: tuple[tuple[Any, ...], ...] | str
     notes: str
@@ -133,7 +133,6 @@ class Seen:
 async def play(
     stage: asyncpg.Connection, scene: Scene, statement: str, parameters: Iterable[Any]
 ) -> Seen:
-    """Run a statement in a scene."""
     await stage.fetch(
         """
         select set_config('rehearsal.sessions', $1, false), set_config('rehearsal.now', $2, false),

@@ -1,7 +1,7 @@
-"""SQL text with one place changed, as mutmut does it to Python.
+"""SQL text with one change, as mutmut makes them in Python.
 
-No parser: the statements of `bot.postgres` are few and plain, and a change that makes no sense
-to PostgreSQL is an error, which is seen.
+There is no parser: the statements of `bot.postgres` are few and simple, and a change that
+PostgreSQL can't understand is an error, which is noticed.
 """
 
 import re
@@ -63,7 +63,7 @@ def _changed(sql: str) -> Iterator[str]:
 
 
 def _without_a_when(sql: str) -> Iterator[str]:
-    """Without one branch of a CASE, and with two neighbours in each other's place."""
+    """Without one branch of a CASE, and with two neighbouring ones swapped."""
     branches = list(_WHEN.finditer(sql))
     for branch in branches:
         yield sql[: branch.start()] + sql[branch.end() :].lstrip()
@@ -101,7 +101,7 @@ def _left_of(sql: str, end: int) -> int:
 
 
 def _until(sql: str, start: int, end: re.Pattern[str]) -> int:
-    """Where what begins there meets its end, not counting what stands in brackets."""
+    """Where the text that begins there ends, ignoring what is in brackets."""
     depth = 0
     for at in range(start, len(sql)):
         depth += {"(": 1, ")": -1}.get(sql[at], 0)

@@ -1,4 +1,4 @@
-"""What the end of a session costs: read from PostgreSQL, and compared again at the click."""
+"""What ending a session costs: read from PostgreSQL, and compared again at the click."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,10 +15,13 @@ from bot.postgres.cluster import PostgresCluster
 from bot.slack.views import preview as preview_view
 from tests.integration.conftest import BOT, SETUP, Bench, Sessions
 from tests.integration.kills import ANA, CHANNEL, confirm, lives, outcomes, preview
+from tests.rights import rights
 from tests.servers import postgres
 from tests.unit.reading import walk
 from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
+
+pytestmark = pytest.mark.sql
 
 GROWS = {
     "idle, and then it reads": ("select 1", "begin; select 1"),
@@ -35,7 +38,7 @@ GROWS = {
 
 
 @pytest.mark.parametrize("grows", GROWS)
-async def test_session_of_a_filter_that_costs_more_by_the_click_is_left_alone(
+async def test_filtered_session_that_costs_more_at_the_click_is_spared(
     bench: Bench, sessions: Sessions, grows: str
 ) -> None:
     shown_as, meanwhile = GROWS[grows]
@@ -57,7 +60,7 @@ async def test_session_of_a_filter_that_costs_more_by_the_click_is_left_alone(
     (changed,) = (r for r in conclusion.results if r.outcome is Outcome.CHANGED)
     assert ("has written since the preview" in changed.detail) is ("update" in meanwhile)
 
-    # It is offered again, by the same filter and at what it costs now.
+    # It is offered again, with the same filter and its present cost.
     again = await ops.preview_again(ANA, CHANNEL, shown.proposal.key)
     assert isinstance(again, Preview)
     assert again.proposal.basis is Basis.FILTER
@@ -82,7 +85,7 @@ async def test_session_of_a_filter_that_costs_more_by_the_click_is_left_alone(
         ("begin; select 1/0", "rollback"),
     ],
 )
-async def test_session_of_a_filter_that_costs_no_more_is_ended(
+async def test_filtered_session_that_costs_no_more_is_ended(
     bench: Bench, sessions: Sessions, shown_as: str, meanwhile: str
 ) -> None:
     victim = await sessions.open("web", app="no more")
@@ -98,7 +101,7 @@ async def test_session_of_a_filter_that_costs_no_more_is_ended(
 
 
 async def test_cost_is_compared_again_for_each_preview(bench: Bench, sessions: Sessions) -> None:
-    """What was shown as a writer in one preview is no measure for another."""
+    """That one preview showed a session as a writer doesn't matter for another."""
     victim = await sessions.open("web", app="measure")
     await victim.execute("begin; update accounts set balance = balance")
     ops = bench()
@@ -116,7 +119,7 @@ NOBODY = dict.fromkeys(Right, Allowlist())
 
 @pytest.fixture
 async def without_a_standby() -> AsyncIterator[tuple[PostgresServer, asyncpg.Connection]]:
-    """A primary whose synchronous standby isn't there, and a session that has committed."""
+    """A primary whose synchronous standby is missing, and a session that has committed."""
     async with postgres(settings={"synchronous_standby_names": "nobody"}) as pg:
         admin = await asyncpg.connect(pg.dsn(), server_settings={"synchronous_commit": "local"})
         for statement in filter(str.strip, SETUP.split(";")):
@@ -127,7 +130,7 @@ async def without_a_standby() -> AsyncIterator[tuple[PostgresServer, asyncpg.Con
 
 
 @pytest.mark.parametrize("named", ["pid", "filter"])
-async def test_commit_that_waits_for_a_standby_is_not_promised_to_roll_back(
+async def test_commit_waiting_for_a_standby_is_not_called_a_rollback(
     bench: Bench,
     without_a_standby: tuple[PostgresServer, asyncpg.Connection],
     named: str,
@@ -146,7 +149,7 @@ async def test_commit_that_waits_for_a_standby_is_not_promised_to_roll_back(
 
     shown = await preview(ops, "user=web" if named == "filter" else f"{client.get_server_pid()}")
 
-    message = preview_view.preview(shown, may_confirm=NOBODY)
+    message = preview_view.preview(shown, rights=rights(NOBODY))
     assert "is already committed and does not roll back" in message.text
     assert "rolls back" not in message.text
     dialogs = [each for each in walk(message.blocks) if "title" in each and "deny" in each]

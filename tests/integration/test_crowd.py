@@ -1,4 +1,4 @@
-"""Hundreds wait for one row: the incident that the bot exists for."""
+"""Hundreds of sessions wait for one row: the incident that the bot exists for."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,7 +8,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from bot.domain.kills import MAX_TARGETS, Actor, Conclusion, Outcome, Proposal
+from bot.domain.kills import MAX_TARGETS, Action, Actor, Conclusion, Outcome, Proposal
 from bot.grammar.parser import parse_kill
 from bot.grammar.requests import KillRequest, SessionsRequest, Target
 from bot.ledger.sql import SqlLedger
@@ -20,6 +20,7 @@ from bot.service.clock import SystemClock
 from bot.slack.views.sessions import sessions
 from bot.slack.views.tree import tree
 from tests.integration.conftest import BOT
+from tests.rights import EVERYWHERE
 from tests.servers import postgres
 from workspace.people import PATIENCE
 
@@ -29,7 +30,7 @@ ANA = Actor("UANA", "T1")
 
 @pytest.fixture(scope="module")
 async def crowd() -> AsyncIterator[tuple[str, asyncpg.Connection]]:
-    """The server's address, and the one who holds the row that all the others want."""
+    """The server's address, and the session that holds the row that all others want."""
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(
             postgres(
@@ -78,7 +79,7 @@ async def preview(ops: Operations, text: str) -> Proposal:
 async def test_crowd_is_seen_and_its_root_ended(
     crowd: tuple[str, asyncpg.Connection], tmp_path: Path
 ) -> None:
-    """Within the bot's own time for an answer, which asks of every pair take many times over."""
+    """Within the bot's time for an answer; asking about every pair would take many times longer."""
     dsn, holder = crowd
     root = holder.get_server_pid()
     cluster = PostgresCluster("main", dsn, "db-1")
@@ -88,21 +89,23 @@ async def test_crowd_is_seen_and_its_root_ended(
         stack.push_async_callback(cluster.close)
         await ledger.open()
         stack.push_async_callback(ledger.close)
-        ops = Operations({"main": cluster}, ledger, SystemClock(), rules=Rules(), owner="me")
+        ops = Operations(
+            {"main": cluster}, ledger, SystemClock(), rules=Rules(), owner="me", reach=EVERYWHERE
+        )
 
         shown = await ops.look(ANA, "C1", SessionsRequest(target=Target("main")))
         assert isinstance(shown, Shown)
         assert shown.look.counts.waiting == WAITERS
         assert shown.look.rows[0].pid == root
         assert f"blocks {WAITERS}" in str(sessions(shown).blocks)
-        # Whoever holds up most comes first, over all pages.
+        # Sessions that hold up most come first, across all pages.
         behind = [shown.look.waits.holds_up(row.pid) for row in shown.look.rows]
         assert behind == list(range(WAITERS, WAITERS - len(behind), -1))
 
         drawn = await ops.tree(ANA, "C1", "main")
         assert len(drawn.branches) == WAITERS + 1
         assert drawn.freed == {root: WAITERS}
-        assert f"{WAITERS} sessions wait behind 1 root" in str(tree(drawn, may_end=True).blocks)
+        assert f"{WAITERS} sessions wait behind 1 root" in str(tree(drawn, Action.TERMINATE).blocks)
 
         asked = [await preview(ops, text) for text in (str(root), "main/ blocking state=idle_tx")]
         for proposal in asked:
@@ -116,8 +119,8 @@ async def test_crowd_is_seen_and_its_root_ended(
         assert done.waiting[0] == WAITERS
 
 
-async def test_look_copies_no_queries_but_those_of_its_page() -> None:
-    """PostgreSQL copies the queries of all once, of 1 MB each; not once for each step of ours."""
+async def test_look_copies_only_the_queries_of_its_page() -> None:
+    """PostgreSQL copies all queries once, 1 MB each; not once for each of our steps."""
     settings: dict[str, str | int] = {"track_activity_query_size": "1MB", "max_connections": 40}
     async with postgres(settings=settings) as server, AsyncExitStack() as stack:
         for at in range(20):
@@ -138,8 +141,8 @@ async def test_look_copies_no_queries_but_those_of_its_page() -> None:
         ] * 2
 
 
-async def test_a_hundred_thousand_locks_of_one_client_hold_up_no_kill(tmp_path: Path) -> None:
-    """As many targets as one kill may have, half of which run a query: all are ended in time."""
+async def test_a_hundred_thousand_locks_of_one_client_delay_no_kill(tmp_path: Path) -> None:
+    """The largest kill, in which half of the targets run a query: all end in time."""
     settings: dict[str, str | int] = {
         "max_connections": MAX_TARGETS + 20,
         "max_locks_per_transaction": 1024,
@@ -166,7 +169,9 @@ async def test_a_hundred_thousand_locks_of_one_client_hold_up_no_kill(tmp_path: 
         stack.push_async_callback(cluster.close)
         await ledger.open()
         stack.push_async_callback(ledger.close)
-        ops = Operations({"main": cluster}, ledger, SystemClock(), rules=Rules(), owner="me")
+        ops = Operations(
+            {"main": cluster}, ledger, SystemClock(), rules=Rules(), owner="me", reach=EVERYWHERE
+        )
 
         found = await cluster.look((), names=await cluster.names(), strict=True, limit=200)
         pids = [str(row.pid) for row in found.rows if row.usename == "web"]

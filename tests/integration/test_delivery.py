@@ -1,4 +1,4 @@
-"""By which ways and in which layouts a message gets there, whatever Slack answers."""
+"""By which ways and in which layouts a message arrives, whatever Slack answers."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -8,9 +8,12 @@ import aiohttp
 import pytest
 
 from bot.domain.kills import Place
+from bot.service.clock import SystemClock
 from bot.slack import delivery as module
+from bot.slack import response_url
 from bot.slack.api_errors import Client
 from bot.slack.delivery import Delivery, Undelivered
+from bot.slack.layouts import Layouts
 from bot.slack.views import blocks
 from bot.slack.views.message import Message, message
 from workspace import Workspace
@@ -25,24 +28,19 @@ OTHER_CODES = ("ratelimited", "channel_not_found", "invalid_auth", "restricted_a
 
 
 @pytest.fixture
-async def slack() -> AsyncIterator[Workspace]:
-    async with Workspace() as workspace:
-        yield workspace
-
-
-@pytest.fixture
 async def delivery(slack: Workspace, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Delivery]:
-    monkeypatch.setattr(module, "AGAIN_AFTER", 0.0)
+    for each in (module, response_url):
+        monkeypatch.setattr(each, "AGAIN_AFTER", 0.0)
     monkeypatch.setattr(module, "PAUSES", (0.0, 0.0, 0.0))
     async with aiohttp.ClientSession() as session:
         client = Client(
             token=slack.bot_token, base_url=slack.api_url, session=session, retry_handlers=[]
         )
-        yield Delivery(client, session)
+        yield Delivery(client, session, Layouts(SystemClock()))
 
 
 def url(slack: Workspace, channel: str = CHANNEL, ts: str | None = None) -> str:
-    """A fresh response_url of ana's."""
+    """A new response_url of ana's."""
     made = slack.state.new_response_url(channel, ANA, ts)
     return f"{slack.server.base_url}/{'actions' if ts else 'commands'}/T0ACME/{made.secret}"
 
@@ -68,7 +66,7 @@ def stands_once(slack: Workspace, *words: str, channel: str = "incidents") -> No
 @pytest.mark.parametrize(
     "way", ["post", "post by url", "update", "update by url", "update anew", "whisper", "by api"]
 )
-async def test_an_outcome_whose_table_is_refused_comes_without_it_and_once(
+async def test_outcome_with_a_refused_table_arrives_once_without_it(
     slack: Workspace, delivery: Delivery, way: str, error: str
 ) -> None:
     """`update` without a response_url is how recovery and second looks show an outcome."""
@@ -99,7 +97,7 @@ async def test_an_outcome_whose_table_is_refused_comes_without_it_and_once(
 
 
 @pytest.mark.parametrize("error", TABLE_ERRORS)
-async def test_where_no_block_is_taken_the_text_comes_and_says_what_is_missing(
+async def test_text_arrives_and_says_what_is_missing_if_no_block_is_accepted(
     slack: Workspace, delivery: Delivery, error: str
 ) -> None:
     place = await posted(delivery, message([("Terminating…",)]))
@@ -111,17 +109,17 @@ async def test_where_no_block_is_taken_the_text_comes_and_says_what_is_missing(
 
 
 @pytest.mark.parametrize("error", ["internal_error", "fatal_error"])
-async def test_trouble_of_slacks_own_costs_a_message_no_button(
+async def test_slack_trouble_loses_no_buttons(
     slack: Workspace, delivery: Delivery, error: str
 ) -> None:
-    """Two of three tries fail, and what comes can be pressed."""
+    """Two of three tries fail, and the message that arrives has its buttons."""
     slack.faults.refuse("chat.postMessage", error, times=2)
     await posted(delivery)
     stands_once(slack, "33507", "[Preview again]")
 
 
 @pytest.mark.parametrize("error", OTHER_CODES)
-async def test_what_is_not_about_the_layout_is_tried_in_no_other(
+async def test_refusal_not_about_the_layout_is_not_retried_in_another(
     slack: Workspace, delivery: Delivery, error: str
 ) -> None:
     slack.faults.refuse("chat.postMessage", error)
@@ -131,16 +129,16 @@ async def test_what_is_not_about_the_layout_is_tried_in_no_other(
     assert slack.messages("incidents")[0].blocks[1]["type"] == "table"
 
 
-async def test_a_url_that_is_not_known_yet_is_tried_once_more(
-    slack: Workspace, delivery: Delivery
-) -> None:
+async def test_unknown_response_url_is_tried_again(slack: Workspace, delivery: Delivery) -> None:
     slack.faults.fail("response_url", status=404)
     assert await delivery.whisper("C0SECRET", ANA, OUTCOME, response_url=url(slack, "C0SECRET"))
     stands_once(slack, channel="secret")
     assert [call.status for call in slack.calls("response_url")] == [404, 200]
 
 
-async def test_a_url_that_is_spent_is_not(slack: Workspace, delivery: Delivery) -> None:
+async def test_used_up_response_url_is_not_tried_again(
+    slack: Workspace, delivery: Delivery
+) -> None:
     spent = url(slack)
     for _ in range(5):
         assert await delivery.respond(spent, message([("x",)]))
@@ -149,19 +147,19 @@ async def test_a_url_that_is_spent_is_not(slack: Workspace, delivery: Delivery) 
     assert len(slack.calls("response_url")) == before + 1
 
 
-async def test_where_only_some_may_post_the_channel_takes_nothing(
+async def test_channel_with_restricted_posting_accepts_nothing(
     slack: Workspace, delivery: Delivery
 ) -> None:
     by = url(slack, "C0ANNOUNCE")
     given = await delivery.post("C0ANNOUNCE", OUTCOME, response_url=by)
     assert given == Undelivered("restricted_action", surely=True)
     assert given.is_restricted
-    # One try by each way: no layout helps, and no patience.
+    # One try for each way: neither another layout nor patience would help.
     assert [call.status for call in slack.calls("response_url")] == [403]
     assert len(slack.calls("chat.postMessage")) == 1
 
 
-async def test_what_can_be_told_nowhere_in_the_channel_comes_as_a_direct_message(
+async def test_answer_refused_in_the_channel_comes_as_a_direct_message(
     slack: Workspace, delivery: Delivery
 ) -> None:
     by = url(slack, "C0ANNOUNCE")
@@ -171,7 +169,7 @@ async def test_what_can_be_told_nowhere_in_the_channel_comes_as_a_direct_message
     assert slack.messages("announcements") == []
 
 
-async def test_a_direct_message_is_the_last_way_only(slack: Workspace, delivery: Delivery) -> None:
+async def test_direct_message_is_the_last_resort(slack: Workspace, delivery: Delivery) -> None:
     slack.faults.fail("response_url", times=2)
     slack.faults.fail("chat.postEphemeral", times=2)
     assert await delivery.whisper(CHANNEL, ANA, OUTCOME, response_url=url(slack))
@@ -187,7 +185,7 @@ async def test_a_person_who_has_no_conversation_with_the_bot_hears_nothing(
     assert len(slack.calls("chat.postMessage")) == 1
 
 
-async def test_where_slack_says_nothing_a_message_may_stand_all_the_same(
+async def test_message_may_be_posted_although_slack_is_silent(
     slack: Workspace, delivery: Delivery
 ) -> None:
     slack.faults.drop("chat.postMessage", times=100, after=True)
@@ -226,7 +224,7 @@ async def test_a_modal_whose_layout_is_refused_comes_as_plain_text(
     assert "changed" in ana.modal_text()
 
 
-async def test_a_modal_that_slack_does_not_know_yet_is_asked_for_once_more(
+async def test_modal_update_is_retried_if_slack_does_not_know_it_yet(
     slack: Workspace, delivery: Delivery
 ) -> None:
     opened = await delivery.open_view(slack.state.new_trigger(ANA).id, VIEW)
@@ -236,12 +234,88 @@ async def test_a_modal_that_slack_does_not_know_yet_is_asked_for_once_more(
     assert slack.person("ana").modal_text().startswith("changed")
 
 
-def test_the_outcome_is_what_the_tests_take_it_for() -> None:
-    shapes = OUTCOME.shapes
-    assert [[block["type"] for block in shape.blocks] for shape in shapes] == [
+def test_outcome_fixture_is_as_assumed() -> None:
+    assert [[block["type"] for block in shape.blocks] for shape in OUTCOME.shapes()] == [
         ["rich_text", "table", "actions"],
         ["rich_text", "rich_text", "actions"],
         [],
     ]
     bare = replace(OUTCOME, blocks=OUTCOME.blocks[:1])
-    assert bare.shapes == (bare, Message(OUTCOME.text, ()))
+    assert list(bare.shapes()) == [bare, Message(OUTCOME.text, ())]
+
+
+def parent(slack: Workspace) -> str:
+    """The ts of a message of ana's."""
+    return slack.person("ana").say("Logins fail", "incidents").ts
+
+
+async def threads(slack: Workspace) -> list[tuple[str | None, bool]]:
+    """The thread of each of the bot's messages, and whether it stands in the channel as well."""
+    bot = slack.state.app.user_id
+    return [(m.thread_ts, m.broadcast) for m in slack.messages("incidents") if m.user == bot]
+
+
+@pytest.mark.parametrize("broadcast", [False, True])
+async def test_answer_goes_into_its_thread(
+    slack: Workspace, delivery: Delivery, broadcast: bool
+) -> None:
+    ts = parent(slack)
+    place = await delivery.post(
+        CHANNEL, OUTCOME, response_url="", thread_ts=ts, broadcast=broadcast
+    )
+    assert isinstance(place, Place)
+    assert place.thread_ts == ts
+    assert await threads(slack) == [(ts, broadcast)]
+
+
+@pytest.mark.parametrize("broadcast", [False, True])
+async def test_response_url_replies_in_the_thread_but_never_hides_a_preview_there(
+    slack: Workspace, delivery: Delivery, broadcast: bool
+) -> None:
+    """It can't broadcast."""
+    ts = parent(slack)
+    slack.faults.refuse("chat.postMessage", "channel_not_found")
+    place = await delivery.post(
+        CHANNEL, OUTCOME, response_url=url(slack), thread_ts=ts, broadcast=broadcast
+    )
+    assert place == Place(CHANNEL, thread_ts="" if broadcast else ts)
+    assert await threads(slack) == [(None if broadcast else ts, False)]
+
+
+@pytest.mark.parametrize("why", ["deleted", "cannot_reply_to_message"])
+async def test_answer_goes_to_the_channel_if_its_thread_takes_none(
+    slack: Workspace, delivery: Delivery, why: str
+) -> None:
+    ts = parent(slack)
+    if why == "deleted":
+        slack.state.delete(slack.messages("incidents")[0])
+    else:
+        slack.faults.refuse("chat.postMessage", why, times=1)
+    place = await delivery.post(CHANNEL, OUTCOME, response_url="", thread_ts=ts, broadcast=True)
+    assert isinstance(place, Place)
+    assert (place.thread_ts, await threads(slack)) == ("", [(None, False)])
+
+
+async def test_outcome_of_a_deleted_message_is_posted_in_its_thread_and_the_channel(
+    slack: Workspace, delivery: Delivery
+) -> None:
+    ts = parent(slack)
+    place = await delivery.post(CHANNEL, OUTCOME, response_url="", thread_ts=ts)
+    assert isinstance(place, Place)
+    slack.state.delete(slack.messages("incidents")[1])
+    again = await delivery.update(place, OUTCOME, broadcast=True)
+    assert isinstance(again, Place)
+    assert (again.thread_ts, await threads(slack)) == (ts, [(ts, True)])
+
+
+async def test_whisper_in_a_thread_doesnt_spend_the_response_url(
+    slack: Workspace, delivery: Delivery
+) -> None:
+    """A response_url takes one person's answer to the channel only."""
+    ts = parent(slack)
+    await delivery.post(CHANNEL, OUTCOME, response_url="", thread_ts=ts)
+    assert await delivery.whisper(CHANNEL, ANA, OUTCOME, response_url=url(slack), thread_ts=ts)
+    assert slack.messages("incidents")[-1].thread_ts == ts
+    slack.faults.refuse("chat.postEphemeral", "not_in_channel")
+    assert await delivery.whisper(CHANNEL, ANA, OUTCOME, response_url=url(slack), thread_ts=ts)
+    assert slack.messages("incidents")[-1].thread_ts is None

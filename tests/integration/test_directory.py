@@ -1,52 +1,23 @@
-"""What the bot knows of Slack's people, groups and channels, and for how long."""
+"""What the bot knows about Slack's people, groups and channels, and for how long."""
 
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
 
-import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.domain.kills import Actor
-from bot.domain.people import Allowlist, Right, may
-from bot.slack.api_errors import Client
+from bot.domain.people import Allowlist, Right
+from bot.slack.api_errors import FAILURES, code_of
 from bot.slack.directory import CHANNEL_FRESH, GOOD_FOR, Directory
 from bot.slack.objects import Identity
 from bot.slack.views.errors import Obstacle
+from tests.integration.kills import HandClock
+from tests.rights import rights
 from workspace import Workspace
-
-
-@dataclass
-class HandClock:
-    """A clock that a test moves."""
-
-    seconds: float = 0.0
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    async def sleep(self, seconds: float) -> None:
-        self.seconds += seconds
-
-
-@pytest.fixture
-async def slack() -> AsyncIterator[Workspace]:
-    async with Workspace() as workspace:
-        yield workspace
-
-
-@pytest.fixture
-async def client(slack: Workspace) -> AsyncIterator[AsyncWebClient]:
-    async with aiohttp.ClientSession() as session:
-        yield Client(
-            token=slack.bot_token, base_url=slack.api_url, session=session, retry_handlers=[]
-        )
 
 
 @pytest.fixture
@@ -61,14 +32,14 @@ def directory(client: AsyncWebClient, clock: HandClock) -> Callable[..., Directo
         look: Allowlist = Allowlist(),  # noqa: B008
         enterprise_id: str = "",
     ) -> Directory:
-        lists = {Right.KILL: kill, Right.LOOK: look}
-        return Directory(client, Identity("T0ACME", enterprise_id), lists, clock)
+        known = rights({Right.KILL: kill, Right.LOOK: look})
+        return Directory(client, Identity("T0ACME", enterprise_id), known, clock)
 
     return build
 
 
 async def allowed(directory: Directory, right: Right, actor: Actor) -> bool:
-    return may(right, await directory.person(right, actor), directory.lists)
+    return directory.rights.may(right, await directory.person(right, actor), "main")
 
 
 ANA, SAM, GUS = (Actor(f"U0{name}", "T0ACME") for name in ("ANA", "SAM", "GUS"))
@@ -76,7 +47,7 @@ EVERYONE = Allowlist(everyone=True)
 ON_CALL = Allowlist(groups=frozenset({"S0ONCALL"}))
 
 
-async def test_when_slack_fails_the_last_answer_is_good_for_fifteen_minutes_then_denies(
+async def test_last_answer_is_valid_for_fifteen_minutes_if_slack_fails(
     slack: Workspace, directory: Callable[..., Directory], clock: HandClock
 ) -> None:
     known = directory(ON_CALL)
@@ -96,7 +67,7 @@ async def test_when_slack_fails_the_last_answer_is_good_for_fifteen_minutes_then
     assert await allowed(known, Right.KILL, ANA)
 
 
-async def test_who_leaves_a_group_loses_the_right_at_the_next_reading(
+async def test_leaving_a_group_loses_the_right_at_the_next_refresh(
     slack: Workspace, directory: Callable[..., Directory]
 ) -> None:
     known = directory(ON_CALL)
@@ -126,7 +97,7 @@ async def test_a_group_that_is_disabled_while_the_bot_runs_is_empty_at_once(
     assert not await allowed(known, Right.KILL, ANA)
 
 
-async def test_where_slack_does_not_say_who_is_a_guest_everyone_is_nobody(
+async def test_star_admits_nobody_if_slack_does_not_say_who_is_a_guest(
     slack: Workspace, directory: Callable[..., Directory]
 ) -> None:
     known = directory(look=Allowlist(everyone=True))
@@ -136,18 +107,18 @@ async def test_where_slack_does_not_say_who_is_a_guest_everyone_is_nobody(
     assert not await allowed(known, Right.LOOK, GUS)
 
 
-async def test_people_without_a_workspace_or_of_another_are_strangers(
+async def test_people_of_no_or_another_workspace_are_strangers(
     directory: Callable[..., Directory],
 ) -> None:
     known = directory(Allowlist(users=frozenset({"U0ANA", "U0OLGA"})))
     for stranger in (("U0OLGA", "T0OTHER"), ("U0OLGA", ""), ("U0NOBODY", ""), ("", "T0ACME")):
         assert not await allowed(known, Right.KILL, Actor(*stranger))
-    # Where the payload does not say it, Slack is asked.
+    # If the payload doesn't say, Slack is asked.
     assert await allowed(known, Right.KILL, Actor("U0ANA", ""))
     assert await allowed(known, Right.KILL, ANA)
 
 
-async def test_a_question_whose_answer_is_lost_is_asked_once_more(
+async def test_question_with_a_lost_answer_is_asked_again(
     slack: Workspace, directory: Callable[..., Directory]
 ) -> None:
     known = directory(look=Allowlist(everyone=True))
@@ -160,7 +131,7 @@ async def test_a_question_whose_answer_is_lost_is_asked_once_more(
 @pytest.mark.parametrize(
     "path", ["user", "user.is_restricted", "user.is_ultra_restricted", "user.is_bot"]
 )
-async def test_whom_slack_describes_in_part_is_not_everyone(
+async def test_partly_described_person_is_not_covered_by_star(
     slack: Workspace, directory: Callable[..., Directory], path: str
 ) -> None:
     known = directory(look=Allowlist(everyone=True))
@@ -202,15 +173,15 @@ async def test_on_enterprise_grid_named_people_of_a_sister_workspace_count(
     for right in Right:
         assert await allowed(grid, right, uma)
         assert not await allowed(grid, right, olga)
-    # `*` is the bot's own workspace, on Enterprise Grid too.
+    # `*` covers only the bot's own workspace, also on Enterprise Grid.
     star = directory(look=Allowlist(everyone=True), enterprise_id="E0ACME")
     assert not await allowed(star, Right.LOOK, uma)
     assert await allowed(star, Right.LOOK, SAM)
-    # A bot that belongs to no enterprise takes nobody for its own by one.
+    # A bot without an enterprise counts nobody as its own because of one.
     assert not await allowed(directory(named), Right.KILL, uma)
 
 
-async def test_whom_slack_does_not_name_is_nobody(
+async def test_person_unknown_to_slack_has_no_rights(
     slack: Workspace, directory: Callable[..., Directory]
 ) -> None:
     slack.form_enterprise()
@@ -218,7 +189,7 @@ async def test_whom_slack_does_not_name_is_nobody(
     slack.faults.refuse("users.info", "user_not_found")
     person = await known.person(Right.KILL, Actor("U0UMA", "T0ACMELABS"))
     assert person.home is None
-    assert not may(Right.KILL, person, known.lists)
+    assert not known.rights.may(Right.KILL, person, "main")
 
 
 async def test_what_slack_says_of_channels(
@@ -233,7 +204,7 @@ async def test_what_slack_says_of_channels(
     for channel_id, expected in {
         "C0INCIDENTS": None,
         "C0WARROOM": None,
-        "C0ORG": None,  # read by the same enterprise only
+        "C0ORG": None,  # read only within the same enterprise
         "C0SHARED": Obstacle.SHARED,
         "C0RANDOM": Obstacle.SHARED,
         "G0ANABENVERA": Obstacle.DIRECT,
@@ -246,7 +217,7 @@ async def test_what_slack_says_of_channels(
 
 
 @pytest.mark.parametrize("path", ["channel", "channel.is_ext_shared"])
-async def test_an_answer_that_does_not_say_is_no_answer(
+async def test_incomplete_answer_counts_as_none(
     slack: Workspace, directory: Callable[..., Directory], path: str
 ) -> None:
     known = directory()
@@ -265,10 +236,31 @@ async def test_a_channel_is_remembered_for_a_look_and_asked_about_for_a_kill(
     clock.seconds = CHANNEL_FRESH
     assert await known.obstacle(incidents.id, afresh=False) is None
     assert await known.obstacle(incidents.id, afresh=True) is Obstacle.SHARED
-    # What a kill's question has found, a look knows.
+    # A look uses what was learned for a kill.
     assert await known.obstacle(incidents.id, afresh=False) is Obstacle.SHARED
     slack.faults.fail("conversations.info", times=2)
     assert await known.obstacle(incidents.id, afresh=True) is Obstacle.NOT_TOLD
+
+
+async def test_slack_is_asked_about_a_channel_once_for_a_crowd_and_for_each_kill(
+    slack: Workspace, directory: Callable[..., Directory]
+) -> None:
+    known = directory()
+    incidents = slack.channel("incidents")
+
+    def calls() -> int:
+        return sum(change.kind == "api_called" for change in slack.state.log)
+
+    async def asked(*, afresh: bool) -> int:
+        before = calls()
+        answers = await asyncio.gather(
+            *(known.obstacle(incidents.id, afresh=afresh) for _ in range(20))
+        )
+        assert answers == [None] * 20
+        return calls() - before
+
+    assert await asked(afresh=False) == 1
+    assert await asked(afresh=True) == 20
 
 
 async def test_a_channel_is_unknown_again_when_slack_fails_for_long(
@@ -284,8 +276,8 @@ async def test_a_channel_is_unknown_again_when_slack_fails_for_long(
     assert await known.obstacle("C0INCIDENTS", afresh=False) is Obstacle.NOT_TOLD
 
 
-async def test_an_answer_that_is_no_json_is_no_answer(client: AsyncWebClient) -> None:
-    """A portal's page, say, with a 200 and a text: the SDK by itself trips over it."""
+async def test_answer_that_is_not_json_counts_as_none(client: AsyncWebClient) -> None:
+    """For example a portal's page, with status 200 and text: the SDK itself would fail on it."""
 
     async def page(request: web.Request) -> web.Response:
         return web.Response(text="Please log in")
@@ -294,10 +286,63 @@ async def test_an_answer_that_is_no_json_is_no_answer(client: AsyncWebClient) ->
         return web.json_response([1])
 
     app = web.Application()
-    app.router.add_post("/users.info", page)
-    app.router.add_post("/conversations.info", listed)
+    app.router.add_get("/users.info", page)
+    app.router.add_get("/conversations.info", listed)
     async with TestServer(app) as server:
         client.base_url = str(server.make_url("/"))
-        known = Directory(client, Identity("T0ACME"), dict.fromkeys(Right, EVERYONE), HandClock())
+        star = rights(dict.fromkeys(Right, EVERYONE))
+        known = Directory(client, Identity("T0ACME"), star, HandClock())
         assert not await allowed(known, Right.LOOK, SAM)
         assert await known.obstacle("C0INCIDENTS", afresh=False) is Obstacle.NOT_TOLD
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code"),
+    [
+        (503, "{", "http_503"),
+        (200, "[" * 100_000, "SlackClientError"),
+    ],
+)
+async def test_answer_of_broken_json_is_a_failure_that_has_a_name(
+    client: AsyncWebClient, status: int, body: str, code: str
+) -> None:
+    async def broken(request: web.Request) -> web.Response:
+        return web.Response(status=status, text=body, content_type="application/json")
+
+    app = web.Application()
+    app.router.add_get("/users.info", broken)
+    async with TestServer(app) as server:
+        client.base_url = str(server.make_url("/"))
+        with pytest.raises(FAILURES) as failed:
+            await client.users_info(user=SAM.user_id)
+    assert code_of(failed.value) == code
+
+
+async def test_an_organization_s_people_count_while_the_app_is_in_their_workspace(
+    slack: Workspace, client: AsyncWebClient, clock: HandClock
+) -> None:
+    slack.install_for_the_organization("T0ACME", "T0ACMELABS")
+    lists = rights({Right.KILL: ON_CALL, Right.LOOK: EVERYONE})
+    known = Directory(client, Identity("E0ACME", "E0ACME", ()), lists, clock)
+    uma = Actor("U0UMA", "T0ACMELABS")
+    assert not await allowed(known, Right.KILL, ANA)  # nothing has been asked yet
+    await known.refresh_groups()
+    assert await allowed(known, Right.KILL, ANA)
+    assert await allowed(known, Right.LOOK, uma)
+
+    # The group moves to the other workspace, with Uma.
+    group = replace(slack.group("oncall"), team_id="T0ACMELABS", users=("U0ANA", "U0UMA"))
+    slack.state.put_group(group)
+    for _ in range(2):  # it is searched for once it isn't where it was
+        await known.refresh_groups()
+    assert await allowed(known, Right.KILL, uma)
+
+    slack.state.put_group(replace(group, users=("U0ANA",)))
+    await known.refresh_groups()
+    assert await allowed(known, Right.LOOK, uma)
+    slack.state.granted_to = ("T0ACME",)
+    await known.refresh_groups()
+    assert not await allowed(known, Right.LOOK, uma)
+    clock.seconds = GOOD_FOR + 1
+    await known.refresh_groups()
+    assert not await allowed(known, Right.KILL, ANA)

@@ -30,6 +30,8 @@ from tests.servers import postgres
 from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 
+pytestmark = pytest.mark.sql
+
 BOT = "sessions_bot"
 ENCODINGS = ("UTF8", "LATIN1", "WIN1251", "SQL_ASCII", "EUC_JP")
 
@@ -39,17 +41,17 @@ SAID = {
     "WIN1251": "Привет",
     "EUC_JP": "日本語",
 }
-"""What a session says, in its database's own encoding."""
+"""What a session sends, in its own database's encoding."""
 
 FOREIGN = b"select pg_sleep(600) /* */ as \"caf\xe9 it''s \\\x98 \xe2\x82\""
-"""In SQL_ASCII, which takes any bytes: of LATIN1, of none, and cut in the middle of a character."""
+"""In SQL_ASCII, which accepts any bytes: LATIN1, invalid ones, and a truncated character."""
 
 FOREIGN_READ = r'''select pg_sleep(600) /* */ as "caf\xe9 it''s \\x98 \xe2\x82"'''
 
 
 @dataclass
 class Babel:
-    """A server on which every session speaks another encoding."""
+    """A server on which each session uses another encoding."""
 
     server: PostgresServer
     sessions: dict[str, Raw]
@@ -144,13 +146,13 @@ async def test_every_query_is_read_in_the_encoding_of_its_database(
 async def test_names_of_roles_and_databases_in_any_encoding_are_shown(
     cluster: PostgresCluster,
 ) -> None:
-    """The same ones, whatever database the URL names."""
+    """The same results, whichever database the URL names."""
     names = await cluster.names()
     assert {r"caf\xe9", "bиг"} <= {role.rolname for role in names.roles.values()}
     assert {r"base \xe9", "in_utf8"} <= {each.datname for each in names.databases.values()}
 
 
-async def test_a_prepared_transaction_in_the_way_is_named(cluster: PostgresCluster) -> None:
+async def test_blocking_prepared_transaction_is_named(cluster: PostgresCluster) -> None:
     async with asyncio.timeout(PATIENCE):
         locks = Locks()
         while not locks.prepared:
@@ -159,7 +161,7 @@ async def test_a_prepared_transaction_in_the_way_is_named(cluster: PostgresClust
 
 
 async def test_a_filter_and_a_protection_may_have_any_character(cluster: PostgresCluster) -> None:
-    """application_name is kept in ASCII, whatever its client sends."""
+    """PostgreSQL keeps application_name in ASCII, whatever its client sends."""
     names = await cluster.names()
     for parts in (("Ω",), ("Rück", ""), ("\0",), ("日本語", "語")):
         condition = TextLike("application_name", parts)
@@ -187,7 +189,7 @@ async def guard(cluster: PostgresCluster, shown: Backend, own: Look) -> Guard:
     )
 
 
-async def test_a_session_is_ended_whatever_it_and_others_say(
+async def test_session_is_ended_whatever_text_it_and_others_send(
     babel: Babel, cluster: PostgresCluster, own: str
 ) -> None:
     victim = await Raw.open(babel.server, b"caf\xe9", b"in_" + own.lower().encode(), b"victim")
@@ -201,7 +203,7 @@ async def test_a_session_is_ended_whatever_it_and_others_say(
     victim.close()
 
 
-async def test_what_postgresql_says_of_a_refusal_is_told(
+async def test_postgresqls_reason_for_a_refusal_is_shown(
     cluster: PostgresCluster,
 ) -> None:
     seen = await look(cluster)
@@ -233,11 +235,11 @@ async def test_check_finds_a_statement_that_the_server_refuses(
     assert facts.answer == Untold("it refused a statement (SQLSTATE 42703)")
 
 
-# --- what the server says in words ------------------------------------------------------
+# --- the server's own messages ------------------------------------------------------
 
 
-async def test_an_error_whose_words_are_not_utf8_keeps_its_sqlstate(babel: Babel) -> None:
-    """In SQL_ASCII the server passes on what it was given."""
+async def test_error_that_is_not_utf8_keeps_its_sqlstate(babel: Babel) -> None:
+    """In SQL_ASCII the server passes on the bytes that it was given."""
     url = pg_url.read(babel.server.dsn(user=BOT, database="in_sql_ascii"))
     connection = await driver.connect(
         url.arguments(), BOUNDS, connection_class=driver.PinnedConnection, timeout=5
@@ -276,7 +278,7 @@ async def strict() -> AsyncIterator[PostgresServer]:
         ),
     ],
 )
-async def test_a_server_whose_words_are_not_utf8_hides_no_refusal(
+async def test_refusal_that_is_not_utf8_is_recognized(
     strict: PostgresServer,
     words: tuple[bytes, bytes],
     password: str,

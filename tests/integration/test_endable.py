@@ -1,4 +1,4 @@
-"""What the bot's role can't end is no target, and PostgreSQL decides what isn't known before."""
+"""Sessions that the bot's role can't end are never targets; PostgreSQL decides the unknown ones."""
 
 from collections.abc import AsyncIterator
 
@@ -15,15 +15,15 @@ from tests.integration.conftest import Sessions as Clients
 from tests.integration.kills import ANA, CHANNEL, confirm, lives, outcomes, preview, typed
 from workspace.postgres import PostgresServer
 
+pytestmark = pytest.mark.sql
+
 
 def reasons(spared: tuple[Spared, ...]) -> dict[str | None, SpareReason | str]:
     return {each.seen.usename: each.why for each in spared}
 
 
 @pytest.mark.smoke
-async def test_superusers_session_is_no_target_and_says_why(
-    bench: Bench, sessions: Clients
-) -> None:
+async def test_superusers_session_is_spared_and_says_why(bench: Bench, sessions: Clients) -> None:
     mortals = [await sessions.open("batch", app="mixed") for _ in range(3)]
     superuser = await sessions.open("postgres", app="mixed")
     ops = bench()
@@ -82,7 +82,7 @@ async def test_menu_of_a_look_has_only_what_the_bot_may_end(
 
 @pytest.fixture
 async def lesser(pg: PostgresServer, admin: asyncpg.Connection) -> AsyncIterator[PostgresCluster]:
-    """The bot with a role that sees everything, and may end only `batch`'s sessions."""
+    """The bot with a role that sees everything, but may end only `batch`'s sessions."""
     await admin.execute("create role lesser login in role pg_read_all_stats, batch")
     await admin.execute("create role inherits_nothing login noinherit in role pg_signal_backend")
     cluster = PostgresCluster("main", pg.dsn(user="lesser"), "db-1.internal")
@@ -92,7 +92,7 @@ async def lesser(pg: PostgresServer, admin: asyncpg.Connection) -> AsyncIterator
     await admin.execute("drop role lesser, inherits_nothing")
 
 
-async def test_role_without_pg_signal_backend_ends_only_sessions_of_roles_it_has(
+async def test_role_without_pg_signal_backend_ends_only_its_own_roles_sessions(
     bench: Bench, sessions: Clients, lesser: PostgresCluster
 ) -> None:
     may, may_not = await sessions.open("batch", app="rights"), await sessions.open(app="rights")
@@ -121,7 +121,7 @@ async def test_what_a_role_may_end_is_what_postgresql_lets_it_signal(
     role: str,
     may_end: dict[str, bool],
 ) -> None:
-    """Read beforehand, and tried: `pg_cancel_backend` asks for the same right."""
+    """Compare what was read with an attempt: `pg_cancel_backend` requires the same right."""
     cluster = PostgresCluster("main", pg.dsn(user=role), "db-1.internal")
     await cluster.open()
     own = await asyncpg.connect(pg.dsn(user=role))
@@ -140,7 +140,7 @@ async def test_what_a_role_may_end_is_what_postgresql_lets_it_signal(
         await cluster.close()
 
 
-async def test_postgresql_decides_at_the_click_what_was_not_known_before(
+async def test_postgresql_decides_at_the_click_about_unknown_rights(
     bench: Bench, sessions: Clients, admin: asyncpg.Connection
 ) -> None:
     await admin.execute("create role promoted login")
@@ -154,7 +154,7 @@ async def test_postgresql_decides_at_the_click_what_was_not_known_before(
 
         conclusion = await confirm(ops, shown)
 
-        # One that PostgreSQL refuses hides none of the others.
+        # One that PostgreSQL refuses doesn't hide the others.
         assert conclusion.counts == {Outcome.TERMINATED: 3, Outcome.NOT_PERMITTED: 1}
         assert outcomes(conclusion)[promoted.get_server_pid()] is Outcome.NOT_PERMITTED
         assert await lives(promoted)

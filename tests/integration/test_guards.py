@@ -1,7 +1,7 @@
 """What a session must be to be signalled: each guard of the signal, and each filter.
 
-On a stage where the clock stands and the sessions are told (see `rehearsal`). That these cases
-would see any guard change is shown in `test_mutated_guards`.
+The clock stands still and the test defines the sessions (see `rehearsal`). `test_mutated_guards`
+shows that these cases would notice any change of a guard.
 """
 
 from collections.abc import Iterator
@@ -28,20 +28,22 @@ from bot.domain.kept_names import Applications
 from bot.domain.kills import Action, Basis
 from bot.domain.sessions import Backend, BackendId, Cost, ServerId
 from bot.domain.signals import Guard, Verdict
-from bot.grammar.requests import AgeOf, Word
+from bot.grammar.terms import AgeOf, Word
 from bot.postgres import queries
 from bot.postgres.statements import signal_statement
 from bot.postgres.where import Parameters, where
 from tests.integration.rehearsal import NOW, SESSION, Scene, Seen, play, session
 
+pytestmark = pytest.mark.sql
+
 MICROSECOND = timedelta(microseconds=1)
 DEADLINE = NOW + timedelta(seconds=5)
 SERVER = ServerId(0, NOW)
-"""Stands for the server that the tests run on: `real` puts it in its place."""
+"""Stands for the server that the tests run on; `real` replaces it."""
 
 
 def guard(**changes: Any) -> Guard:
-    """Of a click on the story's session, named by its pid."""
+    """The guard of a click on the story's session, named by its pid."""
     shown: dict[str, Any] = {
         "server": SERVER,
         "target": BackendId(100, SESSION["backend_start"]),
@@ -68,6 +70,8 @@ def at(scene: Scene | None = None, /, **changes: Any) -> Scene:
 by_filter = partial(guard, basis=Basis.FILTER)
 by_identity = partial(guard, basis=Basis.IDENTITY, xact_start=None, backend_xid=None)
 cancel = partial(guard, action=Action.CANCEL)
+then = partial(guard, action=Action.CANCEL_THEN_TERMINATE)
+"""The guard of the second step."""
 GONE_SERVER = ServerId(1, NOW)
 NOBODY = Scene(sessions=())
 ANOTHER_START = SESSION["backend_start"] + MICROSECOND
@@ -77,13 +81,14 @@ reading = partial(guard, backend_xid=None, virtualtransaction="3/7")
 
 
 def numbered(*locks: tuple[int, str, bool, str]) -> Scene:
-    """A session that has not written, and these locks."""
+    """A session that has not written, with these locks."""
     names = ("pid", "locktype", "granted", "virtualtransaction")
     held = tuple(dict(zip(names, lock, strict=True)) for lock in locks)
     return replace(at(backend_xid=None), locks=held)
 
 
 RUNNING = {"state": "active"}
+STILL = {"state": "active", "backend_xid": None}
 COSTS_MORE = Verdict.COSTS_MORE
 DOES: dict[str, tuple[Cost, dict[str, Any]]] = {
     "nothing": (Cost.NOTHING, {"state": "idle", "xact_start": None, "backend_xid": None}),
@@ -113,7 +118,7 @@ DOES: dict[str, tuple[Cost, dict[str, Any]]] = {
     "says nothing": (Cost.UNSEEN, {"state": "disabled", "xact_start": None, "backend_xid": None}),
     "says nothing, and has written": (Cost.WRITTEN, {"state": "disabled", "xact_start": None}),
 }
-"""What a session may do, and what its end costs then."""
+"""What a session may do, and what ending it then costs."""
 
 CASES: dict[str, tuple[Scene, Guard, Verdict]] = {
     # the server
@@ -297,7 +302,7 @@ CASES: dict[str, tuple[Scene, Guard, Verdict]] = {
         by_filter(conditions=(TextLike("wait_event", ("Lock",), negated=True),)),
         Verdict.NO_LONGER_MATCHES,
     ),
-    # what its end would undo
+    # what ending it would undo
     **{
         f"{now}, where {most.name} was shown": (
             at(**does),
@@ -447,6 +452,58 @@ CASES: dict[str, tuple[Scene, Guard, Verdict]] = {
         cancel(query_start=None),
         Verdict.FINISHED,
     ),
+    # the second step
+    **{
+        f"{who} after a cancel, named by {basis}": (
+            replace(numbered((100, "virtualxid", True, number)), sessions=(session(**now),)),
+            then(
+                basis=basis,
+                backend_xid=None,
+                virtualtransaction="3/7",
+                conditions=(PidIn((100,)),) if basis is Basis.FILTER else (),
+                cost=Cost.OPEN if basis is Basis.FILTER else None,
+            ),
+            verdict,
+        )
+        for basis in Basis
+        for who, now, number, verdict in (
+            ("its query", STILL, "3/7", Verdict.SIGNALLED),
+            ("what it runs next", {**STILL, "query_start": NOW}, "3/7", Verdict.FINISHED),
+            ("its next transaction", {**STILL, **OTHER_WORK}, "3/7", Verdict.CHANGED),
+            ("its next transaction by number", STILL, "3/8", Verdict.CHANGED),
+            ("nothing that runs", {**STILL, "state": "idle"}, "3/7", Verdict.FINISHED),
+        )
+    },
+    "its query, no longer in the filter after a cancel": (
+        at(**STILL),
+        then(basis=Basis.FILTER, backend_xid=None, conditions=(PidIn((1,)),)),
+        Verdict.NO_LONGER_MATCHES,
+    ),
+    "its query, which has written since, after a cancel": (
+        at(**RUNNING),
+        then(basis=Basis.FILTER, backend_xid=None, conditions=(PidIn((100,)),), cost=Cost.OPEN),
+        Verdict.COSTS_MORE,
+    ),
+    "its query, which has written since in its next transaction, after a cancel": (
+        at(**RUNNING, **OTHER_WORK),
+        then(basis=Basis.FILTER, backend_xid=None, conditions=(PidIn((100,)),), cost=Cost.OPEN),
+        Verdict.COSTS_MORE,
+    ),
+    "its query, which has written since, before a cancel": (
+        at(**RUNNING),
+        cancel(basis=Basis.FILTER, conditions=(PidIn((100,)),), cost=Cost.OPEN),
+        Verdict.COSTS_MORE,
+    ),
+    "its query, too late after a cancel": (
+        replace(at(**RUNNING), now=DEADLINE),
+        then(),
+        Verdict.LATE,
+    ),
+    "its query after a cancel, of one who is protected": (
+        at(**RUNNING),
+        then(protected_roles=frozenset({SESSION["usesysid"]})),
+        Verdict.PROTECTED,
+    ),
     # the deadline
     "a microsecond before the deadline": (
         Scene(now=DEADLINE - MICROSECOND),
@@ -477,29 +534,30 @@ def drifts() -> Iterator[tuple[str, tuple[Scene, Guard, Verdict]]]:
             for change in changes:
                 now = {**base, **change}
                 name = f"{action} by {basis}, shown at {xact_start} in {xid}, now {change}"
-                drifted = Verdict.FINISHED if action is Action.CANCEL else Verdict.CHANGED
-                verdict = Verdict.SIGNALLED if is_as_shown(one, now) else drifted
-                yield name, (Scene((now,)), one, verdict)
+                yield name, (Scene((now,)), one, drifted(one, now))
 
 
-def is_as_shown(one: Guard, now: dict[str, Any]) -> bool:
-    """Rule 2 of a kill, said again."""
-    if one.action is Action.CANCEL:
-        return now["state"] == "active" and now["query_start"] == one.query_start
-    if one.basis is not Basis.PID:
-        return True
-    return (
+def drifted(one: Guard, now: dict[str, Any]) -> Verdict:
+    """The rule for kills without conditions, stated independently."""
+    runs_it = now["state"] == "active" and now["query_start"] == one.query_start
+    is_in_it = (
         now["state"] != "disabled"
         and now["xact_start"] == one.xact_start
         and one.backend_xid in (None, now["backend_xid"])
     )
+    if one.action is not Action.TERMINATE and not runs_it:
+        return Verdict.FINISHED
+    asks_of_it = one.action is Action.CANCEL_THEN_TERMINATE or one.basis is Basis.PID
+    if one.action is not Action.CANCEL and asks_of_it and not is_in_it:
+        return Verdict.CHANGED
+    return Verdict.SIGNALLED
 
 
 CASES |= drifts()
 
 
 def real(one: Guard, server: ServerId) -> Guard:
-    """The guard on this server, as far from it as it is from `SERVER`."""
+    """The guard for this server, differing from it as the case differs from `SERVER`."""
     off = one.server.postmaster_start_time - SERVER.postmaster_start_time
     identifier = server.system_identifier + one.server.system_identifier
     return replace(one, server=ServerId(identifier, server.postmaster_start_time + off))
@@ -535,10 +593,11 @@ async def test_the_verdict_and_the_signal(
     target = next((s for s in scene.sessions if s["pid"] == one.target.pid), {})
     assert (xact_start, state) == (target.get("xact_start"), target.get("state"))
     is_signalled = verdict is Verdict.SIGNALLED or not scene.is_there
-    assert seen.notes == (f"{one.action.value} 100; " if is_signalled else "")
+    signal = "cancel" if one.action is Action.CANCEL else "terminate"
+    assert seen.notes == (f"{signal} 100; " if is_signalled else "")
 
 
-# --- whom others wait for
+# --- the sessions that others wait for
 
 LOCK = {"wait_event_type": "Lock", "wait_event": "transactionid"}
 SNAPSHOT = {"wait_event_type": "IPC", "wait_event": "SafeSnapshot"}
@@ -589,7 +648,7 @@ def blocking_statement(blocking: str) -> str:
 
 
 @pytest.mark.parametrize("case", BLOCKING)
-async def test_whom_others_wait_for(stage: asyncpg.Connection, case: str) -> None:
+async def test_sessions_that_others_wait_for(stage: asyncpg.Connection, case: str) -> None:
     scene, expected, asked = BLOCKING[case]
 
     seen = await play(stage, scene, blocking_statement(queries.get("blocking")), ())
@@ -605,7 +664,7 @@ BEFORE, AFTER = INSTANT - MICROSECOND, INSTANT + MICROSECOND
 
 @dataclass(frozen=True)
 class Reading:
-    """What was asked for, and what satisfies it, what does not, and what leaves it unknown."""
+    """A request, with sessions that satisfy it, that don't, and that leave it unknown."""
 
     conditions: Condition | tuple[Condition, ...]
     yes: tuple[Scene, ...]
@@ -624,7 +683,7 @@ def waiting(*sessions: dict[str, Any], **blockers: tuple[int, ...]) -> Scene:
 def ages(
     of: AgeOf, column: str, states: tuple[str, ...], others: tuple[str, ...]
 ) -> Iterator[tuple[str, Reading]]:
-    """Over and under an age, for those in these states and not for those in others."""
+    """Over and under an age, for sessions in these states but not in others."""
     for older, (first, second) in ((True, (BEFORE, AFTER)), (False, (AFTER, BEFORE))):
         yield (
             f"{of} {'over' if older else 'under'} an age",
@@ -785,7 +844,7 @@ READINGS: dict[str, Reading] = {
 
 @dataclass(frozen=True)
 class Asked:
-    """Conditions as they are asked, and in each scene whether they are satisfied."""
+    """Conditions as they are asked, and for each scene whether they are satisfied."""
 
     conditions: tuple[Condition, ...]
     strict: bool
@@ -817,7 +876,7 @@ ASKED = dict(asked())
 
 
 def match_statement(condition: str) -> str:
-    """`waits` stands for what a look finds in the lock table."""
+    """`waits` replaces what a look finds in the lock table."""
     everyone = "pg_stat_get_activity(null) as a"
     waiting = where((InLock(Word.BLOCKED),), Parameters(), strict=True)
     waits = f"waits as (select pid from blocking union select pid from {everyone} where {waiting})"
@@ -826,7 +885,7 @@ def match_statement(condition: str) -> str:
 
 
 @pytest.mark.parametrize("case", ASKED)
-async def test_who_satisfies_a_condition(stage: asyncpg.Connection, case: str) -> None:
+async def test_sessions_that_satisfy_a_condition(stage: asyncpg.Connection, case: str) -> None:
     condition, parameters = ASKED[case].sql
     for scene, satisfied in ASKED[case].scenes:
         seen = await play(stage, scene, match_statement(condition), parameters)

@@ -1,4 +1,4 @@
-"""The health port, and many who ask at once."""
+"""The health port, with many clients at once."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -40,7 +40,7 @@ async def status(session: aiohttp.ClientSession, port: int, path: str, method: s
         return answer.status
 
 
-async def test_however_many_ask_the_checks_are_made_once(
+async def test_concurrent_requests_share_one_round_of_checks(
     port: int, rounds: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "KEPT_FOR", 60.0)
@@ -53,7 +53,7 @@ async def test_however_many_ask_the_checks_are_made_once(
     assert len(rounds) == 2
 
 
-async def test_one_who_goes_away_does_not_take_the_answer_from_the_others(
+async def test_disconnecting_client_does_not_affect_the_others(
     port: int, rounds: list[str]
 ) -> None:
     async with aiohttp.ClientSession() as session:
@@ -65,7 +65,7 @@ async def test_one_who_goes_away_does_not_take_the_answer_from_the_others(
     assert len(rounds) == 1
 
 
-async def test_what_is_not_served_gets_a_status(port: int) -> None:
+async def test_unknown_path_gets_a_status(port: int) -> None:
     async with aiohttp.ClientSession() as session:
         assert await status(session, port, "/") == 404
         assert await status(session, port, "/healthz", "POST") == 405

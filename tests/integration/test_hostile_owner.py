@@ -1,4 +1,4 @@
-"""Whoever owns the database of a URL runs nothing as the bot, and hinders it in nothing."""
+"""The owner of a URL's database can't run code as the bot, nor hinder it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -42,6 +42,8 @@ from tests.servers import postgres
 from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 
+pytestmark = pytest.mark.sql
+
 OWNER = "landlord"
 LEDGER = "bookkeeper"
 
@@ -61,7 +63,7 @@ CASES = [
 
 @dataclass
 class Land:
-    """A database in which its owner has planted things."""
+    """A database in which its owner has planted code."""
 
     server: PostgresServer
     owner: asyncpg.Connection
@@ -94,7 +96,7 @@ async def server() -> AsyncIterator[PostgresServer]:
 async def land(request: pytest.FixtureRequest, server: PostgresServer) -> AsyncIterator[Land]:
     admin = await asyncpg.connect(server.dsn())
     await admin.execute(f"create database land owner {OWNER}")
-    # Under a path of its own: it is not to be caught by itself.
+    # With its own path, so that it doesn't catch itself.
     owner = await asyncpg.connect(
         server.dsn(user=OWNER, database="land"), server_settings={"search_path": "pg_catalog"}
     )
@@ -208,7 +210,7 @@ async def guard(cluster: PostgresCluster, connection: asyncpg.Connection, text: 
 
 @pytest.mark.smoke
 @pytest.mark.parametrize(("land", "way"), CASES, indirect=["land"])
-async def test_nothing_of_an_owner_runs_in_a_look_or_a_kill(
+async def test_owners_code_never_runs_in_a_look_or_kill(
     land: Land, sessions: Sessions, queue: Queue, way: str
 ) -> None:
     async with way_to(land, BOT, way) as dsn, AsyncExitStack() as stack:
@@ -250,8 +252,8 @@ async def test_nothing_of_an_owner_runs_in_a_look_or_a_kill(
 
 
 @pytest.mark.parametrize("land", PATHS, indirect=True)
-async def test_nothing_of_an_owner_runs_where_relations_are_named(land: Land) -> None:
-    """For that the bot connects to other databases than its URL's, whoever owns them."""
+async def test_owners_code_never_runs_when_relations_are_named(land: Land) -> None:
+    """For this the bot connects to other databases than its URL's, whoever owns them."""
     await land.owner.execute("create table public.locked ()")
     await land.owner.execute("begin; lock table public.locked")
     cluster = PostgresCluster("main", land.server.dsn(user=BOT), "db-1.internal")
@@ -268,7 +270,7 @@ async def test_nothing_of_an_owner_runs_where_relations_are_named(land: Land) ->
 
 
 @pytest.mark.parametrize(("land", "way"), CASES, indirect=["land"])
-async def test_nothing_of_an_owner_runs_in_a_check(land: Land, way: str) -> None:
+async def test_owners_code_never_runs_in_a_check(land: Land, way: str) -> None:
     async with way_to(land, BOT, way) as dsn:
         facts = await probe("main", dsn)
     assert isinstance(facts.answer, Answer), facts.answer
@@ -278,14 +280,13 @@ async def test_nothing_of_an_owner_runs_in_a_check(land: Land, way: str) -> None
 
 
 @pytest.mark.parametrize(("land", "way"), CASES, indirect=["land"])
-async def test_nothing_of_an_owner_runs_in_the_ledger(land: Land, way: str) -> None:
+async def test_owners_code_never_runs_in_the_ledger(land: Land, way: str) -> None:
     async with way_to(land, LEDGER, way) as dsn:
         assert (await probe_ledger(dsn)).problem is None
         ledger = SqlLedger(dsn)
         await ledger.open()
         try:
             proposal = await ledger.propose(draft(), LONG)
-            await ledger.posted(proposal.id, "1.0")
             claim = await ledger.claim(proposal.key, BEN, "one", LONG)
             assert claim is not None
             assert await ledger.renew(claim.id, "one", LONG)
@@ -323,10 +324,10 @@ SNARE = """
         ("unnest(integer[]) returns setof integer", "1"),
     ],
 )
-async def test_a_look_ends_no_session_for_an_owner(
+async def test_look_never_ends_a_session_for_an_owner(
     server: PostgresServer, sessions: Sessions, queue: Queue, name: str, result: str
 ) -> None:
-    """The owner has no right to end it; the bot has, and would be called upon."""
+    """The owner may not end it, but the bot may, and would be tricked into doing so."""
     admin = await asyncpg.connect(server.dsn())
     await admin.execute(f"create database snare owner {OWNER}")
     stranger = await sessions.open("web")
@@ -347,7 +348,7 @@ async def test_a_look_ends_no_session_for_an_owner(
         await admin.close()
 
 
-async def test_a_standby_whose_transactions_are_serializable_unless_told_is_read() -> None:
+async def test_standby_with_serializable_default_is_read() -> None:
     async with postgres() as standby:
         admin = await asyncpg.connect(standby.dsn())
         await admin.execute("alter system set default_transaction_isolation = 'serializable'")

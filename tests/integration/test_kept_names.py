@@ -1,4 +1,4 @@
-"""Names as a real PostgreSQL keeps them, against the settings that name them."""
+"""Names as a real PostgreSQL keeps them, compared with the settings that name them."""
 
 from collections.abc import AsyncIterator
 
@@ -33,7 +33,7 @@ NAMES = [
 
 @pytest.fixture(scope="module")
 async def databases(admin: asyncpg.Connection) -> AsyncIterator[None]:
-    """One in each encoding, called as it is."""
+    """A database in each encoding, named after it."""
     for encoding in ENCODINGS:
         await admin.execute(
             f"create database \"{encoding}\" encoding '{encoding}' template template0 locale 'C'"
@@ -54,7 +54,7 @@ async def shown(admin: asyncpg.Connection, connection: asyncpg.Connection) -> st
 
 
 async def protects(admin: asyncpg.Connection, glob: tuple[str, ...], name: str) -> bool:
-    """Whether a setting protects a session that PostgreSQL shows so; preview and click agree."""
+    """Whether a setting protects a session with this name; preview and click must agree."""
     applications = of_applications((glob,))
     at_the_click = await admin.fetchval("select $1 like any($2::text[])", name, likes(applications))
     assert applications.match(name) == at_the_click
@@ -94,9 +94,7 @@ async def test_a_session_is_protected_by_the_name_that_its_client_gave_it(
         st.text(st.characters(exclude_categories=("Cs", "Cc"))) | st.just("x" * 30), max_size=4
     )
 )
-async def test_whatever_the_name_is_its_setting_protects_it(
-    admin: asyncpg.Connection, parts: list[str]
-) -> None:
+async def test_setting_protects_any_name(admin: asyncpg.Connection, parts: list[str]) -> None:
     name = "".join(parts)
     await admin.execute(f"set client_min_messages = error; set application_name = {quoted(name)}")
     found = await shown(admin, admin)
@@ -108,7 +106,7 @@ async def test_whatever_the_name_is_its_setting_protects_it(
 @pytest.mark.parametrize(
     "glob", [("Rückmeldung",), ("Rück", ""), ("", "meldung"), ("x" * 71,), ("x" * 70, "y")]
 )
-async def test_such_a_session_is_left_out_of_a_kill(
+async def test_protected_session_is_left_out_of_a_kill(
     cluster: PostgresCluster, sessions: Sessions, glob: tuple[str, ...]
 ) -> None:
     name = "".join(glob).replace("y", "") if glob[0].startswith("x") else "Rückmeldung"
@@ -120,10 +118,10 @@ async def test_such_a_session_is_left_out_of_a_kill(
     assert Protection(applications=(("pg_dump",),)).why(row) is None
 
 
-async def test_a_session_counts_as_its_logins_whatever_role_it_takes_on(
+async def test_session_counts_as_its_login_role_after_set_role(
     cluster: PostgresCluster, sessions: Sessions
 ) -> None:
-    """What README says of SET ROLE: PROTECTED_ROLES can't see it."""
+    """As the README says about SET ROLE: PROTECTED_ROLES can't see it."""
     connection = await sessions.open("postgres")
     for statement in ("set role web", "set session authorization web"):
         await connection.execute(statement)

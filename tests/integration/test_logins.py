@@ -1,4 +1,4 @@
-"""Clients that hold a slot and have not logged in: counted and told, on every version."""
+"""Clients that hold a slot and have not logged in: counted and shown, on every version."""
 
 import asyncio
 import struct
@@ -10,7 +10,8 @@ import asyncpg
 import pytest
 
 from bot.check.facts import Answer
-from bot.domain.people import Allowlist, Right
+from bot.domain.findings.diagnosis import diagnose
+from bot.domain.findings.model import Question, Rule
 from bot.domain.sessions import Limit, LimitOf, Look
 from bot.grammar.parser import read_sessions
 from bot.grammar.requests import SessionsRequest
@@ -25,13 +26,16 @@ from bot.slack.views import preview as preview_view
 from bot.slack.views import sessions as sessions_view
 from tests.integration.conftest import BOT
 from tests.integration.kills import ANA, CHANNEL, QuickClock, confirm, preview
+from tests.rights import EVERYWHERE, rights
 from tests.servers import MAJOR, postgres
 from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 
+pytestmark = pytest.mark.sql
+
 SECRET = "s3cret"
 SLOTS = 17
-"""What ordinary roles may use of 20: three are kept for superusers."""
+"""What ordinary roles may use of 20: three are reserved for superusers."""
 
 PROTOCOL = 3 << 16
 
@@ -53,7 +57,9 @@ async def ops(server: PostgresServer, tmp_path: Path) -> AsyncIterator[Operation
     await ledger.open()
     cluster = PostgresCluster("main", server.dsn(user=BOT, password=SECRET), "db-1.internal")
     await cluster.open()
-    operations = Operations({"main": cluster}, ledger, QuickClock(), rules=Rules(), owner="me")
+    operations = Operations(
+        {"main": cluster}, ledger, QuickClock(), rules=Rules(), owner="me", reach=EVERYWHERE
+    )
     yield operations
     await operations.settle()
     await cluster.close()
@@ -62,7 +68,7 @@ async def ops(server: PostgresServer, tmp_path: Path) -> AsyncIterator[Operation
 
 @asynccontextmanager
 async def logging_in(server: PostgresServer, number: int, **startup: str) -> AsyncIterator[None]:
-    """Clients that sent a startup packet, were asked for a password, and say nothing."""
+    """Clients that sent a startup packet, were asked for a password, and stay silent."""
     pairs = {"user": "web", "database": "postgres", **startup}
     body = b"".join(f"{key}\0{value}\0".encode() for key, value in pairs.items()) + b"\0"
     async with AsyncExitStack() as stack:
@@ -90,8 +96,27 @@ async def gone(ops: Operations) -> Look:
     return found
 
 
+async def test_sample_counts_them_too(server: PostgresServer) -> None:
+    url = server.dsn(user=BOT, password=SECRET)
+    cluster = PostgresCluster("main", url, "db-1.internal", sampled=True)
+    await cluster.open()
+    try:
+        until = asyncio.get_running_loop().time() + PATIENCE
+        async with logging_in(server, SLOTS - 5):
+            survey, _ = await cluster.sample(until=until)
+            assert survey.server.ordinary == Limit(
+                "connections", 5, SLOTS, LimitOf.SERVER, SLOTS - 5
+            )
+            found = diagnose(survey, Question()).findings
+            assert [finding.rule for finding in found] == [Rule.SERVER_FULL]
+            again, _ = await cluster.sample(until=until)
+            assert again.server.ordinary == survey.server.ordinary
+    finally:
+        await cluster.close()
+
+
 @pytest.mark.smoke
-async def test_fourteen_that_fill_the_server_are_told(
+async def test_logins_that_fill_the_server_are_shown(
     server: PostgresServer, ops: Operations
 ) -> None:
     async with logging_in(server, 14):
@@ -122,13 +147,13 @@ async def test_fourteen_that_fill_the_server_are_told(
     assert (await gone(ops)).server.ordinary == Limit("connections", 4, SLOTS, LimitOf.SERVER)
 
 
-async def test_the_gain_of_a_kill_counts_them(server: PostgresServer, ops: Operations) -> None:
+async def test_gain_of_a_kill_counts_logins(server: PostgresServer, ops: Operations) -> None:
     victim = await asyncpg.connect(server.dsn(user="web", password=SECRET))
     try:
         async with logging_in(server, 12):
             shown = await preview(ops, f"{victim.get_server_pid()}")
             assert isinstance(shown, Preview)
-            seen = str(preview_view.preview(shown, may_confirm={Right.KILL: Allowlist()}))
+            seen = str(preview_view.preview(shown, rights=rights({})))
             assert "connections 5 → 4 of 17 and 12 logging in" in seen
             by_address = await preview(ops, "client=127.0.0.1")
             assert [target.id.pid for target in by_address.proposal.targets] == [
@@ -142,7 +167,7 @@ async def test_the_gain_of_a_kill_counts_them(server: PostgresServer, ops: Opera
     await gone(ops)
 
 
-async def test_the_table_of_all_clusters_has_them(server: PostgresServer, ops: Operations) -> None:
+async def test_overview_shows_logins(server: PostgresServer, ops: Operations) -> None:
     other = PostgresCluster("prod", "postgresql://bot@127.0.0.1:1/postgres", "db-2.internal")
     ops.clusters.by_name = {**ops.clusters.by_name, "prod": other}
     async with logging_in(server, 3):
@@ -166,7 +191,7 @@ async def probed(server: PostgresServer):
     return facts.answer.slots
 
 
-async def test_check_counts_them(server: PostgresServer) -> None:
+async def test_check_counts_logins(server: PostgresServer) -> None:
     async with logging_in(server, 5):
         slots = await probed(server)
         assert (slots.logging_in, slots.taken) == (5, slots.used + 5)
@@ -174,7 +199,7 @@ async def test_check_counts_them(server: PostgresServer) -> None:
 
 
 @pytest.mark.skipif(MAJOR < 18, reason="PostgreSQL tells a walsender from a client since 18")
-async def test_a_standby_that_is_logging_in_holds_none_of_these_slots(
+async def test_standby_logging_in_takes_no_such_slot(
     server: PostgresServer, ops: Operations
 ) -> None:
     async with logging_in(server, 2, replication="true"):

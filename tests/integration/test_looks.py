@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,9 +24,12 @@ from bot.operations.results import Sessions as Shown
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import BOT, Sessions
 from tests.integration.kills import QuickClock
+from tests.rights import EVERYWHERE
 from tests.servers import postgres
 from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
+
+pytestmark = pytest.mark.sql
 
 
 async def look(cluster: PostgresCluster, text: str, *, strict: bool = False) -> Look:
@@ -47,7 +50,7 @@ def pids(found: Look) -> set[int]:
 
 
 async def settle(cluster: PostgresCluster, text: str, pid: int) -> Look:
-    """Look until a session that was just told to do something is seen to do it."""
+    """Look until a session that was just told to do something is seen doing it."""
     async with asyncio.timeout(PATIENCE):
         while pid not in pids(found := await look(cluster, text)):
             await asyncio.sleep(0.01)
@@ -56,7 +59,7 @@ async def settle(cluster: PostgresCluster, text: str, pid: int) -> Look:
 
 @pytest.fixture
 async def chain(sessions: Sessions, cluster: PostgresCluster) -> AsyncIterator[list[int]]:
-    """A holder, one who waits for it, and one who waits for that one."""
+    """A holder, a session that waits for it, and one that waits for that one."""
     holder, first, second = [await sessions.open(app=f"chain {n}") for n in range(3)]
     await holder.execute("begin; lock table accounts in access exclusive mode")
     tasks = []
@@ -114,7 +117,7 @@ async def test_each_filter_finds_what_it_says(
 ) -> None:
     session = await sessions.open("batch", app="filters")
     await session.execute("begin; select 1")
-    # It has its answer a moment before it waits for its client.
+    # It gets its answer a moment before it waits for its client.
     await settle(cluster, "app=filters state=idle_tx wait=ClientRead", session.get_server_pid())
 
     answer = await look(cluster, text)
@@ -122,7 +125,7 @@ async def test_each_filter_finds_what_it_says(
     assert (session.get_server_pid() in pids(answer)) is found
 
 
-async def test_names_with_the_wildcards_of_like_are_taken_literally(
+async def test_like_wildcards_in_names_are_literal(
     cluster: PostgresCluster, sessions: Sessions
 ) -> None:
     percent = await sessions.open(app=r"50%_of\all")
@@ -132,7 +135,7 @@ async def test_names_with_the_wildcards_of_like_are_taken_literally(
     assert other.get_server_pid() not in found
 
 
-async def test_an_unknown_value_satisfies_a_lookers_negation_and_no_kills(
+async def test_unknown_value_satisfies_a_negation_in_looks_only(
     cluster: PostgresCluster,
 ) -> None:
     background = {row.pid for row in (await look(cluster, "all")).rows if row.usename is None}
@@ -141,7 +144,7 @@ async def test_an_unknown_value_satisfies_a_lookers_negation_and_no_kills(
     assert not background & pids(await look(cluster, "user!=batch all", strict=True))
 
 
-async def test_background_processes_and_the_bots_own_connections_take_the_word_all(
+async def test_background_and_own_connections_need_the_word_all(
     cluster: PostgresCluster, sessions: Sessions
 ) -> None:
     usual = await look(cluster, "")
@@ -152,7 +155,7 @@ async def test_background_processes_and_the_bots_own_connections_take_the_word_a
     assert "pg-sessions-bot" in {row.application_name for row in everything.rows}
 
 
-async def test_counts_are_of_all_that_match_and_rows_of_the_page(
+async def test_counts_cover_all_matches_and_rows_only_the_page(
     cluster: PostgresCluster, sessions: Sessions
 ) -> None:
     opened = [await sessions.open("batch", app="counted") for _ in range(5)]
@@ -185,7 +188,7 @@ async def test_every_column_sorts(
     assert (await look(cluster, f"sort={sign}{column}")).rows
 
 
-async def test_what_hurts_most_stands_first(
+async def test_most_harmful_sessions_come_first(
     cluster: PostgresCluster, sessions: Sessions, chain: list[int]
 ) -> None:
     await sessions.open("some_user")
@@ -195,10 +198,10 @@ async def test_what_hurts_most_stands_first(
     assert order.index("some_user") < max(at for at, name in enumerate(order) if name == "web") + 2
 
 
-async def test_who_waits_for_nobody_stands_before_who_does_and_more_behind_before_fewer(
+async def test_sessions_holding_up_most_come_first_and_roots_before_waiters(
     cluster: PostgresCluster, sessions: Sessions, chain: list[int], looking: Operations
 ) -> None:
-    """The root of the chain holds up two, one of them directly; the other root two directly."""
+    """The root of the chain holds up two, one directly; the other root two directly."""
     root, *waiters = [await sessions.open() for _ in range(3)]
     await root.execute("begin; select pg_advisory_xact_lock(1)")
     tasks = [
@@ -221,7 +224,7 @@ async def test_who_waits_for_nobody_stands_before_who_does_and_more_behind_befor
     tasks[2].cancel()
 
 
-async def test_a_full_databases_sessions_stand_before_others(
+async def test_sessions_of_a_full_database_come_first(
     cluster: PostgresCluster, sessions: Sessions, admin: asyncpg.Connection, looking: Operations
 ) -> None:
     inside = await sessions.open("web", "other_db")
@@ -236,10 +239,10 @@ async def test_a_full_databases_sessions_stand_before_others(
         await admin.execute("alter database other_db connection limit -1")
 
 
-async def test_how_many_of_the_bots_own_are_left_out_is_counted(
+async def test_hidden_own_sessions_are_counted(
     cluster: PostgresCluster, sessions: Sessions
 ) -> None:
-    async with asyncio.timeout(PATIENCE):  # one that another test cut may be on its way
+    async with asyncio.timeout(PATIENCE):  # one that another test cut may still be on its way
         while cluster.connections != (4, 4):
             await asyncio.sleep(0.05)
     assert (await look(cluster, "")).counts.hidden == 4
@@ -273,10 +276,10 @@ async def test_the_chain_is_a_tree(cluster: PostgresCluster, chain: list[int]) -
         ("do $$ begin perform pg_sleep(600); end $$", True),
         ("\n/**/CALL sleeps()", True),
         ("Execute sleeping", True),
-        (f"select pg_sleep(600) /* {'é' * 500} */", True),  # who knows where it was cut
+        (f"select pg_sleep(600) /* {'é' * 500} */", True),  # nobody knows where it was cut
     ],
 )
-async def test_number_of_transaction_is_read_if_message_may_begin_another(
+async def test_virtualtransaction_is_read_if_a_message_may_begin_another(
     cluster: PostgresCluster, sessions: Sessions, running: str, may_begin_another: bool
 ) -> None:
     session = await sessions.open("web", app="numbered")
@@ -300,8 +303,33 @@ async def test_number_of_transaction_is_read_if_message_may_begin_another(
         await asyncio.gather(task, return_exceptions=True)
 
 
+@pytest.mark.parametrize("kept", [100, 512])
+async def test_virtualtransaction_is_read_if_the_server_keeps_too_little_of_a_message(
+    kept: int,
+) -> None:
+    settings: dict[str, str | int] = {"track_activity_query_size": kept}
+    async with postgres(settings=settings) as server, AsyncExitStack() as stack:
+        running = {
+            "whole": "select pg_sleep(600)",
+            "cut": f"/* {'é' * kept} */ begin; commit; begin; select pg_sleep(600)",
+        }
+        cluster = PostgresCluster("main", server.dsn(), "db-1")
+        await cluster.open()
+        stack.push_async_callback(cluster.close)
+        for app, message in running.items():
+            one = await asyncpg.connect(server.dsn(), server_settings={"application_name": app})
+            task = asyncio.ensure_future(one.execute(message))
+            ended = asyncio.gather(task, return_exceptions=True)
+            stack.push_async_callback(asyncio.wait_for, ended, None)
+            stack.callback(one.terminate)
+            await settle(cluster, "wait=PgSleep", one.get_server_pid())
+        rows = (await look(cluster, "wait=PgSleep", strict=True)).rows
+        numbered = {row.application_name: row.virtualtransaction is not None for row in rows}
+        assert numbered == {"whole": False, "cut": True}
+
+
 @pytest.mark.smoke
-async def test_a_prepared_transaction_in_the_way_is_named(
+async def test_blocking_prepared_transaction_is_named(
     cluster: PostgresCluster, sessions: Sessions
 ) -> None:
     session, waiter = await sessions.open(), await sessions.open()
@@ -320,10 +348,10 @@ async def test_a_prepared_transaction_in_the_way_is_named(
         await task
 
 
-async def test_a_prepared_transaction_that_is_in_nobodys_way_is_not_named(
+async def test_prepared_transaction_that_blocks_nobody_is_not_named(
     pg: PostgresServer, cluster: PostgresCluster, sessions: Sessions
 ) -> None:
-    """It holds a lock on the same table, which what waits there would get all the same."""
+    """It holds a lock on the same table, with which the waiter's lock doesn't conflict."""
     session, holder, waiter = [await sessions.open() for _ in range(3)]
     await session.execute("begin; select * from accounts; prepare transaction 'innocent'")
     await holder.execute("begin; lock table accounts in exclusive mode")
@@ -341,7 +369,7 @@ async def test_a_prepared_transaction_that_is_in_nobodys_way_is_not_named(
         await task
 
 
-async def test_of_two_prepared_transactions_the_one_whose_lock_conflicts_is_named(
+async def test_only_the_conflicting_prepared_transaction_is_named(
     pg: PostgresServer, cluster: PostgresCluster, sessions: Sessions
 ) -> None:
     innocent, guilty, waiter = [await sessions.open() for _ in range(3)]
@@ -362,7 +390,7 @@ async def test_of_two_prepared_transactions_the_one_whose_lock_conflicts_is_name
         await task
 
 
-async def test_who_waits_for_a_safe_snapshot_waits_for_those_who_may_spoil_it(
+async def test_safe_snapshot_wait_names_the_transactions_it_waits_for(
     cluster: PostgresCluster, sessions: Sessions
 ) -> None:
     writer, waiter = await sessions.open(), await sessions.open()
@@ -387,7 +415,7 @@ async def test_who_waits_for_a_safe_snapshot_waits_for_those_who_may_spoil_it(
 @pytest.mark.smoke
 async def test_the_locks_of_one_backend(cluster: PostgresCluster, chain: list[int]) -> None:
     holder, number = await cluster.locks_of(chain[0], await cluster.names(), limit=50)
-    assert holder[0].mode == "AccessExclusiveLock"  # the strongest on a relation first
+    assert holder[0].mode == "AccessExclusiveLock"  # the strongest on a relation comes first
     assert number == len(holder)
     waiter, number = await cluster.locks_of(chain[1], await cluster.names(), limit=1)
     assert not waiter[0].granted
@@ -409,10 +437,12 @@ async def test_a_look_does_not_hang_behind_a_lock_on_a_catalog(
             found = await look(cluster, 'app="in the dark"')
         assert pids(found) == {session.get_server_pid()}
         assert found.rows[0].usename == "web"
-        assert found.names.stale is (catalog != "pg_class")
+        # A backend that has read the names before needs nothing of pg_class for them; one that a
+        # connection was just made for does.
+        assert found.names.stale or catalog == "pg_class"
         assert found.names.roles == before.roles
         assert found.names.databases == before.databases
-        # What is told of their age is when they were read, not when that was tried in vain.
+        # Their age counts from when they were read, not from the failed attempt.
         if found.names.stale:
             assert found.names.known_at == before.known_at
     finally:
@@ -424,7 +454,7 @@ async def test_a_look_does_not_hang_behind_a_lock_on_a_catalog(
 async def test_the_first_look_of_a_connection_does_not_hang_behind_it_either(
     pg: PostgresServer, sessions: Sessions, catalog: str
 ) -> None:
-    """What a backend has not read before it can't read now; the sessions show all the same."""
+    """What a backend has not read before, it can't read now; the sessions still show."""
     session = await sessions.open()
     ddl = await asyncpg.connect(pg.dsn())
     fresh = PostgresCluster("main", pg.dsn(user=BOT), "db-1.internal")
@@ -445,7 +475,7 @@ async def test_the_first_look_of_a_connection_does_not_hang_behind_it_either(
 async def test_a_look_does_not_hang_behind_a_lock_on_a_users_table(
     pg: PostgresServer, cluster: PostgresCluster, sessions: Sessions, looking: Operations
 ) -> None:
-    """Neither the table, nor the tree, nor one session whole, its locks named or not."""
+    """Not the table, the tree or one session in full, with or without its locks' names."""
     ddl, waiter = await sessions.open(app="ddl"), await sessions.open(app="waiter")
     await ddl.execute("begin; lock table accounts in access exclusive mode")
     task = asyncio.ensure_future(waiter.execute("select * from accounts"))
@@ -453,7 +483,7 @@ async def test_a_look_does_not_hang_behind_a_lock_on_a_users_table(
         found = await settle(cluster, "blocked", waiter.get_server_pid())
         assert found.waits.blocked_by == {waiter.get_server_pid(): (ddl.get_server_pid(),)}
         waited = found.waits.since
-        while not waited:  # PostgreSQL notes it a moment after the wait began
+        while not waited:  # PostgreSQL records it a moment after the wait began
             waited = (await look(cluster, "blocked")).waits.since
         assert set(waited) == {waiter.get_server_pid()}
         assert found.server.now - waited[waiter.get_server_pid()] < timedelta(minutes=1)
@@ -463,9 +493,7 @@ async def test_a_look_does_not_hang_behind_a_lock_on_a_users_table(
             ddl.get_server_pid(),
             waiter.get_server_pid(),
         ]
-        whole = await looking.inspect(
-            ANA, "C1", cluster_name="main", backend_id=identity(found), full=False
-        )
+        whole = await looking.inspect(ANA, "C1", cluster_name="main", backend_id=identity(found))
         assert isinstance(whole, Inspection)
         assert whole.branches == drawn.branches
         assert set(whole.around) == {ddl.get_server_pid(), waiter.get_server_pid()}
@@ -490,7 +518,9 @@ ANA = Actor("UANA", "T1")
 async def looking(cluster: PostgresCluster, tmp_path: Path) -> AsyncIterator[Operations]:
     ledger = SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
     await ledger.open()
-    operations = Operations({"main": cluster}, ledger, QuickClock(), rules=Rules(), owner="me")
+    operations = Operations(
+        {"main": cluster}, ledger, QuickClock(), rules=Rules(), owner="me", reach=EVERYWHERE
+    )
     yield operations
     await operations.settle()
     await ledger.close()
@@ -507,7 +537,7 @@ async def test_locks_are_named_in_the_bots_own_database(
         await holder.execute("begin; lock table accounts in row exclusive mode")
         locks, _ = await own.locks_of(holder.get_server_pid(), await own.names(), limit=50)
         assert "public.accounts" in {lock.relname for lock in locks}
-        # Where the catalog is locked the number stands for the name, and nothing hangs.
+        # While the catalog is locked, the oid replaces the name, and nothing hangs.
         await ddl.execute("begin; lock table pg_class in access exclusive mode")
         async with asyncio.timeout(PATIENCE):
             locks, _ = await own.locks_of(holder.get_server_pid(), await own.names(), limit=50)
@@ -537,7 +567,7 @@ async def test_a_superusers_session_at_the_root_says_who_can_end_it(
         await task
 
 
-async def test_a_standby_says_that_it_is_one_and_is_looked_at_as_any() -> None:
+async def test_standby_is_labelled_and_looked_at_like_any_server() -> None:
     async with postgres() as standby:
         await standby.become_standby()
         cluster = PostgresCluster("prod", standby.dsn(), "db-2.internal")
@@ -554,7 +584,7 @@ async def test_a_standby_says_that_it_is_one_and_is_looked_at_as_any() -> None:
 async def test_a_query_in_another_encoding_is_shown_and_breaks_nothing(
     pg: PostgresServer, cluster: PostgresCluster, admin: asyncpg.Connection
 ) -> None:
-    """A database in SQL_ASCII lets in bytes that are no UTF-8."""
+    """A database in SQL_ASCII accepts bytes that aren't UTF-8."""
     await admin.execute(
         "create database ascii_db encoding 'SQL_ASCII' template template0 locale 'C'"
     )
@@ -579,7 +609,7 @@ async def settle_on(cluster: PostgresCluster, text: str) -> Look:
 
 
 async def raw_query(pg: PostgresServer, query: bytes) -> asyncio.StreamWriter:
-    """Send a query whose bytes no driver would let through, and leave it running."""
+    """Send a query whose bytes no driver would send, and leave it running."""
     _, writer = await asyncio.open_connection(pg.host, pg.port)
     startup = b"user\0web\0database\0ascii_db\0client_encoding\0SQL_ASCII\0\0"
     writer.write((len(startup) + 8).to_bytes(4) + (196608).to_bytes(4) + startup)
@@ -589,10 +619,10 @@ async def raw_query(pg: PostgresServer, query: bytes) -> asyncio.StreamWriter:
     return writer
 
 
-async def test_sessions_that_the_bot_may_not_see_whole_are_counted_as_such(
+async def test_partly_visible_sessions_are_counted_as_unseen(
     pg: PostgresServer, cluster: PostgresCluster, sessions: Sessions
 ) -> None:
-    """Its role lacks pg_read_all_stats: what it can't tell apart is in no other number."""
+    """Its role lacks pg_read_all_stats: sessions that it can't identify are in no other number."""
     for _ in range(3):
         await sessions.open("batch", app="dim")
     blind = PostgresCluster("main", pg.dsn(user="blind"), "db-1.internal")

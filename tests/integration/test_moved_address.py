@@ -1,6 +1,6 @@
-"""An address that leads to another server while connections to the first one are still held.
+"""An address that leads to another server while connections to the first one still exist.
 
-The two have a role of the same oid each, `cron` and `payroll`, and payroll is protected.
+Both servers have a role with the same oid, `cron` and `payroll`, and payroll is protected.
 """
 
 import asyncio
@@ -29,6 +29,7 @@ from tests.integration.conftest import BOT
 from tests.integration.kills import QuickClock, lives
 from tests.pgbouncer import PgBouncer
 from tests.proxy import HOST, Proxy
+from tests.rights import EVERYWHERE
 from tests.servers import postgres
 from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
@@ -54,7 +55,7 @@ class Scene:
         return [*self.cluster._kept._slots, *self.cluster._work._slots]
 
     async def move(self, *places: int) -> None:
-        """Have these connections lead to the green server: 0 is the one that is kept back."""
+        """Make these connections lead to the green server: 0 is the reserved one."""
         self.proxy.lead_to(self.green)
         for place in places:
             held = self.slots[place].connection
@@ -109,7 +110,9 @@ async def scene(
         await cluster.open()
         stack.push_async_callback(cluster.close)
         rules = Rules(protected_roles=(("payroll",),))
-        ops = Operations({"main": cluster}, ledger, QuickClock(), rules=rules, owner="me")
+        ops = Operations(
+            {"main": cluster}, ledger, QuickClock(), rules=rules, owner="me", reach=EVERYWHERE
+        )
         stack.push_async_callback(ops.settle)
         opened = []
         for server, role in ((blue, "cron"), (green, "payroll")):
@@ -140,7 +143,7 @@ async def preview(ops: Operations) -> Preview | NothingToKill:
 
 
 async def agrees(scene: Scene) -> int:
-    """Ask for looks and previews; how many were refused. What was answered is of one server."""
+    """Ask for looks and previews, each from one server; return how many were refused."""
     refused = 0
     for _ in range(8):
         for ask in (look, preview):
@@ -163,15 +166,15 @@ async def agrees(scene: Scene) -> int:
     return refused
 
 
-async def test_names_and_sessions_are_of_one_server_while_an_address_moves(scene: Scene) -> None:
-    scene.cluster._moved_at = time.monotonic()  # it just moved: what is held stays so
+async def test_names_and_sessions_come_from_one_server_while_an_address_moves(scene: Scene) -> None:
+    scene.cluster._moved_at = time.monotonic()  # it just moved: connections stay
     await scene.move(1)
 
     assert await agrees(scene) > 0
     assert await lives(scene.payroll)
 
 
-async def test_connections_that_lead_elsewhere_than_the_newest_are_re_made(scene: Scene) -> None:
+async def test_connections_to_another_server_than_the_newest_are_remade(scene: Scene) -> None:
     before = await preview(scene.ops)
     assert isinstance(before, Preview)
     await scene.move(2)
@@ -189,7 +192,7 @@ async def test_connections_that_lead_elsewhere_than_the_newest_are_re_made(scene
     assert await lives(scene.payroll)
 
 
-async def test_one_that_is_in_use_is_re_made_when_it_is_given_back(scene: Scene) -> None:
+async def test_connection_in_use_is_remade_when_it_is_returned(scene: Scene) -> None:
     async with scene.cluster._kept.acquire(within=1) as kept:
         await scene.move(1)
         assert await kept.fetchval("select 1") == 1
@@ -197,8 +200,8 @@ async def test_one_that_is_in_use_is_re_made_when_it_is_given_back(scene: Scene)
     assert kept.is_closed()
 
 
-async def test_a_click_goes_by_the_roles_of_the_server_that_was_shown(scene: Scene) -> None:
-    """Its reads come by way of the green server, and its signal would reach the blue one."""
+async def test_click_uses_the_roles_of_the_server_that_was_shown(scene: Scene) -> None:
+    """It reads from the green server, and its signal would reach the blue one."""
     shown = await preview(scene.ops)
     assert isinstance(shown, Preview)
     scene.cluster._moved_at = time.monotonic()
@@ -213,7 +216,7 @@ async def test_a_click_goes_by_the_roles_of_the_server_that_was_shown(scene: Sce
     assert await lives(scene.cron)
 
 
-async def test_a_preview_again_takes_no_other_servers_sessions_for_its_own(scene: Scene) -> None:
+async def test_preview_again_ignores_another_servers_sessions(scene: Scene) -> None:
     shown = await preview(scene.ops)
     assert isinstance(shown, Preview)
     scene.proxy.lead_to(scene.green)
@@ -227,7 +230,7 @@ async def test_a_preview_again_takes_no_other_servers_sessions_for_its_own(scene
     assert isinstance(again, NothingToKill)
 
 
-async def test_locks_are_of_the_server_that_the_names_are_of(scene: Scene) -> None:
+async def test_locks_come_from_the_same_server_as_the_names(scene: Scene) -> None:
     scene.cluster._moved_at = time.monotonic()
     names = await scene.cluster.names()
     await scene.payroll.execute("begin; select 1")
@@ -237,7 +240,7 @@ async def test_locks_are_of_the_server_that_the_names_are_of(scene: Scene) -> No
     await scene.payroll.execute("rollback")
 
 
-async def test_behind_a_pooler_two_statements_may_come_to_two_servers(
+async def test_statements_behind_a_pooler_may_reach_two_servers(
     scene: Scene,
 ) -> None:
     behind: Any = SimpleNamespace(host=HOST, port=scene.proxy.port)
@@ -252,7 +255,7 @@ async def test_behind_a_pooler_two_statements_may_come_to_two_servers(
             scene.proxy.lead_to(scene.green)
             next(iter(set(scene.proxy._links) - direct)).cut()
             await two_backends(bouncer)
-            for _ in range(8):  # what was cut is found out about
+            for _ in range(8):  # lost connections are noticed
                 with suppress(ClusterError):
                     await cluster.names()
             scene.ops.clusters.by_name = {"main": cluster}
@@ -263,7 +266,7 @@ async def test_behind_a_pooler_two_statements_may_come_to_two_servers(
 
 
 async def two_backends(bouncer: PgBouncer) -> None:
-    """Have the pool hold two at once."""
+    """Make the pool hold two at once."""
     async with asyncio.timeout(PATIENCE):
         while True:
             both = [

@@ -1,14 +1,12 @@
-"""That each part of the SQL of the signal, with whom others wait for, and of a filter counts.
+"""Each part of the SQL of the signal, of the blocking query and of a filter counts.
 
-Every statement is run with one place of it changed, through the cases of `test_guards`, until
-one of them comes out otherwise. A change that no case sees must stand in docs/mutants.md, with
-the reason why it changes nothing.
+Every statement is run with one change through the cases of `test_guards`, until one of them gives
+another result. A change that no case notices must be listed in tests/mutants.toml, with the reason
+why it changes nothing.
 """
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from difflib import unified_diff
 from pathlib import Path
 
 import asyncpg
@@ -29,69 +27,54 @@ from tests.integration.test_guards import (
     match_statement,
     real,
 )
-
-JUSTIFIED = {
-    entry.rstrip("\n")
-    for entry in re.findall(
-        r"^SQL .*\n(?:[-+].*\n)+",
-        (Path(__file__).parents[2] / "docs/mutants.md").read_text(encoding="utf-8"),
-        re.MULTILINE,
-    )
-}
-"""The mutants that live, as docs/mutants.md has them, each with its reason there."""
+from tests.mutants import Mutant, keys, living
 
 
 def sql_file(name: str) -> str:
     return Path(queries.__file__).with_name(f"{name}.sql").read_text(encoding="utf-8")
 
 
-MATCH = re.compile(r"(?<=when \().*(?=\) is not true then '(?:changed|no longer matches)')")
+TRANSACTION = re.compile(r"(?<=when \().*(?=\) is not true then 'changed')")
 RUNNING = re.compile(r"(?<=when \().*(?=\) is not true then 'finished')")
 
 
-def match_of(one: Guard, which: re.Pattern[str] = MATCH) -> str:
-    """What the target must still be, or run, as it stands in the statement."""
+def part_of(one: Guard, which: re.Pattern[str]) -> str:
+    """What the statement requires of the target's transaction, or of what it runs."""
     found = which.search(signal_statement(one)[0])
     assert found
     return found[0]
 
 
-@dataclass(frozen=True)
-class Mutant:
-    """Some SQL and what it was; `name` as docs/mutants.md has it."""
-
-    name: str
-    before: str
-    after: str
-
-    def __str__(self) -> str:
-        lines = unified_diff(plain(self.before).splitlines(), self.after.splitlines(), n=0)
-        return "\n".join([f"SQL {self.name}", *(x.rstrip() for x in [*lines][2:] if x[0] in "+-")])
-
-    def is_seen_by(self, case: str | None) -> None:
-        """Fail unless either a case saw it, or docs/mutants.md says why none does."""
-        is_justified = str(self) in JUSTIFIED
-        if case is None and not is_justified:
-            pytest.fail(f"no case sees this, and docs/mutants.md does not say why:\n{self}")
-        if case is not None and is_justified:
-            pytest.fail(f"{case} sees this, whatever docs/mutants.md says:\n{self}")
-
-
 def of(name: str, texts: Iterable[str]) -> list[Mutant]:
-    return [Mutant(name, text, mutant) for text in dict.fromkeys(texts) for mutant in mutants(text)]
+    return [
+        Mutant(name, 0, plain(text), mutant)
+        for text in dict.fromkeys(texts)
+        for mutant in mutants(text)
+    ]
+
+
+def judge(mutant: Mutant, case: str | None) -> None:
+    """Fail unless a case noticed it, or tests/mutants.toml says why none does."""
+    is_listed = KEYS[mutant] in LISTED
+    if case is None and not is_listed:
+        pytest.fail(f"no case sees this, and tests/mutants.toml doesn't have it:\n{mutant}")
+    if case is not None and is_listed:
+        pytest.fail(f"{case} sees this, but tests/mutants.toml has it:\n{mutant}")
 
 
 SIGNAL = of("signal.sql", [sql_file("signal")])
 BLOCKERS = of("blocking.sql", [sql_file("blocking")])
-MATCHES = of("_match", (match_of(one) for _, one, _ in CASES.values() if not one.conditions))
-RUNS = of("_running", (match_of(one, RUNNING) for _, one, _ in CASES.values()))
+TRANSACTIONS = of("_transaction", (part_of(one, TRANSACTION) for _, one, _ in CASES.values()))
+RUNS = of("_running", (part_of(one, RUNNING) for _, one, _ in CASES.values()))
 COSTS = of("COST", [COST])
 FILTERS = of("where", (case.sql[0] for case in ASKED.values()))
+KEYS = keys([*SIGNAL, *BLOCKERS, *TRANSACTIONS, *RUNS, *COSTS, *FILTERS])
+LISTED = {key for key in living() if key[0].endswith(".sql")}
 
 
 @pytest.fixture(scope="module")
 async def before(stage: asyncpg.Connection, server_id: ServerId) -> dict[str, Seen]:
-    """What every case comes to as things are."""
+    """Every case's result without changes."""
     return {
         name: await play(stage, scene, *signal_statement(real(one, server_id)))
         for name, (scene, one, _) in CASES.items()
@@ -111,15 +94,15 @@ async def test_each_part_of_the_signalling_statement_counts(
     monkeypatch.setattr(queries, "get", lambda name: changed if name == "signal" else get(name))
     for name, (scene, one, _) in CASES.items():
         if await play(stage, scene, *signal_statement(real(one, server_id))) != before[name]:
-            return mutant.is_seen_by(name)
-    return mutant.is_seen_by(None)
+            return judge(mutant, name)
+    return judge(mutant, None)
 
 
-GUARDS = MATCHES + RUNS + COSTS
+GUARDS = TRANSACTIONS + RUNS + COSTS
 
 
 @pytest.mark.parametrize("mutant", GUARDS, ids=range(len(GUARDS)))
-async def test_each_part_of_what_a_target_must_still_be_counts(
+async def test_each_part_of_the_basis_counts(
     stage: asyncpg.Connection, server_id: ServerId, before: dict[str, Seen], mutant: Mutant
 ) -> None:
     for name, (scene, one, _) in CASES.items():
@@ -129,19 +112,19 @@ async def test_each_part_of_what_a_target_must_still_be_counts(
             before_it, after_it = mutant.before, mutant.after
         changed = statement.replace(before_it, after_it)
         if await play(stage, scene, changed, parameters) != before[name]:
-            return mutant.is_seen_by(name)
-    return mutant.is_seen_by(None)
+            return judge(mutant, name)
+    return judge(mutant, None)
 
 
 @pytest.mark.parametrize("mutant", BLOCKERS, ids=range(len(BLOCKERS)))
-async def test_each_part_of_whom_others_wait_for_counts(
+async def test_each_part_of_the_blocking_query_counts(
     stage: asyncpg.Connection, mutant: Mutant
 ) -> None:
     for name, (scene, expected, notes) in BLOCKING.items():
         seen = await play(stage, scene, blocking_statement(mutant.after), ())
         if seen != Seen(tuple(expected), notes):
-            return mutant.is_seen_by(name)
-    return mutant.is_seen_by(None)
+            return judge(mutant, name)
+    return judge(mutant, None)
 
 
 @pytest.mark.parametrize("mutant", FILTERS, ids=range(len(FILTERS)))
@@ -153,11 +136,9 @@ async def test_each_part_of_a_condition_counts(stage: asyncpg.Connection, mutant
         for scene, satisfied in case.scenes:
             seen = await play(stage, scene, match_statement(mutant.after), parameters)
             if isinstance(seen.rows, str) or ((100,) in seen.rows) is not satisfied:
-                return mutant.is_seen_by(name)
-    return mutant.is_seen_by(None)
+                return judge(mutant, name)
+    return judge(mutant, None)
 
 
-def test_what_is_justified_is_there_to_be_justified() -> None:
-    known = [str(mutant) for mutant in (*SIGNAL, *BLOCKERS, *GUARDS, *FILTERS)]
-    assert sorted(set(known)) == sorted(known), "two that docs/mutants.md could not tell apart"
-    assert JUSTIFIED - set(known) == set()
+def test_every_listed_mutant_exists() -> None:
+    assert LISTED - set(KEYS.values()) == set()

@@ -30,7 +30,8 @@ from bot.postgres import connections
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import BOT, Sessions
 from tests.integration.kills import QuickClock, lives
-from tests.proxy import Proxy
+from tests.proxy import Proxy, signal_to
+from tests.rights import EVERYWHERE
 from tests.servers import postgres
 from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
@@ -38,14 +39,13 @@ from workspace.postgres import PostgresServer
 ANA = Actor("UANA", "T1")
 CHANNEL = "C1"
 PASSWORD = "right"
-SIGNAL = b"pg_terminate_backend(a.pid)"
 CLAIM = b"confirmed_action="
 OUTCOME = b"took="
 
 
 @dataclass
 class Scene:
-    """A cluster `main` behind a proxy, one `prod` beside it, and a session to be ended."""
+    """A cluster `main` behind a proxy, one `prod` beside it, and a session to end."""
 
     server: PostgresServer
     proxy: Proxy
@@ -77,7 +77,7 @@ class Scene:
         )
 
     async def recovers(self) -> None:
-        """Wait until the cluster answers by itself, and holds all of its connections."""
+        """Wait until the cluster answers by itself, and has all of its connections."""
         async with asyncio.timeout(PATIENCE):
             while True:
                 with suppress(ClusterError):
@@ -128,7 +128,9 @@ async def scene(
         main = PostgresCluster("main", dsn, "db-1.internal")
         await main.open()
         clusters = {"main": main, "prod": cluster}
-        ops = Operations(clusters, ledger, QuickClock(), rules=Rules(), owner="me")
+        ops = Operations(
+            clusters, ledger, QuickClock(), rules=Rules(), owner="me", reach=EVERYWHERE
+        )
         victim = await Scene.session(shaky)
         yield Scene(shaky, proxy, main, ops, victim)
         await ops.settle()
@@ -157,7 +159,7 @@ async def half_closed(scene: Scene) -> End:
 
 
 async def delayed(scene: Scene) -> End:
-    scene.proxy.delay = 1.0
+    scene.proxy.delay = 4.0  # longer than one statement may take
     return scene.proxy.heal
 
 
@@ -168,7 +170,7 @@ async def refused(scene: Scene) -> End:
 
 
 async def without_a_server(scene: Scene) -> End:
-    """A balancer with nothing behind it: it accepts, and ends the connection."""
+    """A load balancer with nothing behind it: it accepts, and closes the connection."""
     scene.proxy.lead_to(None)
     scene.proxy.cut()
 
@@ -179,7 +181,7 @@ async def without_a_server(scene: Scene) -> End:
 
 
 async def stopped(scene: Scene) -> End:
-    """The postmaster and the bot's backends stand still; the system accepts for them."""
+    """The postmaster and the bot's backends are stopped; the kernel accepts for them."""
     own = await backends(scene.server)
     for pid in (scene.server.pid, *own):
         os.kill(pid, signal.SIGSTOP)
@@ -192,7 +194,7 @@ async def stopped(scene: Scene) -> End:
 
 
 async def password_refused(scene: Scene) -> End:
-    """The role's password is another one than the bot was given."""
+    """The role's password differs from the one that the bot was given."""
     hba = scene.server.directory / "data/pg_hba.conf"
     trusting = hba.read_text()
     hba.write_text(f"host all {BOT} 127.0.0.1/32 scram-sha-256\n{trusting}")
@@ -208,7 +210,7 @@ async def password_refused(scene: Scene) -> End:
 
 
 async def backends(server: PostgresServer) -> list[int]:
-    """The bot's own, on a server that it alone watches."""
+    """The bot's own backends, on a server that only this bot watches."""
     admin = await asyncpg.connect(server.dsn())
     rows = await admin.fetch(
         "select pid from pg_stat_activity where application_name = $1", APPLICATION_NAME
@@ -235,7 +237,7 @@ LOST = f"the connection was lost|{NO_REPLY}"
     ],
     ids=lambda case: getattr(case, "__name__", ""),
 )
-async def test_a_cluster_that_can_not_be_reached_is_named_and_comes_back_by_itself(
+async def test_unreachable_cluster_is_named_and_comes_back_by_itself(
     scene: Scene, begin: Callable[[Scene], Awaitable[End]], words: str
 ) -> None:
     shown = await scene.preview()
@@ -268,7 +270,7 @@ async def test_a_cluster_that_can_not_be_reached_is_named_and_comes_back_by_itse
 async def test_over_a_slow_network_connections_are_made_and_both_commands_work(
     scene: Scene,
 ) -> None:
-    """Each answer of the server's takes 0.3 s longer, as from the other end of the world."""
+    """Each of the server's answers takes 0.3 s longer, as if from the other end of the world."""
     scene.proxy.delay = 0.3
     scene.proxy.cut()
     await scene.recovers()
@@ -276,10 +278,10 @@ async def test_over_a_slow_network_connections_are_made_and_both_commands_work(
     assert (await scene.confirm(shown)).counts == {Outcome.TERMINATED: 1}
 
 
-async def test_of_connections_that_were_lost_together_one_is_found_out_about_by_a_person(
+async def test_one_request_at_most_meets_a_lost_connection(
     scene: Scene,
 ) -> None:
-    """A firewall forgot them all: those who ask next get connections that work."""
+    """A firewall forgot them all: the next requests get working connections."""
     shown = await scene.preview()
     scene.proxy.swallow(new=False)
     with pytest.raises(ClusterError, match="did not answer in time"):
@@ -291,8 +293,8 @@ async def test_of_connections_that_were_lost_together_one_is_found_out_about_by_
     await scene.recovers()
 
 
-async def test_a_signal_does_not_set_out_on_a_connection_that_is_dead(scene: Scene) -> None:
-    """The one that is kept back for kills was lost, silently and alone."""
+async def test_signal_is_not_sent_over_a_dead_connection(scene: Scene) -> None:
+    """Only the connection reserved for kills was lost, silently."""
     shown = await scene.preview()
     kept: Any = scene.main._kept._slots[0].connection
     scene.proxy.swallow_from(kept._transport.get_extra_info("sockname")[1])
@@ -304,7 +306,7 @@ async def test_a_signal_does_not_set_out_on_a_connection_that_is_dead(scene: Sce
     assert (await scene.confirm(shown)).counts == {Outcome.TERMINATED: 1}
 
 
-async def test_a_server_that_falls_silent_after_a_signal_is_not_waited_for_for_ever(
+async def test_bot_does_not_wait_forever_for_a_server_silent_after_a_signal(
     scene: Scene,
 ) -> None:
     shown = await scene.preview()
@@ -324,7 +326,7 @@ async def test_a_server_that_falls_silent_after_a_signal_is_not_waited_for_for_e
 
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
-async def test_after_a_restart_or_a_crash_everything_is_anew(
+async def test_everything_works_again_after_a_restart_or_crash(
     scene: Scene, mode: Literal["fast", "immediate"]
 ) -> None:
     shown = await scene.preview()
@@ -427,7 +429,7 @@ async def test_the_first_to_ask_after_a_failover_is_answered(scene: Scene) -> No
         await scene.recovers()
 
 
-async def test_whoever_asks_a_server_that_was_down_for_long_does_not_wait_for_the_next_try(
+async def test_request_triggers_a_reconnect_to_a_long_dead_server(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "RETRY_EVERY", ((0.0, 0.2),))
@@ -446,8 +448,8 @@ async def test_whoever_asks_a_server_that_was_down_for_long_does_not_wait_for_th
 CROWD = 20
 
 
-async def test_when_a_full_server_comes_back_the_bot_has_its_slots_before_the_crowd() -> None:
-    """Twenty clients ask every five seconds for the eleven slots that they and the bot may have."""
+async def test_bot_gets_its_slots_before_the_crowd_after_a_restart() -> None:
+    """Twenty clients ask every five seconds for the eleven slots available to them and the bot."""
     async with postgres(
         settings={"max_connections": 14, "superuser_reserved_connections": 3}
     ) as full:
@@ -458,7 +460,7 @@ async def test_when_a_full_server_comes_back_the_bot_has_its_slots_before_the_cr
         try:
             assert await full_house(full) == {BOT: 4, "batch": 7}
             os.kill(full.pid, signal.SIGINT)
-            await asyncio.sleep(2)  # as long as a restart may take; the crowd goes on asking
+            await asyncio.sleep(2)  # as long as a restart may take; the crowd keeps asking
             await full.restart()
             assert await full_house(full) == {BOT: 4, "batch": 7}
         finally:
@@ -469,7 +471,7 @@ async def test_when_a_full_server_comes_back_the_bot_has_its_slots_before_the_cr
 
 
 async def insist(server: PostgresServer, phase: float) -> None:
-    """Be connected; where that fails or ends, try again every five seconds."""
+    """Stay connected; if that fails or ends, try again every five seconds."""
     await asyncio.sleep(phase)
     while True:
         with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
@@ -484,7 +486,7 @@ async def insist(server: PostgresServer, phase: float) -> None:
 
 
 async def full_house(server: PostgresServer) -> dict[str, int]:
-    """Who has the slots, once none is free. The one who asks stays no longer than that."""
+    """Who has the slots, once none is free. The caller's own connection doesn't stay longer."""
     async with asyncio.timeout(PATIENCE):
         while True:
             admin = await asyncpg.connect(server.dsn())
@@ -502,9 +504,11 @@ async def full_house(server: PostgresServer) -> dict[str, int]:
 async def test_a_signal_whose_reply_is_lost_with_its_connection_is_unknown(
     scene: Scene, arrives: bool
 ) -> None:
-    """Whether the statement reached the server can't be known here: nothing else is said."""
+    """Nobody can know here whether the statement reached the server, so nothing else is said."""
     shown = await scene.preview()
-    hold = scene.proxy.hold(b"signalled" if arrives else SIGNAL, answer=arrives)
+    hold = scene.proxy.hold(
+        b"signalled" if arrives else signal_to(scene.victim.get_server_pid()), answer=arrives
+    )
     work = asyncio.ensure_future(scene.confirm(shown))
     await hold.reached()
     scene.proxy.cut()
@@ -522,7 +526,7 @@ async def test_a_signal_whose_reply_is_lost_with_its_connection_is_unknown(
 
 @dataclass
 class Far:
-    """A ledger in PostgreSQL behind a proxy, and a kill to be recorded there."""
+    """A ledger in PostgreSQL behind a proxy, and a kill to record there."""
 
     proxy: Proxy
     ledger: SqlLedger
@@ -558,14 +562,16 @@ async def far(shaky: PostgresServer, cluster: PostgresCluster, sessions: Session
     async with Proxy(shaky) as proxy:
         ledger = SqlLedger(f"{proxy.dsn()}?search_path={name}", time_limit=2.0)
         await ledger.open()
-        ops = Operations({"main": cluster}, ledger, QuickClock(), rules=Rules(), owner="me")
+        ops = Operations(
+            {"main": cluster}, ledger, QuickClock(), rules=Rules(), owner="me", reach=EVERYWHERE
+        )
         yield Far(proxy, ledger, ops, await sessions.open("batch"))
         await proxy.heal()
         await ops.settle()
         await ledger.close()
 
 
-async def test_without_an_answer_of_the_ledger_there_is_nothing_to_confirm(far: Far) -> None:
+async def test_no_preview_without_an_answer_from_the_ledger(far: Far) -> None:
     far.proxy.swallow()
     async with asyncio.timeout(PATIENCE):
         assert isinstance(await far.ops.look(ANA, CHANNEL, SessionsRequest()), Shown)
@@ -579,14 +585,14 @@ async def test_without_an_answer_of_the_ledger_there_is_nothing_to_confirm(far: 
 
 
 @pytest.mark.parametrize("arrives", [False, True])
-async def test_an_intent_that_the_ledger_does_not_confirm_signals_nothing(
+async def test_unconfirmed_claim_signals_nothing(
     far: Far, arrives: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The claim is lost on its way, or it stands there and its reply is lost."""
+    """The claim is lost on its way, or it arrives and its reply is lost."""
     monkeypatch.setattr(claims, "LEASE", timedelta(seconds=1))
     shown = await far.preview()
-    # The second commit: one is of the reading before.
-    hold = far.proxy.hold(b"COMMIT", 2, answer=True) if arrives else far.proxy.hold(CLAIM)
+    # The preview is kept for its first click, so the first commit is the claim's.
+    hold = far.proxy.hold(b"COMMIT", answer=True) if arrives else far.proxy.hold(CLAIM)
     work = asyncio.ensure_future(far.confirm(shown))
     await hold.reached()
     far.proxy.swallow()
@@ -608,7 +614,7 @@ async def test_an_intent_that_the_ledger_does_not_confirm_signals_nothing(
     assert await lives(far.victim)
 
 
-async def test_an_outcome_that_the_ledger_does_not_take_is_told_and_recorded_later(
+async def test_outcome_refused_by_the_ledger_is_shown_and_recorded_later(
     far: Far,
 ) -> None:
     shown = await far.preview()

@@ -1,8 +1,8 @@
-"""What is recorded without anyone waiting for it, on a real ledger that another process holds."""
+"""Records that nobody waits for, on a real ledger that another process locks."""
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from bot.domain.kills import Actor
-from bot.domain.record import Record, RefusalNote
+from bot.domain.record import Note, Record, RefusalNote
 from bot.errors import LedgerError
 from bot.ledger.sql import SqlLedger
 from bot.operations import notes
@@ -38,13 +38,13 @@ async def ledger(url: str) -> AsyncIterator[SqlLedger]:
 async def queue(ledger: SqlLedger) -> AsyncIterator[Notes]:
     queue = Notes(ledger, QuickClock())
     yield queue
-    with suppress(LedgerError):  # a busy machine may take longer than its time
+    with suppress(LedgerError):  # a busy machine may need longer
         await queue.settle()
 
 
 @contextmanager
 def held(tmp_path: Path) -> Iterator[None]:
-    """Another process has the ledger's file."""
+    """Another process locks the ledger's file."""
     with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
@@ -56,8 +56,12 @@ def refusal(what: str) -> RefusalNote:
 
 
 async def refused(ledger: SqlLedger) -> list[str]:
-    """In order. A batch whose reply came too late is written twice, and counts once."""
-    found = await ledger.noted(Record.REFUSALS, since=None, limit=9999)
+    """The refusals in order. A batch written twice, because its reply was late, counts once."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            with suppress(LedgerError):  # a busy machine may need longer
+                found = await ledger.noted(Record.REFUSALS, since=None, limit=9999)
+                break
     return list(dict.fromkeys(one.what for one in reversed(found)))
 
 
@@ -65,14 +69,14 @@ def lost(lines: Any) -> list[int]:
     return [line["notes"] for line in lines if line["event"] == "notes.lost"]
 
 
-async def test_notes_wait_for_a_ledger_that_is_held_and_are_written_in_order(
+async def test_notes_wait_for_a_locked_ledger_and_keep_their_order(
     ledger: SqlLedger, queue: Notes, tmp_path: Path
 ) -> None:
     with held(tmp_path), structlog.testing.capture_logs() as lines:
         for number in range(250):
             queue.add(refusal(f"{number}"))
         async with asyncio.timeout(PATIENCE):
-            while "notes.wait" not in [line["event"] for line in lines]:
+            while "notes.waiting" not in [line["event"] for line in lines]:
                 await asyncio.sleep(0.01)
         assert await refused(ledger) == []
     async with asyncio.timeout(PATIENCE):
@@ -81,7 +85,27 @@ async def test_notes_wait_for_a_ledger_that_is_held_and_are_written_in_order(
     assert await refused(ledger) == [f"{number}" for number in range(250)]
 
 
-async def test_a_burst_over_the_bound_is_counted_and_told(ledger: SqlLedger, queue: Notes) -> None:
+async def test_notes_of_the_same_moment_are_written_at_once(
+    ledger: SqlLedger, queue: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    write = ledger.note
+
+    async def counted(batch: Sequence[tuple[float, Note]]) -> None:
+        sizes.append(len(batch))
+        await write(batch)
+
+    monkeypatch.setattr(ledger, "note", counted)
+    for number in range(50):
+        queue.add(refusal(f"{number}"))
+        await asyncio.sleep(0)
+    async with asyncio.timeout(PATIENCE):
+        while len(await refused(ledger)) < 50:
+            await asyncio.sleep(0.01)
+    assert sizes == [50]
+
+
+async def test_notes_over_the_bound_are_counted_and_logged(ledger: SqlLedger, queue: Notes) -> None:
     with structlog.testing.capture_logs() as lines:
         for number in range(notes.MOST + 7):
             queue.add(refusal(f"{number}"))
@@ -92,15 +116,13 @@ async def test_a_burst_over_the_bound_is_counted_and_told(ledger: SqlLedger, que
     assert len(await refused(ledger)) == notes.MOST
 
 
-async def test_before_the_end_what_waits_is_written(ledger: SqlLedger, queue: Notes) -> None:
+async def test_waiting_notes_are_written_before_the_end(ledger: SqlLedger, queue: Notes) -> None:
     queue.add(refusal("the last"))
     await queue.settle()
     assert await refused(ledger) == ["the last"]
 
 
-async def test_what_can_not_be_written_before_the_end_is_told(
-    ledger: SqlLedger, tmp_path: Path
-) -> None:
+async def test_notes_lost_at_the_end_are_logged(ledger: SqlLedger, tmp_path: Path) -> None:
     queue = Notes(ledger, QuickClock())
     with held(tmp_path), structlog.testing.capture_logs() as lines:
         queue.add(refusal("one"))
@@ -110,12 +132,12 @@ async def test_what_can_not_be_written_before_the_end_is_told(
     assert lost(lines) == [2]
 
 
-async def test_a_note_that_the_ledger_never_takes_does_not_keep_the_others_for_ever(
+async def test_note_that_is_never_accepted_is_given_up(
     ledger: SqlLedger, queue: Notes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notes, "KEPT_FOR", 5.0)
     with structlog.testing.capture_logs() as lines:
-        queue.add(refusal("\ud800"))  # no database keeps it
+        queue.add(refusal("\ud800"))  # no database can store it
         await asyncio.sleep(0.4)
         queue.add(refusal("after"))
         async with asyncio.timeout(PATIENCE):
@@ -124,15 +146,15 @@ async def test_a_note_that_the_ledger_never_takes_does_not_keep_the_others_for_e
     assert lost(lines) == [1]
 
 
-async def test_a_request_that_comes_twice_is_refused_while_the_ledger_is_held(
+async def test_replay_is_refused_while_the_ledger_is_locked(
     ledger: SqlLedger, queue: Notes, url: str, tmp_path: Path
 ) -> None:
-    """And by the other replicas as soon as the ledger can be told."""
+    """And by the other replicas, as soon as the ledger can be told."""
     here = Signatures(ledger, QuickClock(), queue)
     with held(tmp_path), structlog.testing.capture_logs() as lines:
         assert await here.first_time("v0=one")
         assert not await here.first_time("v0=one")
-        # Once it is known to be in trouble the ledger isn't waited for.
+        # Once the ledger is known to be in trouble, nobody waits for it.
         assert await here.first_time("v0=two")
     assert [line["event"] for line in lines].count("ledger.signature_not_kept") == 1
     await queue.settle()
@@ -145,9 +167,7 @@ async def test_a_request_that_comes_twice_is_refused_while_the_ledger_is_held(
     await replica.close()
 
 
-async def test_signatures_are_forgotten_when_they_are_no_longer_good(
-    ledger: SqlLedger, queue: Notes
-) -> None:
+async def test_signatures_are_forgotten_when_they_expire(ledger: SqlLedger, queue: Notes) -> None:
     class Clock(QuickClock):
         at = 0.0
 

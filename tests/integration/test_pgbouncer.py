@@ -1,7 +1,7 @@
-"""The bot behind a real PgBouncer, which lends it backends by the session or the transaction.
+"""The bot behind a real PgBouncer, which lends it backends for a session or a transaction.
 
-The sessions that are looked at and ended come to PostgreSQL by themselves, but where a test
-says otherwise.
+The sessions that are looked at and ended connect to PostgreSQL directly, unless a test says
+otherwise.
 """
 
 import asyncio
@@ -46,12 +46,13 @@ from tests.integration.test_looks import look, pids, settle
 from tests.integration.test_signal import CASES, Scenario, Scene
 from tests.integration.test_trouble import answers
 from tests.pgbouncer import PgBouncer
+from tests.rights import EVERYWHERE
 from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 
 MODES = ("session", "transaction")
 
-# What PgBouncer itself sets on a backend, for the client that it lends it to.
+# The settings that PgBouncer itself makes on a backend, for the client to which it lends it.
 TRACKED = {
     *("application_name", "client_encoding", "DateStyle", "TimeZone"),
     "standard_conforming_strings",
@@ -71,7 +72,7 @@ async def bouncer(pg: PostgresServer, mode: str) -> AsyncIterator[PgBouncer]:
 
 @pytest.fixture(scope="module")
 async def cluster(bouncer: PgBouncer) -> AsyncIterator[PostgresCluster]:
-    """The bot's cluster, as the least role that works."""
+    """The bot's cluster, with the least privileged role that works."""
     async with through(bouncer.dsn(user=BOT)) as opened:
         yield opened
 
@@ -95,16 +96,18 @@ async def ledger(tmp_path: Path) -> AsyncIterator[SqlLedger]:
 
 
 def operations(cluster: PostgresCluster, ledger: SqlLedger) -> Operations:
-    return Operations({"main": cluster}, ledger, QuickClock(), rules=Rules(), owner="me")
+    return Operations(
+        {"main": cluster}, ledger, QuickClock(), rules=Rules(), owner="me", reach=EVERYWHERE
+    )
 
 
 async def application(bouncer: PgBouncer, database: str = "some_db") -> asyncpg.Connection:
-    """A client of the pooler's beside the bot."""
+    """Another client of the pooler."""
     return await asyncpg.connect(bouncer.dsn(user="web", database=database), statement_cache_size=0)
 
 
 async def fetchval(cluster: PostgresCluster, query: str) -> object:
-    """What a statement gives on one of the bot's own connections."""
+    """A statement's result on one of the bot's own connections."""
     return await cluster._read(lambda connection: connection.fetchval(query))
 
 
@@ -151,9 +154,18 @@ async def test_a_kill_ends_what_was_confirmed_and_nothing_else(
     assert await lives(late)
 
 
+async def test_nothing_is_prepared_on_a_backend_that_is_lent(
+    cluster: PostgresCluster, sessions: Sessions, ledger: SqlLedger
+) -> None:
+    await sessions.open("batch", app="unprepared")
+    ops = operations(cluster, ledger)
+    await confirm(ops, await preview(ops, "user=batch app=unprepared"))
+    assert await fetchval(cluster, "select count(*) from pg_prepared_statements") == 0
+
+
 @pytest.fixture(scope="module")
 async def as_superuser(bouncer: PgBouncer) -> AsyncIterator[PostgresCluster]:
-    """A bot with every right, so that only the guard can keep it from signalling."""
+    """A bot with every right, so that only the guard can stop it from signalling."""
     async with through(bouncer.dsn(user="postgres")) as opened:
         yield opened
 
@@ -189,7 +201,7 @@ async def test_the_bots_own_sessions_are_never_offered(
     assert {spared.why for spared in answer.spared} == {SpareReason.OWN_ROLE}
 
 
-async def test_where_the_pooler_lends_the_applications_role_that_role_is_the_bots_own(
+async def test_applications_role_lent_by_the_pooler_is_the_bots_own(
     bouncer: PgBouncer, sessions: Sessions, ledger: SqlLedger
 ) -> None:
     web = await sessions.open("web")
@@ -223,7 +235,7 @@ async def test_a_session_that_came_through_the_pooler_dies_like_any_other(
 # --- what the bot leaves behind --------------------------------------------------------
 
 
-async def test_nothing_of_the_bots_stays_on_a_backend_that_applications_get_next(
+async def test_bot_leaves_no_settings_on_a_shared_backend(
     pg: PostgresServer, admin: asyncpg.Connection, sessions: Sessions, mode: str
 ) -> None:
     """One pool for the bot and the applications, and no reset that would hide a leak."""
@@ -249,7 +261,7 @@ async def test_nothing_of_the_bots_stays_on_a_backend_that_applications_get_next
         await client.close()
 
 
-async def test_a_signal_that_postgresql_refuses_gives_its_backend_back(
+async def test_refused_signal_returns_its_backend_to_the_pooler(
     pg: PostgresServer, admin: asyncpg.Connection, sessions: Sessions
 ) -> None:
     async with (
@@ -265,7 +277,7 @@ async def test_a_signal_that_postgresql_refuses_gives_its_backend_back(
 
 
 async def test_many_at_once_share_one_backend(pg: PostgresServer) -> None:
-    """Two bots and an application; what one of them prepares is never another's."""
+    """Two bots and an application; none ever uses what another prepared."""
     async with (
         PgBouncer(pg, pool_mode="transaction", default_pool_size=1) as bouncer,
         through(bouncer.dsn(user=BOT, database="shared")) as one,
@@ -284,7 +296,7 @@ async def test_many_at_once_share_one_backend(pg: PostgresServer) -> None:
 
 
 async def waiting_of_the_bots(admin: asyncpg.Connection) -> int:
-    # The function, for the view stands still behind the lock.
+    # The function, because the view hangs behind the lock.
     return await admin.fetchval(
         "select count(*) from pg_stat_get_activity(null)"
         " where application_name = $1 and state = 'active'",
@@ -311,7 +323,7 @@ async def test_a_look_does_not_hang_behind_a_lock_on_a_catalog(
         await ddl.close()
 
 
-async def test_what_the_bot_no_longer_waits_for_ends_on_the_server_too(
+async def test_abandoned_statement_ends_on_the_server_too(
     cluster: PostgresCluster, admin: asyncpg.Connection
 ) -> None:
     with pytest.raises(ClusterTimeout):
@@ -342,9 +354,7 @@ async def test_after_a_restart_of_the_pooler_the_connections_come_back(
                 await asyncio.sleep(0.05)
 
 
-async def test_a_pooler_that_stands_still_is_an_error_and_not_a_wait(
-    pg: PostgresServer, mode: str
-) -> None:
+async def test_stopped_pooler_is_an_error_in_time(pg: PostgresServer, mode: str) -> None:
     async with (
         PgBouncer(pg, pool_mode=mode) as bouncer,
         through(bouncer.dsn(user=BOT)) as cluster,
@@ -359,9 +369,7 @@ async def test_a_pooler_that_stands_still_is_an_error_and_not_a_wait(
 
 
 @pytest.mark.parametrize("first", ["the bot", "the application"])
-async def test_a_pool_without_a_backend_left_is_an_error_and_not_a_wait(
-    pg: PostgresServer, first: str
-) -> None:
+async def test_exhausted_pool_is_an_error_in_time(pg: PostgresServer, first: str) -> None:
     """PgBouncer's own patience is two minutes."""
     async with PgBouncer(pg, pool_mode="transaction", default_pool_size=1) as bouncer:
         client = await application(bouncer, "shared")
@@ -377,7 +385,7 @@ async def test_a_pool_without_a_backend_left_is_an_error_and_not_a_wait(
         await client.close()
 
 
-async def test_backends_that_the_pooler_changes_for_others_are_not_missed(
+async def test_pooler_may_switch_backends(
     pg: PostgresServer,
 ) -> None:
     async with (
@@ -401,10 +409,8 @@ async def server_of_its_own(**settings: int) -> AsyncIterator[PostgresServer]:
         yield own
 
 
-async def test_with_every_slot_taken_what_the_bot_was_lent_goes_on(
-    ledger: SqlLedger, mode: str
-) -> None:
-    """By the transaction it is what the pool has not yet given up, and no promise."""
+async def test_lent_backends_work_with_every_slot_taken(ledger: SqlLedger, mode: str) -> None:
+    """In transaction mode it is what the pool has not given up yet, which isn't guaranteed."""
     async with (
         server_of_its_own(max_connections=20) as full,
         PgBouncer(full, pool_mode=mode) as bouncer,
@@ -441,7 +447,7 @@ async def test_a_restart_of_the_server_behind_it_is_found_and_signals_nothing(
         successor.terminate()
 
 
-async def test_lending_by_the_statement_is_refused_from_the_start(pg: PostgresServer) -> None:
+async def test_statement_pooling_is_refused_from_the_start(pg: PostgresServer) -> None:
     async with (
         PgBouncer(pg, pool_mode="statement") as bouncer,
         through(bouncer.dsn(user=BOT)) as cluster,
@@ -451,7 +457,7 @@ async def test_lending_by_the_statement_is_refused_from_the_start(pg: PostgresSe
             await cluster.names()
 
 
-async def test_a_parameter_that_the_pooler_does_not_take_is_said_to_be_refused(
+async def test_parameter_that_the_pooler_refuses_is_reported(
     pg: PostgresServer,
 ) -> None:
     async with (
@@ -467,14 +473,14 @@ async def test_a_parameter_that_the_pooler_does_not_take_is_said_to_be_refused(
 
 @pytest.fixture(scope="module")
 async def ledger_db(admin: asyncpg.Connection) -> AsyncIterator[str]:
-    """A database of the role `web`, whose commits wait for nothing unless they are told to."""
+    """A database of the role `web`, whose commits don't wait for the disk unless told to."""
     await admin.execute("create database ledger_db owner web")
     await admin.execute("alter database ledger_db set synchronous_commit = off")
     yield "ledger_db"
     await admin.execute("drop database ledger_db with (force)")
 
 
-async def test_a_ledger_behind_it_is_claimed_once(bouncer: PgBouncer, ledger_db: str) -> None:
+async def test_ledger_behind_a_pooler_is_claimed_once(bouncer: PgBouncer, ledger_db: str) -> None:
     replicas = [SqlLedger(bouncer.dsn(user="web", database=ledger_db)) for _ in range(2)]
     for replica in replicas:
         await replica.open()
@@ -497,14 +503,14 @@ async def test_a_ledger_behind_it_is_claimed_once(bouncer: PgBouncer, ledger_db:
             await replica.close()
 
 
-async def test_a_ledger_leaves_nothing_on_a_backend_and_its_commits_last(
+async def test_ledger_leaves_no_settings_on_a_backend_and_its_commits_last(
     pg: PostgresServer,
     admin: asyncpg.Connection,
     ledger_db: str,
     mode: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # Closed in the middle of a look at its connections, it would cost the pool a backend.
+    # If it were closed during a check of its connections, that would cost the pool a backend.
     monkeypatch.setattr(sql, "KEEP_EVERY", 600.0)
     async with PgBouncer(pg, pool_mode=mode, default_pool_size=2, server_reset_query="") as bouncer:
         ledger = SqlLedger(bouncer.dsn(user="web", database=ledger_db))

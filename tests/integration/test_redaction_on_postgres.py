@@ -1,9 +1,11 @@
-"""PostgreSQL reads the statement, and what `pg_stat_activity` then holds of it is redacted."""
+"""PostgreSQL reads a statement, and what `pg_stat_activity` then has of it is redacted."""
 
 import asyncpg
 import pytest
 
 from bot.domain.redaction import redact
+
+pytestmark = pytest.mark.sql
 
 SECRET = "qzxwvkj"
 
@@ -54,7 +56,7 @@ async def query_seen(admin: asyncpg.Connection, connection: asyncpg.Connection) 
     [("on", statement) for statement in EITHER_WAY + CONFORMING]
     + [("off", statement) for statement in EITHER_WAY + NOT_CONFORMING],
 )
-async def test_no_secret_is_left_of_what_the_server_ran(admin, sessions, conforming, statement):
+async def test_no_secret_remains_of_executed_statements(admin, sessions, conforming, statement):
     connection = await sessions.open(
         user="postgres",
         standard_conforming_strings=conforming,
@@ -65,7 +67,7 @@ async def test_no_secret_is_left_of_what_the_server_ran(admin, sessions, conform
     assert SECRET not in str(redact(statement))
 
 
-async def test_no_secret_is_left_of_what_the_server_cut(admin, sessions):
+async def test_no_secret_remains_of_truncated_statements(admin, sessions):
     size = await admin.fetchval(
         "select setting::int from pg_settings where name = 'track_activity_query_size'"
     )
@@ -89,7 +91,7 @@ async def test_no_secret_is_left_of_what_the_server_cut(admin, sessions):
         f"alter role web password {SECRET}",
     ],
 )
-async def test_no_secret_is_left_of_what_the_server_refused(admin, sessions, statement):
+async def test_no_secret_remains_of_refused_statements(admin, sessions, statement):
     connection = await sessions.open(user="postgres")
     with pytest.raises(asyncpg.PostgresSyntaxError):
         await connection.execute(statement)

@@ -13,16 +13,18 @@ from tests.servers import postgres
 from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 
+pytestmark = pytest.mark.sql
+
 
 async def names_of(cluster: PostgresCluster, session: asyncpg.Connection) -> set[str | None]:
-    """What the relations are called that a session has locked."""
+    """The names of the relations that a session has locked."""
     locks, _ = await cluster.locks_of(session.get_server_pid(), await cluster.names(), limit=50)
     return {lock.relname for lock in locks if lock.relation is not None}
 
 
 @pytest.fixture
 async def fresh(pg: PostgresServer) -> AsyncIterator[PostgresCluster]:
-    """A bot that has asked no other database yet."""
+    """A bot that has not asked other databases yet."""
     cluster = PostgresCluster("main", pg.dsn(user=BOT, database="postgres"), "db-1.internal")
     await cluster.open()
     yield cluster
@@ -41,7 +43,7 @@ async def test_relation_of_another_database_is_named_in_the_tree_and_for_one_ses
             await asyncio.sleep(0.02)
     assert waits[waiter.get_server_pid()].on == "public.accounts"
     assert await names_of(fresh, holder) == {"public.accounts"}
-    # The connection that asked is gone again.
+    # The connection for this is closed again.
     own = "select count(*) from pg_stat_activity where usename = $1 and datname = 'some_db'"
     async with asyncio.timeout(PATIENCE):
         while await admin.fetchval(own, BOT):
@@ -65,7 +67,7 @@ async def test_relation_that_is_renamed_keeps_its_name_for_a_while(
     await owner.execute("drop table before_the_name_changes")
 
 
-async def test_database_that_lets_the_bot_not_in_leaves_the_number(
+async def test_database_that_refuses_the_bot_leaves_the_oid(
     fresh: PostgresCluster, sessions: Sessions, admin: asyncpg.Connection
 ) -> None:
     holder = await sessions.open()
@@ -74,7 +76,7 @@ async def test_database_that_lets_the_bot_not_in_leaves_the_number(
     try:
         assert await names_of(fresh, holder) == {None}
         await admin.execute("grant connect on database some_db to public")
-        # It is not asked again at once.
+        # It is not asked again right away.
         assert await names_of(fresh, holder) == {None}
         fresh._elsewhere._refused.clear()
         assert await names_of(fresh, holder) == {"public.accounts"}
@@ -83,7 +85,7 @@ async def test_database_that_lets_the_bot_not_in_leaves_the_number(
         await holder.execute("rollback")
 
 
-async def test_full_server_and_a_locked_catalog_leave_the_number() -> None:
+async def test_full_server_or_locked_catalog_leaves_the_oid() -> None:
     settings: dict[str, str | int] = {"max_connections": 10, "superuser_reserved_connections": 0}
     async with postgres(settings=settings) as pg:
         admin = await asyncpg.connect(pg.dsn())

@@ -1,8 +1,8 @@
 """The signalling statement on a real PostgreSQL: what it spares, and that each guard counts.
 
-Every case is a scenario in which the target must live. It is run twice: with the statement
-as it is, where the target lives and the verdict says why; and with that one guard taken out
-of the statement, where the target is signalled. So no guard here can be lost unnoticed.
+Every case is a scenario in which the target must live. It runs twice: with the real statement,
+where the target lives and the verdict says why; and with that one guard removed from the
+statement, where the target is signalled. So no guard here can be lost unnoticed.
 """
 
 import asyncio
@@ -23,13 +23,16 @@ from bot.domain.kills import Action, Basis
 from bot.domain.sessions import Backend
 from bot.domain.signals import Guard, Verdict
 from bot.errors import ClusterDown, ClusterTimeout, NotSent
-from bot.grammar.requests import AgeOf
+from bot.grammar.terms import AgeOf
 from bot.postgres import cluster as module
 from bot.postgres.cluster import PostgresCluster
 from bot.postgres.statements import signal_statement
 from tests.integration.conftest import BOT, Sessions, alive
+from tests.proxy import signal_to
 from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
+
+pytestmark = pytest.mark.sql
 
 
 @dataclass
@@ -60,7 +63,7 @@ class Scene:
             basis=Basis.PID,
             xact_start=backend.xact_start,
             backend_xid=backend.backend_xid,
-            virtualtransaction=None,  # one guard a case
+            virtualtransaction=None,  # one guard per case
             query_start=backend.query_start,
             conditions=(),
             cost=None,
@@ -113,7 +116,7 @@ async def a_restart_since(scene: Scene) -> tuple[Backend, Guard]:
 async def a_walsender(scene: Scene) -> tuple[Backend, Guard]:
     connection = await scene.sessions.open("postgres", "some_db", replication="database")
     pid = connection.get_server_pid()
-    # Even where PostgreSQL would let the bot signal it: it is no superuser's.
+    # Even if PostgreSQL would let the bot signal it, because it isn't a superuser's.
     backend = await scene.row_of(pid)
     assert backend.backend_type == "walsender"
     return backend, await scene.guard(backend)
@@ -169,7 +172,7 @@ async def one_message_that_commits_and_begins(scene: Scene) -> tuple[Backend, Gu
 
 
 async def one_message_that_only_reads(scene: Scene) -> tuple[Backend, Guard]:
-    """Nothing written: neither transaction has an id, but each has a number."""
+    """Nothing is written, so neither transaction has an id; but each has a number."""
     connection = await scene.sessions.open()
     task = asyncio.ensure_future(
         connection.execute("begin; select pg_sleep(0.3); commit; begin; select pg_sleep(600)")
@@ -190,7 +193,7 @@ async def one_message_that_only_reads(scene: Scene) -> tuple[Backend, Guard]:
 
 
 async def no_longer_in_the_filter(scene: Scene) -> tuple[Backend, Guard]:
-    """After `xact>5m` froze, it committed and began again: other work, whatever its age."""
+    """After `xact>5m` was frozen, it committed and began again: other work, whatever its age."""
     connection = await scene.sessions.open()
     await connection.execute("begin; select 1")
     backend = await scene.row(connection)
@@ -201,7 +204,7 @@ async def no_longer_in_the_filter(scene: Scene) -> tuple[Backend, Guard]:
 
 
 async def an_unknown_value_and_a_negation(scene: Scene) -> tuple[Backend, Guard]:
-    """`wait!=Lock` on a session that waits for nothing: NULL is no answer."""
+    """`wait!=Lock` on a session that waits for nothing: NULL isn't a match."""
     connection = await scene.sessions.open()
     task = asyncio.ensure_future(connection.execute("do $$ begin loop perform 1; end loop; end $$"))
     scene.sessions.stack.callback(task.cancel)
@@ -360,7 +363,7 @@ async def gone(scene: Scene, backend: Backend) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_transaction_that_has_written_since_is_the_one_that_was_shown(
+async def test_transaction_that_has_written_since_is_still_the_shown_one(
     scene: Scene,
 ) -> None:
     connection = await scene.sessions.open("some_user")
@@ -393,7 +396,7 @@ async def test_the_session_that_was_shown_is_terminated(scene: Scene) -> None:
     await gone(scene, backend)
 
 
-async def test_idle_then_and_idle_now_count_as_the_same(scene: Scene) -> None:
+async def test_idle_before_and_now_counts_as_the_same(scene: Scene) -> None:
     connection = await scene.sessions.open()
     backend = await scene.row(connection)
     await connection.execute("select 1")
@@ -404,7 +407,7 @@ async def test_idle_then_and_idle_now_count_as_the_same(scene: Scene) -> None:
     await gone(scene, backend)
 
 
-async def test_whatever_it_runs_asks_for_identity_alone(scene: Scene) -> None:
+async def test_identity_basis_ignores_what_the_session_runs(scene: Scene) -> None:
     backend, guard = await another_transaction(scene)
 
     reply = await scene.cluster.signal(replace(guard, basis=Basis.IDENTITY))
@@ -446,7 +449,7 @@ async def test_cancel_ends_the_query_and_not_the_session(scene: Scene) -> None:
 
 
 @pytest.mark.smoke
-async def test_a_superusers_session_is_not_permitted_and_postgresql_says_why(
+async def test_superusers_session_is_refused_with_postgresqls_reason(
     scene: Scene,
 ) -> None:
     backend = await scene.row(await scene.sessions.open("postgres"))
@@ -470,7 +473,7 @@ async def test_a_pid_that_nobody_has_is_gone(scene: Scene) -> None:
 
 
 @pytest.mark.smoke
-async def test_what_the_bot_may_not_see_is_left_alone(scene: Scene) -> None:
+async def test_session_that_the_bot_may_not_see_is_left_alone(scene: Scene) -> None:
     backend = await scene.row(await scene.sessions.open())
     guard = await scene.guard(backend)
     blind = PostgresCluster("main", scene.pg.dsn(user="blind"), "db-1.internal")
@@ -484,8 +487,8 @@ async def test_what_the_bot_may_not_see_is_left_alone(scene: Scene) -> None:
     assert await alive(scene.admin, backend)
 
 
-async def test_a_wire_that_breaks_under_the_signal_is_no_refusal(scene: Scene) -> None:
-    """The signal may have gone out: only a reply of the server says that it has not."""
+async def test_connection_broken_during_a_signal_is_not_a_refusal(scene: Scene) -> None:
+    """The signal may have been sent: only a reply of the server can say that it wasn't."""
     guard = await scene.guard(await scene.row(await scene.sessions.open()))
     wires: list[asyncio.StreamWriter] = []
     is_open, sent = asyncio.Event(), asyncio.Event()
@@ -500,7 +503,7 @@ async def test_a_wire_that_breaks_under_the_signal_is_no_refusal(scene: Scene) -
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while chunk := await reader.read(65536):
-                if is_open.is_set() and b"pg_terminate_backend" in chunk:
+                if is_open.is_set() and signal_to(guard.target.pid) in chunk:
                     sent.set()
                     return
                 writer.write(chunk)
@@ -542,7 +545,7 @@ async def test_the_reply_says_what_the_target_was_doing_and_when(scene: Scene) -
 
 @dataclass
 class Apart:
-    """A cluster whose backends are none of the others': in a database of their own."""
+    """A cluster whose backends are separate from the others': in its own database."""
 
     cluster: PostgresCluster
     admin: asyncpg.Connection
@@ -555,7 +558,7 @@ class Apart:
 
     @asynccontextmanager
     async def stopped(self) -> AsyncIterator[None]:
-        """The server does not get to these connections, whatever is sent."""
+        """The server doesn't read from these connections, whatever is sent."""
         backends = await self.backends()
         for pid in backends:
             os.kill(pid, signal.SIGSTOP)
@@ -576,7 +579,7 @@ async def apart(pg: PostgresServer, admin: asyncpg.Connection) -> AsyncIterator[
     await admin.execute("drop database apart with (force)")
 
 
-async def test_a_signal_waits_behind_no_look(scene: Scene, apart: Apart) -> None:
+async def test_signal_never_waits_for_a_look(scene: Scene, apart: Apart) -> None:
     backend = await scene.row(await scene.sessions.open())
     guard = await scene.guard(backend)
     async with AsyncExitStack() as looks:
@@ -589,7 +592,7 @@ async def test_a_signal_waits_behind_no_look(scene: Scene, apart: Apart) -> None
     await gone(scene, backend)
 
 
-async def test_a_signal_that_gets_no_reply_is_given_up_and_does_nothing_when_it_wakes(
+async def test_signal_without_a_reply_does_nothing_when_it_wakes(
     scene: Scene, apart: Apart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend = await scene.row(await scene.sessions.open())
@@ -606,7 +609,7 @@ async def test_a_signal_that_gets_no_reply_is_given_up_and_does_nothing_when_it_
     assert await alive(scene.admin, backend)
 
 
-async def test_a_signal_whose_connection_the_server_ends_may_have_gone_out(
+async def test_signal_may_have_been_sent_if_the_server_ends_the_connection(
     scene: Scene, apart: Apart
 ) -> None:
     backend = await scene.row(await scene.sessions.open())
@@ -622,10 +625,10 @@ async def test_a_signal_whose_connection_the_server_ends_may_have_gone_out(
     assert ended.value.cluster == "main"
 
 
-async def test_a_signal_whose_reply_is_lost_with_the_connection_may_have_gone_out(
+async def test_signal_may_have_been_sent_if_the_reply_is_lost(
     scene: Scene, pg: PostgresServer
 ) -> None:
-    """It has: to say that nothing was signalled would be a lie."""
+    """It was sent: to say that nothing was signalled would be a lie."""
     writers: list[asyncio.StreamWriter] = []
 
     async def carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
@@ -664,7 +667,7 @@ async def test_a_signal_whose_reply_is_lost_with_the_connection_may_have_gone_ou
             writer.transport.abort()
 
 
-async def test_a_refusal_is_told_in_postgresqls_words_where_it_gives_no_detail(
+async def test_refusal_without_a_detail_uses_postgresqls_message(
     scene: Scene, pg: PostgresServer, apart: Apart
 ) -> None:
     backend = await scene.row(await scene.sessions.open())

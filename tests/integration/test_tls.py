@@ -1,6 +1,6 @@
-"""A database's URL that asks for more TLS than there is: what is said of it, and what is not.
+"""A database's URL that requires more TLS than there is: what is reported, and what isn't.
 
-The PostgreSQL of the tests is built without TLS. PgBouncer has it, and stands for one that is not.
+The tests' PostgreSQL is built without TLS. PgBouncer has it, and stands in for a server with TLS.
 """
 
 import os
@@ -26,7 +26,7 @@ SECRET = "s3cret"
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`localhost.crt` with its key, and `another.crt`, which knows nothing of it."""
+    """`localhost.crt` with its key, and `another.crt`, which is unrelated to it."""
     folder = tmp_path_factory.mktemp("certificates")
     for name in ("localhost", "another"):
         subprocess.run(
@@ -43,7 +43,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def openssl() -> str:
-    """Where OpenSSL's program is; without one a test skips, and with `CI` set it fails."""
+    """The path of the openssl program; without it a test skips, and with `CI` set it fails."""
     found = shutil.which("openssl")
     if found is None:
         missing = "openssl is missing (apt-get install openssl)"
@@ -61,13 +61,13 @@ async def encrypted(pg: PostgresServer, certificates: Path) -> AsyncIterator[PgB
 
 
 def url(server: PgBouncer | PostgresServer, query: str, host: str = "localhost") -> str:
-    """Where the role has a password, which nobody asks for."""
+    """A URL with a password, which nobody asks for."""
     direct = server.dsn(user=BOT)
     return direct.replace(f"{BOT}@127.0.0.1", f"{BOT}:{SECRET}@{host}") + f"?{query}"
 
 
 async def told(url: str) -> tuple[str, str]:
-    """What is said of a cluster and of a ledger at this URL."""
+    """What is reported about a cluster and about a ledger at this URL."""
     of_cluster = (await probe("main", url)).answer
     assert isinstance(of_cluster, Untold)
     with pytest.raises(LedgerError) as of_ledger:
@@ -79,7 +79,7 @@ def is_clean(said: str) -> bool:
     return not any(each in said for each in (SECRET, BOT, "127.0.0.1", "localhost", "postgresql:"))
 
 
-async def test_a_server_without_tls_is_told_apart(pg: PostgresServer) -> None:
+async def test_server_without_tls_is_recognized(pg: PostgresServer) -> None:
     asks = url(pg, "sslmode=require", "127.0.0.1")
     of_cluster, of_ledger = await told(asks)
     cluster = PostgresCluster("main", asks, "db-1.internal")
@@ -107,7 +107,7 @@ async def test_a_server_without_tls_is_told_apart(pg: PostgresServer) -> None:
         ("localhost", "localhost.key", "can't make a TLS connection with the bot (NO_CERTIFICATE"),
     ],
 )
-async def test_a_certificate_that_is_not_trusted_is_told_apart(
+async def test_untrusted_certificate_is_recognized(
     encrypted: PgBouncer, certificates: Path, host: str, root: str, words: str
 ) -> None:
     query = f"sslmode=verify-full&sslrootcert={certificates / root}"
@@ -116,7 +116,7 @@ async def test_a_certificate_that_is_not_trusted_is_told_apart(
         assert is_clean(said)
 
 
-async def test_one_that_is_trusted_is_used(encrypted: PgBouncer, certificates: Path) -> None:
+async def test_trusted_certificate_is_accepted(encrypted: PgBouncer, certificates: Path) -> None:
     query = f"sslmode=verify-full&sslrootcert={certificates / 'localhost.crt'}"
     answer = (await probe("main", url(encrypted, query))).answer
     assert isinstance(answer, Answer)
@@ -125,7 +125,7 @@ async def test_one_that_is_trusted_is_used(encrypted: PgBouncer, certificates: P
 async def test_the_roots_of_the_system_are_used(
     encrypted: PgBouncer, certificates: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`SSL_CERT_FILE` is OpenSSL's own name for where they are."""
+    """`SSL_CERT_FILE` is OpenSSL's own variable for their location."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates / "another.crt"))
     for said in await told(url(encrypted, "sslrootcert=system")):
         assert "presents a certificate from an authority" in said
@@ -136,7 +136,7 @@ async def test_the_roots_of_the_system_are_used(
         assert "presents a certificate for another host" in said
 
 
-async def test_what_has_no_effect_in_a_url_keeps_nobody_out(pg: PostgresServer) -> None:
+async def test_ignored_url_parameters_do_not_prevent_a_connection(pg: PostgresServer) -> None:
     asks = url(pg, "connect_timeout=10&keepalives=1&pgbouncer=true&sslmode=prefer", "127.0.0.1")
     facts = await probe("main", asks)
     assert isinstance(facts.answer, Answer)
@@ -147,12 +147,12 @@ async def test_what_has_no_effect_in_a_url_keeps_nobody_out(pg: PostgresServer) 
     assert (await probe_ledger(asks)).left_out == facts.left_out
 
 
-async def test_a_server_of_another_kind_than_asked_for_is_told_apart(pg: PostgresServer) -> None:
+async def test_target_session_attrs_mismatch_is_recognized(pg: PostgresServer) -> None:
     of_cluster, _ = await told(url(pg, "target_session_attrs=standby", "127.0.0.1"))
     assert "another kind of server than target_session_attrs in its URL asks for" in of_cluster
 
 
-async def test_a_socket_that_is_missing_is_told_apart(tmp_path: Path) -> None:
+async def test_missing_socket_is_recognized(tmp_path: Path) -> None:
     for said in await told(f"postgresql://{BOT}:{SECRET}@/postgres?host={tmp_path}"):
         assert "socket" in said
         assert str(tmp_path) not in said
@@ -161,7 +161,7 @@ async def test_a_socket_that_is_missing_is_told_apart(tmp_path: Path) -> None:
 async def test_a_home_that_may_not_be_read_is_named(
     pg: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A service under a user of its own, with the HOME of another."""
+    """A service that runs as its own user, with another user's HOME."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(
         "bot.pg_url._unreadable", lambda _: PermissionError(13, "Permission denied")
@@ -171,7 +171,7 @@ async def test_a_home_that_may_not_be_read_is_named(
         assert "set HOME" in said
 
 
-async def test_without_a_root_certificate_there_is_none_to_check_by(
+async def test_verification_needs_a_root_certificate(
     pg: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -182,7 +182,7 @@ async def test_without_a_root_certificate_there_is_none_to_check_by(
     assert is_clean(of_ledger)
 
 
-async def test_a_pooler_that_lets_nobody_in_without_tls_refuses(encrypted: PgBouncer) -> None:
+async def test_pooler_that_requires_tls_refuses(encrypted: PgBouncer) -> None:
     for said in await told(url(encrypted, "sslmode=disable")):
         assert "a pooler in front of it refuses the connection" in said
         assert is_clean(said)

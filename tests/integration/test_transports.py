@@ -1,7 +1,8 @@
-"""The HTTP port, and whoever is slow on it."""
+"""The HTTP port, with slow clients."""
 
 import asyncio
 import io
+import json
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -29,7 +30,7 @@ def port() -> int:
 
 @pytest.fixture(autouse=True)
 async def http(port: int, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[HttpMode]:
-    """The bot's port, whose patience is short."""
+    """The bot's port, with little patience."""
     monkeypatch.setattr(transports, "BODY_WITHIN", 0.2)
     monkeypatch.setattr(transports, "LINGER", 0.2)
     monkeypatch.setattr(transports, "IDLE_WITHIN", 0.4)
@@ -45,7 +46,7 @@ async def http(port: int, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Http
 
 
 async def answer(port: int, data: bytes) -> bytes:
-    """What comes back to these bytes, the connection left open, until the server closes it."""
+    """The answer to these bytes, with the connection left open, until the server closes it."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(data)
@@ -55,7 +56,7 @@ async def answer(port: int, data: bytes) -> bytes:
 
 
 def sealed(*, age: int = 0, signature: str = "v0=" + "0" * 64) -> bytes:
-    """Headers as Slack's, with a signature that nobody made."""
+    """Headers like Slack's, with a signature that nobody made."""
     stamp = int(time()) - age
     return f"X-Slack-Request-Timestamp: {stamp}\r\nX-Slack-Signature: {signature}\r\n".encode()
 
@@ -65,7 +66,7 @@ async def test_a_connection_without_a_whole_request_is_closed(port: int, sent: b
     assert await answer(port, sent) == b""
 
 
-async def test_a_body_that_does_not_come_is_not_waited_for(port: int) -> None:
+async def test_missing_body_is_not_waited_for(port: int) -> None:
     head = HEAD + sealed() + b"Content-Length: 9\r\n\r\nabc"
     for one in await asyncio.gather(*(answer(port, head) for _ in range(20))):
         assert one.startswith(b"HTTP/1.1 408 ")
@@ -85,20 +86,20 @@ NOT_SLACKS: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("forged", NOT_SLACKS)
 @pytest.mark.parametrize("length", [b"Content-Length: 1000000", b"Transfer-Encoding: chunked"])
-async def test_what_can_not_be_slacks_is_refused_by_its_head(
+async def test_request_that_cant_be_slacks_is_refused_by_its_headers(
     port: int, forged: str, length: bytes
 ) -> None:
-    """Nothing of its body has come."""
+    """Nothing of its body has arrived."""
     head = HEAD + NOT_SLACKS[forged]() + length + b"\r\n\r\n"
     assert (await answer(port, head)).startswith(b"HTTP/1.1 401 ")
 
 
-async def test_a_body_that_is_too_long_by_its_own_word_is_not_waited_for(port: int) -> None:
+async def test_body_announced_as_too_long_is_not_waited_for(port: int) -> None:
     head = HEAD + sealed() + b"Content-Length: 1048577\r\n\r\n"
     assert (await answer(port, head)).startswith(b"HTTP/1.1 413 ")
 
 
-async def test_a_look_at_the_certificate_is_answered_without_a_signature(port: int) -> None:
+async def test_certificate_check_is_answered_without_a_signature(port: int) -> None:
     async with aiohttp.ClientSession() as session:
         url = f"http://127.0.0.1:{port}/slack/events"
         for body, status in {b"ssl_check=1&token=x": 200, b"token=x&ssl_check=10": 401}.items():
@@ -107,7 +108,7 @@ async def test_a_look_at_the_certificate_is_answered_without_a_signature(port: i
 
 
 async def test_strangers_bodies_take_little_memory(port: int, http: HttpMode) -> None:
-    """Two hundred of a mebibyte each: a few are read at a time."""
+    """Two hundred bodies of a mebibyte each: only a few are read at a time."""
     size = 2**20
     head = HEAD + sealed() + f"Content-Length: {size}\r\n\r\n".encode()
     tracemalloc.start()
@@ -144,7 +145,7 @@ async def test_a_crowd_of_connections_keeps_nobody_out(
         writer.close()
 
 
-async def test_whoever_is_slow_holds_up_nobody_else(port: int) -> None:
+async def test_slow_client_delays_nobody_else(port: int) -> None:
     slow = [await asyncio.open_connection("127.0.0.1", port) for _ in range(50)]
     for _, writer in slow:
         writer.write(HEAD + sealed() + b"Content-Length: 1000000\r\n\r\n" + b"x" * 1000)
@@ -164,14 +165,37 @@ async def test_a_body_has_its_limit(port: int) -> None:
     assert (await answer(port, head + chunk * 17)).startswith(b"HTTP/1.1 413 ")
 
 
+async def test_slacks_question_for_the_address_is_answered_if_it_is_signed(port: int) -> None:
+    asked = json.dumps({"type": "url_verification", "challenge": "3eZbrw1a"}).encode()
+    async with aiohttp.ClientSession() as session:
+        assert await said(session, port, asked, "application/json") == (200, "3eZbrw1a")
+        assert (await said(session, port, asked, "text/plain"))[0] == 404
+        assert (await said(session, port, b"{", "application/json"))[0] == 400
+        assert (await said(session, port, b"[]", "application/json"))[0] == 404
+        url = f"http://127.0.0.1:{port}/slack/events"
+        async with session.post(url, data=asked) as unsigned:
+            assert unsigned.status == 401
+
+
 async def status(session: aiohttp.ClientSession, port: int, body: bytes) -> int:
-    """The status of a request as Slack signs it; 404 is that of one that is of no use."""
+    """The status of a request signed as Slack does; 404 means that the bot ignores it."""
+    return (await said(session, port, body))[0]
+
+
+async def said(
+    session: aiohttp.ClientSession, port: int, body: bytes, content_type: str = "text/plain"
+) -> tuple[int, str]:
+    """The answer to a request signed as Slack does."""
     stamp = str(int(time()))
     signature = SignatureVerifier(SECRET).generate_signature(timestamp=stamp, body=body)
-    headers = {"X-Slack-Request-Timestamp": stamp, "X-Slack-Signature": signature or ""}
+    headers = {
+        "X-Slack-Request-Timestamp": stamp,
+        "X-Slack-Signature": signature or "",
+        "Content-Type": content_type,
+    }
     async with session.post(
         f"http://127.0.0.1:{port}/slack/events",
         data=io.BytesIO(body),
         headers=headers,
     ) as given:
-        return given.status
+        return given.status, await given.text()

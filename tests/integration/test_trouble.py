@@ -17,8 +17,9 @@ from bot.domain.sessions import Database, Look, Names, ServerId
 from bot.driver import APPLICATION_NAME
 from bot.errors import ClusterError, ClusterRefused, ClusterTimeout, TargetError
 from bot.grammar.parser import parse_kill, parse_sessions
-from bot.grammar.requests import Field, KillRequest, Match, Pattern, SessionsRequest
+from bot.grammar.requests import KillRequest, SessionsRequest
 from bot.grammar.requests import Target as Named
+from bot.grammar.terms import Field, Match, Pattern
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules, clusters
 from bot.operations.results import Choice, Overview, Preview
@@ -26,6 +27,7 @@ from bot.operations.results import Sessions as Shown
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import BOT, Sessions
 from tests.integration.kills import QuickClock
+from tests.rights import EVERYWHERE
 from tests.servers import postgres
 from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
@@ -53,7 +55,7 @@ async def answers(cluster: PostgresCluster) -> None:
 
 @pytest.mark.smoke
 async def test_with_every_slot_taken_both_commands_work(tmp_path: Path) -> None:
-    """Forty sessions die on a server that would let nobody in, superusers neither."""
+    """Forty sessions die on a server that would let nobody in, not even superusers."""
     async with postgres(settings={"max_connections": 50}) as full:
         admin = await asyncpg.connect(full.dsn())
         await admin.execute(f"create role {BOT} login")
@@ -61,7 +63,7 @@ async def test_with_every_slot_taken_both_commands_work(tmp_path: Path) -> None:
         await admin.execute("create role web login")
         cluster = PostgresCluster("main", full.dsn(user=BOT), "db-1.internal")
         await cluster.open()
-        async with asyncio.timeout(PATIENCE):  # a busy machine may take longer than the bot waits
+        async with asyncio.timeout(PATIENCE):  # a busy machine may need longer than the bot waits
             while cluster.connections != (4, 4):
                 await asyncio.sleep(0.05)
         ledger = SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
@@ -72,7 +74,9 @@ async def test_with_every_slot_taken_both_commands_work(tmp_path: Path) -> None:
                 crowd.append(await asyncpg.connect(full.dsn()))
         with pytest.raises(asyncpg.TooManyConnectionsError):
             await asyncpg.connect(full.dsn())
-        ops = Operations({"main": cluster}, ledger, QuickClock(), rules=Rules(), owner="me")
+        ops = Operations(
+            {"main": cluster}, ledger, QuickClock(), rules=Rules(), owner="me", reach=EVERYWHERE
+        )
         try:
             shown = await ops.look(ANA, "C1", SessionsRequest())
             assert not isinstance(shown, Overview)
@@ -106,7 +110,7 @@ async def test_connections_are_made_anew_after_they_are_cut(
             await asyncio.sleep(0.05)
 
 
-async def test_a_server_that_stands_still_is_said_to_and_goes_on_later(
+async def test_stopped_server_is_reported_and_works_again_later(
     own: PostgresCluster, admin: asyncpg.Connection
 ) -> None:
     rows = await admin.fetch(
@@ -145,17 +149,19 @@ async def silent() -> AsyncIterator[PostgresCluster]:
 async def both(
     own: PostgresCluster, silent: PostgresCluster, tmp_path: Path
 ) -> AsyncIterator[Operations]:
-    """Operations on a cluster that answers and one that does not."""
+    """Operations on a cluster that answers and one that doesn't."""
     ledger = SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
     await ledger.open()
     clusters = {"main": own, "prod": silent}
-    operations = Operations(clusters, ledger, QuickClock(), rules=Rules(), owner="me")
+    operations = Operations(
+        clusters, ledger, QuickClock(), rules=Rules(), owner="me", reach=EVERYWHERE
+    )
     yield operations
     await operations.settle()
     await ledger.close()
 
 
-async def test_a_server_that_accepts_and_never_answers_costs_the_others_nothing(
+async def test_silent_server_does_not_affect_the_others(
     both: Operations,
 ) -> None:
     answer = await both.look(ANA, "C1", SessionsRequest())
@@ -165,7 +171,7 @@ async def test_a_server_that_accepts_and_never_answers_costs_the_others_nothing(
     assert other.trouble is not None
 
 
-async def test_a_database_is_found_though_a_cluster_that_may_have_it_does_not_answer(
+async def test_database_is_found_although_another_cluster_is_silent(
     both: Operations,
 ) -> None:
     answer = await both.look(ANA, "C1", SessionsRequest(target=Named(database="some_db")))
@@ -177,7 +183,7 @@ async def test_a_database_is_found_though_a_cluster_that_may_have_it_does_not_an
 async def test_a_cluster_that_had_no_such_database_is_not_waited_for(
     both: Operations, silent: PostgresCluster
 ) -> None:
-    """What it last said of its databases counts while it says nothing."""
+    """What it last said about its databases counts while it is silent."""
     at = datetime.now(UTC)
     silent._names = Names({}, {5: Database(5, "postgres", -1)}, at, ServerId(1, at))
     answer = await both.look(ANA, "C1", SessionsRequest(target=Named(database="some_db")))
@@ -189,10 +195,10 @@ async def test_a_cluster_that_had_no_such_database_is_not_waited_for(
     assert isinstance(answer, Choice)
 
 
-async def test_where_nobody_answers_that_is_told_whatever_they_had(
+async def test_silence_of_all_clusters_is_reported(
     both: Operations, silent: PostgresCluster
 ) -> None:
-    """The only cluster is silent, and had no such database when it last spoke."""
+    """The only cluster is silent, and had no such database when it last answered."""
     at = datetime.now(UTC)
     silent._names = Names({}, {5: Database(5, "postgres", -1)}, at, ServerId(1, at))
     both.clusters.by_name = {"prod": silent}
@@ -200,7 +206,7 @@ async def test_where_nobody_answers_that_is_told_whatever_they_had(
         await both.look(ANA, "C1", SessionsRequest(target=Named(database="some_db")))
 
 
-async def test_a_slip_of_the_pen_is_told_though_a_cluster_does_not_answer(
+async def test_typo_is_reported_although_a_cluster_is_silent(
     both: Operations,
 ) -> None:
     with pytest.raises(TargetError, match="no such database on main; no answer from prod") as slip:
@@ -211,7 +217,7 @@ async def test_a_slip_of_the_pen_is_told_though_a_cluster_does_not_answer(
     assert slip.value.nearest == ("main/",)
 
 
-async def test_a_name_that_some_clusters_lack_leaves_no_cluster_out(
+async def test_name_missing_on_some_clusters_leaves_none_out(
     own: PostgresCluster, silent: PostgresCluster, both: Operations
 ) -> None:
     async with postgres() as other:
@@ -241,7 +247,7 @@ async def test_a_pid_is_found_on_the_cluster_that_has_it(
     session = await sessions.open()
     request = SessionsRequest(pids=(session.get_server_pid(),))
     answer = await both.look(ANA, "C1", request)
-    assert isinstance(answer, Choice)  # the other may have it too, and does not say
+    assert isinstance(answer, Choice)  # the other may have it too, but doesn't say
     assert [each.target for each in answer.requests] == [Named("main")]
     assert answer.about["main"].host == "db-1.internal"
 
@@ -271,12 +277,14 @@ async def test_a_cluster_named_like_a_database_may_be_meant(
     ]
 
 
-async def test_a_name_that_a_lock_hides_is_not_said_to_be_missing(
+async def test_name_hidden_by_a_lock_is_not_reported_missing(
     own: PostgresCluster, pg: PostgresServer
 ) -> None:
-    """The bot never read them: it can't know."""
+    """The bot has never read them, so it can't know."""
     own._names = None
-    ops = Operations({"main": own}, Unused(), QuickClock(), rules=Rules(), owner="me")
+    ops = Operations(
+        {"main": own}, Unused(), QuickClock(), rules=Rules(), owner="me", reach=EVERYWHERE
+    )
     ddl = await asyncpg.connect(pg.dsn())
     try:
         await ddl.execute("begin; lock table pg_database, pg_authid in access exclusive mode")
@@ -290,16 +298,16 @@ async def test_a_name_that_a_lock_hides_is_not_said_to_be_missing(
 
 
 class Unused(SqlLedger):
-    """A ledger that nothing is asked of."""
+    """A ledger that must not be used."""
 
     def __init__(self) -> None:
         super().__init__("sqlite:///never-opened.db")
 
 
-async def test_nothing_that_hangs_is_waited_for_longer_than_an_answer_may_take(
+async def test_answer_never_waits_too_long_for_a_hanging_cluster(
     both: Operations, own: PostgresCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The names come late and the look never: the bounds of each may not add up."""
+    """The names come late and the look never: the time limits must not add up."""
     monkeypatch.setattr(clusters, "ANSWER_WITHIN", 0.2)
 
     async def for_ever(*_: object, **__: object) -> Look:
@@ -310,7 +318,7 @@ async def test_nothing_that_hangs_is_waited_for_longer_than_an_answer_may_take(
         await both.look(ANA, "C1", SessionsRequest(target=Named("main")))
 
 
-async def test_a_refused_password_is_said_without_showing_it() -> None:
+async def test_refused_password_is_reported_without_showing_it() -> None:
     async with postgres(auth="scram-sha-256", password="right") as strict:
         dsn = f"postgresql://postgres:wrong@{strict.host}:{strict.port}/postgres"
         cluster = PostgresCluster("main", dsn, "db-1.internal")

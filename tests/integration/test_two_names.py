@@ -1,4 +1,4 @@
-"""One server under two names of the settings: its rules hold under both."""
+"""One server under two names in the settings: its rules apply under both."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -15,8 +15,9 @@ from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
 from bot.operations.results import NeedsSecondPerson, NothingToKill
 from bot.postgres.cluster import PostgresCluster
-from bot.postgres.fleet import open_fleet
+from bot.postgres.fleet import fleet_of, open_fleet
 from tests.integration.kills import ANA, BEN, CHANNEL, QuickClock, confirm, lives, preview, typed
+from tests.rights import EVERYWHERE
 from tests.servers import postgres
 from workspace.postgres import PostgresServer
 
@@ -54,6 +55,7 @@ class Bench:
             QuickClock(),
             rules=Rules(second_person=frozenset({"prod"})),
             owner="me",
+            reach=EVERYWHERE,
         )
         self.stack.push_async_callback(ops.settle)
         return ops
@@ -97,7 +99,7 @@ async def test_a_second_person_is_needed_whatever_name_the_server_was_reached_by
 
 
 @pytest.mark.parametrize(("host", "needed"), [("DB-1.internal", True), ("db-2.internal", False)])
-async def test_a_name_that_has_not_answered_yet_is_known_by_its_address(
+async def test_cluster_that_has_not_answered_is_recognized_by_address(
     bench: Bench, server: PostgresServer, host: str, needed: bool
 ) -> None:
     main = await bench.cluster("main", server.dsn(user="main_bot"), "db-1.internal")
@@ -113,7 +115,7 @@ async def test_another_server_keeps_its_own_rule(bench: Bench, server: PostgresS
     async with postgres() as other:
         await set_up(other)
         main = await bench.cluster("main", server.dsn(user="main_bot"), "db-1.internal")
-        # Its address is the one that main's URL names, and another server answers there.
+        # Its address is the one in main's URL, where another server answers.
         prod = await bench.cluster("prod", other.dsn(user="prod_bot"), "db-1.internal")
         victim = await bench.session(server)
 
@@ -122,7 +124,7 @@ async def test_another_server_keeps_its_own_rule(bench: Bench, server: PostgresS
         assert not shown.second_person
 
 
-async def test_no_session_of_the_bots_is_ended_by_way_of_another_name(
+async def test_bots_sessions_cant_be_ended_through_another_name(
     bench: Bench, server: PostgresServer
 ) -> None:
     main = await bench.cluster("main", server.dsn(user="main_bot"), "db-1.internal")
@@ -135,7 +137,7 @@ async def test_no_session_of_the_bots_is_ended_by_way_of_another_name(
         assert [each.why for each in answer.spared] == [SpareReason.OWN_ROLE] * 4
 
 
-async def test_the_start_says_that_two_names_are_one_server(
+async def test_start_logs_that_two_names_are_one_server(
     bench: Bench, server: PostgresServer
 ) -> None:
     async with postgres() as other:
@@ -146,6 +148,9 @@ async def test_the_start_says_that_two_names_are_one_server(
             "else": other.dsn(user="main_bot"),
         }
         with capture_logs() as logs:
-            await open_fleet(urls, bench.stack)
+            clusters = fleet_of(urls).values()
+            for cluster in clusters:
+                bench.stack.push_async_callback(cluster.close)
+            await open_fleet(clusters)
     found = [line for line in logs if line["event"] == "cluster.one_server_under_two_names"]
     assert [line["clusters"] for line in found] == [["main", "prod"]]

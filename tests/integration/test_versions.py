@@ -1,4 +1,4 @@
-"""What differs between PostgreSQL 14 and 18, as far as the bot meets it."""
+"""The differences between PostgreSQL 14 and 18 that matter to the bot."""
 
 from dataclasses import fields
 
@@ -13,7 +13,7 @@ from tests.integration.conftest import BOT
 pytestmark = pytest.mark.smoke
 
 
-async def test_the_server_is_of_the_version_that_was_asked_for(cluster: PostgresCluster) -> None:
+async def test_server_has_the_requested_version(cluster: PostgresCluster) -> None:
     look = await cluster.look(names=await cluster.names())
 
     assert look.server.version.partition(".")[0] == str(servers.MAJOR)
@@ -27,11 +27,11 @@ async def test_the_view_has_the_columns_that_the_bot_knows(admin: asyncpg.Connec
     )
 
     known = {field.name for field in fields(Backend)}
-    assert {row["attname"] for row in columns} == known - {"virtualtransaction"}  # of pg_locks
+    assert {row["attname"] for row in columns} == known - {"virtualtransaction"}  # from pg_locks
 
 
 @pytest.mark.skipif(servers.MAJOR < 16, reason="reserved_connections came with PostgreSQL 16")
-async def test_slots_that_are_kept_for_some_let_the_bot_in_and_are_not_free_for_others() -> None:
+async def test_reserved_slots_admit_the_bot_and_are_not_free_for_others() -> None:
     slots = {"max_connections": 12, "superuser_reserved_connections": 3, "reserved_connections": 5}
     async with servers.postgres(settings=slots) as server:
         admin = await asyncpg.connect(server.dsn())

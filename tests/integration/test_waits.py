@@ -1,4 +1,4 @@
-"""Who waits for whom by the lock table, and by PostgreSQL's own word, whatever is locked."""
+"""Who waits for whom, from the lock table and from PostgreSQL itself, whatever is locked."""
 
 import asyncio
 from contextlib import suppress
@@ -10,11 +10,13 @@ import pytest
 from bot.domain.filters import InLock, InTree
 from bot.domain.sessions import Look
 from bot.domain.waits import FIRST_BLOCKERS, FIRST_PLACE
-from bot.grammar.requests import Word
+from bot.grammar.terms import Word
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import Sessions
 from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
+
+pytestmark = pytest.mark.sql
 
 MODES = (
     *("access share", "row share", "row exclusive", "share update exclusive", "share"),
@@ -31,7 +33,7 @@ PEOPLE = """
 
 
 def wish(random: Random) -> str:
-    """Something that takes a lock."""
+    """A statement that takes a lock."""
     return random.choice(
         (
             f"lock table t{random.randint(1, 2)} in {random.choice(MODES)} mode",
@@ -64,7 +66,7 @@ async def settled(admin: asyncpg.Connection, tasks: dict[asyncpg.Connection, asy
 async def both(
     cluster: PostgresCluster, admin: asyncpg.Connection
 ) -> tuple[Look, dict[int, set[int]]]:
-    """A look, and PostgreSQL's own word at the same moment."""
+    """A look, and PostgreSQL's own answer at the same moment."""
     while True:
         before = await admin.fetch(PEOPLE)
         found = await cluster.look((), names=await cluster.names(), everything=True)
@@ -72,7 +74,7 @@ async def both(
             return found, {row["pid"]: set(row["blockers"]) for row in before}
 
 
-# In 8 and 12 somebody who holds the lock already asks for more, and goes before others.
+# In 8 and 12 a session that already holds the lock asks for more, and goes before others.
 @pytest.mark.parametrize("seed", [1, 8, 12])
 async def test_lock_table_says_what_pg_blocking_pids_says(
     pg: PostgresServer, cluster: PostgresCluster, sessions: Sessions, seed: int
@@ -84,7 +86,7 @@ async def test_lock_table_says_what_pg_blocking_pids_says(
         "create table t2 (like t1 including all); insert into t1 values (1, 0), (2, 0);"
         "insert into t2 values (1, 0), (2, 0)"
     )
-    # Nobody's place in a queue is changed by the one who looks for deadlocks.
+    # The deadlock detector must not change anyone's place in a queue.
     people = [
         await sessions.open(pg.superuser, "other_db", deadlock_timeout="1h")
         for _ in range(SESSIONS)

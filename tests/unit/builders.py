@@ -1,13 +1,14 @@
-"""Domain objects for the tests of the pure rooms: each with the values of one story.
+"""Domain objects for the tests of the pure packages: each with the values of one story.
 
-The story: `some_user` may have one connection. It is held by a psql that is idle in a
-transaction, and two sessions wait behind it.
+The story: `some_user` may have one connection. A psql that is idle in a transaction holds it, and
+two sessions wait behind it.
 """
 
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import Any
 
+from bot.domain.findings.model import Finding, Full, Rule, Severity, Subject, SubjectOf
 from bot.domain.kills import (
     Action,
     Actor,
@@ -43,12 +44,12 @@ CAROL = Actor("U0CAROL", "T0HOME")
 
 
 def ago(**length: float) -> datetime:
-    """The instant that long before `NOW`."""
+    """The instant this long before `NOW`."""
     return NOW - timedelta(**length)
 
 
 def backend(pid: int = 33507, **values: Any) -> Backend:
-    """The session that holds `some_user`'s one connection."""
+    """The session that holds `some_user`'s only connection."""
     story: dict[str, Any] = {
         "datid": 16_384,
         "datname": "some_db",
@@ -178,10 +179,10 @@ def proposal(*targets: Target, **values: Any) -> Proposal:
 
 
 def preview(*targets: Target, **values: Any) -> Preview:
-    """That proposal, ready to be shown; what isn't the answer's own goes to the proposal."""
+    """That proposal, ready to be shown; values that aren't the preview's own go to the proposal."""
     own: dict[str, Any] = {
         name: values.pop(name)
-        for name in ("server", "second_person", "names", "gone")
+        for name in ("server", "second_person", "names", "gone", "through_pooler", "holdings")
         if name in values
     }
     story: dict[str, Any] = {"server": server(), "names": NAMES, "second_person": False, **own}
@@ -201,7 +202,7 @@ def confirmed(*targets: Target, **values: Any) -> Proposal:
 def conclusion(
     *outcomes: Outcome, targets: tuple[Target, ...] | None = None, **values: Any
 ) -> Conclusion:
-    """What became of that proposal's targets, in their order; terminated unless said."""
+    """What became of that proposal's targets, in their order; terminated by default."""
     targets = targets or tuple(target(backend(33507 + at)) for at in range(max(1, len(outcomes))))
     outcomes = outcomes or (Outcome.TERMINATED,) * len(targets)
     results = tuple(Result(t.id, o) for t, o in zip(targets, outcomes, strict=True))
@@ -222,3 +223,16 @@ def conclusion(
 def identity(pid: int = 33507) -> BackendId:
     """The identity of the story's session."""
     return BackendId(pid, ago(hours=2))
+
+
+def full_role(name: str = "some_user", **values: object) -> Finding:
+    """A role at its limit, which one login hurts."""
+    story: dict[str, object] = {
+        "rule": Rule.LIMIT,
+        "severity": Severity.ERROR,
+        "subject": Subject(SubjectOf.ROLE, name),
+        "evidence": Full(limit=Limit(name, 1, 1), error="FATAL"),
+        "hurt": 1,
+        "involved": frozenset({33507}),
+    }
+    return Finding(**{**story, **values})  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""How the tests of the views read a message: what is seen, what Slack parses, what is pressed."""
+"""How the tests of the views read a message: the text, its markup, and what can be pressed."""
 
 import json
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ Json = dict[str, Any]
 
 
 def problems(message: Message) -> list[str]:
-    """What Slack would refuse about a message, and about the same in simpler layouts."""
+    """What Slack would refuse about a message, or about its simpler layouts."""
     found = []
-    for shape in message.shapes:
+    for shape in message.shapes():
         if not 0 < len(shape.text) <= 4000:
             found.append(f"a text of {len(shape.text)} characters")
         blocks = list(shape.blocks)
@@ -34,13 +34,13 @@ def walk(value: object) -> Iterator[Json]:
 
 
 def parsed(message: Message) -> str:
-    """Every text in which Slack looks for markup."""
+    """All text in which Slack reads markup."""
     found = [each["text"] for each in walk(message.blocks) if each.get("type") == "mrkdwn"]
     return "\n".join([message.text, *found])
 
 
 def lines(message: Message) -> list[str]:
-    """What stands in the blocks besides tables and buttons, line by line."""
+    """The text of the blocks, except tables and buttons, line by line."""
     return [line for block in message.blocks for line in _lines(block)]
 
 
@@ -57,19 +57,19 @@ def _lines(block: Json) -> list[str]:
 
 
 def table(message: Message) -> list[list[str]]:
-    """The rows of its table, the header's first; empty where it has none."""
-    tables = [block for block in message.blocks if block["type"] == "table"]
+    """The rows of its table, header first; empty if it has none."""
+    tables = [block for block in message.blocks if block["type"] in {"table", "data_table"}]
     return [[cell_text(cell) for cell in row] for block in tables for row in block["rows"]]
 
 
 def column(message: Message, name: str) -> list[str]:
-    """A column of its table by its header, or a row of one on its side."""
+    """A column of its table by its header, or a row of a table turned on its side."""
     header, *rows = table(message)
     at = header.index(name)
     return [row[at] for row in rows]
 
 
 def pressable(message: Message) -> dict[str, Json]:
-    """Its buttons and menus by their labels, in order."""
+    """Its buttons and menus by label, in order."""
     found = [each.element for each in elements(list(message.blocks))]
     return {(each.get("text") or each["placeholder"])["text"]: each for each in found}

@@ -1,5 +1,6 @@
-"""The manifests in deploy/: their schemas take them, and they say what the code says."""
+"""The manifests in deploy/: they fit their schemas, and agree with the code."""
 
+import configparser
 import copy
 import functools
 import json
@@ -20,12 +21,14 @@ from pydantic import SecretStr
 
 import bot
 from bot import config
+from bot.domain.people import Right
 from bot.errors import SettingsError
 from bot.ledger import sql
 from bot.ledger.postgres_store import PostgresStore
 from bot.postgres import cluster
 from bot.service import health
 from bot.slack import app, tasks
+from bot.terminal import EX_SETTINGS
 
 Json: TypeAlias = Any
 Where: TypeAlias = tuple[str | int, ...]
@@ -48,19 +51,19 @@ FILLED_IN = {
     "LEDGER_URL": "postgresql://ledger/pg_sessions_ledger",
 }
 
-# Every version that the package has schemas of, from the one on that knows `matchLabelKeys`.
+# Every version for which the package has schemas, from the first that knows `matchLabelKeys`.
 VERSIONS = [
     version
     for version in kubernetes_validate.utils.all_versions()
     if int(version.split(".")[1]) >= 27
 ]
 
-# What people name as they like: no schema knows these keys.
+# Names that people choose: no schema knows these keys.
 FREE = {"labels", "matchLabels", "stringData", "limits", "requests", "environment", "services"}
 
 
 def keys(document: Json, where: Where = ()) -> Iterator[Where]:
-    """Where every key of a document stands, those that are free left out."""
+    """The place of every key in a document, except for free ones."""
     if isinstance(document, dict):
         for key, value in document.items():
             if not (where and where[-1] in FREE):
@@ -72,7 +75,7 @@ def keys(document: Json, where: Where = ()) -> Iterator[Where]:
 
 
 def misspelt(document: Json, where: Where) -> Json:
-    """A copy of a document in which one key has two letters too many."""
+    """A copy of a document in which one key has two extra letters."""
     copied = copy.deepcopy(document)
     parent = copied
     for step in where[:-1]:
@@ -84,7 +87,7 @@ def misspelt(document: Json, where: Where) -> Json:
 # By schema: Kubernetes
 
 
-# They are megabytes of JSON, which the package reads anew for each document.
+# They are megabytes of JSON, which the package reads again for each document.
 kubernetes_validate.utils.schema_contents = functools.cache(
     kubernetes_validate.utils.schema_contents
 )
@@ -100,11 +103,11 @@ def refused(document: Json, version: str) -> bool:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("document", [DEPLOYMENT, BUDGET, SECRET], ids=lambda each: each["kind"])
-def test_kubernetes_takes_the_manifest(document, version):
+def test_kubernetes_accepts_the_manifest(document, version):
     kubernetes_validate.validate(document, version, strict=True)
 
 
-def test_many_versions_of_kubernetes_are_asked():
+def test_manifest_is_checked_against_many_kubernetes_versions():
     assert len(VERSIONS) > 5
 
 
@@ -140,7 +143,7 @@ def test_kubernetes_refuses_a_value_of_another_type(where, value):
 
 
 def refused_by_compose(folder: Path, documents: Mapping[str, Json]) -> set[str]:
-    """The names of those that the Compose specification refuses."""
+    """The names of the documents that the Compose specification refuses."""
     for name, document in documents.items():
         (folder / f"{name}.yml").write_text(yaml.safe_dump(document))
     checked = subprocess.run(
@@ -155,7 +158,7 @@ def refused_by_compose(folder: Path, documents: Mapping[str, Json]) -> set[str]:
     return {Path(error["filename"]).stem for error in said.get("errors", [])}
 
 
-def test_compose_takes_the_file(tmp_path):
+def test_compose_accepts_the_file(tmp_path):
     assert refused_by_compose(tmp_path, {"as it is": COMPOSE}) == set()
 
 
@@ -176,7 +179,7 @@ def test_compose_refuses_a_value_of_another_type(tmp_path):
 
 
 def secret_settings() -> set[str]:
-    """The variables that `bot.config` keeps as secrets."""
+    """The variables that `bot.config` keeps secret."""
     return {
         str(each.alias)
         for each in config.Settings.model_fields.values()
@@ -185,7 +188,7 @@ def secret_settings() -> set[str]:
 
 
 def environment_of_the_pod() -> dict[str, str]:
-    """What the container gets, with the example's blanks for what comes from the Secret."""
+    """The container's variables, with the example's blanks for those from the Secret."""
     given = dict(SECRET["stringData"])
     for variable in CONTAINER["env"]:
         reference = variable.get("valueFrom", {}).get("secretKeyRef")
@@ -224,13 +227,12 @@ def test_the_example_holds_no_secret_and_starts_nothing():
 def test_the_secret_filled_in_is_enough_and_lets_nobody_kill():
     settings = config.load(environment_of_the_pod() | FILLED_IN)
     assert SECRET["stringData"].keys() == FILLED_IN.keys()
-    assert not settings.kill_allowlist.users
-    assert not settings.kill_allowlist.groups
+    assert not settings.rights.is_set(Right.KILL)
     assert settings.health_port is not None
 
 
 def test_replicas_share_a_ledger_or_do_not_start():
-    """The image's own LEDGER_URL, a file, is never left standing."""
+    """The image's own LEDGER_URL, a file, is always replaced."""
     (ledger,) = (each for each in CONTAINER["env"] if each["name"] == "LEDGER_URL")
     assert ledger["valueFrom"]["secretKeyRef"] == {
         "name": SECRET["metadata"]["name"],
@@ -259,9 +261,9 @@ def test_the_pod_runs_as_the_images_user():
     security = POD["securityContext"]
     assert security["runAsNonRoot"] is True
     assert f"{security['runAsUser']}:{security['runAsGroup']}" == dockerfile("USER")
-    # The compose file leaves it to the image.
+    # The compose file leaves this to the image.
     assert "user" not in SERVICE
-    # Neither has another command than the image's, whose process is the bot itself.
+    # Neither overrides the image's command, whose process is the bot itself.
     assert not {"command", "args"} & CONTAINER.keys()
     assert not {"command", "entrypoint"} & SERVICE.keys()
 
@@ -274,12 +276,41 @@ def test_the_compose_file_keeps_the_ledger_where_the_image_does():
     assert "LEDGER_URL" not in SERVICE["environment"]
 
 
-def test_the_compose_file_finds_what_it_names():
+def test_compose_file_names_existing_files():
     assert (DEPLOY / SERVICE["build"] / "Dockerfile").is_file()
     (settings,) = SERVICE["env_file"]
     assert (DEPLOY / settings["path"]).resolve().parent == ROOT
     assert settings["path"].endswith("/.env")
     assert settings["format"] == "raw"
+
+
+# The unit for systemd
+
+
+UNIT = configparser.RawConfigParser(strict=False)
+UNIT.optionxform = str  # type: ignore[assignment,method-assign]
+UNIT.read(DEPLOY / "pg-sessions-bot.service")
+RUN = UNIT["Service"]
+
+
+def test_unit_starts_the_program_of_the_wheel():
+    (name,) = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    program = Path(RUN["ExecStart"])
+    assert program.name == name
+    assert f"python3 -m venv {program.parents[1]}\n" in (ROOT / "docs/install.md").read_text()
+    assert RUN["RestartPreventExitStatus"] == str(EX_SETTINGS)
+
+
+def test_unit_keeps_the_ledger_where_its_user_may_write():
+    name, _, url = RUN["Environment"].partition("=")
+    settings = config.load(FILLED_IN | {name: url})
+    assert (
+        settings.ledger_url.get_secret_value() == f"sqlite:///{RUN['WorkingDirectory']}/ledger.db"
+    )
+    assert RUN["WorkingDirectory"] == f"/var/lib/{RUN['StateDirectory']}"
+    restricted = ("DynamicUser", "NoNewPrivileges", "PrivateTmp", "ProtectHome")
+    assert [RUN[name] for name in restricted] == ["yes"] * 4
+    assert (RUN["CapabilityBoundingSet"], RUN["ProtectSystem"]) == ("", "strict")
 
 
 # Health
@@ -314,11 +345,11 @@ async def test_the_health_port_serves_the_probes_paths(unused_tcp_port):
         await server.close()
 
 
-def test_a_probe_waits_longer_than_the_answer_may_take():
+def test_probe_timeout_exceeds_the_answers_limit():
     assert all(probe["timeoutSeconds"] > health.CHECK_TIMEOUT for probe in probes().values())
 
 
-def test_a_start_that_waits_for_slack_and_every_server_is_not_broken_off():
+def test_startup_probe_allows_for_slow_slack_and_servers():
     probe = CONTAINER["startupProbe"]
     # Migrate, and open each held connection; all clusters at once; both tokens.
     ledger = sql.START_LIMIT + PostgresStore.size * sql.TIME_LIMIT
@@ -335,8 +366,8 @@ def test_the_compose_file_leaves_the_health_check_to_the_image():
 # The end
 
 
-def test_there_is_time_for_the_drain():
-    """The health port answers what it was asked, Slack's side drains, the ledger is told."""
+def test_shutdown_allows_for_the_drain():
+    """The health port finishes its answers, Slack's side drains, the ledger is written."""
     longest = (
         health.CHECK_TIMEOUT
         + app.DISCONNECT_WITHIN
@@ -349,12 +380,13 @@ def test_there_is_time_for_the_drain():
     grace = re.fullmatch(r"(\d+)s", SERVICE["stop_grace_period"])
     assert grace is not None
     assert timedelta(seconds=int(grace[1])) >= timedelta(seconds=longest + 5)
+    assert int(RUN["TimeoutStopSec"]) >= longest + 5
 
 
 # Many replicas
 
 
-def test_there_are_two_and_one_is_always_there():
+def test_two_replicas_of_which_one_is_always_up():
     spec = DEPLOYMENT["spec"]
     assert spec["replicas"] == 2
     assert spec["strategy"] == {
@@ -399,7 +431,7 @@ def test_the_pod_has_no_privileges():
     assert "hostPort" not in CONTAINER["ports"][0]
 
 
-def test_a_service_of_the_namespace_configures_nothing():
+def test_services_of_the_namespace_set_no_variables():
     """Kubernetes would give each pod DATABASE_URL_PORT for a Service called `database-url`."""
     linked = {"DATABASE_URL_PORT": "tcp://10.0.0.1:80", "DATABASE_URL_SERVICE_HOST": "10.0.0.1"}
     with pytest.raises(SettingsError):
@@ -414,7 +446,7 @@ def test_the_compose_service_has_no_privileges():
     assert not {"privileged", "cap_add", "ports", "network_mode", "pid"} & SERVICE.keys()
 
 
-def test_resources_are_asked_for():
+def test_resources_are_requested():
     resources = CONTAINER["resources"]
     assert resources["requests"].keys() == {"cpu", "memory"}
     assert resources["limits"].keys() == {"memory"}

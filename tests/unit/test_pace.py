@@ -1,8 +1,7 @@
-"""What is done at once on the event loop does not hold it, however much there is.
+"""Synchronous work doesn't block the event loop, however much there is.
 
-Five thousand sessions in each shape of a queue, a kill of as many as it may have, names of 63
-bytes that take a column each, and queries of 100 kB. The running bot is watched in
-`tests/e2e/test_loop.py`.
+Five thousand sessions in each shape of a queue, the largest kill, names of 63 bytes that take a
+column each, and queries of 100 kB. `tests/e2e/test_loop.py` watches the running bot.
 """
 
 import gc
@@ -14,8 +13,7 @@ from functools import partial
 import pytest
 
 from bot.domain.blocking import Locks, LockWait, tree, worst_first
-from bot.domain.kills import MAX_TARGETS, Outcome
-from bot.domain.people import Allowlist, Right
+from bot.domain.kills import MAX_TARGETS, Action, Outcome
 from bot.domain.redaction import redact
 from bot.domain.sessions import Backend, Role
 from bot.domain.waits import Request, Waits, queued
@@ -28,7 +26,8 @@ from bot.slack.views.outcome import outcome
 from bot.slack.views.preview import preview
 from bot.slack.views.sessions import sessions as sessions_view
 from bot.slack.views.tree import tree as tree_view
-from tests.pace import limit, untraced
+from tests.pace import limit
+from tests.rights import rights
 from tests.unit import builders
 
 TRIES = 10
@@ -82,7 +81,7 @@ QUEUES: dict[str, list[Request]] = {
 
 @pytest.fixture(autouse=True, scope="module")
 def only_what_is_watched() -> Iterator[None]:
-    """The collector looks at nothing that the tests hold, as at nothing of the libraries'."""
+    """Keep the garbage collector from scanning the tests' objects, as in the bot."""
     gc.collect()
     gc.freeze()
     yield
@@ -90,13 +89,12 @@ def only_what_is_watched() -> Iterator[None]:
 
 
 def watched(work: Callable[[], object]) -> None:
-    """Fail if it takes too long each time, since others use the processor's caches as well."""
+    """Fail if it takes too long every time: others use the processor's caches as well."""
     took = []
     for _ in range(TRIES):
-        with untraced():
-            began = time.thread_time()
-            work()
-            took.append(time.thread_time() - began)
+        began = time.thread_time()
+        work()
+        took.append(time.thread_time() - began)
         if took[-1] < limit():
             return
     raise AssertionError(f"{min(took):.3f} s at best")
@@ -122,7 +120,7 @@ def test_tree(shape: str) -> None:
     )
 
     def grown() -> Tree:
-        fresh = Waits(waits.blocked_by)  # what it has worked out is kept
+        fresh = Waits(waits.blocked_by)  # results are cached
         branches = tree(fresh)
         return Tree(
             look=builders.look(*rows.values(), waits=fresh),
@@ -136,7 +134,7 @@ def test_tree(shape: str) -> None:
 
     watched(grown)
     answer = grown()
-    watched(lambda: tree_view(answer, may_end=True))
+    watched(lambda: tree_view(answer, Action.TERMINATE))
 
 
 @pytest.mark.parametrize("shape", QUEUES)
@@ -164,11 +162,7 @@ def test_messages_and_record_of_a_kill() -> None:
         builders.target(replace(seen(pid), query=redact(LONG["lexemes"], KEPT_QUERY)))
         for pid in range(1, MAX_TARGETS + 1)
     )
-    watched(
-        lambda: preview(
-            builders.preview(*targets), may_confirm={right: Allowlist() for right in Right}
-        )
-    )
+    watched(lambda: preview(builders.preview(*targets), rights=rights({})))
     watched(lambda: target_values(1, targets))
     done = builders.conclusion(*(Outcome.CHANGED for _ in targets), targets=targets)
     watched(lambda: outcome(done))

@@ -1,4 +1,4 @@
-"""What the URL of a server says, as clouds hand them out, and what is refused."""
+"""What the URL of a server says, as cloud providers give it out, and what is refused."""
 
 import os
 import ssl
@@ -43,7 +43,7 @@ def with_(query: str) -> str:
 
 @pytest.fixture(autouse=True)
 def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A home without files of PostgreSQL's, and an environment that says nothing of it."""
+    """A home without PostgreSQL's files, and an environment without its variables."""
     for name in [name for name in os.environ if name.startswith("PG")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -67,7 +67,7 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         ("postgresql://bot@%2Frun%2FPostgresql/postgres", "/run/Postgresql", True),
     ],
 )
-def test_a_url_says_where_it_leads(url: str, shown: str, local: bool) -> None:
+def test_url_gives_host_and_port(url: str, shown: str, local: bool) -> None:
     assert (read(url).shown, read(url).is_local) == (shown, local)
 
 
@@ -102,7 +102,7 @@ def test_a_scheme_may_name_a_driver(scheme: str) -> None:
             "disable",
             (),
         ),
-        (  # Azure, by libpq's words
+        (  # Azure, in libpq's form
             (
                 f"postgresql://bot%40db:{SECRET}@db.postgres.database.azure.com/app?sslmode=require"
                 "&connect_timeout=10&keepalives=1&keepalives_idle=30&keepalives_interval=10"
@@ -115,7 +115,7 @@ def test_a_scheme_may_name_a_driver(scheme: str) -> None:
                 *("keepalives_count", "tcp_user_timeout", "application_name"),
             ),
         ),
-        (  # Neon, but for what it requires of the driver
+        (  # Neon, without its requirements for the driver
             (
                 f"postgresql://bot:{SECRET}@ep-a.eu.aws.neon.tech/app?sslmode=require"
                 "&channel_binding=prefer&options=endpoint%3Dep-a"
@@ -134,7 +134,7 @@ def test_a_scheme_may_name_a_driver(scheme: str) -> None:
         (with_("ssl=verify-ca&sslrootcert=/dev/null"), ("db-1.internal", 5432), "verify-ca", ()),
     ],
 )
-def test_urls_of_clouds_reach_the_driver_without_what_it_can_not_do(
+def test_cloud_urls_reach_the_driver_without_unsupported_parameters(
     url: str, address: object, sslmode: str, left_out: tuple[str, ...]
 ) -> None:
     server = read(url)
@@ -158,7 +158,7 @@ NO_EFFECT = (
 
 
 @pytest.mark.parametrize("query", NO_EFFECT)
-def test_what_has_no_effect_is_left_out_by_name(query: str) -> None:
+def test_parameters_without_effect_are_ignored_by_name(query: str) -> None:
     server = read(with_(query))
     assert server.left_out == (query.partition("=")[0],)
     assert driver(server)[1].server_settings is None
@@ -213,11 +213,11 @@ def test_what_has_no_effect_is_left_out_by_name(query: str) -> None:
         (f"user={SECRET}%00", "is not a valid URL"),
     ],
 )
-def test_anything_else_is_refused_by_its_name_and_without_its_value(query: str, words: str) -> None:
+def test_other_parameters_are_refused_by_name_without_their_value(query: str, words: str) -> None:
     assert words in refusal(with_(query))
 
 
-def test_everything_that_is_wrong_is_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     words = refusal(with_("channel_binding=require&statement_timeout=1&sslmode=x&pgbouncer=true"))
     assert [each.split()[0] for each in words.split("; ")] == [
         "channel_binding",
@@ -244,19 +244,19 @@ def test_text_is_percent_decoded_and_a_plus_is_a_plus() -> None:
 
 
 @pytest.mark.parametrize("character", [" ", "\t", "\n", "\u00a0", "\u200b", "\x7f"])
-def test_what_cant_be_seen_is_not_dropped_in_silence(character: str) -> None:
-    """Python's own reading of URLs drops tabs and line ends."""
+def test_invisible_characters_are_not_silently_dropped(character: str) -> None:
+    """Python's URL parser drops tabs and line ends."""
     assert "an invisible character" in refusal(f"postgresql://bot:a{character}b@db/app")
 
 
-def test_the_environment_names_no_other_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_cant_change_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("PGHOST", "other"), ("PGPORT", "1"), ("PGSERVICE", "other")):
         monkeypatch.setenv(name, value)
     address, _ = driver(read("postgresql://bot@db/app"))
     assert address == ("db", 5432)
 
 
-def test_a_password_shows_nowhere() -> None:
+def test_password_is_never_shown() -> None:
     server = read(with_("sslpassword=s3cret"))
     assert SECRET not in repr(server)
 
@@ -275,7 +275,7 @@ def test_a_ledgers_url_may_name_its_schema() -> None:
 # Certificates
 
 
-def test_system_roots_verify_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_system_roots_imply_full_verification(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     for query in ("sslrootcert=system", "sslrootcert=system&sslmode=verify-full"):
         _, parameters = driver(read(with_(query)))
@@ -297,7 +297,7 @@ def test_a_file_of_the_url_that_is_missing_is_named_by_its_parameter(
 
 @pytest.fixture
 def closed_home(home: Path) -> Iterator[Path]:
-    """A home that this process may not look into, even as root."""
+    """A home that this process can't read, not even as root."""
     home.chmod(0)
     root = os.geteuid() == 0
     if root:
@@ -321,9 +321,7 @@ def closed_home(home: Path) -> Iterator[Path]:
         ("sslcrl=/dev/null&sslkey=/dev/null", "postgresql.crt"),
     ],
 )
-def test_a_home_that_may_not_be_read_is_told_with_the_file(
-    closed_home: Path, query: str, file: str
-) -> None:
+def test_unreadable_home_is_named_with_the_file(closed_home: Path, query: str, file: str) -> None:
     with pytest.raises(UnreadableFileError) as closed:
         read(with_(query)).arguments()
     assert str(closed.value) == (
@@ -341,7 +339,7 @@ def test_a_home_that_may_not_be_read_is_told_with_the_file(
         with_("sslcrl=/dev/null&sslkey=/dev/null&sslcert=/dev/null"),
     ],
 )
-def test_what_looks_for_no_file_there_minds_no_home(closed_home: Path, url: str) -> None:
+def test_unreadable_home_does_not_matter_without_files(closed_home: Path, url: str) -> None:
     assert closed_home.name
     read(url).arguments()
 
@@ -368,7 +366,7 @@ def test_a_home_without_such_files_or_no_home_at_all_is_fine(
     read(with_("sslmode=require")).arguments()
 
 
-# Whatever is typed
+# Any text
 
 
 @given(

@@ -1,4 +1,4 @@
-"""What a test starts ends with it."""
+"""A process that a test starts ends with it."""
 
 import asyncio
 import signal
@@ -18,7 +18,7 @@ signal.pause()
 
 
 @pytest.mark.skipif(not TIED, reason="setpriv is missing (util-linux)")
-async def test_what_a_killed_test_has_started_ends() -> None:
+async def test_processes_of_a_killed_test_end() -> None:
     parent = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", PARENT, *TIED), stdout=asyncio.subprocess.PIPE
     )
@@ -26,5 +26,5 @@ async def test_what_a_killed_test_has_started_ends() -> None:
     async with asyncio.timeout(PATIENCE):
         await parent.stdout.readline()
         parent.send_signal(signal.SIGKILL)
-        await parent.stdout.read()  # to its end: the child, too, has let go of the pipe
+        await parent.stdout.read()  # to its end, when the child has closed the pipe too
         await parent.wait()

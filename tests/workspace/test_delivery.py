@@ -21,7 +21,7 @@ TROUBLE = "We had some trouble connecting. Try again?"  # Slack's own words
 
 @dataclass
 class Listener:
-    """A minimal app on slack_sdk's Socket Mode client: it keeps what comes and acknowledges it."""
+    """A minimal app on slack_sdk's Socket Mode client: it stores and acknowledges what comes."""
 
     client: SocketModeClient
     requests: list[Any] = field(default_factory=list)
@@ -98,7 +98,7 @@ async def test_a_command_carries_what_slack_sends(slack, listeners):
     assert listener.requests[2].payload["channel_name"] == "incidents"
 
 
-async def test_an_acknowledgement_may_carry_the_answer(slack, listeners):
+async def test_acknowledgement_may_contain_the_answer(slack, listeners):
     listener = await listeners()
     ana, ben = slack.people("ana", "ben")
     listener.payload = {"text": "just you"}

@@ -1,4 +1,4 @@
-"""`python -m workspace` as people run it: a process of its own, and what it leaves behind."""
+"""`python -m workspace` as people run it: as a separate process, and what it leaves behind."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ LAST = "Ctrl-C"
 
 @dataclass
 class Demo:
-    """One demo, with a folder for its temporary files by which its processes are known too."""
+    """One demo, and a folder for its temporary files, which also identifies its processes."""
 
     temp: Path
     folder: Path = ROOT
@@ -44,7 +44,7 @@ class Demo:
         )
 
     async def says(self, words: str) -> str:
-        """Read on to a line with these words."""
+        """Read up to a line with these words."""
         assert self.process is not None
         assert self.process.stdout is not None
         async with asyncio.timeout(PATIENCE):
@@ -55,7 +55,7 @@ class Demo:
         raise AssertionError("\n".join(self.lines))
 
     async def ended(self) -> tuple[int, list[str]]:
-        """Its exit status, and what it said since the last look."""
+        """Its exit status, and its output since the last read."""
         assert self.process is not None
         assert self.process.stdout is not None
         async with asyncio.timeout(PATIENCE):
@@ -63,7 +63,7 @@ class Demo:
             return await self.process.wait(), rest
 
     def press_ctrl_c(self) -> None:
-        """As a terminal does: every process of the group gets the signal."""
+        """As in a terminal: every process of the group gets the signal."""
         assert self.process is not None
         os.killpg(self.process.pid, signal.SIGINT)
 
@@ -83,7 +83,7 @@ class Demo:
 
     @property
     def processes(self) -> list[str]:
-        """The command lines of all that run in its environment."""
+        """The command lines of all processes that run in its environment."""
         return [command for pid in running() if (command := self._command(pid))]
 
     def _command(self, pid: str) -> str:
@@ -107,9 +107,9 @@ def running() -> list[str]:
 
 @pytest.fixture
 async def new_demo() -> AsyncIterator[Callable[..., Demo]]:
-    """Demos that a test starts; killed where the test has left them.
+    """Demos that a test starts; the fixture kills those still running.
 
-    Their folder has a short name, as a server's socket must.
+    Their folder has a short name, because a server's socket needs one.
     """
     async with AsyncExitStack() as stack:
         folders = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -146,7 +146,7 @@ async def status_of(url: str) -> int:
         return answer.status
 
 
-async def test_two_demos_run_side_by_side_and_each_ends_alone_and_leaves_nothing(
+async def test_two_demos_run_side_by_side_and_leave_nothing(
     new_demo: Callable[..., Demo],
 ) -> None:
     one, other = new_demo(), new_demo()
@@ -241,7 +241,7 @@ async def test_a_port_in_use_is_one_clear_line(
     assert demo.files == []
 
 
-async def test_what_is_no_port_is_one_clear_line(new_demo: Callable[..., Demo]) -> None:
+async def test_invalid_port_is_one_clear_line(new_demo: Callable[..., Demo]) -> None:
     demo = new_demo()
     await demo.start(PORT="http")
     assert await demo.ended() == (1, ["The port must be a number up to 65535, not 'http'."])

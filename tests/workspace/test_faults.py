@@ -1,4 +1,4 @@
-"""The faults: what the app meets, and what Slack did all the same."""
+"""The faults: what the app experiences, and what Slack did all the same."""
 
 import asyncio
 from typing import Any
@@ -96,7 +96,7 @@ async def test_slacks_own_limits_hold_when_asked_for(slack, client):
     assert 55 <= int(caught.value.response.headers["Retry-After"]) <= 60
 
 
-async def test_faults_in_force_are_listed_and_taken_back(slack, client):
+async def test_faults_in_force_are_listed_and_cleared(slack, client):
     faults = slack.faults
     faults.rate_limit("chat.update", times=3)
     faults.refuse_tables("ephemeral")
@@ -105,7 +105,7 @@ async def test_faults_in_force_are_listed_and_taken_back(slack, client):
     faults.delay_acks(4)
     assert faults.in_force() == [
         "chat.update: rate_limit, 3 more",
-        "blocks refused: table, ephemeral, invalid_blocks",
+        "blocks refused: data_table, table, ephemeral, invalid_blocks",
         "rate limits kept",
         "interactions delivered twice: 2 more",
         "acknowledgements held back 4 s",
@@ -115,14 +115,14 @@ async def test_faults_in_force_are_listed_and_taken_back(slack, client):
     assert (await client.auth_test())["ok"] is True
 
 
-async def test_a_method_says_no_by_the_code_that_is_wanted(slack, client):
+async def test_method_refuses_with_the_requested_code(slack, client):
     slack.faults.refuse("views.update", "not_found")
     with pytest.raises(SlackApiError) as caught:
         await client.views_update(view_id="V1", view={})
     assert (caught.value.response.status_code, caught.value.response["error"]) == (200, "not_found")
 
 
-async def test_an_answer_lacks_what_it_is_told_to(slack, client):
+async def test_answer_lacks_the_requested_field(slack, client):
     slack.faults.leave_out("conversations.info", "channel.is_ext_shared")
     channel = (await client.conversations_info(channel="C0SHARED"))["channel"]
     assert "is_ext_shared" not in channel

@@ -1,4 +1,4 @@
-"""Modals: what the app gets of them, and what its acknowledgement does to them."""
+"""Modals: what the app receives from them, and what its acknowledgement does to them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -68,7 +68,7 @@ def modal(title: str = "Session", **more: Any) -> dict[str, Any]:
 
 
 class App:
-    """Keeps what comes; answers submissions with `answer`, or not at all."""
+    """Stores what comes; answers submissions with `answer`, or not at all."""
 
     def __init__(self) -> None:
         self.payloads: list[dict[str, Any]] = []
@@ -86,7 +86,7 @@ class App:
 
 @pytest.fixture
 async def app(slack: Workspace, client: AsyncWebClient) -> AsyncIterator[App]:
-    """An app that has opened `modal()` before ana."""
+    """An app that has opened `modal()` for ana."""
     socket = SocketModeClient(slack.app_token, web_client=client)
     made = App()
     socket.socket_mode_request_listeners.append(made)
@@ -199,7 +199,7 @@ async def test_a_click_in_a_modal_nobody_acknowledges_is_marked(slack, app):
     assert "We had some trouble connecting" in ana.modal_text()
 
 
-async def test_a_modal_closed_meanwhile_takes_no_answer(slack, app):
+async def test_modal_closed_meanwhile_ignores_the_answer(slack, app):
     ana = slack.person("ana")
     app.silent = True
     submitting = asyncio.create_task(ana.submit({"Why": "x"}))
@@ -224,7 +224,7 @@ async def test_a_click_in_a_modal_can_push_another(slack, client, app):
     await ana.sees_modal("Session")
 
 
-async def test_an_app_that_asked_hears_of_a_closed_modal(slack, app):
+async def test_app_that_asked_is_notified_of_a_closed_modal(slack, app):
     ana = slack.person("ana")
     view = ana.modal
     await ana.close_modal()

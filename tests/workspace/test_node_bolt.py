@@ -1,62 +1,17 @@
 """@slack/bolt for Node.js, from npm, on the workspace: the other official framework must find it
 as much like Slack as the one in Python does.
-
-Where Node is missing these tests skip and say so.
 """
 
 import asyncio
-import hashlib
 import os
-import shutil
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from tests.processes import TIED
+from tests.workspace.conftest import FOLDER
 from workspace import Workspace
 from workspace.people import PATIENCE
-
-FOLDER = Path(__file__).parent / "node"
-NODE = 20
-
-
-async def _run(*command: str) -> str:
-    """The output of a command. Raises `OSError` with all that it said where it fails."""
-    process = await asyncio.create_subprocess_exec(
-        *command, cwd=FOLDER, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    output, _ = await process.communicate()
-    if process.returncode != 0:
-        raise OSError(output.decode())
-    return output.decode()
-
-
-async def _install(npm: str) -> None:
-    """Install what the app needs, in the versions of the lock, where that isn't done yet."""
-    lock = hashlib.sha256((FOLDER / "package-lock.json").read_bytes()).hexdigest()
-    stamp = FOLDER / "node_modules" / ".lock"
-    if not stamp.is_file() or stamp.read_text() != lock:
-        await _run(npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-        stamp.write_text(lock)
-
-
-@pytest.fixture(scope="session")
-async def node() -> str:
-    """Node, with what the app needs. Where npm fails too: skipped, but an error with `CI` set."""
-    path, npm = shutil.which("node"), shutil.which("npm")
-    if path is None or npm is None:
-        pytest.skip("Node.js and npm are missing")
-    version = (await _run(path, "--version")).strip()
-    if int(version.lstrip("v").partition(".")[0]) < NODE:
-        pytest.skip(f"@slack/bolt needs Node.js {NODE} or newer, and this is {version}")
-    try:
-        await _install(npm)
-    except OSError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"npm could not install @slack/bolt: {error}")
-    return path
 
 
 @pytest.fixture
@@ -121,7 +76,7 @@ async def test_a_click_replaces_its_message_for_all(app: list[str], slack: Works
     assert vera.does_not_see("[Terminate]")
 
 
-async def test_a_click_is_answered_to_its_person_alone(app: list[str], slack: Workspace) -> None:
+async def test_click_is_answered_privately(app: list[str], slack: Workspace) -> None:
     ana, ben = slack.people("ana", "ben")
     await ana.command("/pg-kill 33507", channel="incidents")
     await ben.sees("Whisper", channel="incidents")
@@ -142,6 +97,32 @@ async def test_a_modal_is_opened_checked_and_submitted(app: list[str], slack: Wo
     await ana.submit({"Why": "it blocks"})
     await vera.sees("because it blocks", channel="incidents")
     assert ana.modal is None
+
+
+async def test_home_tab_opens_a_modal_that_answers_in_a_channel(
+    app: list[str], slack: Workspace
+) -> None:
+    ana = slack.person("ana")
+    await ana.opens_home()
+    await ana.sees_home("Good evening")
+    await ana.click("Where")
+    await ana.sees_modal("Channel")
+    # The bot isn't a member of this channel: only the url that comes with the modal reaches it.
+    await ana.submit({"Channel": slack.channel("secret").id})
+    await ana.sees("from the Home tab", channel="secret")
+    assert '"tab":"home"' in "\n".join(app)
+
+
+async def test_message_shortcut_is_answered_in_the_thread(app: list[str], slack: Workspace) -> None:
+    ana, ben = slack.people("ana", "ben")
+    parent = ana.say("Logins fail", "incidents")
+    await ana.shortcut("Show PostgreSQL sessions", parent)
+    reply = await ben.sees("looking", channel="incidents")
+    assert (reply.thread_ts, reply.broadcast) == (parent.ts, True)
+    whisper = await ana.sees("see https://acme.slack.com/archives/C0INCIDENTS/")
+    assert (whisper.thread_ts, whisper.receiver) == (parent.ts, ana.id)
+    assert f"?thread_ts={parent.ts}&cid=C0INCIDENTS" in whisper.text
+    assert '"text":"Logins fail"' in "\n".join(app)
 
 
 async def test_it_connects_again_when_slack_ends_its_connection(

@@ -1,4 +1,4 @@
-"""What people see, and how waiting for it ends; the clock and the log beneath."""
+"""What people see, and how waiting for it ends; also the clock and the log underneath."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ def plain(text: str) -> dict[str, object]:
     return {"type": "plain_text", "text": text}
 
 
-async def test_who_sees_which_channel(slack):
+async def test_visible_channels(slack):
     for channel in ("incidents", "war-room", "shared"):
         slack.person("ana").say(f"hello {channel}", channel=channel)
     ana, gus, olga = slack.people("ana", "gus", "olga")
@@ -38,7 +38,7 @@ async def test_somebody_outside_looks_at_a_public_channel_but_cannot_act_there(s
         await sam.click("Go")
 
 
-async def test_what_is_not_seen_is_reported_with_what_is(slack, client):
+async def test_missing_message_is_reported_with_what_is_seen(slack, client):
     await client.chat_postMessage(channel="C0INCIDENTS", text="something else")
     with pytest.raises(NotSeen, match="something else"):
         await slack.person("ana").sees("this", channel="incidents", seconds=0.05)
@@ -137,7 +137,10 @@ async def test_a_screen_shows_blocks_as_text(slack, client):
         "type": "table",
         "rows": [
             [{"type": "raw_text", "text": "pid"}, {"type": "raw_text", "text": "usename"}],
-            [{"type": "raw_number", "value": 33507}, {"type": "raw_text", "text": "名前"}],
+            [
+                {"type": "raw_number", "value": 33507, "text": "33507"},
+                {"type": "raw_text", "text": "名前"},
+            ],
             [{"type": "raw_text", "text": "7"}, {"type": "raw_text", "text": "<!here> &lt;"}],
         ],
     }
@@ -262,7 +265,7 @@ async def test_a_watcher_gets_every_change_from_where_it_likes():
     assert await log.until(lambda: len(log) == 4, 0.01) is False
 
 
-async def test_a_watcher_sees_a_message_live_and_die(slack: Workspace):
+async def test_watcher_sees_a_message_appear_and_disappear(slack: Workspace):
     seen = len(slack.state.log)
     message = slack.person("ana").say("x", channel="incidents")
     slack.state.change(message)
@@ -276,7 +279,7 @@ async def test_a_watcher_sees_a_message_live_and_die(slack: Workspace):
     assert all(isinstance(change.subject, Message) for change in changes)
 
 
-async def test_two_workspaces_stand_side_by_side():
+async def test_two_workspaces_run_side_by_side():
     async with Workspace() as one, Workspace() as two:
         assert one.api_url != two.api_url
         assert one.bot_token != two.bot_token

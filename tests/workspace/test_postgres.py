@@ -1,4 +1,4 @@
-"""The launcher itself: that it starts, that it says why not, and that nothing stays behind."""
+"""The launcher itself: it starts, it says why it can't, and it leaves nothing behind."""
 
 import asyncio
 import os
@@ -26,7 +26,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to leav
 
 @pytest.fixture
 def temp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder in which the servers of a test make theirs; its name is short, for a socket."""
+    """The folder for a test's servers; its name is short, because a socket needs that."""
     with tempfile.TemporaryDirectory() as folder, monkeypatch.context() as patch:
         patch.setenv("TMPDIR", folder)
         patch.setattr("tempfile.tempdir", None)
@@ -35,7 +35,7 @@ def temp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def path_without_unshare(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Only the programs that the launcher needs where it can make no user namespace."""
+    """Only the programs that the launcher needs if it can't create a user namespace."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
         path.chmod(0o755)
@@ -47,7 +47,7 @@ def path_without_unshare(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def command_line(pid: int) -> bytes:
-    """Empty for what has ended, a zombie included."""
+    """Empty if it has ended, even as a zombie."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
@@ -55,9 +55,9 @@ def command_line(pid: int) -> bytes:
 
 
 def born(pid: int) -> str:
-    """When the process began, in ticks since the boot; empty where there is none.
+    """When the process began, in ticks since boot; empty if there is none.
 
-    A pid is soon another's: tests beside this one have the system hand them out again.
+    Pids are reused quickly: tests that run at the same time make the system do so.
     """
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
@@ -66,7 +66,7 @@ def born(pid: int) -> str:
 
 
 def is_alive(pid: int, since: str) -> bool:
-    """Whether the process of that pid that was `born` then still runs."""
+    """Whether the process with that pid that was `born` then still runs."""
     return command_line(pid) != b"" and born(pid) == since
 
 
@@ -110,7 +110,7 @@ SETTINGS: dict[str, str | int] = {
 }
 
 
-async def test_it_takes_connections_with_the_settings_asked_for(pg: PostgresServer) -> None:
+async def test_server_accepts_connections_with_the_given_settings(pg: PostgresServer) -> None:
     connection = await asyncpg.connect(pg.dsn())
     try:
         seen = {name: await connection.fetchval(f"show {name}") for name in SETTINGS}
@@ -168,10 +168,10 @@ async def test_a_restart_keeps_port_and_data_and_changes_the_postmaster(
     assert await fetchval(pg.dsn(), "show max_connections") == str(max_connections + 1)
 
 
-# A server of each test's own
+# Servers for single tests
 
 
-async def test_two_servers_stand_side_by_side_and_differ_in_their_system_identifier(
+async def test_two_servers_have_different_system_identifiers(
     temp: Path,
 ) -> None:
     query = "select system_identifier from pg_control_system()"
@@ -198,7 +198,7 @@ async def test_a_stop_ends_a_stopped_backend_too(temp: Path) -> None:
     connection.terminate()
 
 
-async def test_after_a_stop_it_can_start_anew(temp: Path) -> None:
+async def test_server_can_start_again_after_a_stop(temp: Path) -> None:
     pg = PostgresServer()
     for _ in range(2):
         async with pg:
@@ -213,7 +213,7 @@ def test_it_serves_code_that_is_not_async_too(temp: Path) -> None:
     assert left_in(temp) == []
 
 
-async def test_a_port_that_was_taken_meanwhile_is_left_for_another(
+async def test_port_taken_meanwhile_is_replaced_by_another(
     temp: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     really_free = workspace.postgres._free_port
@@ -276,7 +276,7 @@ async def test_a_start_that_is_cancelled_leaves_nothing(temp: Path) -> None:
     assert left_in(temp) == []
 
 
-async def test_what_is_not_running_has_no_pid_and_no_restart() -> None:
+async def test_stopped_server_has_no_pid_and_no_restart() -> None:
     pg = PostgresServer()
     await pg.stop()
     with pytest.raises(PostgresServerError, match="not running"):
@@ -328,7 +328,9 @@ async def test_when_the_starting_process_is_killed_server_and_files_go(temp: Pat
         assert is_alive(pid, since)
         starter.kill()
         await eventually(lambda: not left_in(temp))
-        assert not is_alive(pid, since)  # it goes first: without its files it would die by itself
+        assert not is_alive(
+            pid, since
+        )  # it is gone first: without its files the server would end by itself
 
 
 async def test_when_the_starting_process_is_killed_during_initdb_it_ends_too(temp: Path) -> None:
@@ -345,7 +347,7 @@ async def test_when_the_starting_process_is_killed_during_initdb_it_ends_too(tem
 
 
 @needs_root
-async def test_an_ordinary_user_runs_it_as_himself(temp: Path) -> None:
+async def test_ordinary_user_runs_it_directly(temp: Path) -> None:
     with start_starter(temp, *AS_ORDINARY_USER) as starter:
         _, port = read_pid_and_port(starter)
         dsn = f"postgresql://postgres@127.0.0.1:{port}/postgres"
@@ -362,7 +364,7 @@ async def test_root_without_user_namespaces_runs_it_as_nobody(path_without_unsha
 
 
 @needs_root
-async def test_what_nobody_can_not_reach_is_copied_for_him(
+async def test_binaries_out_of_reach_of_the_user_nobody_are_copied(
     path_without_unshare: Path, tmp_path: Path
 ) -> None:
     closed = workspace.postgres._copy_install(workspace.postgres._find_bin_dir(None), tmp_path)

@@ -12,7 +12,7 @@ from workspace import Workspace
 
 @pytest.fixture
 def hook(slack: Workspace) -> Any:
-    """Makes a client of the SDK for a fresh response_url."""
+    """Makes an SDK client for a new response_url."""
 
     def make(
         user: str = "U0ANA", channel: str = "C0SECRET", ts: str | None = None
@@ -44,12 +44,12 @@ async def test_thirty_minutes_and_no_longer(slack, hook):
     assert "expired_url" in answer.body
 
 
-async def test_an_unknown_url_is_no_better_than_an_old_one(slack):
+async def test_unknown_url_is_treated_like_an_old_one(slack):
     client = AsyncWebhookClient(f"{slack.server.base_url}/commands/T0ACME/unknown")
     assert (await client.send(text="x")).status_code == 404
 
 
-async def test_a_body_that_is_no_object_is_refused(slack):
+async def test_body_that_is_not_an_object_is_refused(slack):
     url = slack.state.new_response_url("C0SECRET", "U0ANA", None)
     address = f"{slack.server.base_url}/commands/T0ACME/{url.secret}"
     async with aiohttp.ClientSession() as session:
@@ -59,7 +59,7 @@ async def test_a_body_that_is_no_object_is_refused(slack):
                 assert "invalid_payload" in await answer.text()
 
 
-async def test_it_works_where_the_bot_is_no_member(slack, hook):
+async def test_it_works_without_the_bot_as_a_member(slack, hook):
     ana = slack.person("ana")
     await hook().send(text="psst")
     assert ana.screen("secret") == "pg_sessions:\n  Only visible to you\n  psst"
@@ -69,7 +69,7 @@ async def test_it_works_where_the_bot_is_no_member(slack, hook):
     assert "here too" in slack.person("ben").screen("ana-ben")
 
 
-async def test_what_slack_refuses_costs_no_use(slack, hook):
+async def test_refused_response_does_not_count_as_a_use(slack, hook):
     client = hook()
     for wrong in ({"blocks": [{"type": "x"}]}, {"text": ""}, {"text": "x" * 40_001}):
         for _ in range(3):
@@ -121,14 +121,14 @@ async def test_an_ephemeral_original_never_becomes_public(slack, client, hook):
     assert (message.text, message.receiver) == ("new", "U0ANA")
 
 
-async def test_an_original_that_is_gone_is_answered_anew(slack, client, hook, original):
+async def test_answer_to_a_deleted_original_is_a_new_message(slack, client, hook, original):
     await client.chat_delete(channel="C0INCIDENTS", ts=original)
     answer = hook(channel="C0INCIDENTS", ts=original)
     assert (await answer.send(text="new", replace_original=True)).status_code == 200
     assert [message.text for message in slack.person("ana").messages("incidents")] == ["new"]
 
 
-async def test_faults_befall_response_urls_too(slack, hook):
+async def test_faults_affect_response_urls_too(slack, hook):
     client = hook()
     slack.faults.rate_limit("response_url", retry_after=3)
     answer = await client.send(text="x")
@@ -141,7 +141,7 @@ async def test_faults_befall_response_urls_too(slack, hook):
     assert answer.status_code == 200
 
 
-async def test_where_only_some_may_post_a_url_is_forbidden(hook):
+async def test_response_url_is_forbidden_if_posting_is_restricted(hook):
     client = hook(channel="C0ANNOUNCE")
     for body in ({"text": "x"}, {"text": "x", "response_type": "in_channel"}):
         assert (await client.send_dict(body)).status_code == 403

@@ -1,4 +1,4 @@
-"""The scenario on two real servers: what it says is asked from PostgreSQL itself."""
+"""The scenario on two real servers; what it says is checked with PostgreSQL itself."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ FACTS = """
 
 @dataclass
 class Stage:
-    """Everything that the tests of this module share."""
+    """Everything that this module's tests share."""
 
     slack: Workspace
     main: PostgresServer
@@ -50,14 +50,14 @@ async def stage() -> AsyncIterator[Stage]:
 
 @pytest.fixture
 async def scenario(stage: Stage) -> AsyncIterator[Scenario]:
-    """The scenario at its beginning; a test may do with it what it likes."""
+    """The scenario at its beginning; a test may change it."""
     yield stage.scenario
     await stage.scenario.reset()
 
 
 @pytest.fixture
 async def admin(stage: Stage) -> AsyncIterator[asyncpg.Connection]:
-    """A superuser's own look at main, to see what is true."""
+    """A superuser's connection to main, to check the truth."""
     connection = await asyncpg.connect(stage.main.dsn(database="some_db"))
     yield connection
     connection.terminate()
@@ -65,12 +65,12 @@ async def admin(stage: Stage) -> AsyncIterator[asyncpg.Connection]:
 
 @pytest.fixture
 async def watched(scenario: Scenario) -> AsyncIterator[list]:
-    """Every view that a visitor gets, while one watches."""
+    """Every view that a visitor gets while one watches."""
     views: list = []
 
     async def watch() -> None:
         async for view in scenario.subscribe():
-            views.append(view)  # noqa: PERF401 - it goes on for ever
+            views.append(view)  # noqa: PERF401 - it never ends
 
     watching = asyncio.create_task(watch())
     yield views
@@ -121,7 +121,7 @@ def done(scenario: Scenario) -> list[str]:
 
 
 async def until_now(scenario: Scenario, *now: str) -> None:
-    """Until this is the step to do; none is the end of the guide."""
+    """Wait until this is the step to do; none means the end of the guide."""
     try:
         await until_view(scenario, lambda _: steps(scenario, "now") == list(now))
     except TimeoutError:
@@ -129,12 +129,12 @@ async def until_now(scenario: Scenario, *now: str) -> None:
 
 
 def command(scenario: Scenario, step_id: str) -> str:
-    """What the guide has a visitor type."""
+    """What the guide tells a visitor to type."""
     return next(s["commands"][0] for s in scenario.view()["guide"] if s["id"] == step_id)
 
 
 def suggested(scenario: Scenario) -> list[str]:
-    """Who can do the step that is to be done."""
+    """Who can do the current step."""
     return next(s["people"] for s in scenario.view()["guide"] if s["state"] == "now")
 
 
@@ -173,7 +173,7 @@ async def test_the_login_fails_in_postgresql_s_own_words(stage: Stage, scenario:
     assert f"{caught.value.severity}:  {caught.value}" == REFUSED
 
 
-async def test_there_is_who_is_met_in_real_life(
+async def test_cast_contains_typical_sessions(
     scenario: Scenario, admin: asyncpg.Connection
 ) -> None:
     rows = await admin.fetch("""
@@ -285,14 +285,14 @@ async def test_reset_brings_everything_back(
     assert active(scenario) == set()
     login = scenario.view()["login"]
     assert not login["ok"]
-    assert 1 <= login["attempts"] < 5  # anew, one every 2 s
+    assert 1 <= login["attempts"] < 5  # counted again, one every 2 s
     assert stranger.is_closed()
 
 
 # Faults of PostgreSQL
 
 
-async def test_full_means_that_an_ordinary_role_is_refused_and_the_bot_s_is_not(
+async def test_full_server_refuses_ordinary_roles_but_not_the_bots(
     stage: Stage, scenario: Scenario
 ) -> None:
     web, bot = (stage.main.dsn(user=role, database="shop") for role in ("web", cast.BOT))
@@ -307,7 +307,7 @@ async def test_full_means_that_an_ordinary_role_is_refused_and_the_bot_s_is_not(
     (await asyncpg.connect(web)).terminate()
 
 
-async def test_after_a_restart_the_pools_are_back_and_the_holder_is_not(
+async def test_after_a_restart_the_pools_are_back_but_not_the_holder(
     stage: Stage, scenario: Scenario, watched: list
 ) -> None:
     postmaster = stage.main.pid
@@ -367,7 +367,7 @@ async def test_a_hung_server_can_be_reset_and_restarted(
 
 # Faults of Slack
 
-TABLES = [button.id for button in faults.BUTTONS if button.where == "tables"]
+TABLES = [button.id for button in faults.BUTTONS if button.id.startswith(faults.TABLES)]
 SLACK = [
     *(button.id for button in faults.BUTTONS if button.where == "slack" and button.id != "cut"),
     TABLES[0],
@@ -375,7 +375,7 @@ SLACK = [
 
 
 @pytest.mark.parametrize("name", SLACK)
-async def test_a_fault_of_slack_s_is_in_force_until_it_is_pressed_again_and_alone_then(
+async def test_slack_fault_lasts_until_it_is_pressed_again(
     stage: Stage, scenario: Scenario, name: str
 ) -> None:
     for other in SLACK:
@@ -391,7 +391,10 @@ async def test_tables_are_refused_by_one_code_at_a_time(stage: Stage, scenario: 
         await scenario.fault(name)
         assert active(scenario) == {name}
         assert stage.slack.faults.blocks_refused.error == name.removeprefix(faults.TABLES)
-    await scenario.fault(TABLES[-1])
+    await scenario.fault(faults.DATA_TABLE)
+    assert active(scenario) == {faults.DATA_TABLE}
+    assert stage.slack.faults.blocks_refused.kinds == {"data_table"}
+    await scenario.fault(faults.DATA_TABLE)
     assert active(scenario) == set()
 
 
@@ -410,7 +413,7 @@ async def test_429_is_answered_three_times_and_the_button_goes_out_by_itself(
     assert active(scenario) == set()
 
 
-async def test_what_is_no_fault_is_refused(scenario: Scenario) -> None:
+async def test_unknown_scenario_fault_is_refused(scenario: Scenario) -> None:
     with pytest.raises(KeyError):
         await scenario.fault("fire")
 
@@ -418,7 +421,7 @@ async def test_what_is_no_fault_is_refused(scenario: Scenario) -> None:
 # The guide
 
 
-async def test_a_login_that_nobody_has_seen_fail_is_no_step_done(scenario: Scenario) -> None:
+async def test_unseen_failed_login_completes_no_step(scenario: Scenario) -> None:
     await scenario._login.attempt()
     assert not scenario.view()["login"]["ok"]
     assert done(scenario) == []
@@ -426,7 +429,7 @@ async def test_a_login_that_nobody_has_seen_fail_is_no_step_done(scenario: Scena
 
 @pytest.fixture
 async def talking(stage: Stage, scenario: Scenario, watched: list) -> AsyncIterator[Workspace]:
-    """The scenario with the real bot in it, and somebody who watches."""
+    """The scenario with the real bot, and somebody who watches."""
 
     def environment(folder):
         return workspace.demo._environment(stage.slack, stage.main, stage.prod, folder)
@@ -435,7 +438,7 @@ async def talking(stage: Stage, scenario: Scenario, watched: list) -> AsyncItera
         yield stage.slack
 
 
-async def test_the_guide_leads_through_the_story_and_on_to_what_is_special(
+async def test_guide_leads_through_the_story_and_to_the_extras(
     talking: Workspace, scenario: Scenario
 ) -> None:
     ana, ben, vera = talking.people("ana", "ben", "vera")
@@ -450,7 +453,7 @@ async def test_the_guide_leads_through_the_story_and_on_to_what_is_special(
     assert suggested(scenario) == ["vera"]
 
     await vera.click("Terminate 1 session", channel="incidents")
-    await vera.sees("You may not end sessions here")
+    await vera.sees("You may not end sessions")
     await until_now(scenario, "confirmed")
     assert suggested(scenario) == ["ben"]
 
@@ -481,6 +484,22 @@ async def test_the_guide_leads_through_the_story_and_on_to_what_is_special(
     await ben.sees("app=cron-report")
     await ben.click("Terminate 1 session", channel="incidents")
     await ben.sees("report is back with 1 session")
+    await until_now(scenario, "queue")
+
+    await scenario.fault("queue")
+    async with asyncio.timeout(PATIENCE):
+        while steps(scenario, "now") == ["queue"]:  # of a wait of less than a second it is silent
+            await ana.command(command(scenario, "queue"), "incidents")
+    await ana.sees("waits, and 4 sessions wait behind it", "4 of them only because of it")
+    await until_now(scenario, "vacuum")
+    await ana.click("cancel of pid", channel="incidents")
+    await ana.sees("Cancel query")
+    await ana.click("Cancel query")
+    await ana.sees("Cancelled")
+
+    await scenario.fault("vacuum")
+    await ana.command(command(scenario, "vacuum"), "incidents")
+    await ana.sees("replication slot old_subscriber", "pg_drop_replication_slot")
     await until_now(scenario)
     assert done(scenario) == [step["id"] for step in scenario.view()["guide"]]
 
@@ -505,11 +524,11 @@ async def test_the_guide_goes_on_when_the_one_who_asked_confirms_at_once(
     await ana.command(command(scenario, "second"), "incidents")
     await ana.sees("Terminate 2 sessions on prod?")
     await vera.click("Terminate 2", channel="incidents")
-    await vera.sees("You may not end sessions here")
+    await vera.sees("You may not end sessions")
     await until_view(scenario, lambda _: "refused" in done(scenario))
 
 
-async def test_a_preview_that_was_dismissed_is_to_be_asked_for_again(
+async def test_guide_repeats_a_step_whose_preview_was_dismissed(
     talking: Workspace, scenario: Scenario
 ) -> None:
     ana, vera = talking.people("ana", "vera")
@@ -523,7 +542,7 @@ async def test_a_preview_that_was_dismissed_is_to_be_asked_for_again(
             await until_now(scenario, "preview")
     assert "confirmed" not in done(scenario)
 
-    # The worker rests again, and costs nothing, once its preview does not stand any more.
+    # The worker is idle again, and costs nothing, once its preview is no longer open.
     await ana.command(command(scenario, "changed"), "incidents")
     await until_view(scenario, lambda _: scenario._writing is not None)
     await ana.click("Dismiss", channel="incidents")
@@ -546,7 +565,7 @@ async def test_a_restart_ends_the_story_but_not_the_guide(
     await until_view(scenario, lambda _: "back" in done(scenario))
 
 
-async def test_a_cut_socket_is_told_until_the_bot_has_connected_again(
+async def test_cut_socket_is_shown_until_the_bot_reconnects(
     talking: Workspace, scenario: Scenario
 ) -> None:
     assert not is_cut(scenario)
@@ -562,7 +581,19 @@ async def test_a_lost_acknowledgement_ends_with_the_next_click(
     await scenario.fault("late")
     await ana.command("/pg-sessions main/some_db", "incidents")
     await ana.sees('/pg-sessions failed with the error "operation_timeout"')
-    await ana.sees("some_user 1 of 1")  # it was done all the same
+    await ana.sees("some_user 1 of 1")  # it was done nevertheless
     assert active(scenario) == set()
     await ana.command("/pg-sessions help", "incidents")
     await ana.sees("columns=")
+
+
+async def test_an_incident_begins_by_itself_and_the_bot_says_so_first(
+    talking: Workspace, scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scenario, "unasked_after", 0.0)
+    await scenario.reset()
+    ana = talking.person("ana")
+    await ana.sees("⚠ main: ", "4 sessions wait", channel="incidents")
+    await ana.click("Why", channel="incidents")
+    await ana.sees("4 of them only because of it")
+    await until_view(scenario, lambda _: "queue" in done(scenario))

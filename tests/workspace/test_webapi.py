@@ -1,4 +1,4 @@
-"""The Web API as slack_sdk's client meets it: what works, and each refusal by Slack's own code."""
+"""The Web API as slack_sdk's client sees it: what works, and each refusal with Slack's own code."""
 
 from dataclasses import replace
 from typing import Any
@@ -44,7 +44,7 @@ async def test_the_base_url_may_end_in_a_slash_or_not(slack, slash):
     assert (await client.api_test())["ok"] is True
 
 
-async def test_a_token_has_to_be_there_known_and_of_the_right_kind(slack):
+async def test_token_must_be_present_known_and_of_the_right_kind(slack):
     def client(token: str | None) -> AsyncWebClient:
         return AsyncWebClient(token=token, base_url=slack.api_url)
 
@@ -78,7 +78,7 @@ async def test_a_missing_scope_is_named(slack, client):
     assert (await client.conversations_info(channel=slack.channel("random").id))["ok"]
 
 
-async def test_forms_and_json_are_taken(slack):
+async def test_forms_and_json_are_accepted(slack):
     headers = {"Authorization": f"Bearer {slack.bot_token}"}
     body: dict[str, Any] = {"channel": "C0INCIDENTS", "text": "x"}
     async with aiohttp.ClientSession() as session:
@@ -99,7 +99,7 @@ async def test_forms_and_json_are_taken(slack):
             assert (await unknown.json())["error"] == "unknown_method"
 
 
-async def test_a_posted_message_is_seen_and_handed_back(slack, client):
+async def test_posted_message_is_seen_and_returned(slack, client):
     answer = await client.chat_postMessage(
         channel="C0INCIDENTS", text="hello", blocks=[SectionBlock(text="hi")]
     )
@@ -108,7 +108,7 @@ async def test_a_posted_message_is_seen_and_handed_back(slack, client):
     assert "hi" in slack.person("ana").screen("incidents")
 
 
-async def test_the_table_of_the_sdk_is_taken(slack, client):
+async def test_sdk_table_is_accepted(slack, client):
     rows = [[RawTextObject(text="pid")], [RawTextObject(text="33507")]]
     await client.chat_postMessage(channel="C0INCIDENTS", text="x", blocks=[TableBlock(rows=rows)])
     assert "pid\n  33507" in slack.person("ana").screen("incidents")
@@ -146,7 +146,7 @@ async def test_without_chat_write_public_the_bot_has_to_be_in_the_channel(slack,
     assert (await client.chat_postMessage(channel="C0RANDOM", text="x"))["ok"] is True
 
 
-async def test_a_message_says_something(client):
+async def test_message_must_have_content(client):
     for nothing in ({}, {"text": ""}, {"text": "", "blocks": []}):
         call = client.api_call("chat.postMessage", json={"channel": "C0INCIDENTS", **nothing})
         assert await error_of(call) == "no_text"
@@ -174,7 +174,7 @@ async def test_wrong_blocks_are_refused_with_a_pointer(client):
     assert await error_of(call) == "msg_blocks_too_long"
 
 
-async def test_fields_that_are_null_are_as_good_as_absent(client):
+async def test_null_fields_count_as_absent(client):
     block = section(accessory=None, fields=None, block_id=None)
     answer = await client.chat_postMessage(channel="C0INCIDENTS", text="x", blocks=[block])
     assert set(answer["message"]["blocks"][0]) == {"type", "text", "block_id"}
@@ -195,7 +195,7 @@ async def test_attachments_are_checked_with_their_blocks(slack, client):
         assert await error_of(call) == error
 
 
-async def test_an_archived_channel_takes_nothing(slack, client):
+async def test_archived_channel_accepts_nothing(slack, client):
     slack.state.put_channel(replace(slack.channel("incidents"), is_archived=True))
     call = client.chat_postMessage(channel="C0INCIDENTS", text="x")
     assert await error_of(call) == "is_archived"
@@ -278,7 +278,7 @@ async def test_channels_are_described(slack, client):
     assert (announcements["is_read_only"], random["is_read_only"]) == (True, False)
 
 
-async def test_a_group_direct_message_takes_a_scope_of_its_own(slack, client):
+async def test_group_direct_message_needs_its_own_scope(slack, client):
     slack.state.join("G0ANABENVERA", slack.state.app.user_id)
     where = {"channel": "G0ANABENVERA"}
     assert (await refusal(client.conversations_info(**where)))["needed"] == "mpim:read"
@@ -287,7 +287,7 @@ async def test_a_group_direct_message_takes_a_scope_of_its_own(slack, client):
     assert (channel["is_mpim"], channel["is_channel"], channel["is_private"]) == (True, False, True)
 
 
-async def test_where_only_some_may_post_the_bot_says_nothing(slack, client):
+async def test_bot_cant_post_if_posting_is_restricted(slack, client):
     ana = slack.person("ana")
     where = {"channel": "C0ANNOUNCE", "text": "x"}
     assert await error_of(client.chat_postEphemeral(user=ana.id, **where)) == "restricted_action"
@@ -339,7 +339,7 @@ async def test_people_are_described(client):
     assert {"ana", "ben", "vera", "sam", "gus", "olga"} <= {each["name"] for each in everyone}
 
 
-async def test_a_disabled_group_is_as_good_as_none(client):
+async def test_disabled_group_counts_as_missing(client):
     assert (await client.usergroups_users_list(usergroup="S0ONCALL"))["users"] == ["U0ANA", "U0BEN"]
     for group in ("S0OLD", "S0NONE"):
         assert await error_of(client.usergroups_users_list(usergroup=group)) == "no_such_subteam"
@@ -349,7 +349,7 @@ async def test_a_disabled_group_is_as_good_as_none(client):
     assert [each["date_delete"] > 0 for each in every] == [False, True]
 
 
-async def test_a_group_tells_who_changed_it_and_whether_everybody_can(slack, client):
+async def test_group_shows_its_last_editor_and_who_may_edit(slack, client):
     async def oncall() -> dict[str, Any]:
         listed = (await client.usergroups_list())["usergroups"]
         return next(each for each in listed if each["handle"] == "oncall")
@@ -370,13 +370,13 @@ async def test_a_group_tells_who_changed_it_and_whether_everybody_can(slack, cli
     assert (told["is_editing_restricted"], told["is_membership_locked"]) == (False, True)
 
 
-async def test_an_admin_is_told_from_a_member(slack, client):
+async def test_admin_differs_from_a_member(slack, client):
     slack.state.put_user(replace(slack.user("vera"), is_admin=True))
     assert (await client.users_info(user="U0VERA"))["user"]["is_admin"] is True
     assert (await client.users_info(user="U0SAM"))["user"]["is_admin"] is False
 
 
-async def test_a_bot_is_told_with_its_app(slack, client):
+async def test_bot_info_names_its_app(slack, client):
     app = slack.state.app
     bot = (await client.bots_info(bot=app.bot_id))["bot"]
     assert (bot["app_id"], bot["user_id"]) == (app.id, app.user_id)
@@ -419,7 +419,7 @@ async def test_a_wrong_modal_is_refused_and_its_trigger_is_still_good(slack, cli
     assert (await client.views_open(trigger_id=trigger.id, view=modal()))["ok"] is True
 
 
-async def test_an_update_of_a_modal_has_to_know_its_last_version(slack, client):
+async def test_modal_update_must_know_the_latest_version(slack, client):
     trigger = slack.state.new_trigger("U0ANA")
     view = (await client.views_open(trigger_id=trigger.id, view=modal(external_id="one")))["view"]
     updated = await client.views_update(view_id=view["id"], hash=view["hash"], view=modal())
@@ -542,6 +542,33 @@ async def test_a_modal_is_refused_for_its_blocks(slack, client):
         ),
     ],
 )
-async def test_whom_a_message_pings(slack, client, content, pinged):
+async def test_people_notified_by_a_message(slack, client, content, pinged):
     await client.chat_postMessage(channel="C0INCIDENTS", **content)
     assert notifies(slack.messages("incidents")[-1]) == pinged
+
+
+async def test_blocks_are_validated_without_a_token(slack: Workspace) -> None:
+    nobody = AsyncWebClient(base_url=slack.api_url)
+    good = [{"type": "divider"}]
+    bad = [{"type": "divider"}, {"type": "header", "text": {"type": "plain_text", "text": ""}}]
+    modal = {"type": "modal", "title": {"type": "plain_text", "text": "x"}, "blocks": bad}
+    assert (await nobody.blocks_validate(blocks=good))["ok"]
+    assert (await nobody.blocks_validate(message={"blocks": good}))["ok"]
+    assert (await nobody.blocks_validate(view={**modal, "blocks": good}))["ok"]
+    assert (await nobody.blocks_validate(view={"type": "home", "blocks": good}))["ok"]
+
+    asked: Any
+    for asked, error, pointer in (
+        ({"blocks": bad}, "invalid_blocks", "/1/text/text"),
+        ({"message": {"blocks": bad}}, "invalid_message", "/blocks/1/text/text"),
+        ({"view": modal}, "invalid_view", "/blocks/1/text/text"),
+    ):
+        with pytest.raises(SlackApiError) as refused:
+            await nobody.blocks_validate(**asked)
+        assert refused.value.response["error"] == error
+        (problem,) = refused.value.response["errors"]
+        assert problem["pointer"] == pointer
+        assert problem["message"] == "must be more than 0 characters"
+    for asked in ({}, {"blocks": good, "message": {"blocks": good}}):
+        with pytest.raises(SlackApiError, match="invalid_arguments"):
+            await nobody.blocks_validate(**asked)

@@ -1,13 +1,12 @@
-"""The workspace's face: a Slack channel in a browser, drawn from what the workspace holds.
+"""The workspace in a browser: a Slack channel, drawn from what the workspace holds.
 
     async with Workspace() as slack, Page(slack) as page:
         print(page.url)
 
-`static/` is all of what runs in the browser: plain HTML, CSS and ES modules, from this folder only.
+Everything that runs in the browser is in `static/`: plain HTML, CSS and ES modules.
 """
 
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from aiohttp import web
@@ -29,8 +28,8 @@ CHANNEL = "incidents"
 class Page:
     """Serves the page on loopback between `async with` and its end.
 
-    `port` 0 takes a free one; a port in use raises `OSError`. Without a scenario there is the
-    workspace alone, with no panel beside it.
+    `port` 0 takes a free one; a port in use raises `OSError`. Without a scenario there is only the
+    workspace, without a panel beside it.
     """
 
     def __init__(
@@ -70,18 +69,13 @@ class Page:
         self._port = int(self._runner.addresses[0][1])
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._live.close()
         if self._runner is not None:
             await self._runner.cleanup()
 
     async def _index(self, request: web.Request) -> web.StreamResponse:
-        """The page itself; without a person in its address, as the first of them."""
+        """The page itself; if its address names no person, as the first one."""
         if request.query.get("as") not in {role.name for role in ROLES}:
             place = request.query.get("in", CHANNEL)
             raise web.HTTPFound(request.rel_url.with_query({"as": ROLES[0].name, "in": place}))

@@ -1,22 +1,23 @@
 """What people do on the page: each action is a POST with JSON, on behalf of one person.
 
-The rules are the workspace's own: who isn't in a channel has nothing to write or press there, and
-who doesn't see a message can't press its buttons. A person's choice is looked up in what the app
-offered, so that the app hears of nothing that it never offered.
+The workspace's rules apply: a person who isn't in a channel has nothing to write or press there,
+and one who doesn't see a message can't press its buttons. A person's choice is looked up in what
+the app offered, so the app never receives anything that it didn't offer.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 from aiohttp import web
 
-from workspace.blocks import Element, Json, elements, options_of
+from workspace.block_elements import options_of
+from workspace.blocks import Element, Json, elements
 from workspace.page.cast import person
 from workspace.page.contract import Scenario
-from workspace.payloads import escaped, initial_value
+from workspace.payloads import escaped, initial_value, missing_inputs
 from workspace.screen import Screen
 from workspace.slack import Workspace
 from workspace.state import Channel, Message, User, View
+from workspace.threads import parent_of
 
 # Slack's words under an input that must not stay empty.
 REQUIRED = "Please complete this required field."
@@ -32,10 +33,13 @@ class Actions:
         self._scenario = scenario
 
     def routes(self) -> list[web.RouteDef]:
-        """All of them. Each answers 204 once it is done, or says what is wrong."""
+        """All routes. Each answers 204 once it is done, or says what is wrong."""
         return [
             web.post("/act/say", self.say),
             web.post("/act/click", self.click),
+            web.post("/act/home", self.home),
+            web.post("/act/home/click", self.click_in_home),
+            web.post("/act/shortcut", self.shortcut),
             web.post("/act/modal/click", self.click_in_modal),
             web.post("/act/modal/submit", self.submit),
             web.post("/act/modal/close", self.close),
@@ -44,25 +48,30 @@ class Actions:
         ]
 
     async def say(self, request: web.Request) -> web.Response:
-        """Write a message, or run what begins with a slash."""
+        """Write a message or a reply, or run it as a command if it begins with a slash."""
         asked = await _Asked.of(request)
         user, channel = self._user(asked), self._channel(asked)
         self._need_member(user, channel)
         if not channel.may_post(user.id):
             raise web.HTTPForbidden(text=f"{user.name} may not post in #{channel.name}.")
         text = asked.text("text").strip()
+        thread_ts = self._thread(asked, channel)
         if text.startswith("/"):
-            await self._interactions.command(user, channel, text)
+            await self._interactions.command(user, channel, text, thread_ts)
         elif text:
             self._state.post(
                 Message(
-                    channel=channel.id, ts=self._state.new_ts(), user=user.id, text=escaped(text)
+                    channel=channel.id,
+                    ts=self._state.new_ts(),
+                    user=user.id,
+                    text=escaped(text),
+                    thread_ts=thread_ts,
                 )
             )
         return _done()
 
     async def click(self, request: web.Request) -> web.Response:
-        """Press a button or choose in a menu of a message; done once Slack has its answer."""
+        """Press a button or choose in a message's menu; done once Slack has its answer."""
         asked = await _Asked.of(request)
         user, channel = self._user(asked), self._channel(asked)
         self._need_member(user, channel)
@@ -70,28 +79,58 @@ class Actions:
         blocks = list(message.blocks)
         self._keep(message.ts, user, blocks, asked)
         element = _element(asked, blocks)
-        chosen = _chosen(element, asked.any("given"))
+        chosen = self._chosen(user, element, asked.any("given"))
         await self._interactions.click_in_message(user, message, element, chosen)
         return _done()
 
-    async def click_in_modal(self, request: web.Request) -> web.Response:
-        """The same in a modal, with what stands in its inputs."""
+    async def home(self, request: web.Request) -> web.Response:
+        """Open the app's Home tab: the app is told."""
         asked = await _Asked.of(request)
-        user = self._user(asked)
-        view = self._view(asked, user)
-        self._keep(view.id, user, view.body["blocks"], asked)
-        element = _element(asked, view.body["blocks"])
-        chosen = _chosen(element, asked.any("given"))
-        await self._interactions.click_in_view(user, view, element, chosen)
+        await self._interactions.open_home(self._user(asked))
         return _done()
 
+    async def click_in_home(self, request: web.Request) -> web.Response:
+        """Press a button or choose in a menu of the Home tab."""
+        asked = await _Asked.of(request)
+        user = self._user(asked)
+        view = self._state.home(user.id)
+        if view is None:
+            raise web.HTTPNotFound(text="The app has published no Home tab.")
+        await self._click(asked, user, view)
+        return _done()
+
+    async def shortcut(self, request: web.Request) -> web.Response:
+        """Use a message shortcut; done once Slack has its answer."""
+        asked = await _Asked.of(request)
+        user, channel = self._user(asked), self._channel(asked)
+        self._need_member(user, channel)
+        message, callback_id = self._message(asked, user, channel), asked.text("callback_id")
+        offered = {shortcut.callback_id for shortcut in self._state.app.shortcuts}
+        if callback_id not in offered or message.is_ephemeral:
+            raise web.HTTPNotFound(text="No such shortcut.")
+        await self._interactions.shortcut(user, message, callback_id)
+        return _done()
+
+    async def click_in_modal(self, request: web.Request) -> web.Response:
+        """The same in a modal, with the contents of its inputs."""
+        asked = await _Asked.of(request)
+        user = self._user(asked)
+        await self._click(asked, user, self._view(asked, user))
+        return _done()
+
+    async def _click(self, asked: "_Asked", user: User, view: View) -> None:
+        self._keep(view.id, user, view.body["blocks"], asked)
+        element = _element(asked, view.body["blocks"])
+        chosen = self._chosen(user, element, asked.any("given"))
+        await self._interactions.click_in_view(user, view, element, chosen)
+
     async def submit(self, request: web.Request) -> web.Response:
-        """Submit a modal. What Slack itself finds missing is said without asking the app."""
+        """Submit a modal. Slack itself checks for missing values, without asking the app."""
         asked = await _Asked.of(request)
         user = self._user(asked)
         view = self._view(asked, user)
         self._keep(view.id, user, view.body["blocks"], asked)
-        if missing := list(self._missing(view)):
+        if missing := [each.block_id for each in missing_inputs(view, self._state)]:
             self._state.show_errors(view, dict.fromkeys(missing, REQUIRED))
         else:
             await self._interactions.submit(user, view)
@@ -105,7 +144,7 @@ class Actions:
         return _done()
 
     async def fault(self, request: web.Request) -> web.Response:
-        """Press the button of a fault."""
+        """Press a fault's button."""
         asked = await _Asked.of(request)
         scenario, fault_id = self._story(), asked.text("id")
         if fault_id not in {fault["id"] for fault in scenario.view()["faults"]}:
@@ -114,7 +153,7 @@ class Actions:
         return _done()
 
     async def reset(self, request: web.Request) -> web.Response:
-        """Bring the story back to its beginning."""
+        """Reset the story to its beginning."""
         del request
         await self._story().reset()
         return _done()
@@ -146,6 +185,15 @@ class Actions:
                 return message
         raise web.HTTPNotFound(text="This message is gone.")
 
+    def _thread(self, asked: "_Asked", channel: Channel) -> str | None:
+        """The open thread, if one is."""
+        if asked.any("thread") is None:
+            return None
+        ts = parent_of(self._state, channel.id, asked.text("thread"))
+        if ts is None:
+            raise web.HTTPNotFound(text="This message is gone.")
+        return ts
+
     def _view(self, asked: "_Asked", user: User) -> View:
         view = self._state.view(asked.text("view"))
         if view is None or view.user != user.id:
@@ -155,29 +203,30 @@ class Actions:
     # Inputs
 
     def _keep(self, where: str, user: User, blocks: list[Json], asked: "_Asked") -> None:
-        """Keep what stands in the inputs, where it is not what is known already."""
+        """Store the contents of the inputs that have changed."""
         values = asked.mapping("values")
         known = self._state.inputs(where, user.id)
         for element in elements(blocks):
             given = values.get(element.block_id, {})
             key = (element.block_id, element.action_id)
             if element.action_id in given:
-                value = {"type": element.type, **_chosen(element, given[element.action_id])}
+                chosen = self._chosen(user, element, given[element.action_id])
+                value = {"type": element.type, **chosen}
                 if value != known.get(key, initial_value(element)):
                     self._state.set_input(where, user.id, key, value)
 
-    def _missing(self, view: View) -> Iterator[str]:
-        known = self._state.inputs(view.id, view.user)
-        for element in elements(view.body["blocks"]):
-            if element.block["type"] == "input" and not element.block.get("optional"):
-                key = (element.block_id, element.action_id)
-                value = known.get(key, initial_value(element) or {})
-                if not any(inner for name, inner in value.items() if name != "type"):
-                    yield element.block_id
+    def _chosen(self, user: User, element: Element, given: object) -> Json:
+        """What was chosen, as Slack passes it on: a conversation only if the person sees it."""
+        if element.type != "conversations_select":
+            return _chosen(element, given)
+        channel = self._state.channels.get(str(given)) if given else None
+        if given and (channel is None or not self._state.may_see(user.id, channel)):
+            raise web.HTTPNotFound(text="No such channel.")
+        return {"selected_conversation": channel.id if channel else None}
 
 
 class _Asked:
-    """The JSON of a request. What is not of the kind that is needed is the page's fault: 400."""
+    """A request's JSON. If a value has the wrong type, the page is at fault: 400."""
 
     def __init__(self, body: Json) -> None:
         self._body = body
@@ -221,7 +270,7 @@ def _element(asked: _Asked, blocks: list[Json]) -> Element:
 
 
 def _chosen(element: Element, given: object) -> Json:
-    """What was given, as Slack passes it on. A menu gives its options' values."""
+    """The choice as Slack passes it on. A menu sends its options' values."""
     match element.type:
         case "button":
             return {}

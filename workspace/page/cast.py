@@ -1,6 +1,6 @@
-"""Who can be somebody on the page, and what Slack says about the app's commands.
+"""The people that a visitor can be on the page, and what Slack says about the app's commands.
 
-Slack takes the commands' words from the app's manifest; a test holds these to `manifest.yml`.
+Slack takes the commands' words from the app's manifest; a test compares these with `manifest.yml`.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from workspace.state import State, User
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """Somebody to be: the user's name, and what to expect of them."""
+    """A person to be: the user's name, and what to expect of them."""
 
     name: str
     title: str
@@ -53,7 +53,7 @@ COMMANDS = (
 
 
 def person(state: State, name: str) -> User:
-    """The person whom a request names. Raises 404 where there is none; the app is nobody to be."""
+    """The person that a request names. Raises 404 if there is none; nobody can be the app."""
     for user in state.users.values():
         if user.name == name and not user.is_bot:
             return user

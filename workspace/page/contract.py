@@ -1,4 +1,4 @@
-"""What the page asks of a scenario: the story behind the channel, as a visitor may see it."""
+"""What the page needs from a scenario: the story behind the channel, as a visitor may see it."""
 
 from collections.abc import AsyncIterator
 from typing import Literal, Protocol, TypeAlias, TypedDict
@@ -14,21 +14,21 @@ class Login(TypedDict):
 
 
 class Activity(TypedDict):
-    """Rows of `pg_stat_activity`, as a superuser's psql prints them; None is NULL."""
+    """Rows of `pg_stat_activity`, as psql prints them for a superuser; None is NULL."""
 
     columns: list[str]
     rows: list[list[str | None]]
 
 
 StepState: TypeAlias = Literal["done", "passed", "now", "later"]
-"""`passed` is a step that the story has gone past, `now` the one to do: one at most."""
+"""The story has gone past a `passed` step. At most one step is `now`, the one to do."""
 
 
 class Step(TypedDict):
     """One step of the guide, its text in mrkdwn.
 
-    `commands` are to be typed, where typing is what it takes; `people` are the names of those who
-    can do it, where not everybody can, the one to suggest first.
+    `commands` are what to type, if anything. `people` are the names of those who can do it, if not
+    everyone can; the suggested one comes first.
     """
 
     id: str
@@ -40,7 +40,7 @@ class Step(TypedDict):
 
 
 class Ending(TypedDict):
-    """What there is to try after the last step."""
+    """What to try after the last step."""
 
     title: str
     text: str
@@ -48,7 +48,7 @@ class Ending(TypedDict):
 
 
 class Database(TypedDict):
-    """How PostgreSQL stands."""
+    """The state of PostgreSQL."""
 
     state: Literal["up", "full", "hung", "restarting"]
 
@@ -56,20 +56,20 @@ class Database(TypedDict):
 class FaultButton(TypedDict):
     """Something that a visitor may break.
 
-    `effect` says what it does while it is `active`, and until when. One that `can_end` ends when
-    its button is pressed again.
+    `effect` says what it does while it is `active`, and until when. If it `can_end`, pressing its
+    button again ends it.
     """
 
     id: str
     label: str
     effect: str
-    where: Literal["slack", "tables", "postgres"]
+    where: Literal["slack", "tables", "postgres", "incidents"]
     can_end: bool
     active: bool
 
 
 class ScenarioView(TypedDict):
-    """All that the panel beside the channel shows. Instants are ISO 8601, in UTC."""
+    """Everything that the panel beside the channel shows. Instants are ISO 8601, in UTC."""
 
     login: Login
     activity: Activity
@@ -83,17 +83,17 @@ class Scenario(Protocol):
     """The story."""
 
     def view(self) -> ScenarioView:
-        """How things stand now."""
+        """The current state."""
         ...
 
     async def fault(self, fault_id: str, /) -> None:
-        """Press the button of a fault: it begins, or ends if it is in force."""
+        """Press a fault's button: it begins, or ends if it is in force."""
         ...
 
     async def reset(self) -> None:
-        """Bring the story back to its beginning."""
+        """Reset the story to its beginning."""
         ...
 
     def subscribe(self) -> AsyncIterator[ScenarioView]:
-        """Yield a view whenever things have changed, for ever."""
+        """Yield a view whenever something has changed, forever."""
         ...

@@ -1,9 +1,9 @@
-"""Keeps the page to the browser of the one who started it.
+"""Restricts the page to the browser of the person who started it.
 
-The page listens on loopback, yet any site that is open in the same browser can send requests
-there: by a form, a script, a WebSocket, or under a name of its own that it points to 127.0.0.1
-(DNS rebinding). So a request has to name loopback as its host, one that comes from a page has to
-come from this one, and what changes something has to be JSON, which no form can send.
+The page listens on loopback. Yet any site open in the same browser can send requests there: with a
+form, a script, a WebSocket, or under a name of its own that it points to 127.0.0.1 (DNS
+rebinding). So a request must name loopback as its host; a request from a page must come from this
+page; and one that changes something must be JSON, which no form can send.
 """
 
 from aiohttp import hdrs, web
@@ -12,7 +12,7 @@ from yarl import URL
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
-# No inline script or style, nothing from elsewhere, and no string that becomes markup.
+# No inline script or style, nothing from elsewhere, and no string interpreted as markup.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
@@ -43,7 +43,7 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Give every answer the page's policy."""
+    """Add the page's policy to every answer."""
     del request
     response.headers.update(_HEADERS)
 

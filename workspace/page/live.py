@@ -1,9 +1,9 @@
-"""The stream of changes to a tab: a WebSocket, over which the page only listens.
+"""The stream of changes to a tab: a WebSocket on which the page only listens.
 
-Server-sent events would do the same, but each holds one of the six connections that a browser has
+Server-sent events would also work, but each holds one of the six connections that a browser has
 for a site: with six people in six tabs, nothing could be clicked any more.
 
-A tab that lost its stream opens another, and every stream begins with a whole snapshot.
+A tab that lost its stream opens another, and every stream begins with a full snapshot.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class Live:
         self._open: weakref.WeakSet[web.WebSocketResponse] = weakref.WeakSet()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Serve one tab, as the person that it names, until it leaves."""
+        """Serve one tab, for the person that it names, until it closes."""
         user = person(self._workspace.state, request.query.get("person", ""))
         socket = web.WebSocketResponse(heartbeat=HEARTBEAT, compress=False)
         await socket.prepare(request)
@@ -50,18 +50,18 @@ class Live:
                 for teller in tellers:
                     teller.cancel()
         except* ConnectionError:
-            pass  # The tab went while something was on its way to it.
+            pass  # The tab closed while something was being sent to it.
         return socket
 
     async def close(self) -> None:
-        """End every stream; each tab will look for the page again."""
+        """End every stream; each tab will then reconnect."""
         for socket in tuple(self._open):
             await socket.close(code=WSCloseCode.GOING_AWAY)
 
     async def _tell(self, socket: web.WebSocketResponse, sight: Sight) -> None:
         log = self._workspace.state.log
         snapshot = sight.snapshot()
-        # Nothing is awaited in between, so nothing is missed and nothing told twice.
+        # Nothing is awaited in between, so nothing is missed or sent twice.
         async with _closing(log.follow(len(log))) as changes:
             await socket.send_json(snapshot)
             async for change in changes:
@@ -83,7 +83,7 @@ def _story(view: ScenarioView) -> Json:
 
 @asynccontextmanager
 async def _closing(items: AsyncIterator[T]) -> AsyncIterator[AsyncIterator[T]]:
-    """End a generator with the block, and not whenever it is collected."""
+    """Close a generator at the end of the block, not whenever it is garbage-collected."""
     try:
         yield items
     finally:

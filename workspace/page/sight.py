@@ -16,7 +16,7 @@ _EVERYBODY = frozenset({"channel", "here", "everyone"})
 
 
 class Sight:
-    """One person's view: all of it as `snapshot`, and then what each change adds."""
+    """One person's view: first everything as a `snapshot`, then what each change adds."""
 
     def __init__(self, workspace: Workspace, viewer: User) -> None:
         self._workspace = workspace
@@ -26,7 +26,7 @@ class Sight:
         self._known: frozenset[str] = frozenset()
 
     def snapshot(self) -> Json:
-        """Everything. What comes later refers to it."""
+        """Everything. Later changes refer to it."""
         state = self._state
         channels = self._channels()
         self._known = frozenset(channel.id for channel in channels)
@@ -34,22 +34,25 @@ class Sight:
             "type": "snapshot",
             "me": self._viewer.id,
             "team": state.teams[self._viewer.team_id].name,
+            "url": state.team.url,
             "app": {"user": state.app.user_id, "name": state.app.name},
             "roles": [{"id": self._workspace.user(r.name).id, **asdict(r)} for r in ROLES],
             "users": {user.id: self._user(user) for user in state.users.values()},
             "groups": {group.id: group.handle for group in state.groups.values()},
             "commands": [asdict(command) for command in COMMANDS],
+            "shortcuts": [asdict(shortcut) for shortcut in state.app.shortcuts],
             "channels": [self._channel(channel) for channel in channels],
             "messages": {
                 channel.id: [self._message(each) for each in self._screen.messages(channel.id)]
                 for channel in channels
             },
             "views": self._views(),
+            "home": self._home(),
             "connections": len(self._workspace.server.sockets),
         }
 
     def after(self, change: Change) -> Iterator[Json]:
-        """What the page has to hear of a change: nothing, often."""
+        """What the page needs to know about a change; often nothing."""
         match change.kind, change.subject:
             case "message_posted" | "message_changed", Message() as message:
                 yield from self._after_message(message)
@@ -58,6 +61,9 @@ class Sight:
             case "view_opened" | "view_changed" | "view_closed", View() as view:
                 if view.user == self._viewer.id:
                     yield {"type": "views", "views": self._views()}
+            case "home_published", View() as view:
+                if view.user == self._viewer.id:
+                    yield {"type": "home", "home": self._home()}
             case "input_changed", (str() as where, self._viewer.id, _, _):
                 yield from self._after_input(where)
             case "member_joined" | "member_left" | "user_changed" | "group_changed", _:
@@ -83,18 +89,18 @@ class Sight:
         if message.channel in self._known:
             yield {"type": "message", "message": self._message(message)}
         elif self._state.may_see(self._viewer.id, self._state.channels[message.channel]):
-            # A conversation that was opened a moment ago.
+            # A conversation that was just opened.
             yield self.snapshot()
 
     def _after_input(self, where: str) -> Iterator[Json]:
-        """Menus show the same choice in every tab of this person; modals keep their own."""
+        """Menus show the same choice in all tabs of this person; modals keep their own."""
         for channel_id in self._known:
             message = self._state.message(channel_id, where)
             if message is not None:
                 yield from self._after_message(message)
 
     def _channels(self) -> list[Channel]:
-        """Those that the person may see, conversations last; that with the bot is always there."""
+        """The channels that the person may see, then conversations, always with the bot's."""
         state, viewer = self._state, self._viewer
         if viewer.team_id == state.team.id and not _is_guest(viewer):
             state.direct_message(viewer.id)
@@ -121,7 +127,7 @@ class Sight:
         }
 
     def _name(self, channel: Channel) -> str:
-        """A group's direct message is called by those who are in it."""
+        """A group's direct message is named after its members."""
         if channel.kind != "mpim":
             return channel.name
         others = sorted(channel.members - {self._viewer.id})
@@ -150,7 +156,8 @@ class Sight:
             "kind": message.kind,
             "ephemeral": message.is_ephemeral,
             "edited": message.edited_ts is not None,
-            "thread": message.thread_ts is not None,
+            "thread": message.thread_ts,
+            "broadcast": message.broadcast,
             "mentions_me": self._mentions_me(message),
             "inputs": _nested(self._state.inputs(message.ts, self._viewer.id)),
         }
@@ -165,17 +172,22 @@ class Sight:
         )
 
     def _views(self) -> list[Json]:
-        """The person's stack of modals, the one on top last."""
-        return [
-            {
-                "id": view.id,
-                "hash": view.hash,
-                "body": view.body,
-                "errors": dict(view.errors),
-                "inputs": _nested(self._state.inputs(view.id, view.user)),
-            }
-            for view in self._state.views_of(self._viewer.id)
-        ]
+        """The person's stack of modals, the top one last."""
+        return [self._view(view) for view in self._state.views_of(self._viewer.id)]
+
+    def _home(self) -> Json | None:
+        """The person's Home tab, if the app has published one."""
+        view = self._state.home(self._viewer.id)
+        return self._view(view) if view else None
+
+    def _view(self, view: View) -> Json:
+        return {
+            "id": view.id,
+            "hash": view.hash,
+            "body": view.body,
+            "errors": dict(view.errors),
+            "inputs": _nested(self._state.inputs(view.id, view.user)),
+        }
 
 
 def _is_guest(user: User) -> bool:

@@ -1,4 +1,4 @@
-"""The story, alive on PostgreSQL: who is connected, the login that fails, the faults, the guide."""
+"""The story on a live PostgreSQL: who is connected, the failing login, the faults, the guide."""
 
 from workspace.scenario.scenario import Scenario
 

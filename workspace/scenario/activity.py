@@ -1,6 +1,6 @@
-"""`pg_stat_activity` as psql would show it, read by a superuser: the truth beside the bot's words.
+"""`pg_stat_activity` as psql shows it to a superuser: the truth beside the bot's words.
 
-It comes from outside the bot, over a connection of its own, so that a visitor can check the bot.
+It is read outside the bot, over a separate connection, so that a visitor can check the bot.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ _QUERY = r"""
     order by pg_stat_activity.xact_start nulls last, pid
 """
 
-# InitPostgres() of PostgreSQL refuses an ordinary role unless the reserved slots stay free.
+# PostgreSQL's InitPostgres() refuses an ordinary role unless the reserved slots stay free.
 _IS_FULL = """
     select count(*) >= current_setting('max_connections')::int
         - current_setting('superuser_reserved_connections')::int
@@ -39,7 +39,7 @@ _IS_FULL = """
 
 
 class Activity:
-    """The last reading. It stays where PostgreSQL does not answer."""
+    """The last reading, kept while PostgreSQL does not answer."""
 
     def __init__(self, server: PostgresServer) -> None:
         self.columns: list[str] = []
@@ -72,6 +72,6 @@ class Activity:
         self.rows = [list(record.values()) for record in records]
 
     def close(self) -> None:
-        """Give the connection up."""
+        """Drop the connection."""
         if self._connection is not None:
             self._connection.terminate()

@@ -1,7 +1,7 @@
 """Who is connected to the two servers, and what they do there. Plain data, no I/O.
 
-The names of applications are such as drivers, pools and tools really send, and one that wants to
-ping a whole channel.
+The application names are ones that drivers, pools and tools really send, plus one that tries to
+notify a whole channel.
 """
 
 from collections.abc import Mapping
@@ -16,6 +16,7 @@ SETTINGS: Mapping[str, str | int] = {
     "max_connections": 60,
     "superuser_reserved_connections": 3,
     "reserved_connections": 5,
+    "wal_level": "logical",  # for a replication slot that nobody reads
 }
 
 ComesBack: TypeAlias = Literal["never", "after a restart", "always"]
@@ -25,8 +26,8 @@ ComesBack: TypeAlias = Literal["never", "after a restart", "always"]
 class Part:
     """What one session is and does.
 
-    `opening` runs before the session counts as being there. `then` goes on afterwards, for as long
-    as it takes; with `waits` the session counts as being there once `then` waits for a lock.
+    `opening` runs before the session counts as present. `then` runs afterwards, for as long as it
+    takes; with `waits`, the session counts as present once `then` waits for a lock.
     """
 
     usename: str
@@ -46,10 +47,11 @@ ROLES = f"""
     create role web login;
     create role batch login connection limit 20;
     create role report login;
+    create role migrator login;
     create role {PROTECTED} login replication;
 """
 
-CAST_ROLES = ("some_user", "web", "batch", "report", PROTECTED)
+CAST_ROLES = ("some_user", "web", "batch", "report", "migrator", PROTECTED)
 
 SCHEMA = """
     create table accounts (id int primary key, balance numeric not null);
@@ -67,9 +69,10 @@ SCHEMA = """
     select n, 1 + n % 50, n % 90 + 9.9 from generate_series(1, 500) as n;
     grant select, insert, update, delete on all tables in schema public to public;
     insert into accounts select n, 100 from generate_series(1, 10) as n;
+    alter table orders owner to migrator;
 """
 
-# What those who waited commit once the holder is gone.
+# What the waiters commit once the holder is gone.
 PUT_BACK = "update accounts set balance = 100 where balance <> 100"
 
 HOLDER = Part(
@@ -106,7 +109,7 @@ CHAIN = (
     ),
 )
 
-# It sleeps on the server, for a day at most: a long query that costs no processor.
+# It sleeps on the server, for up to a day: a long query that uses no CPU.
 LONG_QUERY = Part(
     usename="report",
     datname="some_db",
@@ -121,7 +124,7 @@ LONG_QUERY = Part(
 )
 
 
-# Idle until a preview of it stands: see `Scenario`.
+# Idle until there is a preview of it: see `Scenario`.
 WORKER = Part(
     usename="web",
     datname="some_db",
@@ -142,7 +145,7 @@ REGULAR = Part(
 
 
 def _pool(number: int, usename: str, datname: str, application_name: str, last: str) -> list[Part]:
-    """Idle sessions that differ in nothing; `{n}` in the texts is their number."""
+    """Identical idle sessions; `{n}` in the texts is their number."""
     return [
         Part(
             usename=usename,
@@ -247,10 +250,47 @@ PROD = (
     *_pool(2, "batch", "some_db", "celery@worker-{n}", "select total from orders where id = {n}"),
 )
 
-# What comes when the server fills up: as many of these as there are slots.
+# The sessions that fill up the server: one for each free slot.
 CROWD = Part(
     usename="web",
     datname="shop",
     application_name="sidekiq 7.3.2 shop [10 of 10 busy]",
     opening=("select id from orders where total > 90 order by placed_at",),
+)
+
+# Incidents behind buttons.
+
+SLOT = "old_subscriber"
+
+FORGOTTEN = Part(
+    usename="report",
+    datname="shop",
+    application_name="DataGrip 2024.1",
+    opening=("begin isolation level repeatable read", "select count(*) from customers"),
+)
+
+REPORT = Part(
+    usename="report",
+    datname="shop",
+    application_name="Metabase v0.52.4 [question 7]",
+    opening=("begin", "select count(*) from orders"),
+)
+
+MIGRATION = Part(
+    usename="migrator",
+    datname="shop",
+    application_name="alembic upgrade head",
+    then=("alter table orders add column note text",),
+    waits=True,
+)
+
+QUEUED = tuple(
+    Part(
+        usename="web",
+        datname="shop",
+        application_name="gunicorn: worker [orders]",
+        then=(f"select total from orders where id = {n}",),
+        waits=True,
+    )
+    for n in range(1, 5)
 )

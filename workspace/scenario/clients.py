@@ -1,4 +1,4 @@
-"""The sessions of the scenario: opened as their parts have it, gone when somebody ends them."""
+"""The scenario's sessions: opened as their parts say, gone when somebody ends them."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -21,9 +21,9 @@ _POLL = 0.02
 
 
 class Client:
-    """One session, or one after the other where its part comes back.
+    """One session, or a series of sessions if its part comes back.
 
-    `changed` is called whenever the session begins or ends.
+    `changed` is called whenever a session begins or ends.
     """
 
     def __init__(self, part: Part, server: PostgresServer, changed: Callable[[], None]) -> None:
@@ -37,7 +37,7 @@ class Client:
 
     @property
     def is_there(self) -> bool:
-        """Whether its session lives, as far as the client has noticed."""
+        """Whether its session is alive, as far as the client has noticed."""
         return self._connection is not None and not self._connection.is_closed()
 
     async def open(self) -> None:
@@ -47,13 +47,13 @@ class Client:
             self._task = asyncio.create_task(self._go_on())
 
     async def run(self, statements: Sequence[str]) -> None:
-        """Run these in its session. Raises one of `TROUBLE`."""
+        """Run these statements in its session. Raises one of `TROUBLE`."""
         assert self._connection is not None
         for statement in statements:
             await within(STATEMENT_TIMEOUT, self._connection, self._connection.execute(statement))
 
     async def close(self) -> None:
-        """Give the connection up, without a word to the server."""
+        """Drop the connection without telling the server."""
         if self._connection is not None:
             self._connection.terminate()
         if self._task is not None:
@@ -106,11 +106,11 @@ class Clients:
 
     @property
     def all(self) -> Sequence[Client]:
-        """Every one, whether its session lives or not."""
+        """All clients, whether their sessions are alive or not."""
         return self._clients
 
     async def open(self) -> None:
-        """Open them all: side by side, then one by one those that wait, so that each has whom."""
+        """Open all: side by side, then the waiting ones one by one, each behind the one before."""
         await _open([client for client in self._clients if not client.part.waits])
         for client in self._clients:
             if client.part.waits:
@@ -118,13 +118,22 @@ class Clients:
                 await self._until_it_waits(client)
 
     async def close(self) -> None:
-        """Give all connections up."""
+        """Drop all connections."""
         await asyncio.gather(*(client.close() for client in self._clients))
 
-    async def end(self) -> None:
-        """Close them, and end on the server whatever the cast's roles still have there.
+    async def leave(self) -> None:
+        """Close them, and end their backends, which may wait for a lock."""
+        pids = [client.pid for client in self._clients if client.pid is not None]
+        await self.close()
+        with suppress(*TROUBLE):
+            async with superuser(self._server) as connection, asyncio.timeout(STATEMENT_TIMEOUT):
+                while await connection.fetch(_END_THESE, pids, list(CAST_ROLES)):  # noqa: ASYNC110
+                    await asyncio.sleep(_POLL)
 
-        A backend that waits for a lock or sleeps does not notice that its client has gone.
+    async def end(self) -> None:
+        """Close them, and end all remaining sessions of the cast's roles on the server.
+
+        A backend that sleeps or waits for a lock does not notice that its client is gone.
         """
         await self.close()
         async with superuser(self._server) as connection, asyncio.timeout(STATEMENT_TIMEOUT):
@@ -132,12 +141,12 @@ class Clients:
                 await asyncio.sleep(_POLL)
 
     async def put_back(self) -> None:
-        """Give the accounts their first balances."""
+        """Restore the accounts' first balances."""
         async with superuser(self._server, HOLDER.datname) as connection:
             await within(STATEMENT_TIMEOUT, connection, connection.execute(PUT_BACK))
 
     async def come_back(self, those: Sequence[Client]) -> None:
-        """Reconnect those of these clients that do so after a restart, as far as there is room."""
+        """Reconnect the clients that do so after a restart, as far as there is room."""
         for client in those:
             if client.part.comes_back == "after a restart" and not client.is_there:
                 with suppress(*TROUBLE):
@@ -145,7 +154,7 @@ class Clients:
 
     @property
     def there(self) -> list[Client]:
-        """Those whose sessions live."""
+        """The clients whose sessions are alive."""
         return [client for client in self._clients if client.is_there]
 
     async def _until_it_waits(self, client: Client) -> None:
@@ -155,7 +164,7 @@ class Clients:
 
 
 class Crowd:
-    """Sessions that take every slot which is free for ordinary roles."""
+    """Sessions that take every free slot for ordinary roles."""
 
     def __init__(self, server: PostgresServer, part: Part, changed: Callable[[], None]) -> None:
         self._server = server
@@ -169,7 +178,7 @@ class Crowd:
         return any(client.is_there for client in self._clients)
 
     async def come(self) -> None:
-        """Connect until PostgreSQL refuses, as it does: `max_connections` is an end."""
+        """Connect until PostgreSQL refuses, at the latest at `max_connections`."""
         refused = False
         while not refused:
             client = Client(self._part, self._server, self._changed)
@@ -210,6 +219,11 @@ async def _open(clients: Sequence[Client]) -> None:
 _WAITS = "select wait_event_type = 'Lock' from pg_stat_activity where pid = $1"
 
 _ANY_LEFT = "select exists (select from pg_stat_activity where pid = any($1))"
+
+_END_THESE = """
+    select pg_terminate_backend(pid) from pg_stat_activity
+    where pid = any($1) and usename = any($2)
+"""
 
 _END = """
     select pg_terminate_backend(pid) from pg_stat_activity

@@ -1,4 +1,4 @@
-"""Connections to the scenario's servers: what opening one may raise, and no wait without an end."""
+"""Connections to the scenario's servers: their errors, and a limit for every wait."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -12,10 +12,10 @@ from workspace.postgres import PostgresServer
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
 else:
-    Connection = asyncpg.Connection  # generic in its stubs alone
+    Connection = asyncpg.Connection  # generic only in its stubs
 
 TROUBLE = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
-"""What connecting to a server that may be full, stopped or down raises, and using it."""
+"""What connecting to a full, stopped or dead server raises, and what using it raises."""
 
 CONNECT_TIMEOUT = 5.0
 STATEMENT_TIMEOUT = 10.0
@@ -37,7 +37,7 @@ async def connect(
 async def superuser(
     server: PostgresServer, database: str = "postgres"
 ) -> AsyncIterator[Connection]:
-    """A connection for a short while. Some are reserved: it gets in when the server is full."""
+    """A short-lived connection. It uses reserved slots, so it gets in when the server is full."""
     connection = await connect(server.dsn(database=database), "scenario")
     try:
         yield connection
@@ -46,10 +46,10 @@ async def superuser(
 
 
 async def within(seconds: float, connection: Connection, use: Coroutine[Any, Any, T]) -> T:
-    """Await what is done on a connection, and give the connection up where it takes too long.
+    """Await work on a connection, and drop the connection if it takes too long.
 
-    asyncpg answers a cancelled or timed out statement with a second connection that asks the
-    server to cancel it: of no use with a server that does not answer.
+    For a cancelled or timed-out statement, asyncpg opens a second connection that asks the server
+    to cancel it, which is useless if the server doesn't answer.
 
     Raises one of `TROUBLE`.
     """

@@ -1,4 +1,4 @@
-"""What can be broken by a button: Slack, by the workspace's knobs, and PostgreSQL, for real."""
+"""Faults behind buttons: Slack's, simulated by the workspace, and PostgreSQL's, which are real."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,23 +10,26 @@ from workspace.faults import TABLE_ERRORS
 from workspace.postgres import PostgresServer
 from workspace.slack import Workspace
 
-Where: TypeAlias = Literal["slack", "tables", "postgres"]
+Where: TypeAlias = Literal["slack", "tables", "postgres", "incidents"]
 
 HANG_SECONDS = 15
 
+DATA_TABLE = "data_table"
+"""The kind of block, and the id of the button that has it refused while `table` is taken."""
+
 TABLES = "tables:"
-"""Before Slack's code, in the id of a button that has every table refused with it."""
+"""The prefix, before Slack's code, in the id of a button that has all tables refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Button:
-    """A fault as the page offers it: `effect` is told while it is in force."""
+    """A fault as the page offers it; `effect` is shown while it is in force."""
 
     id: str
     label: str
     where: Where
     effect: str
-    can_end: bool = True  # by another press; the others end by themselves only
+    can_end: bool = True  # by pressing again; the others end by themselves
 
 
 BUTTONS = (
@@ -66,10 +69,28 @@ BUTTONS = (
         for error in TABLE_ERRORS
     ),
     Button(
+        id=DATA_TABLE,
+        label="data_table only",
+        where="tables",
+        effect="Slack takes no data_table: the bot sends a plain table, and asks again tomorrow.",
+    ),
+    Button(
         id="fill",
         label="Fill up every connection",
         where="postgres",
         effect="Every connection for ordinary roles is taken.",
+    ),
+    Button(
+        id="queue",
+        label="Queue behind a migration",
+        where="incidents",
+        effect="A migration waits for a report, and others wait behind it.",
+    ),
+    Button(
+        id="vacuum",
+        label="Hold back vacuum",
+        where="incidents",
+        effect="An old replication slot and a forgotten transaction hold back vacuum.",
     ),
     Button(
         id="restart",
@@ -88,13 +109,14 @@ BUTTONS = (
 
 
 class SlackFaults:
-    """The buttons of the workspace. Each is pressed again to take it back."""
+    """The workspace's fault buttons. Pressing one again ends its fault."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._faults = workspace.faults
         self._sockets = workspace.server.sockets
         self._press: dict[str, Callable[[], object]] = {
             "rate_limit": lambda: self._faults.rate_limit("*", times=3, retry_after=2),
+            DATA_TABLE: partial(self._faults.refuse_blocks, DATA_TABLE),
             **{
                 f"{TABLES}{error}": partial(self._faults.refuse_tables, error=error)
                 for error in TABLE_ERRORS
@@ -106,7 +128,7 @@ class SlackFaults:
 
     @property
     def active(self) -> set[str]:
-        """Those in force. A cut lasts until the app has connected again."""
+        """The faults in force. A cut lasts until the app has connected again."""
         lines = self._faults.in_force()
         found = {
             "rate_limit": any("rate_limit" in line for line in lines),
@@ -116,10 +138,12 @@ class SlackFaults:
         }
         active = {name for name, in_force in found.items() if in_force}
         refused = self._faults.blocks_refused
+        if refused.kinds == {DATA_TABLE}:
+            return active | {DATA_TABLE}
         return active | {f"{TABLES}{refused.error}"} if refused.kinds else active
 
     def toggle(self, name: str) -> None:
-        """Press one. The knobs are taken back all together, so the others are pressed again."""
+        """Press one. All faults can only be cleared together, so the others are set again."""
         active = self.active
         if name not in active:
             self._press[name]()
@@ -129,12 +153,13 @@ class SlackFaults:
                 self._press[other]()
 
     def clear(self) -> None:
-        """Take them all back."""
+        """End all faults."""
         self._faults.clear()
 
 
-# $1 is the postmaster, stopped first so that it makes no more children. `cat` ends when the
-# starting process closes the pipe or dies, and after $2 seconds it is ended: nothing stays stopped.
+# $1 is the postmaster, stopped first so that it starts no more children. `cat` ends when the
+# starting process closes the pipe or dies, and at the latest after $2 seconds: nothing stays
+# stopped.
 _HANG = """
 kill -STOP "$1"
 children=$(cat "/proc/$1/task/$1/children")
@@ -146,7 +171,7 @@ kill -CONT $children "$1"
 
 
 class Hang:
-    """All of a server's processes stopped for a while. Its clients get no answer, and no error."""
+    """Stops all of a server's processes for a while. Its clients get neither answer nor error."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
@@ -173,7 +198,7 @@ class Hang:
         self._changed()
 
     async def end(self) -> None:
-        """Let it go on now; harmless where nothing is stopped."""
+        """Resume it now; harmless if nothing is stopped."""
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
         if self._end is not None:

@@ -1,7 +1,7 @@
-"""The guide through the story. Its steps are ticked off by what has really happened.
+"""The guide through the story. It ticks off steps according to what really happened.
 
-Whatever a visitor presses, it leads on: a step that the story has gone past is passed over, and one
-whose preview was dismissed or has expired is to be done once more.
+Whatever a visitor presses, the guide goes on: it passes over a step that the story has gone past,
+and repeats one whose preview was dismissed or has expired.
 """
 
 import re
@@ -11,113 +11,16 @@ from typing import Any, TypeAlias
 
 from workspace.delivery import Envelope
 from workspace.log import Change
-from workspace.page.contract import Ending, StepState
 from workspace.page.contract import Step as StepView
+from workspace.page.contract import StepState
 from workspace.scenario.clients import Client
+from workspace.scenario.incidents import Incident
 from workspace.scenario.login import Login
+from workspace.scenario.steps import SPECIAL, STORY, Step
 from workspace.slack import Workspace
 from workspace.state import Message
 
 Place: TypeAlias = tuple[str, str]  # a channel, and a message's ts
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step; `commands` is what to type, if anything, `people` who can do it, if not anyone."""
-
-    id: str
-    title: str
-    text: str
-    commands: tuple[str, ...] = ()
-    people: tuple[str, ...] = ()
-
-
-LOOKERS = ("ana", "ben", "vera")
-OPERATORS = ("ana", "ben")
-
-STORY = (
-    Step(
-        "login",
-        "A login fails",
-        "`some_user` may have one connection, and somebody holds it. The panel tries to log in"
-        " every 2 s and shows what PostgreSQL answers.",
-    ),
-    Step(
-        "look",
-        "See who is connected",
-        "The summary says that `some_user` stands at 1 of 1, and the first row who holds that one"
-        " connection. Others wait behind it.",
-        ("/pg-sessions main/some_db",),
-        LOOKERS,
-    ),
-    Step(
-        "preview",
-        "Ask for the kill",
-        "The preview shows who would die, what that costs and what it frees. Nothing has happened"
-        " yet.",
-        ("/pg-kill main/some_db user=some_user -- blocks the deploy",),
-        OPERATORS,
-    ),
-    Step(
-        "refused",
-        "Press Terminate as Vera",
-        "She may look, and no more. She is refused, only she sees it, and it is on record. Or go"
-        " straight on, and confirm.",
-        people=("vera",),
-    ),
-    Step(
-        "confirmed",
-        "Confirm it",
-        "Press Terminate and say yes to Slack's question: as somebody else, or as the one who"
-        " asked. The same message becomes the outcome.",
-        people=OPERATORS,
-    ),
-    Step(
-        "green",
-        "The login works",
-        "The slot is free, and the next attempt gets in. Those who waited have gone on.",
-    ),
-)
-
-# In any order, before the story or after it.
-SPECIAL = (
-    Step(
-        "changed",
-        "A session that changed is left alone",
-        "`invoice-export` is idle, and the preview says that its end costs nothing. As soon as the"
-        " preview stands, the client begins to write. Confirm: the outcome is `changed`, nobody"
-        " has died, and *Preview again* shows what it would cost now.",
-        ("/pg-kill main/some_db app=invoice-export -- old version",),
-        OPERATORS,
-    ),
-    Step(
-        "second",
-        "Production takes two people",
-        "On prod (`SECOND_PERSON_CLUSTERS`) nobody confirms what they asked for. Ask, press"
-        " Terminate yourself and be told so; then confirm as somebody else.",
-        ("/pg-kill prod/some_db app=celery* -- wrong queue",),
-        OPERATORS,
-    ),
-    Step(
-        "back",
-        "A client that comes back",
-        "Confirm, and wait: ten seconds later the same message says that the client is back. To end"
-        " a session doesn't stop its client.",
-        ("/pg-kill main/some_db app=cron-report -- runs too often",),
-        OPERATORS,
-    ),
-)
-
-ENDING: Ending = {
-    "title": "What to try next",
-    "text": (
-        "The record has it all. Below, break something and ask again: with every connection taken"
-        " the bot still gets in, and while PostgreSQL hangs the other cluster still answers."
-        " *Reset* begins anew. For servers of your own, `README.md` has a section “Set it up in"
-        " five minutes”."
-    ),
-    "commands": ["/pg-kill history", "/pg-sessions", "/pg-sessions help"],
-}
 
 
 @dataclass(slots=True)
@@ -132,7 +35,7 @@ class _Preview:
 
 @dataclass(slots=True)
 class _Seen:
-    """What a visitor has brought about so far."""
+    """What a visitor has done so far."""
 
     done: set[str] = field(default_factory=set)
     previews: dict[Place, _Preview] = field(default_factory=dict)
@@ -144,16 +47,17 @@ class _Seen:
 class Guide:
     """Which steps are done, and which is next.
 
-    It reads the workspace's log, knows a preview by its danger button and a session by its pid, and
-    asks the connections themselves who is alive.
+    It reads the workspace's log, recognizes a preview by its danger button and a session by its
+    pid, and asks the connections themselves which are alive.
 
     Args:
         workspace: Where people talk to the bot.
-        holder: Whoever holds the connection of `login`'s role.
+        holder: The client that holds the connection of `login`'s role.
         worker: Has begun to write by the time somebody confirms: see `worker_is_meant`.
         regular: Comes back when it is ended.
-        prod: Those on the cluster where a kill takes two people.
-        login: The login that fails.
+        prod: The clients on the cluster where a kill takes two people.
+        incidents: Those behind buttons; each has a step of its id.
+        login: The failing login.
     """
 
     def __init__(
@@ -164,6 +68,7 @@ class Guide:
         worker: Client,
         regular: Client,
         prod: Sequence[Client],
+        incidents: Sequence[Incident],
         login: Login,
     ) -> None:
         self._workspace = workspace
@@ -171,15 +76,16 @@ class Guide:
         self._worker = worker
         self._regular = regular
         self._prod = prod
+        self._incidents = incidents
         self._login = login
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Start over."""
         self._seen = _Seen()
 
     def view(self) -> list[StepView]:
-        """The steps as they stand now: one at most is to be done now."""
+        """The current state of all steps: at most one is to be done now."""
         states = self._states()
         return [
             StepView(
@@ -195,7 +101,7 @@ class Guide:
 
     @property
     def worker_is_meant(self) -> bool:
-        """Whether a preview of the worker's session stands, or was confirmed and left it alone."""
+        """Whether a preview of the worker's session is open, or was confirmed and spared it."""
         return any(
             preview.pids.get(self._worker) == self._worker.pid
             and (preview.stands or preview.confirmed)
@@ -203,7 +109,7 @@ class Guide:
         )
 
     def look_around(self, *, somebody_watches: bool) -> None:
-        """Take note of how the login and the sessions stand; a failure counts if it is seen."""
+        """Note the state of the login and the sessions; a failure counts if somebody sees it."""
         done = self._seen.done
         confirmed = [each for each in self._seen.previews.values() if each.confirmed]
         if any(client in each.pids for each in confirmed for client in self._prod_gone()):
@@ -218,7 +124,7 @@ class Guide:
             done.add("green")
 
     def notice(self, change: Change) -> None:
-        """Take note of a change in the workspace."""
+        """Note a change in the workspace."""
         match change.subject:
             case Envelope(payload=payload) if change.kind == "interaction_sent":
                 self._notice_request(payload)
@@ -246,12 +152,12 @@ class Guide:
         return states
 
     def _preview_is_done(self) -> bool:
-        """Whether there is something to press, or has been for the session that is gone."""
+        """Whether there is a button to press, or was one for a session that is now gone."""
         previews = [p for p in self._seen.previews.values() if self._holder in p.pids]
         return any(preview.stands or not self._holder.is_there for preview in previews)
 
     def _people(self, step: Step) -> list[str]:
-        """Who can do it: what asks for a second person, somebody else than who asked."""
+        """Who can do it; if it takes a second person, someone other than the one who asked."""
         askers = {
             self._workspace.state.users[preview.asked_by].name
             for preview in self._seen.previews.values()
@@ -261,7 +167,7 @@ class Guide:
         return others if askers and others else list(step.people)
 
     def _is_of(self, step_id: str, preview: _Preview) -> bool:
-        """Whether a step is about somebody else confirming this preview."""
+        """Whether a step is about someone else confirming this preview."""
         match step_id:
             case "confirmed":
                 return self._holder in preview.pids
@@ -306,6 +212,7 @@ class Guide:
             self._read_outcome(message, seen.previews[place], pids)
         elif seen.asked_to_look and self._holder in named:
             seen.done.add("look")
+        seen.done |= {each.id for each in self._incidents if each.is_told_by(list(_texts(message)))}
 
     def _read_outcome(self, message: Message, preview: _Preview, pids: set[int]) -> None:
         done, was = self._seen.done, preview.pids
@@ -334,7 +241,7 @@ def _presses_danger(payload: Any) -> bool:  # noqa: ANN401 - whatever Slack send
 
 
 def _has_danger(value: Any) -> bool:  # noqa: ANN401 - JSON
-    """Whether a button of danger is somewhere in these blocks."""
+    """Whether these blocks contain a danger button."""
     if isinstance(value, list):
         return any(map(_has_danger, value))
     if isinstance(value, dict):
@@ -343,12 +250,12 @@ def _has_danger(value: Any) -> bool:  # noqa: ANN401 - JSON
     return False
 
 
-# Alone in a cell, first in a line, or after its name: `3 waiting sessions` is no pid.
+# Alone in a cell, at the beginning of a line, or after the word; `3 waiting sessions` isn't a pid.
 _PID = re.compile(r"(?:^|\n|\bpid )\s*(\d+)(?![\w.:]| (?:s|min|h|d|of)\b)")
 
 
 def _pids(message: Message) -> set[int]:
-    """The pids that a message names."""
+    """The pids that a message mentions."""
     return {int(pid) for text in _texts(message) for pid in _PID.findall(text)}
 
 

@@ -1,4 +1,4 @@
-"""The login that fails: a role with one connection, tried again and again."""
+"""The failing login: a role with one connection, tried again and again."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,9 +15,9 @@ _WITHIN = 2.0
 
 
 class Login:
-    """Tries to log in as `some_user` every 2 s, and logs out at once where that works.
+    """Tries to log in as `some_user` every 2 s, and logs out at once if that works.
 
-    `ok`, `text` and `at` are the last attempt's; the text is what psql would print.
+    `ok`, `text` and `at` describe the last attempt; the text is what psql would print.
     """
 
     def __init__(self, server: PostgresServer, changed: Callable[[], None]) -> None:
@@ -30,7 +30,7 @@ class Login:
         self._changed = changed
 
     async def go_on(self) -> None:
-        """Try for ever, every so often."""
+        """Try again and again, forever."""
         while True:
             await asyncio.sleep(EVERY)
             async with self.pause:
@@ -58,7 +58,7 @@ class Login:
         self._changed()
 
     async def begin(self) -> None:
-        """Begin to count anew, with a first attempt."""
+        """Start counting again, with a first attempt."""
         self.attempts = 0
         await self.attempt()
 

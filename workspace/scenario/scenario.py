@@ -1,9 +1,8 @@
-"""The scenario as a whole: start it on two servers, watch it, break it, bring it back."""
+"""The whole scenario: start it on two servers, watch it, break it, reset it."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from types import TracebackType
 from typing import Literal, Self
 
 from workspace.page.contract import FaultButton, ScenarioView
@@ -13,8 +12,10 @@ from workspace.scenario.activity import Activity
 from workspace.scenario.clients import Clients, Crowd
 from workspace.scenario.connections import TROUBLE, superuser
 from workspace.scenario.faults import BUTTONS, Hang, SlackFaults
-from workspace.scenario.guide import ENDING, Guide
+from workspace.scenario.guide import Guide
+from workspace.scenario.incidents import HeldVacuum, Incident, Queue
 from workspace.scenario.login import Login
+from workspace.scenario.steps import ENDING
 from workspace.slack import Workspace
 
 READ_EVERY = 1.0
@@ -25,13 +26,22 @@ class Scenario:
 
     Args:
         workspace: Where people talk to the bot; the guide follows what happens there.
-        main: A fresh server, started with `cast.SETTINGS`, where the story plays.
-        prod: Another, so that a `some_db` is found twice; it becomes a standby.
+        main: A new server, started with `cast.SETTINGS`, where the story takes place.
+        prod: Another one, so that `some_db` exists twice; it becomes a standby.
+        unasked_after: Seconds after the start, and after each reset, until the queue behind a
+            migration begins by itself; without it, it doesn't.
 
-    The servers are started and stopped by whoever made them. All connections are to loopback.
+    Whoever created the servers starts and stops them. All connections are to loopback.
     """
 
-    def __init__(self, workspace: Workspace, *, main: PostgresServer, prod: PostgresServer) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        *,
+        main: PostgresServer,
+        prod: PostgresServer,
+        unasked_after: float | None = None,
+    ) -> None:
         self._workspace = workspace
         self._server = main
         self._main = Clients(main, cast.MAIN, self._changed)
@@ -40,6 +50,11 @@ class Scenario:
         self._crowd = Crowd(main, cast.CROWD, self._changed)
         self._login = Login(main, self._changed)
         self._activity = Activity(main)
+        self._held_vacuum = HeldVacuum(main, self._changed)
+        self._queue = Queue(main, self._changed)
+        self._incidents: tuple[Incident, ...] = (self._queue, self._held_vacuum)
+        self.unasked_after = unasked_after
+        self._unasked: asyncio.Task[None] | None = None
         self._hang = Hang(self._changed)
         self._slack = SlackFaults(workspace)
         self._worker = self._main.of(cast.WORKER)
@@ -50,6 +65,7 @@ class Scenario:
             worker=self._worker,
             regular=self._main.of(cast.REGULAR),
             prod=self._prod.all,
+            incidents=self._incidents,
             login=self._login,
         )
         self._restarting = False
@@ -72,25 +88,21 @@ class Scenario:
             asyncio.create_task(each)
             for each in (self._login.go_on(), self._read_on(), self._follow())
         ]
+        self._begin_unasked()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._close()
 
     @property
     def sessions(self) -> int:
-        """How many sessions it has on both servers now."""
+        """How many sessions it now has on both servers."""
         return len(self._main.there) + len(self._prod.there)
 
-    # What the page asks for
+    # What the page needs
 
     def view(self) -> ScenarioView:
-        """How things stand now, as JSON."""
+        """The current state, as JSON."""
         return {
             "login": {
                 "ok": self._login.ok,
@@ -106,7 +118,7 @@ class Scenario:
         }
 
     async def subscribe(self) -> AsyncIterator[ScenarioView]:
-        """Yield a view whenever things have changed, for ever.
+        """Yield a view whenever something has changed, forever.
 
         `pg_stat_activity` is read every second while there is a subscriber.
         """
@@ -129,10 +141,10 @@ class Scenario:
                 self._somebody_watches.clear()
 
     async def fault(self, fault_id: str) -> None:
-        """Press the button of a fault, one of `faults.BUTTONS`: it begins, or ends if in force.
+        """Press a fault's button, one of `faults.BUTTONS`: it begins, or ends if it is in force.
 
-        Returns once it has happened. A restart ends by itself, and so does a hang, after
-        `faults.HANG_SECONDS`. Raises KeyError for what is no button.
+        Returns once that has happened. A restart ends by itself, and a hang does after
+        `faults.HANG_SECONDS`. Raises KeyError if there is no such button.
         """
         match fault_id:
             case "hang" if self._hang.is_on:
@@ -141,23 +153,32 @@ class Scenario:
                 async with self._one_at_a_time:
                     await self._hang.end()
                     await self._break_postgres(fault_id)
+            case "queue" | "vacuum":
+                (incident,) = (each for each in self._incidents if each.id == fault_id)
+                async with self._one_at_a_time:
+                    await self._hang.end()
+                    await (incident.end() if incident.is_on else incident.begin())
+                    await self._activity.read()
             case _:
                 self._slack.toggle(fault_id)
         self._changed()
 
     async def reset(self) -> None:
-        """Bring everything back to the beginning: sessions, faults, channels and the guide.
+        """Reset everything to the beginning: sessions, faults, channels and the guide.
 
-        Whoever else is connected as one of the cast's roles is disconnected. The bot's ledger
+        Others who are connected as one of the cast's roles are disconnected. The bot's ledger
         stays: it forgets nothing.
         """
+        await self._stay_well()
         async with self._one_at_a_time:
             await self._hang.end()
             await self._crowd.leave()
+            await self._calm_down()
             self._slack.clear()
             self._clear_channels()
             async with self._login.pause:
                 await self._begin()
+        self._begin_unasked()
         self._changed()
 
     # Inside
@@ -175,6 +196,7 @@ class Scenario:
         active |= {"hang"} if self._hang.is_on else set()
         active |= {"restart"} if self._restarting else set()
         active |= {"fill"} if self._crowd.is_there else set()
+        active |= {each.id for each in self._incidents if each.is_on}
         return [
             {
                 "id": button.id,
@@ -195,6 +217,7 @@ class Scenario:
     async def _begin(self) -> None:
         await asyncio.gather(self._main.end(), self._prod.end())
         await self._main.put_back()
+        await self._held_vacuum.make_slot()
         await asyncio.gather(self._main.open(), self._prod.open())
         await self._login.begin()
         await self._activity.read()
@@ -212,6 +235,27 @@ class Scenario:
                 await self._restart()
         if not self._hang.is_on:
             await self._activity.read()
+
+    def _begin_unasked(self) -> None:
+        """Let an incident begin by itself, after a while."""
+        if self.unasked_after is not None:
+            self._unasked = asyncio.create_task(self._go_wrong(self.unasked_after))
+
+    async def _go_wrong(self, after: float) -> None:
+        await asyncio.sleep(after)
+        if not self._queue.is_on:
+            with suppress(*TROUBLE):
+                await self.fault(self._queue.id)
+
+    async def _stay_well(self) -> None:
+        if self._unasked is not None:
+            self._unasked.cancel()
+            await asyncio.gather(self._unasked, return_exceptions=True)
+
+    async def _calm_down(self) -> None:
+        for incident in self._incidents:
+            if incident.is_on:
+                await incident.end()
 
     async def _restart(self) -> None:
         connected = self._main.there
@@ -248,7 +292,7 @@ class Scenario:
             await self._let_the_worker_write()
 
     async def _let_the_worker_write(self) -> None:
-        """Between a preview of its session and the click on it, as happens in real life."""
+        """Make the worker write between a preview of it and the click, as happens in real life."""
         writes = self._writing is not None and self._writing == self._worker.pid
         if self._guide.worker_is_meant == writes or not self._worker.is_there:
             return
@@ -257,11 +301,13 @@ class Scenario:
             self._writing = None if writes else self._worker.pid
 
     async def _close(self) -> None:
+        await self._stay_well()
         await self._hang.end()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._crowd.leave()
+        await self._calm_down()
         await asyncio.gather(self._main.close(), self._prod.close())
         self._activity.close()
 

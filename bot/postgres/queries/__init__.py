@@ -1,16 +1,16 @@
-"""The SQL of the bot, one statement to a file."""
+"""The bot's SQL, one statement per file."""
 
 from functools import cache
 from importlib.resources import files
 
-_PARTS = ("logins", "now", "waits")
+_PARTS = ("logins", "now", "own", "waits")
 
 
 @cache
 def get(name: str) -> str:
     """The text of `name.sql` in this folder.
 
-    `{waits}` in it stands for `waits.sql`, and so on.
+    `{waits}` in it stands for the text of `waits.sql`, and so on.
     """
     text = files(__name__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
     for part in _PARTS:

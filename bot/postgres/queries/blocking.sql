@@ -1,10 +1,10 @@
--- For the head of a WITH: those whom others wait for, by PostgreSQL's own word.
+-- For the head of a WITH: the sessions that others wait for, according to PostgreSQL.
 --
--- For the signal alone. It asks of one backend and stops at the first that waits for it; to
--- ask about every waiter grows with the cube of a queue. A look reads the lock table
--- (`waits.sql`).
+-- Only for the signal. It asks about one backend and stops at the first one that waits for it.
+-- Asking about every waiter takes time that grows with the cube of a queue's length; looks read
+-- the lock table instead (`waits.sql`).
 blocking as not materialized (
-    -- Somebody who waits for a safe snapshot (DEFERRABLE) has an answer elsewhere.
+    -- A session that waits for a safe snapshot (DEFERRABLE) is found by another function.
     select blocker.pid
     from pg_stat_get_activity(null) as waiter
     cross join lateral unnest(

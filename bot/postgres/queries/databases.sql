@@ -1,5 +1,6 @@
 select
-    oid, textsend(datname::text) as datname, datconnlimit, datistemplate,
+    oid, textsend(datname::text) as datname, datconnlimit,
     pg_encoding_to_char(encoding) as encoding,
-    now.*
-from pg_database, ({now}) as now
+    now.*,
+    own.*
+from pg_database, ({now}) as now, ({own}) as own

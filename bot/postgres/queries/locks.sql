@@ -1,5 +1,5 @@
--- Who waits for which lock, and since when; a parallel worker's wait is its leader's. By the
--- function under pg_locks, for the view stands still where pg_class is locked.
+-- Who waits for which lock, and since when; a parallel worker's wait counts as its leader's.
+-- Calls the function behind pg_locks, because the view hangs while pg_class is locked.
 select
     coalesce(worker.leader_pid, waiting.pid) as pid,
     waiting.waitstart,

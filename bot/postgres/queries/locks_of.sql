@@ -1,5 +1,5 @@
--- The locks of one backend, those that it waits for first, then the strongest on relations;
--- by the function under pg_locks.
+-- The locks of one backend: first those that it waits for, then the strongest on relations.
+-- Calls the function behind pg_locks.
 select
     count(*) over ()::int as total,
     locktype,

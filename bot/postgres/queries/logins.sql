@@ -1,6 +1,6 @@
--- Who is logging in: from its startup packet on a client holds a slot, and PostgreSQL has no
--- role for it yet. Up to 17 nothing but the lock on its own transaction shows it, which takes
--- the lock table; {logins_by_locks} says whether that is read.
+-- Who is logging in: a client holds a slot from its startup packet on, before PostgreSQL knows
+-- its role. Up to 17 only the lock on its own transaction shows it, which means reading the lock
+-- table; {logins_by_locks} says whether to do that.
 logins as materialized (
     select pid from everyone
     where backend_type = 'client backend' and state = 'starting'

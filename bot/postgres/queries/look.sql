@@ -1,9 +1,8 @@
--- One look: the rows asked for and the counts over all that match, of one snapshot.
+-- One look: the rows that were asked for, and the counts over all that match, in one snapshot.
 --
--- It reads the function under pg_stat_activity, not the view: the view joins pg_database
--- and pg_authid, and stands still behind whoever holds ACCESS EXCLUSIVE on one of them.
--- Names are resolved apart. Texts that another database's encoding may have written come
--- as bytes.
+-- It reads the function behind pg_stat_activity, not the view. The view joins pg_database and
+-- pg_authid, and hangs while somebody holds ACCESS EXCLUSIVE on one of them. Names are resolved
+-- separately. Texts that may be in another database's encoding come as bytes.
 with
 {waits},
 {logins},
@@ -103,9 +102,10 @@ page as (
     limit $3 offset $4
 ),
 beginning as materialized (
-    -- Who may begin another transaction with the same xact_start: it is that of the message
-    -- which began it, so this takes more than one statement, or a procedure, in the message
-    -- that runs now. (As bytes in ASCII: no regular expression meets a text that isn't valid.)
+    -- Sessions that could begin another transaction with the same xact_start. That instant is
+    -- when the message arrived that began it, so this takes more than one statement, or a
+    -- procedure, in the message that now runs. (ASCII bytes: a regular expression must not meet
+    -- invalid text.)
     select page.pid
     from page
     cross join lateral (
@@ -116,11 +116,15 @@ beginning as materialized (
         and page.backend_xid is null
         and (
             seen.query ~* ';\s*\S|\m(call|do|execute)\M'
-            or octet_length(seen.query) >= 1000  -- it may have been cut
+            -- Nobody knows what was cut off. The setting reads `512B`, `1kB` or `1MB`.
+            or octet_length(seen.query) >= coalesce(
+                substring(current_setting('track_activity_query_size') from '^([0-9]+)B$')::int,
+                1024
+            ) - 24
         )
 ),
 vxids as materialized (
-    -- The transaction's own number tells. It takes the whole lock table.
+    -- The transaction's own number decides. Reading it takes the whole lock table.
     select pid, min(virtualtransaction) as virtualtransaction
     from pg_lock_status()
     where exists (select from beginning)
@@ -177,7 +181,7 @@ select
     vxids.virtualtransaction,
     page.backend_xmin,
     page.query_id,
-    -- Of the same snapshot: within a statement PostgreSQL takes one.
+    -- In the same snapshot: PostgreSQL takes one per statement.
     case
         when page.pid is not null then (
             select textsend(seen.query) from pg_stat_get_activity(page.pid) as seen

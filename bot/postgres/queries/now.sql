@@ -1,8 +1,7 @@
--- The server's clock, which server it is, and as whom the bot is there.
+-- The server's clock, and which server it is.
 select
     clock_timestamp() as now,
     current_setting('server_version_num')::int as server_version_num,
     pg_is_in_recovery() as in_recovery,
     (select system_identifier from pg_control_system()) as system_identifier,
-    pg_postmaster_start_time() as postmaster_start_time,
-    (select usesysid from pg_stat_get_activity(pg_backend_pid())) as own_role
+    pg_postmaster_start_time() as postmaster_start_time

@@ -1,6 +1,6 @@
--- Who the bot is on a server, and what it may there; reads no table, so that it can say
--- which one it may not read. A role's privileges count as they are at work (USAGE): a member
--- that does not inherit has none.
+-- Who the bot is on a server, and what it may do there. Reads no table, so that it can say which
+-- ones the bot may not read. Only privileges that take effect (USAGE) count: a member that does not
+-- inherit has none.
 with
 me as (
     select

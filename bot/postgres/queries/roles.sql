@@ -1,9 +1,10 @@
--- All roles, a column to an array: there may be thousands. Names as bytes: a role may have been
--- created under another encoding. may_end is what PostgreSQL asks of whoever ends a session
--- (pg_signal_backend in signalfuncs.c).
+-- All roles, one array per column, since there may be thousands. Names come as bytes, because a
+-- role may have been created under another encoding. may_end is what PostgreSQL requires of
+-- whoever ends a session (pg_signal_backend in signalfuncs.c).
 select
     roles.*,
-    now.*
+    now.*,
+    own.*
 from
     (
         select
@@ -19,4 +20,5 @@ from
             ) as may_end
         from pg_roles
     ) as roles,
-    ({now}) as now
+    ({now}) as now,
+    ({own}) as own

@@ -1,5 +1,5 @@
--- Which server this is, and how much room there is. A backend whose type may not be seen
--- counts as a client's.
+-- Which server this is, and how many slots are free. A backend whose type the bot may not see
+-- counts as a client.
 with
 everyone as materialized (
     select * from pg_stat_get_activity(null)

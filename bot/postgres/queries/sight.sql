@@ -1,5 +1,5 @@
--- Which of some backends are still there. A row whose backend_start the bot may not see
--- counts as there: gone is said only of what is seen to be gone.
+-- Which of some backends still exist. A row whose backend_start the bot may not see counts as
+-- existing: only a backend that is seen to be gone is called gone.
 select
     (select system_identifier from pg_control_system()) as system_identifier,
     pg_postmaster_start_time() as postmaster_start_time,
@@ -13,7 +13,7 @@ select
     a.query_start
 from (select) as one
 left join unnest($1::int[], $2::timestamptz[]) as wanted (pid, backend_start) on true
--- One by one: the queries of all would be copied, and these are looked at every few ms.
+-- One by one: a call for all would copy all queries, and this runs every few ms.
 left join lateral pg_stat_get_activity(wanted.pid) as a
     on a.pid = wanted.pid
     and (a.backend_start is null or a.backend_start = wanted.backend_start)

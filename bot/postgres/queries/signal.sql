@@ -1,17 +1,17 @@
 -- Verdict and signal for one target, in one statement.
 --
--- The target is signalled only where every WHEN before the signal was passed, in this
--- statement, on this server, at this moment; what can't be seen (NULL) never passes. The
--- deadline comes last, right before the signal, so that a statement that was held up on
--- its way signals nothing. Between the row that was read and the signal there remain the
--- microseconds of this statement: PostgreSQL has no signal that takes an identity.
+-- The target is signalled only if every WHEN before the signal was passed, in this statement, on
+-- this server, at this moment; a value that can't be seen (NULL) never passes. The deadline comes
+-- last, right before the signal, so that a statement that was delayed on its way signals nothing.
+-- Between reading the row and the signal there remain the microseconds of this statement:
+-- PostgreSQL can't signal a backend by its identity.
 --
 -- Needs pg_signal_backend for other roles' sessions; PostgreSQL raises
 -- insufficient_privilege for a superuser's. Needs pg_read_all_stats to see the row.
 with
 {blocking}
 target as materialized (
-    -- Asked for -1 or NULL the function gives every backend: the pid is compared again.
+    -- For -1 or NULL the function returns every backend, so the pid is compared again.
     select * from pg_stat_get_activity($3::int) where pid = $3::int
 )
 select
@@ -29,8 +29,9 @@ select
             or coalesce(a.application_name, '') like any($6::text[])
             then 'protected'
         when ({running}) is not true then 'finished'
-        when ({match}) is not true then '{mismatch}'
+        when ({match}) is not true then 'no longer matches'
         when ({cost}) is not true then 'costs more'
+        when ({transaction}) is not true then 'changed'
         when clock_timestamp() >= $7::timestamptz then 'late'
         when {function}(a.pid) then 'signalled'
         else 'gone'

@@ -1,4 +1,4 @@
--- What all backends run, if all of it together is at most so many bytes; else no text at all.
+-- What all backends run, if that is at most so many bytes in all; otherwise no text.
 select
     pid,
     datid,

@@ -1,14 +1,15 @@
 -- The head of a WITH: every backend, and the queues of the locks that somebody waits for.
 --
--- Not by pg_blocking_pids: for a queue of n it names n * n / 2 pairs and takes the time of
--- n * n * n. The lock table has the same in n rows. {locks} says whether it is read at all.
+-- Not with pg_blocking_pids: for a queue of n it returns n * n / 2 pairs and takes time that grows
+-- with n * n * n. The lock table has the same information in n rows. {locks} says whether it is
+-- read at all.
 --
--- A session waits for whoever holds the lock in a mode that conflicts with the one it asks
--- for, and for whoever stands before it in the queue and asks for such a mode. So it is
--- enough to know everyone's mode and place. A parallel worker is its leader: they don't
--- block each other, and only the leader can be ended.
+-- A session waits for everyone who holds the lock in a mode that conflicts with the one it asks
+-- for, and for everyone before it in the queue who asks for such a mode. So it is enough to know
+-- everyone's mode and place. A parallel worker counts as its leader: they don't block each other,
+-- and only the leader can be ended.
 everyone as materialized (
-    -- All but the query: at track_activity_query_size = '1MB' nobody must copy them all.
+    -- Everything but the query: with track_activity_query_size = '1MB' nobody should copy them all.
     select
         datid, pid, usesysid, application_name, state, wait_event_type, wait_event, xact_start,
         query_start, backend_start, state_change, client_addr, client_hostname, client_port,
@@ -19,11 +20,11 @@ workers as materialized (
     select pid, leader_pid from everyone where leader_pid is not null
 ),
 locks as materialized (
-    -- Of the kinds that are waited for: one client may hold 100,000 of another. What has no
-    -- pid is of a prepared transaction. It is the function under pg_locks, for the view
-    -- stands still where pg_class is locked.
+    -- Only the kinds of lock that somebody waits for: one client may hold 100,000 of another
+    -- kind. Rows without a pid belong to prepared transactions. This is the function behind
+    -- pg_locks, because the view hangs while pg_class is locked.
     select
-        -- The kind of a lock tells which of the others are NULL. By bytes, to sort fast.
+        -- A lock's kind determines which of the others are NULL. As bytes, which sort fast.
         concat_ws(
             ' ', locktype, database, relation, page, tuple, virtualxid, transactionid,
             classid, objid, objsubid
@@ -51,7 +52,7 @@ locks as materialized (
         )
 ),
 prepared as materialized (
-    -- Its lock on its own transaction id says which one it is.
+    -- The lock on its own transaction id identifies it.
     select locks.virtualtransaction, xact.transaction::text::bigint as xid
     from locks
     join pg_prepared_xact() as xact on xact.transaction = locks.transactionid
@@ -62,8 +63,8 @@ asked as materialized (
         locks.tag,
         coalesce(workers.leader_pid, locks.pid, -prepared.xid, 0) as pid,
         locks.mode,
-        -- Table 13.2 in https://www.postgresql.org/docs/current/explicit-locking.html: a bit
-        -- for each mode that conflicts with this one.
+        -- Table 13.2 in https://www.postgresql.org/docs/current/explicit-locking.html: one bit for
+        -- each mode that conflicts with this one.
         ('{256,384,480,496,472,504,508,510}'::int[])[locks.mode] as conflicts,
         locks.granted,
         locks.waitstart
@@ -71,11 +72,11 @@ asked as materialized (
     left join workers on workers.pid = locks.pid
     left join prepared
         on prepared.virtualtransaction = locks.virtualtransaction and locks.pid is null
-    -- `is true` keeps it from becoming a join, whose size PostgreSQL can't guess.
+    -- `is true` keeps the planner from making it a join, whose size it can't estimate.
     where (locks.tag in (select tag from locks where not granted)) is true
         and locks.mode is not null  -- SIReadLock blocks nobody
     union all
-    -- Who waits for a safe snapshot (DEFERRABLE) waits as if for a lock of its own.
+    -- A wait for a safe snapshot (DEFERRABLE) is treated as a lock of its own.
     select 'snapshot ' || pid, pid, 1, 256, false, null
     from everyone
     where {locks} and wait_event = 'SafeSnapshot'
@@ -99,7 +100,7 @@ placed as materialized (
         mode,
         conflicts,
         waitstart,
-        -- Whoever holds the lock already stands before those who wait for that.
+        -- Sessions that already hold the lock come before those that wait for that.
         case
             when granted then 0
             else row_number() over (
@@ -123,8 +124,8 @@ placed as materialized (
     where not granted or (1 << mode) & wanted <> 0
 ),
 requests as materialized (
-    -- Place 0 is that of a lock that is held, for all who wait to see. `blocks` is how many
-    -- stand behind it, if one of these asks for a mode that conflicts.
+    -- Place 0 is a held lock, which all waiters must see. `blocks` is how many stand behind it, if
+    -- one of them asks for a mode that conflicts.
     select
         *,
         case

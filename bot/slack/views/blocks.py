@@ -1,8 +1,7 @@
-"""The few kinds of blocks that the bot sends, each held to Slack's limits.
+"""The few kinds of blocks that the bot sends, within Slack's limits.
 
-Pure. No block has a `block_id`: Slack gives each a new one whenever a message is posted or
-updated, which is what it asks of apps that name their own. The numbers are those of
-Slack's block reference.
+Pure. No block has a `block_id`. Slack assigns new ones whenever a message is posted or updated,
+which is what it asks of apps that name their own. The numbers come from Slack's block reference.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -10,29 +9,29 @@ from typing import Any, Literal
 
 from bot.slack.views import lines
 from bot.slack.views.lines import Line
-from bot.slack.views.text import plain
+from bot.slack.views.text import escape, plain
 from bot.text import cost, cut
 
 Block = dict[str, Any]
 Style = Literal["primary", "danger"]
 
 TABLE_ROWS = 100
-"""Rows of a table, its header's included."""
+"""Maximum rows of a table, including its header."""
 
 TABLE_CELLS = 20
-"""Cells of a row."""
+"""Maximum cells of a row."""
 
 TABLE_CHARACTERS = 10_000
-"""Characters over all cells of a message's tables. A message has one table."""
+"""Maximum characters in all cells of a message's tables. A message has one table."""
 
 LABEL = 30
-"""Characters of a button's label that Slack shows; it takes 75."""
+"""Characters of a button's label that Slack shows, though it accepts 75."""
 
 OPTIONS = 100
-"""Options of a menu."""
+"""Maximum options of a menu."""
 
 BUTTONS = 25
-"""Elements of an actions block."""
+"""Maximum elements of an actions block."""
 
 _SECTION = 3000
 _BUTTON_VALUE = 2000
@@ -40,24 +39,36 @@ _OPTION_VALUE = 150
 
 
 def paragraph(*written: Line) -> Block:
-    """Lines of text, one under the other. Each must have a part."""
+    """Lines of text, one below the other. Each needs at least one part."""
     sections = [{"type": "rich_text_section", "elements": lines.rich(line)} for line in written]
     return {"type": "rich_text", "elements": sections}
 
 
 def preformatted(text: str) -> Block:
-    """Text in a fixed width, as it stands."""
+    """Text in a fixed width, exactly as it is."""
     element = {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": text}]}
     return {"type": "rich_text", "elements": [element]}
 
 
+def header(words: str) -> Block:
+    """Our own words as a heading."""
+    return {"type": "header", "text": plain_text(words)}
+
+
+def example(typed: str, does: str, button: Block) -> Block:
+    """A command of our own, what it does, and a button beside it."""
+    text = f"`{escape(typed)}`\n{escape(does)}"
+    shown = {"type": "mrkdwn", "text": text, "verbatim": True}
+    return {"type": "section", "text": shown, "accessory": button}
+
+
 def foot(line: Line) -> Block:
-    """A line in small grey print. At most 10 runs of quoted and of own text."""
+    """A line in small grey print. At most 10 runs of quoted and own text."""
     return {"type": "context", "elements": lines.inline(line)}
 
 
 def fields(pairs: Iterable[tuple[str, str]]) -> Block:
-    """Up to 10 names with their values, in two columns where there is room."""
+    """Up to 10 names with their values, in two columns if there is room."""
     texts = [
         {"type": "plain_text", "text": f"{name}\n{plain(value, 500)}", "emoji": False}
         for name, value in pairs
@@ -66,10 +77,10 @@ def fields(pairs: Iterable[tuple[str, str]]) -> Block:
 
 
 def table(rows: Sequence[Sequence[str]], *, people: Collection[int] = ()) -> Block:
-    """A table of texts that `tables.fit` has measured, the header's row first.
+    """A table of texts that `tables.fit` has measured, header row first.
 
-    In the columns `people`, counted from 0, a user's id stands for the person: Slack draws the
-    name, and in a message that others see it notifies them.
+    In the columns `people`, counted from 0, each cell is a user's id. Slack shows the person's
+    name and, in a message that others see, notifies them.
     """
     header, *body = [[{"type": "raw_text", "text": cell} for cell in row] for row in rows]
     cells = [[_person(c) if at in people else c for at, c in enumerate(row)] for row in body]
@@ -84,14 +95,14 @@ def _person(cell: Block) -> Block:
 
 
 def cell_text(cell: Block) -> str:
-    """What a table's cell says, a person by their id."""
-    if cell["type"] == "raw_text":
+    """The text of a table's cell; for a person, their id."""
+    if cell["type"] in {"raw_text", "raw_number"}:
         return str(cell["text"])
     return str(cell["elements"][0]["elements"][0]["user_id"])
 
 
 def actions(elements: Iterable[Block]) -> Block | None:
-    """Up to 25 buttons and menus, whose action ids must differ. None where there are none."""
+    """Up to 25 buttons and menus, whose action ids must differ. None if there are none."""
     present = list(elements)
     return {"type": "actions", "elements": present[:BUTTONS]} if present else None
 
@@ -105,10 +116,10 @@ def button(  # noqa: PLR0913  a button's fields
     style: Style | None = None,
     confirm: Block | None = None,
 ) -> Block:
-    """Make a button; `spoken` is its label for who hears it, if that says more.
+    """Make a button; `spoken` is its label for screen readers, if that says more.
 
-    Slack shows some 30 characters of a label, and a phone fewer. Raises `ValueError` for a
-    value that Slack would not take.
+    Slack shows about 30 characters of a label, and a phone fewer. Raises `ValueError` for a value
+    that Slack would not accept.
     """
     if not fits_button(value):
         raise ValueError(f"a button's value of {cost(value)} characters")
@@ -127,8 +138,14 @@ def button(  # noqa: PLR0913  a button's fields
     return made
 
 
+def fitting(label: str, action_id: str, value: str) -> Iterator[Block]:
+    """A button, unless its value is too long for Slack: the request can be typed again."""
+    if fits_button(value):
+        yield button(label, action_id, value)
+
+
 def fits_button(value: str) -> bool:
-    """Whether Slack takes this as a button's value."""
+    """Whether Slack accepts this as a button's value."""
     return cost(value) <= _BUTTON_VALUE
 
 
@@ -148,7 +165,7 @@ def option(label: str, value: str) -> Block:
 
 
 def fits_option(value: str) -> bool:
-    """Whether Slack takes this as an option's value."""
+    """Whether Slack accepts this as an option's value."""
     return cost(value) <= _OPTION_VALUE
 
 
@@ -164,9 +181,13 @@ def confirm(title: str, text: str, *, yes: str, no: str, style: Style) -> Block:
 
 
 def plainly(block: Block) -> Block:
-    """One of our blocks as a section of plain text, which every surface of Slack's takes."""
+    """One of our blocks as a section of plain text, which every Slack surface accepts.
+
+    A button beside it stays.
+    """
     text = cut("\n".join(_words(block)), _SECTION) or " "
-    return {"type": "section", "text": {"type": "plain_text", "text": text, "emoji": False}}
+    kept = {name: block[name] for name in ("accessory",) if name in block}
+    return {"type": "section", "text": {"type": "plain_text", "text": text, "emoji": False}, **kept}
 
 
 def _words(block: Block) -> Iterator[str]:
@@ -174,6 +195,10 @@ def _words(block: Block) -> Iterator[str]:
         case "rich_text":
             for element in block["elements"]:
                 yield "".join(map(_word, element["elements"]))
+        case "header":
+            yield block["text"]["text"]
+        case "section" if "text" in block:
+            yield block["text"]["text"]
         case "section":
             yield from (field["text"].replace("\n", ": ") for field in block["fields"])
         case "table":
@@ -193,5 +218,5 @@ def _word(part: Block) -> str:
 
 
 def plain_text(text: str, most: int = 150) -> Block:
-    """Text that Slack draws as it is: `:boom:` stays what somebody named their application."""
+    """Text that Slack shows unchanged: an application named `:boom:` stays that."""
     return {"type": "plain_text", "text": plain(text, most), "emoji": False}

@@ -1,4 +1,4 @@
-"""The answer where what was named is on several clusters, for both commands.
+"""The answer if several clusters have what was named, for both commands.
 
 Pure.
 """
@@ -20,7 +20,7 @@ _DESCRIBED = 10
 
 
 def choice(answer: Choice) -> Message:
-    """What was named is on several clusters: a button for each."""
+    """Several clusters have what was named: a button for each."""
     requests: Sequence[SessionsRequest | KillRequest] = answer.requests
     is_kill = any(isinstance(request, KillRequest) for request in requests)
     which = "Which one do you mean?" if len(requests) > 1 else "Is this the one you mean?"

@@ -1,4 +1,4 @@
-"""What several messages say of a server: its name, its limits.
+"""What several messages say about a server: its name, its limits, its tree.
 
 Pure.
 """
@@ -6,6 +6,10 @@ Pure.
 from collections.abc import Sequence
 
 from bot.domain.sessions import About, Limit, Names, Server
+from bot.grammar.requests import Target, TreeRequest
+from bot.slack.buttons import ActionId, seal
+from bot.slack.views import blocks
+from bot.slack.views.blocks import Block
 from bot.slack.views.lines import Drawn, Line, Quoted, code
 from bot.slack.views.text import bar, clock, count, used
 
@@ -20,19 +24,24 @@ def introduction(server: About | Server) -> Line:
 
 
 def stale(names: Names) -> str:
-    """Since when names are those of an earlier reading."""
+    """How old the names are, if they come from an earlier reading."""
     known = f"are from {clock(names.known_at)}" if names.known_at else "can't be read"
     return f"Role and database names {known}: a catalog is locked."
 
 
 def unseen(server: Server) -> tuple[Line, ...]:
-    """A line that says so where numbers are too low, and what to do."""
+    """A line that says that numbers are too low, and what to do; empty if they aren't."""
     if not server.unseen:
         return ()
     sessions = count(server.unseen, "session")
     them = "it" if server.unseen == 1 else "them"
     line = f"the bot can see only part of {sessions}, so no limit here counts {them}: grant it "
     return ((line, code("pg_read_all_stats"), "."),)
+
+
+def partly_seen(sessions: int) -> str:
+    """What of the sessions a diagnosis can't see, in a list of such things."""
+    return f"{count(sessions, 'session')}; grant pg_read_all_stats"
 
 
 def pressing(server: Server) -> tuple[Line, ...]:
@@ -63,8 +72,7 @@ def _slots(ordinary: Limit) -> Line:
 def connections(server: Server) -> Line:
     """The slots that ordinary roles may use, and the roles that come nearest to their limit.
 
-    What is kept beside these for others comes last. Slots under pressure are told by
-    `pressing`.
+    Slots reserved for others come last. If slots are running out, `pressing` says so.
     """
     parts: list[Line] = [] if server.ordinary.near else [_slots(server.ordinary)]
     parts += (
@@ -76,7 +84,7 @@ def connections(server: Server) -> Line:
         (server.superuser_reserved_connections, "for superusers"),
     )
     if more := [f"{number} {whose}" for number, whose in kept if number]:
-        # A superuser's session may hold one of these, and so may a client that is logging in.
+        # A superuser or a client that is logging in may hold one of these.
         over = server.ordinary.taken - server.ordinary.limit
         parts.append((f"set aside: {', '.join(more)}{f', {over} of them in use' * (over > 0)}",))
     return tuple(part for at, line in enumerate(parts) for part in ((" · ",) if at else ()) + line)
@@ -85,3 +93,17 @@ def connections(server: Server) -> Line:
 def at_limit(limits: Sequence[Limit]) -> str:
     """Reached limits for a table's cell: `some_user 1 of 1`."""
     return " · ".join(f"{limit.name} {used(limit)}" for limit in limits if limit.reached)
+
+
+def left_out(number: int) -> Sequence[str]:
+    """That an answer is not about all clusters: their names are not for whoever asked."""
+    if not number:
+        return ()
+    return (f"{count(number, 'more cluster')} that the one who asked may not look at",)
+
+
+def blocking_tree(name: str) -> Block:
+    """A button that answers with a cluster's blocking tree."""
+    # Numbered: its block may have another button that answers something.
+    action_id = ActionId.ANSWER_SHOW.numbered(1)
+    return blocks.button("Blocking tree", action_id, seal(str(TreeRequest(Target(name)))))

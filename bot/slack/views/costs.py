@@ -1,7 +1,7 @@
-"""What the end of a kill's targets costs, in the preview and in Slack's dialog.
+"""What ending a kill's targets costs, in the preview and in Slack's dialog.
 
-Pure. What is said of each follows from its state, its transaction and what it waits for;
-what PostgreSQL doesn't tell is said to be unknown, never to be nothing.
+Pure. The text for each target depends on its state, its transaction and what it waits for. If
+PostgreSQL doesn't tell the cost, the text says that it is unknown, never that there is none.
 """
 
 from collections import Counter
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum, auto
 
-from bot.domain.kills import Action, Proposal, Target
+from bot.domain.kills import GONE_WITHIN, Action, Proposal, Target
 from bot.domain.sessions import Backend, Cost
 from bot.slack.views.targets import NO_ROLE
 from bot.slack.views.text import age, count, plain, some
@@ -18,10 +18,10 @@ from bot.slack.views.text import age, count, plain, some
 class _End(Enum):
     """What becomes of a session's transaction when the session ends."""
 
-    NOTHING = auto()  # it has none
+    NOTHING = auto()  # there is none
     ROLLED_BACK = auto()
     FAILED = auto()  # it was rolled back when it failed: "idle in transaction (aborted)"
-    # A commit stands before it waits for a synchronous standby: SyncRepWaitForLSN in syncrep.c.
+    # The commit is done before it waits for a synchronous standby: SyncRepWaitForLSN in syncrep.c.
     COMMITTED = auto()
     UNSEEN = auto()
 
@@ -60,7 +60,7 @@ _OF_SEVERAL = {
 
 
 def cost(proposal: Proposal) -> str:
-    """What their end undoes: open transactions, how old, and whether they have written."""
+    """What ending them undoes: open transactions, how old, and whether they have written."""
     if proposal.action is Action.CANCEL:
         if len(proposal.targets) == 1:
             return "the running query stops with an error; the session stays."
@@ -126,7 +126,22 @@ def _in_short(proposal: Proposal) -> str:
 
 
 def of_a_cancel(running: Sequence[Backend]) -> str:
-    """What a cancel costs those that run something, for a dialog."""
+    """What a cancel costs the targets that run something, for a dialog."""
+    stay = "The session stays." if len(running) == 1 else "The sessions stay."
+    return f"{_of_queries(running)} {stay}"
+
+
+def of_two_steps(running: Sequence[Backend]) -> str:
+    """What a cancel costs, and the step after it, for a dialog of 300 characters."""
+    if len(running) == 1:
+        then = "the session ends if it still runs the same query in the same transaction"
+    else:
+        then = "those sessions end that still run the same query in the same transaction"
+    after = int(GONE_WITHIN.total_seconds())
+    return f"1. {_of_queries(running)} 2. After {after} s, {then}. This can't be undone."
+
+
+def _of_queries(running: Sequence[Backend]) -> str:
     committed = sum(_end_of(seen) is _End.COMMITTED for seen in running)
     one = len(running) == 1
     if committed == len(running):
@@ -139,4 +154,4 @@ def of_a_cancel(running: Sequence[Backend]) -> str:
         told = "Their queries fail, and their transactions with them."
         if committed:
             told += f" {count(committed, 'transaction is', 'transactions are')} already committed."
-    return f"{told} {'The session stays.' if one else 'The sessions stay.'}"
+    return told

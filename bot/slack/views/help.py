@@ -5,6 +5,7 @@ Pure.
 
 from collections.abc import Sequence
 
+from bot.domain.kills import Action
 from bot.grammar.requests import KILL, SESSIONS
 from bot.slack.views import blocks
 from bot.slack.views.lines import Line, code, strong
@@ -16,8 +17,10 @@ def sessions() -> Message:
     return _by_example(SESSIONS, *_SESSIONS)
 
 
-def kill() -> Message:
-    """What `/pg-kill` does, by example."""
+def kill(action: Action = Action.TERMINATE) -> Message:
+    """What `/pg-kill` does, by example; for those who may only cancel, what it does for them."""
+    if action is Action.CANCEL:
+        return _by_example(KILL, _CANCEL, _KILL[1])
     return _by_example(KILL, *_KILL)
 
 
@@ -29,19 +32,33 @@ def _by_example(command: str, head: Sequence[str], examples: Sequence[tuple[str,
     )
 
 
+def commands(action: Action | None) -> Sequence[tuple[str, str]]:
+    """Commands, and what they do, for those who may do this to sessions."""
+    return _SESSIONS[1] if action is None else (*_SESSIONS[1], *_KILL[1])
+
+
 def _example(typed: str, does: str) -> Line:
     return (code(typed), f"  {does}")
 
 
 _SESSIONS = (
-    ("Shows who is connected to PostgreSQL and what they wait for.",),
+    ("Shows who is connected, and what they wait for. In a thread: use a message's menu.",),
     (
         ("/pg-sessions", "every cluster"),
-        ("/pg-sessions some_db", "one database"),
+        ("/pg-sessions some_db", "one database; some_db at=-3m is 3 minutes ago"),
         ("/pg-sessions prod/", "one cluster; prod/some_db is a database there"),
-        ("/pg-sessions some_db state=idle_tx idle>10m", "only these"),
-        ("/pg-sessions some_db columns=pid,usename,query", "these columns, or columns=all"),
-        ("/pg-sessions some_db sort=-xact_age limit=5", "in this order, at most 5"),
+        (
+            "/pg-sessions why some_user",
+            "what is wrong with a role, a database or a pid; or with all",
+        ),
+        ("/pg-sessions horizon", "what holds back vacuum; tree: who waits for whom"),
+        ("/pg-sessions watch prod/", "a board: a message that is redrawn"),
+        ("/pg-sessions by=app,state some_db", "counts, by up to three columns"),
+        ("/pg-sessions some_db state=idle_tx idle>10m", "only what matches"),
+        (
+            "/pg-sessions some_db columns=pid,query sort=-xact_age limit=5",
+            "your choice; or columns=all",
+        ),
         ("/pg-sessions prod/ all", "background processes too"),
         ("/pg-sessions some_db private", "only you see the answer"),
     ),
@@ -52,14 +69,22 @@ _KILL = (
         "Shows exactly which sessions would end. Once someone confirms, they end, and no others.",
         "Named by a filter: only if they still match and their end costs no more than shown.",
         "Named by pid: only if they have not begun another transaction.",
+        "If a query runs, you can also cancel it; or cancel it, then terminate what still runs.",
+        "In a thread: End a PostgreSQL session, in a message's menu.",
     ),
     (
         ("/pg-kill 33507", "one session, or several pids"),
         ("/pg-kill user=some_user", "all sessions of a role"),
         ("/pg-kill prod/some_db app=psql -- blocks the deploy", "with a reason"),
         ("/pg-kill some_db all", "every session of a database"),
-        ("/pg-kill history", "the last kills"),
+        ("/pg-kill history", "the last kills; its Timeline is all that happened, for a postmortem"),
     ),
+)
+
+_CANCEL = (
+    "Shows exactly which queries would be cancelled; you may not end sessions.",
+    "Once someone confirms, these queries fail, and no others. The sessions stay.",
+    "In a thread: End a PostgreSQL session, in a message's menu.",
 )
 
 _FILTERS: tuple[Line, ...] = (

@@ -1,13 +1,13 @@
 """The messages of a kill, from the preview to the outcome.
 
-Pure. One message goes through them all: `preview`, then `working` and `outcome`, or
-`dismissed`, or `expired`. What is told to one person alone stands at the end.
+Pure. One message changes through all of them: `preview`, then `working` and `outcome`, or
+`dismissed`, or `expired`. Messages for one person come last.
 """
 
 from collections.abc import Mapping
 
 from bot.domain.kills import MAX_TARGETS, Action, Proposal, Unclaimable
-from bot.domain.people import Allowlist, Right
+from bot.domain.people import Rights
 from bot.operations.results import NeedsSecondPerson, NotClaimed, NothingToKill, TooMany
 from bot.slack.buttons import ActionId
 from bot.slack.views import blocks, cluster, lines
@@ -15,17 +15,28 @@ from bot.slack.views.blocks import Block
 from bot.slack.views.lines import Line, Quoted, strong
 from bot.slack.views.message import Message, message
 from bot.slack.views.people import holders
-from bot.slack.views.proposal import by_of, command_of, head_of, objects_of, request_of, signed_of
+from bot.slack.views.proposal import (
+    by_of,
+    command_of,
+    head_of,
+    objects_of,
+    request_of,
+    right_of,
+    signed_of,
+)
 from bot.slack.views.targets import gone_lines, spared_lines
 from bot.slack.views.text import clock_short
 
 
 def working(proposal: Proposal) -> Message:
-    """In the preview's place while the targets are being ended: nothing to press."""
+    """Replaces the preview while the targets are being ended: no buttons."""
     doing = "Terminating" if proposal.action is Action.TERMINATE else "Cancelling"
+    then = "…"
+    if proposal.action is Action.CANCEL_THEN_TERMINATE:
+        then = ", then terminating what still runs…"
     return message(
         [
-            strong(f"{doing} {objects_of(proposal)} on ", Quoted(proposal.cluster), "…"),
+            strong(f"{doing} {objects_of(proposal)} on ", Quoted(proposal.cluster), then),
             request_of(proposal),
         ],
         blocks.foot(signed_of(proposal, "confirmed by ", proposal.confirmed_by)),
@@ -33,13 +44,13 @@ def working(proposal: Proposal) -> Message:
 
 
 def dismissed(proposal: Proposal) -> Message:
-    """In the preview's place, once somebody has dismissed it."""
+    """Replaces the preview once somebody has dismissed it."""
     signed = signed_of(proposal, "dismissed by ", proposal.dismissed_by)
     return _closed(proposal, "Dismissed, nothing was done", blocks.foot(signed))
 
 
 def expired(proposal: Proposal) -> Message:
-    """In the preview's place, once it is no longer good; a new one is a click away."""
+    """Replaces the preview once it has expired; a click makes a new one."""
     again = blocks.button("Preview again", ActionId.KILL_PREVIEW_AGAIN, proposal.key)
     return _closed(
         proposal,
@@ -55,7 +66,7 @@ def _closed(proposal: Proposal, head: str, *below: Block | None) -> Message:
 
 
 def not_claimed(answer: NotClaimed) -> Message:
-    """To the one who clicked, alone: why the click did nothing."""
+    """Only to the person who clicked: why the click did nothing."""
     if answer.entry is None:
         return message([_not_here(answer.why)])
     return message([_why_not(answer.why, answer.entry.proposal)])
@@ -109,28 +120,32 @@ def _why_not(why: Unclaimable, proposal: Proposal) -> Line:
 def needs_second_person(
     answer: NeedsSecondPerson,
     *,
-    may_confirm: Mapping[Right, Allowlist],
+    rights: Rights,
     group_names: Mapping[str, str] | None = None,
 ) -> Message:
-    """To the one who asked and clicked, alone: somebody else has to, and who may."""
+    """Only to the person who asked and clicked: someone else must confirm, and who may."""
     proposal = answer.proposal
     head: Line = (
         *("On ", Quoted(proposal.cluster), ", a second person has to confirm what you asked for."),
         " Nothing was done; the attempt is on record.",
     )
     but = proposal.asked_by.user_id
-    others = holders(Right.KILL, may_confirm, group_names or {}, but=but)
+    right = right_of(proposal)
+    others = holders(right, rights, proposal.cluster, group_names or {}, but=but)
     who: Line = ("Who may: ", *lines.listed(others, last="or", most=10), ".") if others else ()
     until = f"The preview is good until {clock_short(proposal.expires_at)}."
     return message([head, *([who] if who else []), (until,)])
 
 
 def nothing_to_kill(answer: NothingToKill) -> Message:
-    """Nothing would end: who was named and is protected, and which pids nobody has."""
-    head = strong("Nothing to terminate on ", Quoted(answer.server.cluster))
+    """Nothing would end: who was named and is protected, and which pids don't exist."""
+    what = "terminate" if answer.action is Action.TERMINATE else "cancel"
+    head = strong(f"Nothing to {what} on ", Quoted(answer.server.cluster))
     lines_below = [*spared_lines(answer.spared), *gone_lines(answer.gone, answer.basis)]
     if not lines_below:
         lines_below = [("No session matches.",)]
+    if answer.action is Action.CANCEL:
+        lines_below.append(("You may cancel queries here, and end no sessions.",))
     lines_below += (("⚠ ", *line) for line in cluster.unseen(answer.server))
     return message([(*head, " · ", *command_of(answer.wording)), *lines_below])
 

@@ -1,19 +1,30 @@
-"""A line of a message, written once and rendered for each place that Slack has for it.
+"""A line of a message, written once and rendered for each of Slack's places.
 
-Pure. A line is made of parts: our own words as plain `str`, and `Quoted` for whatever a
-client, a setting or another person chose. Where a part goes follows from its kind, so that
-quoted text can't end up where Slack reads markup.
+Pure. A line consists of parts: our own words as plain `str`, and `Quoted` for anything that a
+client, a setting or another person chose. A part's type decides how it is rendered, so quoted text
+never ends up where Slack reads markup.
 """
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
-from bot.slack.views.text import NAME, WORD_JOINER, escape, name_in_text, plain
+from bot.domain.kills import Actor
+from bot.slack.views.text import (
+    NAME,
+    WORD_JOINER,
+    clock,
+    escape,
+    name_in_text,
+    plain,
+    unescape,
+)
+
+CHANNEL_ID = re.compile("[CDG][A-Z0-9]{1,30}")
 
 _USER_ID = re.compile("[UW][A-Z0-9]{1,30}")
-_CHANNEL_ID = re.compile("[CDG][A-Z0-9]{1,30}")
 _HALF_AN_EMOJI = re.compile(r":[^\s:]+$")
 
 
@@ -38,7 +49,7 @@ class Quoted:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """Our own drawing, and the words for who hears it read out."""
+    """Our own drawing, and the words for screen readers."""
 
     text: str
     words: str
@@ -46,34 +57,53 @@ class Drawn:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A mention, which notifies where the message is new. Made by `person` alone."""
+    """A mention, which notifies the person if the message is new. Made only by `person`."""
 
     user_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A link to a channel. Made by `channel` alone."""
+    """A link to a channel. Made only by `channel`."""
 
     channel_id: str
 
 
-Part = str | Own | Quoted | Drawn | Person | Channel
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link to a message, from `bot.slack.objects.Identity.permalink`, with our own words."""
+
+    url: str
+    words: str
+
+
+Part = str | Own | Quoted | Drawn | Person | Channel | Link
 Line = tuple[Part, ...]
 
 
 def person(user_id: str) -> Part:
-    """Mention someone, if that is a user's id; else quote what it is."""
+    """Mention a person, if that is a user's id; otherwise quote the text."""
     return Person(user_id) if _USER_ID.fullmatch(user_id) else Quoted(user_id)
 
 
+def as_of(now: datetime, asked_by: Actor) -> Line:
+    """Which moment an answer shows, and who asked for it."""
+    return (f"as of {clock(now)} · asked by ", person(asked_by.user_id))
+
+
 def channel(channel_id: str) -> Part:
-    """Link a channel, if that is a channel's id; else quote what it is."""
-    return Channel(channel_id) if _CHANNEL_ID.fullmatch(channel_id) else Quoted(channel_id)
+    """Link a channel, if that is a channel's id; otherwise quote the text."""
+    return Channel(channel_id) if CHANNEL_ID.fullmatch(channel_id) else Quoted(channel_id)
+
+
+def linked(channel_id: str, url: str) -> Line:
+    """`open it in #incidents`, or only the channel if the link to its message isn't known."""
+    there = channel(channel_id)
+    return (Link(url, "open it"), " in ", there) if url else (there,)
 
 
 def code(words: str) -> Part:
-    """Our own words, to be typed as they stand."""
+    """Our own words, to be typed exactly."""
     return Own(words, code=True)
 
 
@@ -93,7 +123,7 @@ def _strong(part: Part) -> Part:
 
 
 def worded(words: str, most: int = 500) -> Line:
-    """Words of our own that may quote something: what stands in backticks is to be typed."""
+    """Our own words, which may quote something: text in backticks is to be typed."""
     pieces = words.split("`")
     last = len(pieces) - 1
     return tuple(
@@ -104,7 +134,7 @@ def worded(words: str, most: int = 500) -> Line:
 
 
 def listed(parts: Line, *, last: str = "and", most: int = 30) -> Line:
-    """List parts as a sentence does: `a, b and c`; beyond `most`, how many more there are."""
+    """List parts as in a sentence: `a, b and c`; beyond `most`, say how many more there are."""
     more = len(parts) - most
     shown: Line = (*parts[:most], f"{more} more") if more > 0 else parts
     line: list[Part] = []
@@ -116,12 +146,12 @@ def listed(parts: Line, *, last: str = "and", most: int = 30) -> Line:
 
 
 def spoken(*lines: Line) -> str:
-    """Lines as a message's top-level `text`, which notifications and screen readers use."""
+    """Lines as a message's top-level `text`, for notifications and screen readers."""
     return "\n".join(_without_emoji([_spoken(part) for part in line]) for line in lines)
 
 
 def _without_emoji(parts: Sequence[str]) -> str:
-    """Parts put together, without a quoted `:boom` and a colon of our own becoming one."""
+    """Join parts without letting a quoted `:boom` and our own colon form an emoji."""
     spoken = ""
     for part in parts:
         halves = part.startswith(":") and _HALF_AN_EMOJI.search(spoken)
@@ -141,10 +171,20 @@ def _spoken(part: Part) -> str:
             return f"<@{user_id}>"
         case Channel(channel_id):
             return f"<#{channel_id}>"
+        case Link(url, words):
+            return f"<{url}|{escape(words)}>"
+
+
+def words(line: Line) -> str:
+    """A line where Slack reads no markup at all."""
+    return "".join(
+        plain(part.text, part.most) if isinstance(part, Quoted) else unescape(_spoken(part))
+        for part in line
+    )
 
 
 def rich(line: Line) -> list[dict[str, Any]]:
-    """A line as the elements of a `rich_text_section`, in which Slack reads no markup."""
+    """A line as elements of a `rich_text_section`, in which Slack reads no markup."""
     return [_rich(part) for part in line]
 
 
@@ -163,6 +203,8 @@ def _rich(part: Part) -> dict[str, Any]:
             return {"type": "user", "user_id": user_id}
         case Channel(channel_id):
             return {"type": "channel", "channel_id": channel_id}
+        case Link(url, words):
+            return {"type": "link", "url": url, "text": words}
 
 
 def _style(**styles: bool) -> dict[str, dict[str, bool]]:
@@ -171,9 +213,9 @@ def _style(**styles: bool) -> dict[str, dict[str, bool]]:
 
 
 def inline(line: Line) -> list[dict[str, Any]]:
-    """A line as the elements of a context block: quoted text in `plain_text` elements.
+    """A line as elements of a context block: quoted text in `plain_text` elements.
 
-    These stand beside each other with a gap, so that the space at their edges goes.
+    Slack puts a gap between them, so the space at their edges is dropped.
     """
     runs: list[tuple[bool, str]] = []
     for part in line:
@@ -193,7 +235,7 @@ def _inline(is_own: bool, words: str) -> dict[str, Any]:
 
 
 def parted(parts: Sequence[Line], between: str) -> Line:
-    """The parts as one line, with the same words between each two."""
+    """The parts as one line, with the same words between them."""
     return tuple(
         piece for at, part in enumerate(parts) for piece in ((between, *part) if at else part)
     )

@@ -11,6 +11,7 @@ from bot.domain.kills import (
     Outcome,
     Result,
 )
+from bot.domain.prevention import prevention
 from bot.grammar.requests import SESSIONS, SessionsRequest
 from bot.grammar.requests import Target as Named
 from bot.slack.buttons import ActionId, OutcomePage
@@ -24,7 +25,7 @@ from bot.slack.views.targets import LISTED, SPOKEN, spared_lines
 from bot.slack.views.text import clock, count, took
 
 OUTCOME_PAGE = 50
-"""Targets on a page of an outcome's table."""
+"""Targets on one page of an outcome's table."""
 
 _RESULTS = (
     Column("pid", (10,)),
@@ -35,9 +36,9 @@ _RESULTS = (
 
 
 def outcome(conclusion: Conclusion, page: int = 0) -> Message:
-    """What became of each target, in the preview's place.
+    """What became of each target; replaces the preview.
 
-    `page` counts from 0; one beyond the last is the last.
+    `page` counts from 0; a page beyond the last one shows the last.
     """
     results = conclusion.in_order
     pages = max(1, -(-len(results) // OUTCOME_PAGE))
@@ -53,28 +54,41 @@ def outcome(conclusion: Conclusion, page: int = 0) -> Message:
         blocks.foot((f"page {page + 1} of {pages}, those that need attention first",))
         if pages > 1
         else None,
+        *_prevention(conclusion),
         blocks.actions(_afterwards(conclusion, page, pages)),
         blocks.foot(_outcome_foot(conclusion)),
         also=[_result_line(conclusion, each) for each in _told(results)],
     )
 
 
+def _prevention(conclusion: Conclusion) -> Iterable[Block]:
+    if statements := prevention(conclusion):
+        yield blocks.paragraph(("To keep it from coming back, for new sessions:",))
+        yield blocks.preformatted("\n".join(statements))
+
+
 def _told(results: Sequence[Result]) -> Iterable[Result]:
-    """Of several, those that need attention first, for who doesn't see the table."""
+    """If there are several, those that need attention first, for people who can't see the table."""
     if len(results) > 1:
         yield from [each for each in results if each.outcome not in SUCCEEDED][:SPOKEN]
 
 
 def _done(conclusion: Conclusion) -> Line:
     proposal, counts = conclusion.proposal, conclusion.counts
-    done = "Terminated" if proposal.action is Action.TERMINATE else "Cancelled"
     succeeded = sum(counts[each] for each in SUCCEEDED)
-    head: Line = (
-        f"{done} {succeeded} of {len(conclusion.results)} on ",
-        Quoted(proposal.cluster),
-    )
+    cancelled, terminated = counts[Outcome.CANCELLED], counts[Outcome.TERMINATED]
+    two_steps = proposal.action is Action.CANCEL_THEN_TERMINATE
+    first_was_enough = two_steps and cancelled == len(conclusion.results)
+    if two_steps and not first_was_enough:
+        done = f"Cancelled {cancelled}, then terminated {terminated}"
+    else:
+        verb = "Terminated" if proposal.action is Action.TERMINATE else "Cancelled"
+        done = f"{verb} {succeeded}"
+    head: Line = (f"{done} of {len(conclusion.results)} on ", Quoted(proposal.cluster))
     if succeeded and conclusion.took:
         head += (f" in {took(conclusion.took)}",)
+    if first_was_enough:
+        head += ("; none was left to terminate",)
     return head
 
 
@@ -113,7 +127,7 @@ def _aftermath(conclusion: Conclusion) -> Iterable[Line]:
 
 
 def _way_on(conclusion: Conclusion) -> Iterable[Line]:
-    """What to type where something is left to do and no button does it."""
+    """What to type if something is left to do that no button does."""
     proposal = conclusion.proposal
     open_ends = tuple(r.id.pid for r in conclusion.results if r.may_live)
     if open_ends:
@@ -123,7 +137,7 @@ def _way_on(conclusion: Conclusion) -> Iterable[Line]:
         line: Line = (what, Quoted(f"{SESSIONS} {look}", WORDING, code=True))
         yield (*line, f" and {more} more") if more > 0 else line
     again = {Outcome.NO_LONGER_MATCHES}
-    if proposal.basis is Basis.FILTER:  # pids are of the server that was
+    if proposal.basis is Basis.FILTER:  # the pids belonged to the old server
         again.add(Outcome.SERVER_CHANGED)
     if conclusion.counts.keys() & again:
         yield ("To ask again: ", *command_of(proposal.wording))
@@ -153,6 +167,7 @@ def _afterwards(conclusion: Conclusion, page: int, pages: int) -> Iterable[Block
         yield blocks.button("Preview again", ActionId.KILL_PREVIEW_AGAIN, key)
     elif conclusion.proposal.action is Action.CANCEL:
         yield blocks.button("Terminate…", ActionId.KILL_PREVIEW_AGAIN, key)
+    yield blocks.button("Timeline", ActionId.KILL_TIMELINE, key)
 
 
 def _outcome_foot(conclusion: Conclusion) -> Line:

@@ -1,26 +1,27 @@
-"""All clusters at a glance: the answer to `/pg-sessions` where there are several. Pure."""
+"""All clusters at a glance: the answer to `/pg-sessions` if there are several. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from bot.domain.sessions import Look, since
 from bot.errors import ClusterError, TargetError
 from bot.grammar.requests import Target
 from bot.operations.results import ClusterCard, Overview
 from bot.slack.buttons import ActionId, PageOf
 from bot.slack.views import blocks, cluster, lines, tables
 from bot.slack.views.blocks import Block
-from bot.slack.views.lines import Line, Quoted, person, strong
+from bot.slack.views.lines import Line, Quoted, as_of, strong
 from bot.slack.views.message import Message, message
-from bot.slack.views.sessions import since_on
-from bot.slack.views.tables import Column
-from bot.slack.views.text import age, clock, count, dotted, some, used
+from bot.slack.views.session_table import since_on
+from bot.slack.views.tables import Column, Fitted, Numbers, data_table, seconds
+from bot.slack.views.text import age, clock, count, dotted, some, unmarked, used
 
 _SPOKEN_CARDS = 10
-"""Clusters that the top-level text tells of."""
+"""How many clusters the top-level text mentions."""
 
 _PRESSING = 5
-"""Limits that the table of clusters has a line for above it."""
+"""How many limits have a line above the table of clusters."""
 
 _OVERVIEW = (
     Column("cluster", (40, 30, 20)),
@@ -34,12 +35,22 @@ _OVERVIEW = (
 )
 
 
+_NUMBERS: Mapping[str, Callable[[Look], float | None]] = {
+    "sessions": lambda look: look.counts.total,
+    "connections": lambda look: look.server.ordinary.used,
+    "waiting": lambda look: look.counts.waiting,
+    "oldest xact": lambda look: seconds(since(look.counts.oldest_xact, look.server.now)),
+}
+"""By what a column is sorted."""
+
+
 def overview(answer: Overview) -> Message:
-    """Every cluster in a line of a table, with a button for a look at it."""
-    answer = replace(answer, cards=tuple(sorted(answer.cards, key=_pain)))
+    """Each cluster in a row of a table, with a button for a look at it."""
+    answer = replace(answer, cards=tuple(sorted(answer.cards, key=pain)))
     fitted = tables.fit(_OVERVIEW, [_card(card, answer.now) for card in answer.cards])
     left_out = len(answer.cards) - fitted.shown
     below = [f"{left_out} more not shown: name a cluster to see it"] if left_out else []
+    below += cluster.left_out(answer.left_out)
     if answer.request.columns or answer.request.sort or answer.request.limit:
         below.append(
             "columns=, sort= and limit= are for the sessions of one cluster: use its button"
@@ -50,18 +61,31 @@ def overview(answer: Overview) -> Message:
         below.append(f"no session has pid {some(list(map(str, answer.request.pids)), 5, 'or')}")
     return message(
         _overview_summary(answer),
-        blocks.table(fitted.cells) if fitted.shown else None,
+        _table(answer, fitted) if fitted.shown else None,
         blocks.foot((dotted(below),)) if below else None,
         blocks.actions(_overview_controls(answer)),
-        blocks.foot((f"as of {clock(answer.now)} · asked by ", person(answer.asked_by.user_id))),
+        blocks.foot(as_of(answer.now, answer.asked_by)),
         also=[_spoken_card(card, answer.now) for card in answer.cards[:_SPOKEN_CARDS]],
     )
 
 
-def _pain(card: ClusterCard) -> tuple[bool, bool, int, float]:
-    """Those in trouble first, then the full, those with waiters, and the oldest transaction.
+def _table(answer: Overview, fitted: Fitted) -> Block:
+    numbers: Numbers = {
+        name: [None if card.look is None else number(card.look) for card in answer.cards]
+        for name, number in _NUMBERS.items()
+    }
+    caption = (
+        f"{fitted.shown} of {count(len(answer.cards), 'cluster')}",
+        unmarked(str(answer.request), 100).strip(),
+        f"as of {clock(answer.now)}",
+    )
+    return data_table(fitted.cells, caption, numbers=numbers, row_header="cluster")
 
-    Clusters that are alike stay in the order of the settings.
+
+def pain(card: ClusterCard) -> tuple[bool, bool, int, float]:
+    """Sort order: clusters in trouble, full ones, those with waiters, then the oldest transaction.
+
+    Otherwise clusters keep the order of the settings.
     """
     if card.look is None:
         return not isinstance(card.trouble, ClusterError), True, 0, 0.0
@@ -113,7 +137,7 @@ def _overview_summary(answer: Overview) -> list[Line]:
 
 def _card(card: ClusterCard, now: datetime) -> list[str | None]:
     if card.look is None:
-        return [card.cluster, _trouble(card, now), *[None] * 5, card.host]
+        return [card.cluster, trouble(card, now), *[None] * 5, card.host]
     server, counts = card.look.server, card.look.counts
     oldest = counts.oldest_xact
     return [
@@ -128,7 +152,8 @@ def _card(card: ClusterCard, now: datetime) -> list[str | None]:
     ]
 
 
-def _trouble(card: ClusterCard, now: datetime) -> str:
+def trouble(card: ClusterCard, now: datetime) -> str:
+    """Why there is no look, and when the cluster last answered."""
     if isinstance(card.trouble, TargetError):
         return f"{card.trouble.problem}: {card.trouble.name}"
     problem = card.trouble.problem if card.trouble is not None else "not asked"
@@ -139,8 +164,7 @@ def _trouble(card: ClusterCard, now: datetime) -> str:
 
 def _overview_controls(answer: Overview) -> Iterable[Block]:
     value = PageOf(str(answer.request)).encode()
-    if blocks.fits_button(value):
-        yield blocks.button("Refresh", ActionId.SESSIONS_REFRESH, value)
+    yield from blocks.fitting("Refresh", ActionId.SESSIONS_REFRESH, value)
     for at, card in enumerate(answer.cards[: blocks.BUTTONS - 1]):
         request = replace(answer.request, target=Target(card.cluster))
         value = PageOf(str(request)).encode()

@@ -1,11 +1,11 @@
-"""Who may do something, by the allowlists, as parts of a line.
+"""Who may do something according to the allowlists, as parts of a line.
 
 Pure.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from bot.domain.people import Allowlist, Right
+from bot.domain.people import Allowlist, Right, Rights
 from bot.slack.views.lines import Line, Quoted, person
 
 EVERYONE = "everyone in this workspace except guests"
@@ -13,19 +13,29 @@ EVERYONE = "everyone in this workspace except guests"
 
 def holders(
     right: Right,
-    lists: Mapping[Right, Allowlist],
+    rights: Rights,
+    cluster: str | None,
     group_names: Mapping[str, str],
     *,
     but: str = "",
 ) -> Line:
-    """Who holds a right, one part each: people as mentions, groups by name as text.
+    """Who has a right on a cluster, one part each. The user `but` is left out."""
+    return named(rights.granting(right, cluster), group_names, but=but)
 
-    A group is never mentioned: that would notify all of it. Its name is its handle without
-    the `@`; one that isn't known shows as its id. `but` is a user who is left out.
-    """
-    granting = [lists[right]] if right is Right.KILL else [lists[Right.LOOK], lists[Right.KILL]]
+
+def named(granting: Iterable[Allowlist], group_names: Mapping[str, str], *, but: str = "") -> Line:
+    """Who is on any of these lists: people as mentions, groups by name as text."""
+    granting = tuple(granting)
     users = sorted({user for each in granting for user in each.users} - {but})
     groups = sorted({group for each in granting for group in each.groups})
-    named = (f"@{group_names[group]}" if group in group_names else group for group in groups)
+    called = (group_named(group, group_names) for group in groups)
     everyone = (EVERYONE,) if any(each.everyone for each in granting) else ()
-    return (*map(person, users), *map(Quoted, named), *everyone)
+    return (*map(person, users), *called, *everyone)
+
+
+def group_named(group_id: str, group_names: Mapping[str, str]) -> Quoted:
+    """A group's handle, or its id if the handle isn't known.
+
+    Only as text: a mention would notify all its members.
+    """
+    return Quoted(f"@{group_names[group_id]}" if group_id in group_names else group_id)

@@ -5,16 +5,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from bot.domain.kills import Action, Basis, Proposal, Target
-from bot.domain.people import Allowlist, Right
+from bot.domain.people import Right, Rights
 from bot.domain.sessions import Backend, Limit, Server
 from bot.operations.results import Preview
 from bot.slack.buttons import ActionId
-from bot.slack.views import blocks, cluster, costs, lines, targets
+from bot.slack.views import blocks, cluster, costs, holdings, lines, targets
 from bot.slack.views.blocks import Block
 from bot.slack.views.lines import Line, Quoted, parted, person, strong
 from bot.slack.views.message import Message, message
 from bot.slack.views.people import holders
-from bot.slack.views.proposal import REASON, change_of, command_of, head_of, objects_of, verb_of
+from bot.slack.views.proposal import (
+    REASON,
+    change_of,
+    command_of,
+    head_of,
+    objects_of,
+    right_of,
+    running_in,
+    verb_of,
+)
 from bot.slack.views.targets import gone_lines, spared_lines
 from bot.slack.views.text import clock_short, count, plain, some
 
@@ -22,16 +31,20 @@ from bot.slack.views.text import clock_short, count, plain, some
 def preview(
     answer: Preview,
     *,
-    may_confirm: Mapping[Right, Allowlist],
+    rights: Rights,
     group_names: Mapping[str, str] | None = None,
+    cancel_first: bool = False,
 ) -> Message:
-    """What would end, what that costs and gives, and the button that does it.
+    """What would end, what that costs and frees, and the button that does it.
 
-    Those who may confirm are mentioned, and so notified, only where the one who asks can't.
+    With `cancel_first`, because the person asked to cancel a query, the cancel comes first. Those
+    who may confirm are mentioned, and so notified, only if the person who asks can't confirm.
     """
     proposal = answer.proposal
+    cancel_first = cancel_first and bool(running_in(proposal))
+    head = _cancel_or(proposal) if cancel_first else (*head_of(proposal), *_or_cancel(proposal))
     essence = [
-        strong(*head_of(proposal), "?"),
+        strong(*head, "?"),
         (*command_of(proposal.wording), " · ", *cluster.introduction(answer.server)),
     ]
     consequences = list(_consequences(answer))
@@ -39,19 +52,40 @@ def preview(
         essence,
         *targets.details(proposal),
         blocks.paragraph(*consequences),
-        blocks.actions(_choices(answer)),
-        blocks.foot(_preview_foot(answer, may_confirm, group_names or {})),
+        *holdings.statements(answer),
+        blocks.actions(_choices(answer, cancel_first=cancel_first)),
+        blocks.foot(_preview_foot(answer, rights, group_names or {})),
         also=[*targets.spoken(proposal), *consequences],
     )
+
+
+def _or_cancel(proposal: Proposal) -> Line:
+    """The other choice, if there is one: who asked for a cancel must find it here."""
+    running = running_in(proposal)
+    if not running or proposal.action is not Action.TERMINATE:
+        return ()
+    if len(proposal.targets) == 1:
+        return (", or cancel its query",)
+    return (f", or cancel {count(len(running), 'query', 'queries')}",)
+
+
+def _cancel_or(proposal: Proposal) -> Line:
+    """The same with the cancel first."""
+    if proposal.action is not Action.TERMINATE:
+        return head_of(proposal)
+    queries = count(len(running_in(proposal)), "query", "queries")
+    return (f"Cancel {queries} on ", Quoted(proposal.cluster), ", or terminate the session")
 
 
 def _consequences(answer: Preview) -> Iterable[Line]:
     proposal = answer.proposal
     yield (*strong("Cost: "), costs.cost(proposal))
+    yield from holdings.costs(answer)
     if gain := tuple(_gain(answer)):
         yield (*strong("Gain: "), *parted(gain, "; "), ".")
     yield (*strong("On confirmation: "), _by_then(proposal))
     yield from (("⚠ ", *line) for line in cluster.unseen(answer.server))
+    yield from _pooled(answer)
     if answer.names.stale:
         yield (f"⚠ {cluster.stale(answer.names)}",)
     if proposal.reason:
@@ -60,9 +94,22 @@ def _consequences(answer: Preview) -> Iterable[Line]:
     yield from gone_lines(answer.gone, proposal.basis)
 
 
+def _pooled(answer: Preview) -> Iterable[Line]:
+    """What a pooler in between means for those who decide."""
+    number, of = len(answer.through_pooler), len(answer.proposal.targets)
+    if not number:
+        return
+    who = "It is" if of == 1 else f"{number} of {of} are"
+    whose, them = ("its client", "it") if number == 1 else ("their clients", "them")
+    told = f"⚠ {who} {targets.THROUGH_POOLER}: what is shown of {whose} is the pooler's."
+    yield (f"{told} Several clients may share {them}, and the pooler connects again.",)
+
+
 def _by_then(proposal: Proposal) -> str:
-    """What a target must still be when the button is pressed; or that it need not be."""
+    """What must still be true of a target when the button is pressed, if anything."""
     each = "it ends" if len(proposal.targets) == 1 else "each ends"
+    if proposal.action is Action.CANCEL:
+        return f"{each} only if it is still the query that is shown."
     match proposal.basis:
         case Basis.FILTER:
             return f"{each} only if it still matches and its end costs no more than shown."
@@ -74,7 +121,7 @@ def _by_then(proposal: Proposal) -> str:
 
 def _gain(answer: Preview) -> Iterable[Line]:
     proposal = answer.proposal
-    if proposal.freed:
+    if proposal.freed and proposal.action is Action.TERMINATE:
         verb = "waiting session goes on", "waiting sessions go on"
         yield (count(proposal.freed, *verb),)
     if proposal.action is Action.TERMINATE:
@@ -101,8 +148,8 @@ def _without(limit: Limit, number: int) -> Limit:
     return replace(limit, used=max(limit.used - number, 0))
 
 
-def _cancel(answer: Preview, running: Sequence[Backend]) -> Block:
-    """Offered where a query runs: to a session that waits for its client it does nothing."""
+def _cancel(answer: Preview, running: Sequence[Backend], *, first: bool) -> Block:
+    """Offered if a query runs: a cancel does nothing to a session that waits for its client."""
     proposal, one = answer.proposal, len(running) == 1
     queries = count(len(running), "query", "queries")
     return blocks.button(
@@ -112,6 +159,7 @@ def _cancel(answer: Preview, running: Sequence[Backend]) -> Block:
         ActionId.KILL_CANCEL,
         proposal.key,
         spoken=_spoken(f"Cancel {queries}", answer),
+        style="primary" if first else None,
         confirm=blocks.confirm(
             f"Cancel {queries} on {plain(proposal.cluster, 50)}?",
             costs.of_a_cancel(running),
@@ -122,13 +170,32 @@ def _cancel(answer: Preview, running: Sequence[Backend]) -> Block:
     )
 
 
-def _choices(answer: Preview) -> Iterable[Block]:
+def _two_steps(answer: Preview, running: Sequence[Backend]) -> Block:
+    """Offered with the same: for a query that may not heed the cancel."""
+    proposal, one = answer.proposal, len(running) == 1
+    queries = count(len(running), "query", "queries")
+    heard = len(running) if answer.second_person else queries  # in 75 characters
+    return blocks.button(
+        _by_another("Cancel, then terminate", "Cancel, then end", answer),
+        ActionId.KILL_CANCEL_THEN_TERMINATE,
+        proposal.key,
+        spoken=_by_another_person(f"Cancel {heard}, then terminate what still runs", answer),
+        confirm=blocks.confirm(
+            f"Cancel {queries} on {plain(proposal.cluster, 40)}, then terminate what still runs?",
+            costs.of_two_steps(running),
+            yes="Cancel, then terminate",
+            no="Keep it" if one else "Keep them",
+            style="danger",
+        ),
+    )
+
+
+def _terminate(answer: Preview) -> Block:
     proposal = answer.proposal
-    value = proposal.key
-    yield blocks.button(
+    return blocks.button(
         _label(answer),
         ActionId.KILL_TERMINATE,
-        value,
+        proposal.key,
         spoken=_spoken(f"{verb_of(proposal)} {objects_of(proposal)}", answer),
         style="danger",
         confirm=blocks.confirm(
@@ -139,14 +206,24 @@ def _choices(answer: Preview) -> Iterable[Block]:
             style="danger",
         ),
     )
-    running = [t.seen for t in proposal.targets if t.seen.state == "active"]
-    if running and proposal.action is Action.TERMINATE:
-        yield _cancel(answer, running)
-    yield blocks.button("Dismiss", ActionId.KILL_DISMISS, value)
+
+
+def _choices(answer: Preview, *, cancel_first: bool) -> Iterable[Block]:
+    proposal = answer.proposal
+    terminates = proposal.action is Action.TERMINATE
+    if terminates and not cancel_first:
+        yield _terminate(answer)
+    if running := running_in(proposal):
+        yield _cancel(answer, running, first=cancel_first)
+        if terminates:
+            yield _two_steps(answer, running)
+    if terminates and cancel_first:
+        yield _terminate(answer)
+    yield blocks.button("Dismiss", ActionId.KILL_DISMISS, proposal.key)
 
 
 def _label(answer: Preview) -> str:
-    """What tells the button from others, in the 30 characters that a phone shows of it."""
+    """The button's label: what distinguishes it, in the 30 characters that a phone shows."""
     proposal, number = answer.proposal, len(answer.proposal.targets)
     label = f"{verb_of(proposal)} {objects_of(proposal)}"
     if proposal.basis is Basis.IDENTITY:
@@ -160,28 +237,41 @@ def _by_another(label: str, short: str, answer: Preview) -> str:
 
 
 def _spoken(label: str, answer: Preview) -> str:
-    """The whole of it, for who hears the button."""
+    """The full label, for screen readers."""
     if answer.proposal.basis is Basis.IDENTITY:
         runs = "it runs" if len(answer.proposal.targets) == 1 else "they run"
         label += f", whatever {runs}"
+    return _by_another_person(label, answer)
+
+
+def _by_another_person(label: str, answer: Preview) -> str:
     return f"{label}; a second person must confirm" if answer.second_person else label
 
 
-def _preview_foot(
-    answer: Preview, lists: Mapping[Right, Allowlist], group_names: Mapping[str, str]
-) -> Line:
+def _preview_foot(answer: Preview, rights: Rights, group_names: Mapping[str, str]) -> Line:
     proposal = answer.proposal
     asker = proposal.asked_by.user_id
     until = f" · good until {clock_short(proposal.expires_at)} · "
     line: Line = ("asked by ", person(asker), until)
     if not answer.second_person:
-        return (*line, "anyone on PG_KILL_ALLOWLIST may confirm")
+        return (*line, _may_confirm(proposal, rights))
     line += ("another person has to confirm",)
-    others = holders(Right.KILL, lists, group_names, but=asker)
+    others = holders(right_of(proposal), rights, proposal.cluster, group_names, but=asker)
     mentions = tuple(part for part in others if not isinstance(part, Quoted))
     names = [part.text for part in others if isinstance(part, Quoted)]
     if mentions:
         line += (": ", *lines.listed(mentions, last="or", most=10))
-    if names:  # as one text: a context block has few elements
+    if names:  # as one text, because a context block holds few elements
         line += (" or " if mentions else ": ", Quoted(some(names, 5, "or"), 300))
     return line
+
+
+def _may_confirm(proposal: Proposal, rights: Rights) -> str:
+    """By which lists: the second only if it lets more people cancel."""
+    kill = rights.setting(Right.KILL, proposal.cluster)
+    cancel = rights.setting(Right.CANCEL, proposal.cluster)
+    if Right.CANCEL not in rights.asked(Right.CANCEL, proposal.cluster):
+        return f"anyone on {kill} may confirm"
+    if proposal.action is Action.CANCEL:
+        return f"anyone on {cancel} or {kill} may confirm"
+    return f"anyone on {kill} may confirm, and on {cancel} cancel"

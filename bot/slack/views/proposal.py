@@ -1,7 +1,8 @@
-"""What several messages say of a kill: its command, its targets in a word, who did what. Pure."""
+"""What several messages say about a kill: its command, its targets, who did what. Pure."""
 
 from bot.domain.kills import Action, Actor, Basis, Proposal
-from bot.domain.sessions import Limit
+from bot.domain.people import Right
+from bot.domain.sessions import Backend, Limit
 from bot.grammar.requests import KILL
 from bot.slack.views import targets
 from bot.slack.views.lines import Line, Quoted, person
@@ -9,7 +10,7 @@ from bot.slack.views.text import count, used
 
 REASON = 500
 WORDING = 500
-"""Characters that are shown, of a reason and of a command."""
+"""How many characters of a reason or a command are shown."""
 
 
 def head_of(proposal: Proposal) -> Line:
@@ -22,16 +23,25 @@ def verb_of(proposal: Proposal) -> str:
     return "Terminate" if proposal.action is Action.TERMINATE else "Cancel"
 
 
+def right_of(proposal: Proposal) -> Right:
+    """The right that confirming the whole of it takes."""
+    return Right.CANCEL if proposal.action is Action.CANCEL else Right.KILL
+
+
 def objects_of(proposal: Proposal) -> str:
-    """`3 sessions`, or `3 queries` where these are cancelled."""
-    number = len(proposal.targets)
+    """`3 sessions`, or the queries that they run if these are cancelled: `2 queries`."""
     if proposal.action is Action.TERMINATE:
-        return count(number, "session")
-    return count(number, "query", "queries")
+        return count(len(proposal.targets), "session")
+    return count(len(running_in(proposal)), "query", "queries")
+
+
+def running_in(proposal: Proposal) -> list[Backend]:
+    """The targets that run a query."""
+    return [each.seen for each in proposal.targets if each.seen.state == "active"]
 
 
 def command_of(wording: str) -> Line:
-    """What was asked for, as it can be typed: a pid alone would be a bare number."""
+    """The request as it can be typed; a pid alone would be just a number."""
     return (Quoted(f"{KILL} {wording}", WORDING, code=True),)
 
 
@@ -43,7 +53,7 @@ def change_of(before: Limit, after: Limit) -> Line:
 
 
 def request_of(proposal: Proposal) -> Line:
-    """What was asked for, or for one target who that is."""
+    """The request or, for one target, who that is."""
     if len(proposal.targets) == 1:
         return (*targets.who(proposal.targets[0].seen), " · ", *command_of(proposal.wording))
     return command_of(proposal.wording)
@@ -60,5 +70,5 @@ def signed_of(proposal: Proposal, did: str, actor: Actor | None) -> Line:
 
 
 def by_of(words: str, actor: Actor | None) -> Line:
-    """Who did it, where somebody did."""
+    """Who did it, if anyone did."""
     return () if actor is None else (words, person(actor.user_id))

@@ -1,59 +1,58 @@
 """The modal between a row's menu and its preview: who is meant, and why it should end.
 
-Pure. The reason stands in the preview and on record, and may be left out.
+Pure. The reason goes into the preview and the ledger. It is optional.
 """
 
 import json
-import re
 from dataclasses import dataclass
 from typing import Any
 
+from bot.domain.kills import Action
 from bot.grammar.requests import MAX_REASON
-from bot.slack.buttons import ActionId, RowRef
+from bot.slack.buttons import ActionId, RowRef, check_place, url_in_modal
 from bot.slack.views import blocks
 from bot.slack.views.lines import Quoted
-
-_CHANNEL_ID = re.compile("[A-Z0-9]{1,64}")
-_URL = 2000
-"""Characters of a response_url that go into a modal, which takes 3000 in all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the modal carries: the session, the channel of the menu, and the click's way back."""
+    """The modal's metadata: the session, and the click's channel, thread and response_url."""
 
     row: RowRef
     channel_id: str
     channel_name: str = ""
     response_url: str = ""
+    thread_ts: str = ""
 
     def encode(self) -> str:
         """As `private_metadata`."""
-        url = self.response_url if len(self.response_url) <= _URL else ""
-        return json.dumps([self.row.encode(), self.channel_id, self.channel_name[:100], url])
+        url = url_in_modal(self.response_url)
+        name = self.channel_name[:100]
+        return json.dumps([self.row.encode(), self.channel_id, name, url, self.thread_ts])
 
     @classmethod
     def decode(cls, text: str) -> "Asked":
         """The inverse. Raises `ValueError`."""
         try:
-            row, channel_id, channel_name, url = json.loads(text)
+            row, channel_id, channel_name, url, thread_ts = json.loads(text)
         except (TypeError, RecursionError) as error:
-            raise ValueError("nothing that a modal of ours carries") from error
-        if not all(isinstance(each, str) for each in (row, channel_id, channel_name, url)):
-            raise ValueError("nothing that a modal of ours carries")
-        if not _CHANNEL_ID.fullmatch(channel_id):
-            raise ValueError("no channel")
-        return cls(RowRef.decode(row), channel_id, channel_name, url)
+            raise ValueError("not from one of our modals") from error
+        texts = (row, channel_id, channel_name, url, thread_ts)
+        if not all(isinstance(each, str) for each in texts):
+            raise ValueError("not from one of our modals")
+        check_place(channel_id, thread_ts)
+        return cls(RowRef.decode(row), channel_id, channel_name, url, thread_ts)
 
 
-def ask(asked: Asked) -> dict[str, Any]:
-    """Ask for the reason; `Preview` ends nothing yet."""
+def ask(asked: Asked, action: Action | None = Action.TERMINATE) -> dict[str, Any]:
+    """Ask for the reason of what they may do; `Preview` doesn't end anything yet."""
     row = asked.row
+    what = "Cancel query of" if action is Action.CANCEL else "Terminate pid"
     return {
         "type": "modal",
         "callback_id": ActionId.SESSIONS_KILL_REASON,
         "private_metadata": asked.encode(),
-        "title": blocks.plain_text(f"Terminate pid {row.id.pid}", 24),
+        "title": blocks.plain_text(f"{what} {row.id.pid}", 24),
         "submit": blocks.plain_text("Preview"),
         "close": blocks.plain_text("Keep it"),
         "blocks": [

@@ -1,19 +1,19 @@
-"""One session whole, in a modal: opened at once with a placeholder, then filled.
+"""One session in full, in a modal: opened at once with a placeholder, then filled.
 
-Pure. A modal takes no table; it takes 100 blocks. This is the one place where a query may
-stand with its literals: to those who may kill, to them alone.
+Pure. A modal holds 100 blocks but no table. Only here may a query be shown with its literals, and
+only to those who may kill.
 """
 
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from bot.domain.blocking import Branch, HeldLock
+from bot.domain.kills import Action
 from bot.grammar.columns import ACTIVITY_COLUMNS
 from bot.operations.results import Gone, Inspection
-from bot.slack.buttons import ActionId, RowRef
+from bot.slack.buttons import ActionId, RowRef, check_place
 from bot.slack.views import blocks, cluster, targets
 from bot.slack.views.blocks import Block
 from bot.slack.views.lines import Line, Quoted, strong
@@ -23,8 +23,6 @@ from bot.slack.views.tree import indented
 from bot.text import visible
 
 View = dict[str, Any]
-
-_CHANNEL_ID = re.compile("[A-Z0-9]{1,64}")
 
 CALLBACK_ID = "session"
 _TITLE = 24
@@ -37,19 +35,20 @@ _BRANCHES = 25
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What a modal carries: the session it shows, and the channel it was opened from.
+    """A modal's metadata: the session that it shows, the channel and thread where it was opened.
 
-    The name is what tells a group's direct message from a channel.
+    The channel's name distinguishes a group's direct message from a channel.
     """
 
     row: RowRef
     channel_id: str
     channel_name: str = ""
+    thread_ts: str = ""
 
     def encode(self) -> str:
         """As `private_metadata`."""
         row, channel, name = self.row.encode(), self.channel_id, self.channel_name
-        return json.dumps({"row": row, "channel": channel, "name": name})
+        return json.dumps({"row": row, "channel": channel, "name": name, "thread": self.thread_ts})
 
     @classmethod
     def decode(cls, text: str) -> "Opened":
@@ -57,33 +56,34 @@ class Opened:
         try:
             item = json.loads(text)
             row, channel_id, name = item["row"], item["channel"], item.get("name", "")
-            texts = isinstance(row, str) and isinstance(name, str)
-            if not texts or not _CHANNEL_ID.fullmatch(channel_id):
-                raise ValueError("no session")
-            return cls(RowRef.decode(row), channel_id, name)
+            thread_ts = item.get("thread", "")
+            if not all(isinstance(each, str) for each in (row, name)):
+                raise ValueError("not a session")
+            check_place(channel_id, thread_ts)
+            return cls(RowRef.decode(row), channel_id, name, thread_ts)
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise ValueError("no session that a modal of ours carries") from error
+            raise ValueError("not from one of our modals") from error
 
 
 def placeholder(opened: Opened) -> View:
-    """Shown at once: a modal must be opened within 3 s of the click."""
+    """Shown at once, because a modal must be opened within 3 s of the click."""
     looking = blocks.paragraph((f"Looking at pid {opened.row.id.pid}…",))
-    # Should Slack not take what comes in its place, there is a way to ask again.
+    # If Slack refuses what replaces it, this button asks again.
     return _modal(opened, [looking, *_refresh(opened)])
 
 
 def trouble(opened: Opened, why: Iterable[Block]) -> View:
-    """In the placeholder's place, where nothing could be read; `why` in a message's blocks."""
+    """Replaces the placeholder if nothing could be read; `why` is a message's blocks."""
     return _modal(opened, [*why, *_refresh(opened)])
 
 
 def last_word(opened: Opened, words: str) -> View:
-    """One line of our own in the session's place."""
+    """Replaces the session with one line of our own."""
     return trouble(opened, [blocks.paragraph((words,))])
 
 
 def told(message: Message, private_metadata: str) -> View:
-    """An answer in the modal's place, with the way back where it is known what it showed."""
+    """Replaces the modal with an answer; has a way back if it is known what the modal showed."""
     try:
         opened = Opened.decode(private_metadata)
     except ValueError:
@@ -92,14 +92,14 @@ def told(message: Message, private_metadata: str) -> View:
 
 
 def gone(opened: Opened, answer: Gone) -> View:
-    """The session is no longer there; another one under its pid is not shown for it."""
+    """The session no longer exists; another one with its pid isn't shown instead."""
     line: Line = (f"pid {answer.id.pid} is already gone from ", Quoted(answer.cluster), ".")
     return _modal(opened, [blocks.paragraph(line)])
 
 
-def session(opened: Opened, answer: Inspection, *, may_end: bool) -> View:
-    """Everything about one backend; the button that ends it for those who may."""
-    contents = _contents(opened, answer, may_end=may_end)
+def session(opened: Opened, answer: Inspection, action: Action | None) -> View:
+    """Everything about one backend, with a button for what the person may do to it."""
+    contents = _contents(opened, answer, action)
     return _modal(opened, [block for block in contents if block is not None])
 
 
@@ -118,7 +118,7 @@ def _window(title: str, private_metadata: str, contents: list[Block]) -> View:
     }
 
 
-def _contents(opened: Opened, answer: Inspection, *, may_end: bool) -> Iterable[Block | None]:
+def _contents(opened: Opened, answer: Inspection, action: Action | None) -> Iterable[Block | None]:
     server = answer.server
     yield blocks.paragraph(
         (*strong(Quoted(answer.cluster)), " · ", *cluster.introduction(server)),
@@ -129,10 +129,12 @@ def _contents(opened: Opened, answer: Inspection, *, may_end: bool) -> Iterable[
     query = _lines(answer.backend.query or "")
     yield blocks.preformatted(_cut(query, _QUERY) if query.strip() else " ")
     if len(query) > _QUERY:
-        of = f" of {len(query)}" if answer.full else ""  # a redacted one comes cut already
+        of = f" of {len(query)}" if answer.full else ""  # a redacted one arrives already cut
         yield blocks.foot((f"cut here at {_QUERY}{of} characters",))
     yield from _around(answer)
-    yield blocks.actions([*_buttons(opened, may_end=may_end and answer.barrier is None)])
+    if answer.barrier is not None or (action is Action.CANCEL and answer.backend.state != "active"):
+        action = None
+    yield blocks.actions([*_buttons(opened, action)])
     pairs = list(_pairs(answer))
     for start in range(0, len(pairs), 10):
         yield blocks.fields(pairs[start : start + 10])
@@ -149,6 +151,8 @@ def _standing(answer: Inspection) -> Iterable[Line]:
     if itself is not None and itself.behind:
         waits = "waits" if itself.behind == 1 else "wait"
         yield (f"{count(itself.behind, 'session')} {waits} behind it",)
+    if answer.through_pooler:
+        yield (f"{targets.THROUGH_POOLER}: what is shown of its client is the pooler's",)
     if answer.barrier is not None:
         yield (
             "The bot won't end it: ",
@@ -157,9 +161,9 @@ def _standing(answer: Inspection) -> Iterable[Line]:
 
 
 def _pairs(answer: Inspection) -> Iterable[tuple[str, str]]:
-    """All columns but the query, those without a value left out; ages beside instants.
+    """All columns that have a value, except the query; with ages beside instants.
 
-    What a person asks for first comes first.
+    What people ask for first comes first.
     """
     backend, now = answer.backend, answer.server.now
     ages = {
@@ -229,12 +233,11 @@ def _lock(answer: Inspection, lock: HeldLock) -> str:
     return f"{how}{lock.mode} on {what}{within}{since}"
 
 
-def _buttons(opened: Opened, *, may_end: bool) -> Iterable[Block]:
+def _buttons(opened: Opened, action: Action | None) -> Iterable[Block]:
     yield from _refresh_button(opened)
-    if may_end:
-        yield blocks.button(
-            "Terminate…", ActionId.SESSION_KILL, opened.row.encode(), style="danger"
-        )
+    if action is not None:
+        label = "Terminate…" if action is Action.TERMINATE else "Cancel query…"
+        yield blocks.button(label, ActionId.SESSION_KILL, opened.row.encode(), style="danger")
 
 
 def _refresh(opened: Opened) -> Iterable[Block]:
@@ -247,7 +250,7 @@ def _refresh_button(opened: Opened) -> Iterable[Block]:
 
 
 def _lines(query: str) -> str:
-    """A query with its own line ends, and nothing else that is not to be seen."""
+    """A query with its own line breaks, and with no other invisible character."""
     return "\n".join(visible(line) for line in query.splitlines())
 
 

@@ -1,4 +1,4 @@
-"""What a message says of the sessions that a kill is about: who they are, and why some are spared.
+"""What a message says about a kill's sessions: who they are, and why some are spared.
 
 Pure.
 """
@@ -16,14 +16,15 @@ from bot.slack.views.tables import Column
 from bot.slack.views.text import age, dotted, some
 
 LISTED = 10
-"""Of those that are listed line by line, the most."""
+"""The most sessions that are listed line by line."""
 
 SPOKEN = 3
-"""Of those that are told in the text of a notification, the most."""
+"""The most sessions that a notification's text mentions."""
 
 _QUERY = 300
 SPOKEN = 3
 NO_ROLE = "without a role"
+THROUGH_POOLER = "through a pooler"
 
 _COLUMNS = (
     Column("pid", (10,)),
@@ -37,7 +38,7 @@ _COLUMNS = (
     Column("datname", (63, 40, 30, 20, 16, 0)),
     Column("client_addr", (40, 40, 30, 20, 16, 0)),
 )
-"""A preview's table. At its least, it takes as many targets as a table has rows."""
+"""A preview's table. At its narrowest it holds as many targets as a table has rows."""
 
 _SPARED_FOR = {
     SpareReason.UNSEEN: "the bot can't see it: grant pg_read_all_stats",
@@ -47,6 +48,7 @@ _SPARED_FOR = {
     SpareReason.PROTECTED_ROLES: "protected by PROTECTED_ROLES",
     SpareReason.PROTECTED_APPLICATIONS: "protected by PROTECTED_APPLICATIONS",
     SpareReason.SUPERUSER: "a superuser's session",
+    SpareReason.NO_QUERY: "no query runs in it",
     SpareReason.NO_RIGHT: "the bot may not end this role's sessions: grant it pg_signal_backend",
 }
 
@@ -68,10 +70,10 @@ def spared_for(spared: Spared) -> Line:
     """Why a session is left alone."""
     if spared.why is SpareReason.SUPERUSER:
         return ("a superuser's session: only a superuser can end it",)
-    return _reason(spared.why, spared.seen)
+    return reason(spared.why, spared.seen)
 
 
-def _reason(why: SpareReason | str, seen: Backend) -> Line:
+def reason(why: SpareReason | str, seen: Backend) -> Line:
     """Why the bot never ends a backend."""
     if why is SpareReason.NOT_A_CLIENT:
         return (Quoted(f"{seen.backend_type}"), ", not a client backend")
@@ -80,7 +82,7 @@ def _reason(why: SpareReason | str, seen: Backend) -> Line:
 
 def barred(barrier: Barrier, seen: Backend) -> Line:
     """Why the bot does not end a backend, and who can."""
-    return (*_reason(barrier.why, seen), f". Who can: {_ENDERS[barrier.who]}.")
+    return (*reason(barrier.why, seen), f". Who can: {_ENDERS[barrier.who]}.")
 
 
 def _address(backend: Backend) -> str:
@@ -91,7 +93,7 @@ def _address(backend: Backend) -> str:
 
 
 def spoken(proposal: Proposal) -> Iterable[Line]:
-    """The first few of them, for the top-level text."""
+    """The first few targets, for the top-level text."""
     for target in proposal.targets[:SPOKEN]:
         yield _described(target, proposal)
     if len(proposal.targets) > SPOKEN:
@@ -99,7 +101,7 @@ def spoken(proposal: Proposal) -> Iterable[Line]:
 
 
 def details(proposal: Proposal) -> Iterable[Block]:
-    """One target in three lines, several as a table: each is shown whole, none left out."""
+    """One target in three lines, several as a table: each is shown in full, none left out."""
     if len(proposal.targets) == 1:
         return (blocks.paragraph(*_lines(proposal.targets[0], proposal)),)
     return _all(proposal)
@@ -111,7 +113,7 @@ def _lines(target: Target, proposal: Proposal) -> Iterable[Line]:
     yield (
         *strong(*who(seen)),
         *((" · ", Quoted(seen.datname)) if seen.datname else ()),
-        *_client(seen),
+        *client(seen),
     )
     if doing := "; ".join(part for part in _doing(target, proposal) if part):
         yield (Quoted(doing, 300),)
@@ -120,7 +122,7 @@ def _lines(target: Target, proposal: Proposal) -> Iterable[Line]:
         yield (label, Quoted(seen.query, _QUERY, code=True))
 
 
-def _client(seen: Backend) -> Line:
+def client(seen: Backend) -> Line:
     """` · psql from 127.0.0.1 port 43512`."""
     address = _address(seen)
     app: Line = (" · ", Quoted(seen.application_name)) if seen.application_name else ()
@@ -157,7 +159,7 @@ def _note(target: Target) -> str:
 
 
 def _all(proposal: Proposal) -> Iterable[Block]:
-    """A table, and below it those that it has no room for."""
+    """A table, and below it the targets that don't fit into it."""
     rows = [_row(target, proposal) for target in proposal.targets]
     order = _order(rows)
     fitted = tables.fit([_COLUMNS[at] for at in order], [[row[at] for at in order] for row in rows])
@@ -167,14 +169,14 @@ def _all(proposal: Proposal) -> Iterable[Block]:
 
 
 def _order(rows: Sequence[Sequence[str | None]]) -> Sequence[int]:
-    """The columns that say something: first those that tell one target from another."""
+    """The columns that say something, starting with those that distinguish targets."""
     said = [set(column) for column in zip(*rows, strict=True)]
     telling = [at for at, cells in enumerate(said) if not cells <= {None, ""}]
     return sorted(telling, key=lambda at: at != 0 and len(said[at]) == 1)
 
 
 def _whole(target: Target, proposal: Proposal) -> Line:
-    """One that the table has no room for, with all that its row would have said."""
+    """A target that the table has no room for, with everything its row would have said."""
     told = dotted(_row(target, proposal)[2:])
     return (*who(target.seen), *((" · ", Quoted(told, 500)) if told else ()))
 
@@ -215,8 +217,8 @@ def spared_lines(spared: Sequence[Spared]) -> Iterable[Line]:
 
 
 def gone_lines(pids: Sequence[int], basis: Basis) -> Iterable[Line]:
-    """Which pids no longer name what was meant."""
+    """The pids that no longer belong to what was meant."""
     if pids:
-        # Another backend may have the pid by now: it is not the one that was meant.
+        # Another backend may have the pid by now, but that isn't the one that was meant.
         what = "no longer matching" if basis is Basis.FILTER else "never there"
         yield (f"Already gone, or {what}: pid {some([str(pid) for pid in pids], LISTED)}.",)

@@ -1,28 +1,28 @@
-"""Strings fit to be shown: names that clients chose made harmless, times and numbers made short.
+"""Text to be shown: names that clients chose made safe, times and numbers made short.
 
-Pure. How every character is made to be seen, and what a text costs, stands in `bot.text`.
+Pure. `bot.text` makes every character visible, and measures texts.
 """
 
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from itertools import pairwise
 
 from bot.domain.sessions import Limit
 from bot.text import cost, cut, visible
 
 NAME = 63
-"""The most characters of a name in PostgreSQL (`NAMEDATALEN` - 1 bytes)."""
+"""Maximum characters of a name in PostgreSQL (`NAMEDATALEN` - 1 bytes)."""
 
 WORD_JOINER = "\u2060"
-"""An invisible character that parts nothing for a reader and everything for a parser."""
+"""An invisible character that separates for a parser, but not for a reader."""
 
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_LOOKALIKES = {ord("<"): "\u2039", ord(">"): "\u203a"}
 _ORDINARY = re.compile(r"(?!_)[A-Za-z0-9_-]+(?<!_)")
 _MARKUP = re.compile(
     r"[@#*~`]"  # mentions and styles
     r"|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])"  # italics begin and end at a word's edge
-    r"|\.(?=[^\W\d_])"  # a domain: `18.6` and an address are none
+    r"|\.(?=[^\W\d_])"  # a domain; not `18.6` or an address
     r"|:(?=/|[^\s:]+:)"  # a scheme, an emoji
 )
 _BAR = 10
@@ -33,22 +33,43 @@ def escape(text: str) -> str:
     return re.sub("[&<>]", lambda found: _ESCAPES[found[0]], text)
 
 
+def unescape(text: str) -> str:
+    """The inverse of `escape`."""
+    for character, code in reversed(_ESCAPES.items()):
+        text = text.replace(code, character)
+    return text
+
+
 def plain(text: str | None, most: int = NAME) -> str:
-    """Make any text fit for a place that takes no markup. Slack takes no empty text: a space."""
+    """Make any text safe for a place without markup. Slack accepts no empty text: use a space."""
     return cut(visible(text or ""), most) or " "
 
 
 def name_in_text(name: str, most: int = NAME) -> str:
-    """Make any text fit for a message's top-level `text`, which Slack reads for markup.
+    """Make any text safe for a message's top-level `text`, in which Slack reads markup.
 
-    An ordinary name stays as it is. Any other is escaped, and a word joiner behind each
-    character of markup keeps the whole from linking, pinging and formatting.
+    An ordinary name stays unchanged. Any other is escaped, and a word joiner after each markup
+    character prevents links, mentions and formatting.
     """
     if _ORDINARY.fullmatch(name) and cost(name) <= most:
         return name
-    harmless = _MARKUP.sub(lambda found: found[0] + WORD_JOINER, escape(plain(name, most)))
-    # At the head of a line it would make a quotation of it.
+    harmless = _joined(escape(plain(name, most)))
+    # At the beginning of a line it would start a quotation.
     return WORD_JOINER + harmless if harmless.lstrip().startswith("&gt;") else harmless
+
+
+def unmarked(text: str, most: int = NAME) -> str:
+    """Make any text safe for a place where Slack may read markup, or may show it as it is.
+
+    `name_in_text` escapes; here that might be shown. So angle brackets become others that look
+    like them, and what is no ordinary name gets word joiners.
+    """
+    harmless = plain(text, most).translate(_LOOKALIKES)
+    return harmless if _ORDINARY.fullmatch(harmless) else _joined(harmless)
+
+
+def _joined(text: str) -> str:
+    return _MARKUP.sub(lambda found: found[0] + WORD_JOINER, text)
 
 
 def count(number: int, one: str, many: str | None = None) -> str:
@@ -57,34 +78,37 @@ def count(number: int, one: str, many: str | None = None) -> str:
 
 
 def some(items: Sequence[str], most: int, last: str = "and", *, of: int | None = None) -> str:
-    """List a few of these: `a, b and c`, `a, b and 3 more`; `of` so many in all."""
+    """List a few of these: `a, b and c`, `a, b and 3 more`; `of` is how many there are in all."""
     more = (len(items) if of is None else of) - most
     shown = [*items[:most], *([f"{more} more"] if more > 0 else [])]
     return f" {last} ".join(part for part in (", ".join(shown[:-1]), *shown[-1:]) if part)
 
 
 def dotted(parts: Iterable[str | None]) -> str:
-    """Join what there is with dots."""
+    """Join those that aren't empty with dots."""
     return " · ".join(part for part in parts if part)
 
 
-_UNITS = (("d", 86_400, 10), ("h", 3600, 10), ("min", 60, 10), ("s", 1, 0))
-"""Unit, its seconds, and the number of it below which the next smaller one is told too."""
+_UNITS = (("d", 86_400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1))
+"""Unit and its seconds; the next smaller unit and its seconds."""
+
+_FEW = 10
+"""The number below which the next smaller unit is shown too."""
 
 
 def age(length: timedelta, *, short: bool = False) -> str:
-    """Tell how long something has lasted: `4 min 12 s`, `32 min`, `3 d 4 h`; `short`: `4 min`."""
+    """How long something has lasted: `4 min 12 s`, `32 min`, `3 d 4 h`; `short`: `4 min`."""
     seconds = max(0, int(length.total_seconds()))
-    for (unit, size, few), (smaller, part, _) in pairwise(_UNITS):
-        number, rest = divmod(seconds, size)
-        if number:
-            more = rest // part if number < few and not short else 0
+    for unit, size, smaller, part in _UNITS:
+        if seconds >= size:
+            number, rest = divmod(seconds, size)
+            more = rest // part if number < _FEW and not short else 0
             return f"{number} {unit} {more} {smaller}" if more else f"{number} {unit}"
     return f"{seconds} s"
 
 
 def took(length: timedelta) -> str:
-    """Tell how long something took: `12 ms`, `1.2 s`, `2 min 5 s`."""
+    """How long something took: `12 ms`, `1.2 s`, `2 min 5 s`."""
     milliseconds = round(length.total_seconds() * 1000)
     if milliseconds < 1000:
         return f"{milliseconds} ms"
@@ -92,22 +116,22 @@ def took(length: timedelta) -> str:
 
 
 def clock(instant: datetime) -> str:
-    """Tell the time of day: `12:00:01 UTC`."""
+    """The time of day: `12:00:01 UTC`."""
     return f"{instant:%H:%M:%S} UTC"
 
 
 def clock_short(instant: datetime) -> str:
-    """Tell the time of day without its seconds: `12:10 UTC`."""
+    """The time of day without seconds: `12:10 UTC`."""
     return f"{instant:%H:%M} UTC"
 
 
 def timestamp(instant: datetime) -> str:
-    """Write an instant as ISO 8601, to the second: `2026-01-31T12:00:01Z`."""
+    """An instant in ISO 8601, to the second: `2026-01-31T12:00:01Z`."""
     return f"{instant:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def bar(limit: Limit) -> str:
-    """Draw how much of a limit is used: full only where it is reached, empty only at 0."""
+    """A bar for how much of a limit is used: full only if it is reached, empty only at 0."""
     if limit.reached:
         filled = _BAR
     else:
@@ -117,6 +141,6 @@ def bar(limit: Limit) -> str:
 
 
 def used(limit: Limit) -> str:
-    """Tell how much of a limit is used: `62 of 97`."""
+    """How much of a limit is used: `62 of 97`."""
     more = f" and {limit.logging_in} logging in" if limit.logging_in else ""
     return f"{limit.used} of {limit.limit}{more}"

@@ -7,15 +7,18 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from bot.domain.blocking import Branch, Prepared
+from bot.domain.kills import Action
 from bot.domain.sessions import CLIENT_BACKEND, Backend
+from bot.domain.sql_text import rollback_prepared
+from bot.grammar.requests import Target, TreeRequest
 from bot.operations.results import Tree
-from bot.slack.buttons import ActionId, RowRef
+from bot.slack.buttons import ActionId, RowRef, seal
 from bot.slack.views import blocks, cluster, tables, targets
 from bot.slack.views.blocks import Block
-from bot.slack.views.lines import Line, Quoted, person, strong
+from bot.slack.views.lines import Line, Quoted, as_of, strong
 from bot.slack.views.message import Message, message
 from bot.slack.views.tables import Column, Fitted
-from bot.slack.views.text import age, clock, count, dotted, plain
+from bot.slack.views.text import age, count, dotted, plain
 
 _COLUMNS = (
     Column("pid", (40,), drawn=True),
@@ -31,18 +34,20 @@ _COLUMNS = (
 _NO_BREAK_SPACE = "\u00a0"
 
 _DEEPEST = 12
-"""Levels that are indented; a queue on one lock can be hundreds deep."""
+"""How many levels are indented; a queue on one lock can be hundreds deep."""
 
 _REMEDIES = 8
-"""Roots for which the way out is written."""
+"""For how many roots the remedy is written out."""
 
 _PREPARED = "prepared transaction"
 
 
-def tree(answer: Tree, *, may_end: bool) -> Message:
-    """Who waits for whom, roots first; a menu ends a root, for those who may."""
+def tree(answer: Tree, action: Action | None) -> Message:
+    """Who waits for whom, roots first; those who may get a menu that does `action` to the roots."""
     fitted, left_out = _fitted(answer)
-    roots = _roots(answer) if may_end else ()
+    roots = _roots(answer) if action is not None else ()
+    if action is Action.CANCEL:
+        roots = [root for root in roots if _runs(answer, root)]
     endable = [option for root in roots if (option := _root_to_end(answer, root)) is not None]
     below = [f"{count(left_out, 'session')} of the tree not shown"] if left_out else []
     if (unlisted := len(endable) - blocks.OPTIONS) > 0:
@@ -51,11 +56,9 @@ def tree(answer: Tree, *, may_end: bool) -> Message:
         list(_summary(answer)),
         blocks.table(fitted.cells) if fitted.shown else None,
         blocks.foot((dotted(below),)) if below else None,
-        *_remedies(answer),
-        blocks.actions(_controls(answer, endable)),
-        blocks.foot(
-            (f"as of {clock(answer.look.server.now)} · asked by ", person(answer.asked_by.user_id))
-        ),
+        *(() if answer.past else _remedies(answer)),
+        blocks.actions(_controls(answer, action, endable)),
+        blocks.foot(as_of(answer.look.server.now, answer.asked_by)),
         also=[_spoken(answer, branch) for branch in _roots(answer)[:3]],
     )
 
@@ -72,7 +75,7 @@ def _fitted(answer: Tree) -> tuple[Fitted, int]:
 
 
 def _chosen(branches: Sequence[Branch], most: int) -> Sequence[Branch]:
-    """At most so many: every root that there is room for, the rest shared out among them."""
+    """At most `most` branches: as many roots as fit, and the rest shared among them."""
     if len(branches) <= most:
         return branches
     groups: list[list[Branch]] = []
@@ -101,11 +104,13 @@ def _summary(answer: Tree) -> Iterable[Line]:
         " · ",
         *cluster.introduction(answer.look.server),
     )
+    yield from (("⚠ ", *line) for line in cluster.unseen(answer.look.server))
     if answer.look.names.stale:
         yield (f"⚠ {cluster.stale(answer.look.names)}",)
     waiting = sum(not branch.is_root or branch.in_cycle for branch in answer.branches)
     if not waiting:
-        yield ("No session waits for a lock.",)
+        seen = " that the bot can see" if answer.look.server.unseen else ""
+        yield (f"No session{seen} waits for a lock.",)
         return
     roots = sum(branch.is_root and not branch.in_cycle for branch in answer.branches)
     circles = sum(branch.in_cycle for branch in answer.branches)
@@ -155,7 +160,7 @@ def _prepared_row(answer: Tree, branch: Branch) -> Iterable[str]:
 
 
 def indented(branch: Branch) -> str:
-    """`└ 33911`, indented by its depth. No other space is sure to stay at a cell's edge."""
+    """`└ 33911`, indented by its depth. Slack may strip other kinds of space at a cell's edge."""
     name = _named(branch.pid)
     if not branch.depth:
         return name
@@ -175,7 +180,7 @@ def _state(answer: Tree, backend: Backend) -> str:
 
 
 def _waits(answer: Tree, branch: Branch) -> str:
-    """How long, for whom else, for what: `4 min · also for 5983 · accounts, ShareLock`."""
+    """How long it waits, for whom else, for what: `4 min · also for 5983 · accounts, ShareLock`."""
     wait, backend = answer.locks.waits.get(branch.pid), answer.rows.get(branch.pid)
     now = answer.look.server.now
     parts: list[str | None] = []
@@ -195,7 +200,7 @@ def _waits(answer: Tree, branch: Branch) -> str:
 
 
 def _held_up(answer: Tree, branch: Branch) -> str:
-    """How many wait behind it; and how few go on where it does not hold them up alone."""
+    """How many wait behind it, and how few can go on if others also hold them up."""
     if not branch.behind:
         return ""
     freed = answer.freed.get(branch.pid, branch.behind)
@@ -203,12 +208,12 @@ def _held_up(answer: Tree, branch: Branch) -> str:
 
 
 def _remedies(answer: Tree) -> Iterable[Block]:
-    """For roots that no button here can end: who can, and with what."""
+    """For roots that no button here can end: who can, and with what command."""
     server = answer.look.server.id
     prepared = (answer.locks.prepared.get(branch.pid) for branch in answer.branches)
     for one in islice(filter(None, prepared), _REMEDIES):
         yield blocks.paragraph(_prepared(answer, one))
-        yield blocks.preformatted(f"ROLLBACK PREPARED {_literal(one.gid)};")
+        yield blocks.preformatted(rollback_prepared(one.gid))
     for branch in _roots(answer)[:_REMEDIES]:
         backend = answer.rows.get(branch.pid)
         barrier = answer.barriers.get(branch.pid)
@@ -222,7 +227,7 @@ def _remedies(answer: Tree) -> Iterable[Block]:
             )
         )
         yield blocks.preformatted(
-            # The function, for the view stands still where its catalogs are locked.
+            # The function, because the view hangs while its catalogs are locked.
             f"select pg_terminate_backend(pid) from pg_stat_get_activity({backend.pid})\n"
             f"where backend_start = '{backend.backend_start.isoformat()}'\n"
             f"and pg_postmaster_start_time() = '{server.postmaster_start_time.isoformat()}';"
@@ -242,19 +247,18 @@ def _prepared(answer: Tree, one: Prepared) -> Line:
     )
 
 
-def _literal(text: str) -> str:
-    """A string literal of SQL; `E''` where a backslash must not depend on a setting."""
-    quoted = text.replace("'", "''")
-    if "\\" in quoted:
-        return "E'" + quoted.replace("\\", "\\\\") + "'"
-    return f"'{quoted}'"
+def _runs(answer: Tree, branch: Branch) -> bool:
+    backend = answer.rows.get(branch.pid)
+    return backend is not None and backend.state == "active"
 
 
-def _controls(answer: Tree, endable: Sequence[Block]) -> Iterable[Block]:
-    name = answer.look.server.cluster
-    yield blocks.button("Refresh", ActionId.TREE_REFRESH, name)
+def _controls(answer: Tree, action: Action | None, endable: Sequence[Block]) -> Iterable[Block]:
+    request = TreeRequest(Target(answer.look.server.cluster))
+    yield blocks.button("Refresh", ActionId.ANSWER_REFRESH, seal(str(request)))
     if endable:
-        yield blocks.menu("Terminate a blocker…", ActionId.SESSIONS_KILL_ROW, endable)
+        is_kill = action is Action.TERMINATE
+        label = "Terminate a blocker…" if is_kill else "Cancel a blocker's query…"
+        yield blocks.menu(label, ActionId.SESSIONS_KILL_ROW, endable)
 
 
 def _root_to_end(answer: Tree, branch: Branch) -> Block | None:

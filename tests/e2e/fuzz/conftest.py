@@ -1,10 +1,10 @@
 """A hostile server, and the bot that looks at it.
 
-Its names and queries hurt, some in bytes of other encodings and some without end; hundreds wait
-for one row; and the owner of a database has planted what the bot might run.
+Its names and queries are hostile, some in other encodings and some unterminated; hundreds of
+sessions wait for one row; and a database's owner has planted code for the bot to run.
 
-`FUZZ_CASES` is how many cases there are in all, `FUZZ_SEED` what they follow from, and
-`FUZZ_FIRST` the number of the first: a case that failed is found again by its number.
+`FUZZ_CASES` is the total number of cases, `FUZZ_SEED` their seed, and `FUZZ_FIRST` the number of
+the first: with its number, a failed case can be repeated.
 """
 
 import asyncio
@@ -34,24 +34,24 @@ SEED = os.environ.get("FUZZ_SEED", "1")
 FIRST = int(os.environ.get("FUZZ_FIRST", "0"))
 
 SHARES = {"commands": 0.4, "names": 0.2, "payloads": 0.4}
-"""What part of the cases is of which kind."""
+"""The share of each kind of case."""
 
 CHUNK = 250
-"""Cases of one bot and one workspace: these remember everything."""
+"""Cases for one bot and one workspace, both of which remember everything."""
 
 LANES = 4
-"""How many go on beside each other, each in a channel and with people of its own."""
+"""How many cases run side by side, each in its own channel with its own people."""
 
 SESSIONS = 16
 
 ENCODINGS = ("SQL_ASCII", "LATIN1", "WIN1251", "UTF8")
-"""Of the databases in turn: the first takes any bytes."""
+"""The encodings of the databases in turn; the first accepts any bytes."""
 
 STRANGER = f"{making.MARK} caf".encode() + b"\xe9"
-"""A role whose name is no UTF-8."""
+"""A role whose name isn't valid UTF-8."""
 
 PLANTED, LANDLORD = "planted", "landlord"
-"""A database of the bot's own, whose owner would have the bot run something."""
+"""A database for the bot, whose owner wants the bot to run their code."""
 
 SNARE = """
     create table public.prey (pid int);
@@ -63,10 +63,10 @@ SNARE = """
         return true;
     end $$;
 """
-"""It ends a session, which a transaction that only reads may do, and no rollback takes back."""
+"""It ends a session, which even a read-only transaction may do, and which no rollback undoes."""
 
 QUEUE, WAITERS = f"{making.MARK} queue", 150
-"""A role, and how many of its sessions wait for a row that another one has written."""
+"""A role, and how many of its sessions wait for a row that another session has written."""
 
 LIKE_ANY = {
     "search_path": "pg_catalog",
@@ -74,14 +74,16 @@ LIKE_ANY = {
     "lock_timeout": "0",
     "default_transaction_isolation": "read committed",
 }
-"""What a session of ours undoes of that owner's settings, to do its work."""
+"""What one of our sessions resets of that owner's settings, to do its work."""
+
+SOON = "limit=1,server_full=1,blocker=1,idle_in_transaction=1,horizon=1,waiting=1"
 
 GONE = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 
 
 @dataclass
 class Held:
-    """A session that nothing may end but a confirmed kill. `started` is in microseconds."""
+    """A session that only a confirmed kill may end. `started` is in microseconds."""
 
     connection: asyncpg.Connection | Raw
     pid: int
@@ -91,7 +93,7 @@ class Held:
 
 @dataclass
 class World:
-    """A server's names, and sessions that are called by them."""
+    """A server's names, and sessions with these names."""
 
     server: PostgresServer
     random: Random
@@ -100,7 +102,7 @@ class World:
     stack: AsyncExitStack
     held: list[Held] = field(default_factory=list)
     queue: list[Held] = field(default_factory=list)
-    """Those who wait for a row, and the one who has it; and one that others would see ended."""
+    """The sessions that wait for a row, the one that holds it, and one that others may target."""
 
     @property
     def names(self) -> list[str]:
@@ -124,9 +126,9 @@ class World:
                     },
                 )
             except asyncpg.TooManyConnectionsError:
-                continue  # a role at its limit, for the bot to tell of
+                continue  # a role at its limit, which the bot reports
             except (asyncpg.UntranslatableCharacterError, asyncpg.CharacterNotInRepertoireError):
-                continue  # a role whose name that database can't say
+                continue  # a role whose name that database can't represent
             self.stack.callback(connection.terminate)
             started = await connection.fetchval(
                 "select (extract(epoch from backend_start) * 1000000)::bigint"
@@ -139,7 +141,7 @@ class World:
             await self._arrive_in_bytes()
 
     async def _arrive_in_bytes(self) -> None:
-        """Open a session that says what no driver would, where its database takes it."""
+        """Open a session that sends what no driver would, if its database accepts it."""
         at = self.random.randrange(min(len(ENCODINGS) - 1, len(self.databases)))
         user = self.random.choice((STRANGER, self.roles[0].encode()))
         app = making.MARK.encode() + b" \xe9"
@@ -165,7 +167,7 @@ class World:
         ]
 
     async def line_up(self) -> None:
-        """Have one write a row, and many wait for it; and one be idle beside them."""
+        """Make one session write a row, many wait for it, and one be idle beside them."""
         opening = asyncio.Semaphore(8)
         dsn = self.server.dsn(user=QUEUE, database=PLANTED)
 
@@ -197,12 +199,13 @@ class World:
         self.queue = await self._as_held(there, [one.get_server_pid() for one in there])
 
     async def busy(self, held: Held, random: Random) -> None:
-        """Have a session run something, in a transaction or not; it may fail, or be dead."""
+        """Make a session run something, in a transaction or not; it may fail, or be dead."""
         if isinstance(held.connection, Raw):
             held.connection.say(making.foreign(random))
             return
         async with held.at_work:
-            # A query that is comments alone has no tag: asyncpg ends in an AttributeError then.
+            # A query that consists only of comments has no tag, which makes asyncpg raise
+            # AttributeError.
             with suppress(*GONE, AttributeError):
                 if random.random() < 0.5:
                     await held.connection.execute("rollback; begin; select txid_current()")
@@ -211,7 +214,7 @@ class World:
 
 @dataclass
 class Lane:
-    """A channel with people of its own: `ana` and `ben` may kill, `vera` may look."""
+    """A channel with its own people: `ana` and `ben` may kill, `vera` may look."""
 
     channel: Channel
     people: dict[str, User]
@@ -228,7 +231,7 @@ def chunks(kind: str) -> list[tuple[str, int, str]]:
 
 
 def cases(kind: str, first: int) -> Iterator[tuple[int, Random]]:
-    """The numbers of a chunk's cases, each with its own source of chance."""
+    """The numbers of a chunk's cases, each with its own random generator."""
     for number in range(first, min(first + CHUNK, _end(kind))):
         yield number, Random(f"{SEED} {kind} {number}")
 
@@ -242,7 +245,7 @@ async def hostile() -> AsyncIterator[PostgresServer]:
     settings: dict[str, str | int] = {
         "max_connections": WAITERS + 80,
         "track_activity_query_size": making.QUERY_KEPT,
-        "deadlock_timeout": "1h",  # nobody here waits in a circle
+        "deadlock_timeout": "1h",  # there are no deadlocks here
     }
     async with postgres(settings=settings) as server:
         connection = await asyncpg.connect(server.dsn())
@@ -264,7 +267,7 @@ async def hostile() -> AsyncIterator[PostgresServer]:
 
 @pytest.fixture
 async def world(hostile: PostgresServer, first: int, kind: str) -> AsyncIterator[World]:
-    random = Random(f"{SEED} world {kind} {first // CHUNK}")  # that of a case found again, too
+    random = Random(f"{SEED} world {kind} {first // CHUNK}")  # the same when a case is repeated
     roles = sorted({making.name(random) for _ in range(14)})
     databases = sorted({making.name(random) for _ in range(4)})
     admin = await asyncpg.connect(hostile.dsn())
@@ -307,7 +310,7 @@ def lanes(slack: Workspace) -> list[Lane]:
             name: User(
                 id=f"U0{name.upper()}{at}", team_id=slack.state.team.id, name=name, real_name=name
             )
-            for name in ("ana", "ben", "vera", "sam")
+            for name in ("ana", "ben", "vera", "sam", "cora", "ida")
         }
         people["olga"] = User(
             id=f"U0OLGA{at}", team_id="T0GLOBEX", name="olga", real_name="Olga of elsewhere"
@@ -327,13 +330,13 @@ def lanes(slack: Workspace) -> list[Lane]:
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine may take its time: what counts is that there is an answer."""
+    """A busy machine may take its time: what matters is that there is an answer."""
     monkeypatch.setattr(workspace.interactions, "ACKNOWLEDGE_SECONDS", 60.0)
 
 
 @pytest.fixture
 async def ledger(hostile: PostgresServer) -> AsyncIterator[asyncpg.Connection]:
-    """A ledger on a server that waits for no disk, as a reader of its own sees it."""
+    """A ledger on a server that doesn't wait for the disk, seen by a separate reader."""
     admin = await asyncpg.connect(hostile.dsn())
     await admin.execute("create database ledger owner keeper")
     reader = await asyncpg.connect(hostile.dsn(database="ledger"))
@@ -352,13 +355,21 @@ async def watched(
     patient: None,
     start: Callable,
 ) -> Bot:
-    """A bot that tells everything: all that any library logs goes out."""
+    """A bot that logs everything, including the debug lines of all libraries."""
     url = hostile.dsn(user=BOT, database="postgres")
     return await start(
         LEDGER_URL=hostile.dsn(user="keeper", database="ledger"),
         DATABASE_URL=url,
         DATABASE_URL_PROD=hostile.dsn(user=BOT, database=PLANTED),
         PG_KILL_ALLOWLIST=",".join(each for lane in lanes for each in lane.killers),
+        # Ida may kill on `prod`, but not under the other name of its server; cora only cancels.
+        PG_KILL_ALLOWLIST_PROD=",".join(
+            each for lane in lanes for each in (*lane.killers, lane.people["ida"].id)
+        ),
+        PG_CANCEL_ALLOWLIST=",".join(lane.people["cora"].id for lane in lanes),
         PG_SESSIONS_ALLOWLIST=",".join(lane.people["vera"].id for lane in lanes),
+        ALERT_CHANNEL=lanes[0].channel.id,
+        ALERT_AFTER=SOON,
+        SAMPLE_EVERY="1",
         LOG_LEVEL="DEBUG",
     )

@@ -1,8 +1,9 @@
-"""What holds for everything that the bot says, whatever others are called and send. Pure."""
+"""What must hold for everything that the bot says, whatever names others have. Pure."""
 
 import json
 import re
 from collections.abc import Collection, Iterator
+from copy import deepcopy
 from typing import Any
 
 from tests.e2e.fuzz.making import MARK, SECRET, SECRET_NUMBER
@@ -12,8 +13,9 @@ from workspace.log import Change
 from workspace.state import ApiCall, View
 
 JOINER = "\u2060"
+MESSAGES = "https://acme.slack.com/archives/"
 LINE_MOST = 2000
-"""Characters of a line of the log: whoever sends much must not fill it."""
+"""Characters of a line of the log: a large request must not fill the log."""
 
 _MENTION = re.compile(r"<@([UW][A-Z0-9]+)>|<#[CDG][A-Z0-9]+>")
 _HIDDEN = re.compile(
@@ -27,19 +29,19 @@ _FORMATS = re.compile(
 _LINKS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|\w@\w|[A-Za-z0-9-]+\.[^\W\d_]{2,}")
 _BROADCAST = re.compile(r"@(?:here|channel|everyone)")
 
-# What Slack never reads for markup stands in these; `user` and `channel` are mentions.
+# Slack never reads markup in these; `user` and `channel` are mentions.
 _ELEMENTS = frozenset({"rich_text", "rich_text_section", "rich_text_preformatted", "text", "user"})
 
 
 def faults_of_text(text: str, known: Collection[str]) -> Iterator[str]:
-    """What is wrong with a text that Slack reads for markup: a message's own, or mrkdwn.
+    """What is wrong with a text in which Slack reads markup: a message's own text, or mrkdwn.
 
     `known` are the people whom the bot may mention.
     """
     for mention in _MENTION.finditer(text):
         if mention[1] is not None and mention[1] not in known:
             yield f"mentions {mention[0]}"
-    bare = _MENTION.sub("", text)
+    bare = _MENTION.sub("", text).replace("(`all` counts them)", "")
     for why, pattern in (
         ("is markup", re.compile("[<>]")),
         ("is no entity", re.compile("&(?!amp;|lt;|gt;)")),
@@ -76,8 +78,21 @@ def faults_of_blocks(blocks: object, known: Collection[str]) -> Iterator[str]:
             yield f"can't be seen: {text!r}"
 
 
+def faults_of_home(blocks: list[Json], known: Collection[str]) -> Iterator[str]:
+    """The same for a Home tab, which has headings and examples of our own, and links."""
+    for block in blocks:
+        if block["type"] in {"header", "section"}:
+            if MARK in _flat(block):
+                yield f"client text among our own: {block}"
+            continue
+        for each in walk(block):
+            if each.get("type") == "link" and str(each["url"]).startswith(MESSAGES):
+                each["type"] = "text"
+        yield from faults_of_blocks(block, known)
+
+
 def secrets_in(text: str) -> Iterator[str]:
-    """The literals of queries that stand in some text."""
+    """The literals of queries that a text contains."""
     if (at := text.find(SECRET)) >= 0:
         yield text[max(0, at - 40) : at + 40]
     if found := SECRET_NUMBER.search(text):
@@ -85,7 +100,7 @@ def secrets_in(text: str) -> Iterator[str]:
 
 
 def faults_of(change: Change, known: Collection[str], killers: Collection[str]) -> Iterator[str]:
-    """What is wrong with what the bot did, where this is something that it did."""
+    """What is wrong with a change, if the bot made it."""
     match change.kind, change.subject:
         case "api_called", ApiCall(method=method, args=args):
             if method.startswith(("chat.", "response_url")):
@@ -94,6 +109,9 @@ def faults_of(change: Change, known: Collection[str], killers: Collection[str]) 
             yield from faults_of_blocks(body, known)
             if user not in killers:
                 yield from (f"a secret: {each}" for each in secrets_in(_flat(body)))
+        case "home_published", View(body=body):
+            yield from faults_of_home(deepcopy(body["blocks"]), known)
+            yield from (f"a secret: {each}" for each in secrets_in(_flat(body)))
         case "interaction_settled", settled:
             payload = getattr(settled, "payload", None)
             if isinstance(payload, dict):
@@ -120,16 +138,18 @@ def _flat(value: Any) -> str:
 
 _NO_FAILURES = (
     "delivery.failed",
-    # Of a connection that is given up while it is made, asyncpg keeps a future that nobody asks.
+    "alerts.unsaid",  # it is tried again
+    # If a connection is given up while it is being made, asyncpg leaves a future that nobody
+    # awaits.
     "Future exception was never retrieved\nfuture: <Future finished exception=ConnectionError(",
 )
 
 
 def faults_of_line(line: str, secrets: Collection[str]) -> Iterator[str]:
-    """What is wrong with a line of the log: a failure, or something that it may not hold.
+    """What is wrong with a line of the log: a failure, or something that must not be logged.
 
-    An answer that finds nobody is no failure of the bot's: whether there was one to be had,
-    the case itself says.
+    An answer that reaches nobody isn't the bot's failure: the case itself checks whether it could
+    have been delivered.
     """
     try:
         entry = json.loads(line)

@@ -1,7 +1,7 @@
-"""What an outsider may send or be called, at random and yet again by the same seed. Pure.
+"""What outsiders may send or be called, random but repeatable with the same seed. Pure.
 
-Every name and reason that is made here holds `MARK`, every literal of a query `SECRET` or a
-number that `SECRET_NUMBER` knows: where these stand, text stands that the bot did not choose.
+Every name and reason made here contains `MARK`, every literal of a query `SECRET` or a number that
+`SECRET_NUMBER` matches. So these show where text is that the bot did not choose.
 """
 
 import json
@@ -11,15 +11,15 @@ from random import Random
 from typing import Any
 
 MARK = "Zqj"
-"""In every name and reason."""
+"""Part of every name and reason."""
 
 SECRET = "sekritzq"
-"""In every literal and comment, but for numbers."""
+"""Part of every literal and comment, except for numbers."""
 
 SECRET_NUMBER = re.compile(r"(?<!\d)902100\d{6}(?!\d)")
 
 QUERY_KEPT = 32_768
-"""Bytes that the server keeps of a query; what is longer, it cuts wherever that falls."""
+"""Bytes that the server keeps of a query; it cuts a longer one at any byte."""
 
 LONG = (16_000, 100_000)
 """Characters of a long query."""
@@ -85,7 +85,7 @@ BITS = (
     "history",
     "0",
 )
-"""What hurts somebody somewhere."""
+"""Characters that cause trouble somewhere."""
 
 KEYS = (
     *("user", "db", "app", "client", "state", "type", "wait"),
@@ -102,7 +102,7 @@ OPERATORS = ("=", "!=", ">", "<", ">=", "<=", "==", "=!", "<>", "", " = ", "&gt;
 
 
 def bits(random: Random, least: int, most: int) -> str:
-    """A few of these, and now and then some other characters."""
+    """A few of these, and sometimes other characters."""
     return "".join(
         random.choice(BITS) if random.random() < 0.8 else characters(random, 1, 6)
         for _ in range(random.randint(least, most))
@@ -110,7 +110,7 @@ def bits(random: Random, least: int, most: int) -> str:
 
 
 def characters(random: Random, least: int, most: int, *, lone: bool = False) -> str:
-    """Characters of all of Unicode; `lone` also surrogates without their other half."""
+    """Characters from all of Unicode; with `lone`, also lone surrogates."""
     made = []
     for _ in range(random.randint(least, most)):
         code = random.choice(
@@ -129,7 +129,7 @@ def characters(random: Random, least: int, most: int, *, lone: bool = False) -> 
 
 
 def name(random: Random) -> str:
-    """A name that PostgreSQL takes: 1 to 63 bytes, no NUL."""
+    """A name that PostgreSQL accepts: 1 to 63 bytes, no NUL."""
     text = MARK + bits(random, 0, 4)
     if random.random() < 0.2:
         text += random.choice(("x", "漢", "😀", "<!here>")) * 63
@@ -137,7 +137,7 @@ def name(random: Random) -> str:
 
 
 def application(random: Random) -> str:
-    """What a client may call itself: PostgreSQL makes ASCII of it."""
+    """A client's application_name; PostgreSQL converts it to ASCII."""
     return random.choice((name(random), MARK, f"{MARK} {bits(random, 1, 3)}"))
 
 
@@ -153,7 +153,7 @@ def quoted(text: str, random: Random) -> str:
 
 
 def command(random: Random, names: Iterable[str], pids: Iterable[int]) -> str:
-    """The text of a command as somebody types it: by the grammar, beside it, or neither."""
+    """A command as somebody types it: valid, nearly valid, or neither."""
     verb = random.choice(("/pg-sessions", "/pg-kill"))
     style = random.random()
     if style < 0.1:
@@ -172,7 +172,7 @@ def command(random: Random, names: Iterable[str], pids: Iterable[int]) -> str:
 
 
 def reason(random: Random) -> str:
-    """Why somebody ends a session, in whatever words."""
+    """A reason to end a session, in any words."""
     return f"{MARK} {bits(random, 0, 6)}"
 
 
@@ -201,7 +201,7 @@ def _part(random: Random, names: list[str], pids: list[int]) -> str:
 
 
 def mutated(random: Random, text: str) -> str:
-    """A text with one thing wrong."""
+    """A text with one error."""
     at = random.randint(0, len(text))
     to = min(len(text), at + random.randint(0, 8))
     match random.randint(0, 5):
@@ -236,15 +236,15 @@ def query(random: Random) -> str:
     )
     made = head + glue.join(pieces)
     if random.random() < 0.3:
-        # Past the bytes that PostgreSQL keeps, often in the middle of a secret.
+        # Longer than PostgreSQL keeps, often cut in the middle of a secret.
         made = "select " + "x" * random.randint(QUERY_KEPT - 124, QUERY_KEPT - 4) + ", " + made
     return made.replace("\0", "")
 
 
 def foreign(random: Random) -> bytes:
-    """A statement in bytes that are no UTF-8: of another encoding, of none, or cut.
+    """A statement in bytes that aren't UTF-8: in another encoding, in none, or cut.
 
-    They stand alone: beside a quote or a dollar sign they would make something else of it.
+    They stand alone: next to a quote or a dollar sign they would change its meaning.
     """
     codec = random.choice(("utf-8", "latin-1", "cp1251"))
     words = query(random).encode(codec, errors="ignore").split(b" ")
@@ -318,7 +318,7 @@ def scalar(random: Random) -> Any:
 
 
 def paths(value: object, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Every place in some JSON but its root."""
+    """Every place in a JSON value except its root."""
     found: list[tuple[Any, ...]] = []
     inner: Iterable[tuple[Any, object]] = ()
     if isinstance(value, dict):
@@ -332,21 +332,21 @@ def paths(value: object, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def put(value: Any, path: tuple[Any, ...], new: Any) -> None:
-    """Set what stands at a place."""
+    """Set the value at a place."""
     for key in path[:-1]:
         value = value[key]
     value[path[-1]] = new
 
 
 def drop(value: Any, path: tuple[Any, ...]) -> None:
-    """Take out what stands at a place."""
+    """Remove the value at a place."""
     for key in path[:-1]:
         value = value[key]
     del value[path[-1]]
 
 
 def broken(random: Random, value: Any, *, spare: Iterable[tuple[Any, ...]] = ()) -> Any:
-    """A copy of some JSON with one thing in it wrong; nothing at or around what is spared."""
+    """A copy of a JSON value with one error, but not at or around the spared places."""
     copy = json.loads(json.dumps(value))
     spared = [*spare]
 
@@ -354,7 +354,7 @@ def broken(random: Random, value: Any, *, spare: Iterable[tuple[Any, ...]] = ())
         return not any(kept[: len(path)] == path or path[: len(kept)] == kept for kept in spared)
 
     places = [path for path in paths(copy) if may(path)]
-    # What stands near the root is what is read.
+    # The parts near the root are the ones that are read.
     places.sort(key=lambda path: (len(path), str(path)))
     path = places[int(len(places) * random.random() ** 2)]
     if random.random() < 0.4:
@@ -375,15 +375,22 @@ VALUES = (
     *(f"{2**31 - 1} main/", f"{2**31} main/", "0 user=%25%26%3C", "0 pid", "20 columns=all"),
     *("1 0", "1 99", "1 100", "1 -1", "1  1", "1 history", "1 history main/", "1 pid", "0 history"),
     *("all", "main/ all", "user=*", "main/ user=a", "help", "-- x", "\0", "\ud800", "x" * 2000),
+    *("watch main/", "why", "why main/ at=-3m", "tree", "horizon", "by=user", "main/ at=-1s"),
+    *("watch", "watch nowhere/", "0 watch main/", "0 at=-3m", "/pg-kill all", "/pg-sessions "),
+    *("/pg-kill ", "/pg-sessions watch", "/pg-nothing x", f"{'0' * 32}-{'0' * 32}", "0" * 65),
     *("x" * 60_000, "%", "%2525", "%00", "<@U0NOBODY>", "\u202e1", "1\u200b", "main|1|1|1"),
 )
-"""What a button may carry that no view put there."""
+"""Button values that no view has made."""
 
 ACTIONS = (
     *("sessions.refresh", "sessions.previous", "sessions.next", "sessions.choose"),
-    *("sessions.kill_row", "sessions.inspect", "sessions.tree", "tree.refresh"),
+    *("sessions.kill_row", "sessions.inspect", "answer.refresh", "answer.show"),
     *("session.refresh", "session.kill", "kill.terminate", "kill.cancel", "kill.dismiss"),
-    *("kill.preview_again", "kill.page", "kill.choose", "history.older"),
+    *("kill.cancel_then_terminate", "kill.preview_again", "kill.page", "kill.choose"),
+    *("sessions.kill_reason", "answer.show.1", "board.begin", "board.stop"),
+    *("why.end", "why.cancel", "kill.timeline"),
+    *("alert.preview", "alert.mute", "alert.timeline", "history.older"),
+    *("home.refresh", "home.ask", "home.ask.7", "home.asked", "pg_sessions_here", "pg_kill_here"),
     *("kill.terminate.1", "kill.page.99", "kill.choose.0", "sessions.choose.٣", "kill.page.x"),
     *("kill.terminate\n", "kill.terminate.", "KILL.TERMINATE", "kill", "", ".", "nothing", MARK),
     *("kill.terminate.1.2", "xkill.terminate", "kill.terminate " * 300, "\ud800", "\0", "*"),
@@ -396,8 +403,19 @@ METADATA = (
     *('{"row": "main|1|1", "channel": "C0NOWHERE"}', '{"row": "main|1|1", "channel": "\\ud800"}'),
     *('{"row": "nowhere|1|1", "channel": "C0LANE0"}', '{"row": ["main"], "channel": ["C0LANE0"]}'),
     *("x" * 100_000, '{"row": "main|1|1", "channel": "D0ANABEN"}', "9" * 5000),
+    *(
+        '["C0LANE1", "", "", false, ""]',
+        '["C0SHARED", "", "1.1", true, "x"]',
+        '["", "", "", 0, ""]',
+    ),
+    *(
+        '["C0LANE1", "mpdm-a", "1.1", true, "file:///etc/passwd"]',
+        '["C0LANE2", "", "9", false, ""]',
+    ),
+    *('["C0SECRET", "\\ud800", "", false, "http://a b/\\ud800"]', '"abcde"', '{"a":1,"b":2}'),
+    *("/pg-sessions", "/pg-kill", "/pg-kill all", "/pg-nothing", '["D0ANABEN", "", "", true, ""]'),
 )
-"""What a modal may carry that no view put there."""
+"""Modal metadata that no view has made."""
 
 RESPONSE_URLS = (
     *("", " ", "x", "http://", "http://127.0.0.1:1/x", "http://[::1", "http://127.0.0.1:99999/"),
@@ -412,7 +430,7 @@ RESPONSE_URLS = (
 
 
 def deep(random: Random) -> str:
-    """JSON, or nearly, that goes deeper than any parser likes to."""
+    """JSON, or nearly, that is nested deeper than parsers can handle."""
     depth = random.choice((100, 900, 3000, 100_000))
     opening, closing = random.choice((("[", "]"), ('{"a":', "}"), ('{"actions":[', "]}")))
     inner = "1" if opening != "[" else ""

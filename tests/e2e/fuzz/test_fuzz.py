@@ -1,9 +1,8 @@
-"""Thousands of things that an outsider may do to the running bot, at random.
+"""Thousands of random things that an outsider may do to the running bot.
 
-Whatever they send and whatever they are called: the bot lives on, answers, ends nothing
-that nobody confirmed who may, pings, links and formats nothing, and tells no literal.
-A failure names the seed and the case; `FUZZ_SEED`, `FUZZ_FIRST` and `FUZZ_CASES` bring it
-back.
+Whatever outsiders send and whatever they are called: the bot keeps running, answers, ends nothing
+without an authorized confirmation, mentions, links and formats nothing, and reveals no literal. A
+failure names the seed and the case; `FUZZ_SEED`, `FUZZ_FIRST` and `FUZZ_CASES` repeat it.
 """
 
 import asyncio
@@ -30,7 +29,8 @@ from tests.e2e.fuzz.judging import faults_of, faults_of_line, secrets_in
 from tests.integration.conftest import BOT
 from tests.integration.hostile import calls
 from workspace import Workspace
-from workspace.blocks import Element, Json, elements, options_of
+from workspace.block_elements import options_of
+from workspace.blocks import Element, Json, elements
 from workspace.faults import TABLE_ERRORS, Faults
 from workspace.log import Change
 from workspace.payloads import command_payload, message_click_payload, view_click_payload
@@ -39,11 +39,18 @@ from workspace.state import Channel, Message, State, User, View
 
 KEPT_MESSAGES = 12
 MOST_FAILURES = 10
-END_KINDS = frozenset({"kill.terminate", "kill.cancel"})
+RESPONSES = ("/commands/T", "/actions/T", "/app/T")
+"""Parts of response_urls, which nobody but the bot may know."""
+END_KINDS = {
+    "kill.terminate": "terminate",
+    "kill.cancel": "cancel",
+    "kill.cancel_then_terminate": "cancel_then_terminate",
+}
+"""The buttons that end something, and what is on record of whoever pressed them."""
 
 
 class Rig:
-    """The bot among its outsiders: does what a case says, and judges what comes of it."""
+    """The bot among its outsiders: does what a case says, and checks the results."""
 
     def __init__(
         self,
@@ -57,20 +64,21 @@ class Rig:
         self.slack = slack
         self.world = world
         self.lanes = lanes
-        self.may_end: set[tuple[str, str]] = set()
-        """Who pressed what ends sessions, of those who may, and what the button carried."""
+        self.may_end: set[tuple[str, str, str]] = set()
+        """Authorized presses of buttons that end something: who, what, and the button's value."""
         self._ledger = ledger
         self._seen = len(slack.state.log)
         self._read = 0
         self._known = {user.id for lane in lanes for user in lane.people.values()}
         self._killers = {killer for lane in lanes for killer in lane.killers}
+        self._cancellers = frozenset(lane.people["cora"].id for lane in lanes)
 
     # --- doing -------------------------------------------------------------------------
 
     async def answered(
         self, user: User, channel: Channel, act: Callable[[], Awaitable[object]]
     ) -> Change:
-        """Do something, and wait for what the bot has to say to it."""
+        """Do something, and wait for the bot's reaction."""
         log = self.slack.state.log
         since = len(log)
         await act()
@@ -79,10 +87,10 @@ class Rig:
             for change in log.since(since):
                 match change.kind, change.subject:
                     case "message_posted" | "message_changed", Message(kind="message") as message:
-                        if message.channel == channel.id:
+                        if message.channel == channel.id and not is_unasked(message):
                             yield change
                     case "message_posted", Message(kind="notice") as message:
-                        # Slack's own words: there was no acknowledgement.
+                        # Slack's own words if there was no acknowledgement.
                         assert message.channel != channel.id, message.text
                     case "view_opened" | "view_changed", View(user=user.id):
                         yield change
@@ -99,7 +107,7 @@ class Rig:
         )
 
     async def press(self, random: Random, user: User, channel: Channel) -> bool:
-        """Have somebody press one of the things that they see; False where there is none."""
+        """Let a person press something that they see; False if there is nothing."""
         view = next(iter(self.slack.state.views_of(user.id)[-1:]), None)
         if view is not None and random.random() < 0.3:
             self.slack.state.close_view(view)
@@ -133,12 +141,14 @@ class Rig:
         return True
 
     def note_end(self, user_id: object, action_id: object, value: object) -> None:
-        """Remember who pressed what may end a session."""
-        if str(user_id) in self._killers and str(action_id) in END_KINDS:
-            self.may_end.add((str(user_id), str(value)))
+        """Remember who pressed a button that may end a session."""
+        action = END_KINDS.get(str(action_id))
+        who = self._killers | (self._cancellers if action == "cancel" else frozenset())
+        if action is not None and str(user_id) in who:
+            self.may_end.add((str(user_id), action, str(value)))
 
     def tidy(self, channel: Channel) -> None:
-        """Take old messages away, as nobody scrolls up so far."""
+        """Delete old messages, since nobody scrolls up that far."""
         messages = list(self.slack.state.messages(channel.id))
         for message in messages[: max(0, len(messages) - KEPT_MESSAGES)]:
             self.slack.state.delete(message)
@@ -146,13 +156,13 @@ class Rig:
     # --- judging -----------------------------------------------------------------------
 
     def judge(self) -> None:
-        """What was said since, and what was logged."""
+        """Check everything said and logged since the last time."""
         changes = self.slack.state.log.since(self._seen)
         self._seen += len(changes)
         lines = self.bot.lines[self._read :]
         self._read += len(lines)
         app = self.slack.state.app
-        hidden = (app.bot_token, app.app_token, app.signing_secret, "/commands/T", "/actions/T")
+        hidden = (app.bot_token, app.app_token, app.signing_secret, *RESPONSES)
         faults = [
             *(f for each in changes for f in faults_of(each, self._known, self._killers)),
             *(f for line in lines for f in faults_of_line(line, hidden)),
@@ -162,12 +172,12 @@ class Rig:
         assert self.bot.process.returncode is None, self.bot.output
 
     def judge_text(self, text: str) -> None:
-        """What an HTTP answer says."""
+        """Check an HTTP answer's text."""
         assert not [*secrets_in(text)], text
         assert "Traceback" not in text
 
     async def judge_deaths(self) -> None:
-        """Whoever is dead was to die, by the word of somebody who may."""
+        """Every dead session must have been confirmed by somebody with the right."""
         admin = await asyncpg.connect(self.world.server.dsn())
         rows = await admin.fetch(
             "select pid, (extract(epoch from backend_start) * 1000000)::bigint as started"
@@ -178,22 +188,26 @@ class Rig:
         there = (*self.world.held, *self.world.queue)
         dead = [held for held in there if (held.pid, held.started) not in alive]
         ended = {
-            (row["pid"], row["backend_start"]): (row["confirmed_by"], row["key"])
+            (row["pid"], row["backend_start"], row["key"]): (
+                row["confirmed_by"],
+                row["confirmed_action"],
+            )
             for row in await self._ledger.fetch(
-                "select k.key, k.confirmed_by, t.pid, t.backend_start"
+                "select k.key, k.confirmed_by, k.confirmed_action, t.pid, t.backend_start"
                 " from kills k join targets t on t.kill_id = k.id"
                 " where k.confirmed_by is not null"
             )
         }
-        for who, key in ended.values():
-            assert (who, key) in self.may_end, f"{who} did not confirm kill {key}"
+        for (_, _, key), (who, action) in ended.items():
+            assert (who, action, key) in self.may_end, f"{who} may not {action} kill {key}"
+        terminated = {each[:2] for each, (_, action) in ended.items() if action != "cancel"}
         for held in dead:
-            assert (held.pid, held.started) in ended, f"{held.pid} died of nothing"
+            assert (held.pid, held.started) in terminated, f"{held.pid} died of nothing"
         self.world.held = [held for held in self.world.held if held not in dead]
         await self.world.fill()
 
     async def judge_calls(self) -> None:
-        """Nothing of a database's owner has run as the bot."""
+        """No code of a database's owner has run as the bot."""
         owner = await asyncpg.connect(
             self.world.server.dsn(user=LANDLORD, database=PLANTED), server_settings=LIKE_ANY
         )
@@ -202,8 +216,13 @@ class Rig:
         assert not called
 
 
+def is_unasked(message: Message) -> bool:
+    """Whether it is an alert, or a board that is being redrawn."""
+    return message.metadata is not None or message.text.startswith("Watching ")
+
+
 async def run(rig: Rig, kind: str, first: int, case: Callable[..., Awaitable[None]]) -> None:
-    """All cases of a chunk, some at a time; whichever fail are told, up to a few."""
+    """Run all cases of a chunk, several at a time; report the failures, up to a few."""
     waiting = cases(kind, first)
     under_way: dict[str, list[str]] = {}
     failures: list[str] = []
@@ -214,9 +233,9 @@ async def run(rig: Rig, kind: str, first: int, case: Callable[..., Awaitable[Non
             try:
                 await case(rig, lane, random, told.append)
                 rig.judge()
-            except Exception as error:  # noqa: BLE001  whatever it is, it is told with its case
+            except Exception as error:  # noqa: BLE001  reported with its case
                 where = "".join(traceback.format_tb(error.__traceback__)[-2:])
-                # What is said and logged is looked at after each case, whosever it is.
+                # Everything said and logged is checked after each case, whichever case caused it.
                 others = [each for each in under_way.values() if each is not told]
                 failures.append(
                     f"FUZZ_SEED={SEED}, {kind}: {'; '.join(told)[:700]}\n"
@@ -249,10 +268,10 @@ Tell = Callable[[str], None]
 
 
 @pytest.mark.parametrize(("kind", "first", "mode"), chunks("commands"))
-async def test_whatever_is_typed(rig: Rig, kind: str, first: int) -> None:
+async def test_any_typed_command(rig: Rig, kind: str, first: int) -> None:
     async def case(rig: Rig, lane: Lane, random: Random, tell: Tell) -> None:
         typed = making.command(random, rig.world.names, rig.world.pids)
-        user = lane.people[random.choice(("ana", "ana", "ana", "vera", "sam"))]
+        user = lane.people[random.choice(("ana", "ana", "ana", "cora", "ida", "vera", "sam"))]
         tell(f"{user.name}: {typed!r}")
         await rig.command(user, lane.channel, typed)
 
@@ -260,7 +279,7 @@ async def test_whatever_is_typed(rig: Rig, kind: str, first: int) -> None:
 
 
 @pytest.mark.parametrize(("kind", "first", "mode"), chunks("names"))
-async def test_whatever_they_are_called_and_run(rig: Rig, kind: str, first: int) -> None:
+async def test_any_session_names_and_queries(rig: Rig, kind: str, first: int) -> None:
     async def case(rig: Rig, lane: Lane, random: Random, tell: Tell) -> None:
         if random.random() < 0.15:
             tell(f"Slack {mood(random, rig.slack.faults)}")
@@ -268,11 +287,11 @@ async def test_whatever_they_are_called_and_run(rig: Rig, kind: str, first: int)
             tell("a session runs something else")
             await rig.world.busy(random.choice(rig.world.held), random)
         if random.random() < 0.5:
-            user = lane.people[random.choice(("ana", "ben", "vera", "sam", "olga"))]
+            user = lane.people[random.choice(("ana", "ben", "vera", "cora", "ida", "sam", "olga"))]
             tell(f"{user.name} presses something")
             if await rig.press(random, user, lane.channel):
                 return
-        user = lane.people[random.choice(("ana", "ben", "vera"))]
+        user = lane.people[random.choice(("ana", "ben", "vera", "cora"))]
         typed = known(random, rig.world)
         tell(f"{user.name}: {typed!r}")
         await rig.command(user, lane.channel, typed)
@@ -281,13 +300,13 @@ async def test_whatever_they_are_called_and_run(rig: Rig, kind: str, first: int)
 
 
 def mood(random: Random, faults: Faults) -> str:
-    """Have Slack refuse a layout by some code, say less than it should, or be itself again."""
+    """Make Slack refuse a layout with some code, leave fields out, or behave normally again."""
     match random.choice(("tables", "text", "says less", "not yet", "itself")):
         case "tables":
             faults.refuse_tables(error=(error := random.choice(TABLE_ERRORS)))
             return f"takes no tables: {error}"
         case "text":
-            # Not what an acknowledgement holds: nobody hears whether that was taken.
+            # Not for acknowledgements: nobody learns whether those were accepted.
             faults.refuse_blocks("actions", error=(error := random.choice(TABLE_ERRORS)))
             return f"takes no buttons: {error}"
         case "says less":
@@ -304,7 +323,7 @@ def mood(random: Random, faults: Faults) -> str:
 
 
 def known(random: Random, world: World) -> str:
-    """A command that finds somebody."""
+    """A command that matches somebody."""
     name = '"' + random.choice(world.roles).replace('"', '""') + '"'
     database = '"' + random.choice(world.databases).replace('"', '""') + '"'
     cluster = random.choice(("main/", "prod/"))
@@ -326,6 +345,16 @@ def known(random: Random, world: World) -> str:
             f"/pg-kill {random.choice(world.queue).pid} -- {making.reason(random)}",
             "/pg-kill history",
             f"/pg-kill history user={name}",
+            f"/pg-sessions watch {cluster} user!={name}",
+            f"/pg-sessions watch {cluster}{database}",
+            f"/pg-sessions why {cluster}",
+            f"/pg-sessions why {cluster} user={name}",
+            f"/pg-sessions {cluster} at=-2s",
+            f"/pg-sessions why {cluster} at=-2s",
+            f"/pg-sessions tree {cluster} at=-2s",
+            f"/pg-sessions by=app,user {cluster} at=-2s",
+            f"/pg-sessions by=app,user {cluster}",
+            f"/pg-sessions horizon {cluster}",
         )
     )
 
@@ -342,7 +371,7 @@ class Post:
         self._session = session
 
     async def body(self, body: bytes, **headers: str) -> int:
-        """Post this, signed by Slack unless the headers say otherwise; the status."""
+        """Post this, signed by Slack unless the headers say otherwise; return the status."""
         stamp = str(int(time.time()))
         secret = self._rig.slack.state.app.signing_secret.encode()
         base = f"v0:{stamp}:".encode() + body
@@ -361,13 +390,13 @@ class Post:
             return answer.status
 
     async def payload(self, payload: object) -> int:
-        # Each is another one: the same twice would be a replay.
+        # Each one differs: the same request twice would be a replay.
         if isinstance(payload, dict):
             payload = {**payload, "nonce": secrets.token_hex(8)}
         return await self.body(urlencode({"payload": json.dumps(payload)}).encode())
 
     async def raw(self, data: bytes) -> bytes:
-        """Bytes that are no request; what comes back until the server has enough of it."""
+        """Bytes that aren't a request; returns the answer, up to where the server gives up."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
         try:
             writer.write(data)
@@ -383,7 +412,7 @@ class Post:
 @pytest.mark.parametrize(
     ("kind", "first", "mode"), [(kind, first, "http") for kind, first, _ in chunks("payloads")]
 )
-async def test_whatever_is_posted(rig: Rig, kind: str, first: int, port: int) -> None:
+async def test_any_posted_payload(rig: Rig, kind: str, first: int, port: int) -> None:
     async with aiohttp.ClientSession() as session:
         post = Post(rig, port, session)
 
@@ -398,7 +427,7 @@ def refused(status: int) -> bool:
 
 
 async def no_payload(rig: Rig, lane: Lane, random: Random, tell: Tell, post: Post) -> None:
-    """A body that is none."""
+    """A body that isn't a payload."""
     body = random.choice(
         (
             lambda: b"",
@@ -458,7 +487,7 @@ async def not_from_slack(rig: Rig, lane: Lane, random: Random, tell: Tell, post:
 
 
 async def no_http(rig: Rig, lane: Lane, random: Random, tell: Tell, post: Post) -> None:
-    """Bytes on the port that are no request, or not to the end."""
+    """Bytes on the port that aren't a request, or not a complete one."""
     data = random.choice(
         (
             b"",
@@ -485,9 +514,9 @@ async def no_http(rig: Rig, lane: Lane, random: Random, tell: Tell, post: Post) 
 
 
 async def command_form(rig: Rig, lane: Lane, random: Random, tell: Tell, post: Post) -> None:
-    """A command's form with something in it wrong."""
+    """A command's form with one error."""
     state = rig.slack.state
-    user = lane.people[random.choice(("ana", "vera", "sam", "olga"))]
+    user = lane.people[random.choice(("ana", "cora", "ida", "vera", "sam", "olga"))]
     url = state.new_response_url(lane.channel.id, user.id, None)
     form = command_payload(
         state=state,
@@ -518,12 +547,12 @@ async def command_form(rig: Rig, lane: Lane, random: Random, tell: Tell, post: P
 
 
 async def click(rig: Rig, lane: Lane, random: Random, tell: Tell, post: Post) -> None:
-    """A click on what is there, by somebody else, elsewhere, or carrying something else."""
+    """A click on something that exists, by somebody else, elsewhere, or with another value."""
     place, element = await something_to_press(rig, lane, random)
     state = rig.slack.state
-    user = lane.people[random.choice(("ana", "ana", "ben", "vera", "sam", "olga"))]
+    user = lane.people[random.choice(("ana", "ana", "ben", "cora", "ida", "vera", "sam", "olga"))]
     if isinstance(place, View):
-        # Slack shows a modal to one person, whatever else a payload says.
+        # Slack shows a modal to one person, whatever the rest of the payload says.
         user = next(each for each in lane.people.values() if each.id == place.user)
     chosen = {}
     if element.type == "static_select":
@@ -567,7 +596,7 @@ async def click(rig: Rig, lane: Lane, random: Random, tell: Tell, post: Post) ->
 
 
 def forged(random: Random, made: Json, state: State) -> tuple[Json, bool]:
-    """A click's payload with something wrong, and whether an answer still finds its way."""
+    """A click's payload with one error, and whether an answer can still be delivered."""
     action = made["actions"][0]
     match random.randint(0, 9):
         case 0 | 1:
@@ -624,7 +653,7 @@ def forged(random: Random, made: Json, state: State) -> tuple[Json, bool]:
 async def something_to_press(
     rig: Rig, lane: Lane, random: Random
 ) -> tuple[Message | View, Element]:
-    """What the bot has put there, by a command that is typed now where there is nothing."""
+    """Something that the bot has posted; if there is nothing, a command is typed first."""
     state = rig.slack.state
     while True:
         views = [view for user in lane.people.values() for view in state.views_of(user.id)]
@@ -638,8 +667,82 @@ async def something_to_press(
         await rig.command(lane.people["ana"], lane.channel, known(random, rig.world))
 
 
+async def submission(rig: Rig, lane: Lane, random: Random, tell: Tell, post: Post) -> None:
+    """A form that somebody submits, with metadata, text and channel that no form has had."""
+    state = rig.slack.state
+    user = lane.people[random.choice(("ana", "ben", "cora", "ida", "vera", "sam", "olga"))]
+    forms = ("home.asked", "pg_sessions_here", "pg_kill_here", "sessions.kill_reason", "home", "x")
+    channel = random.choice((lane.channel.id, lane.channel.id, "C0SHARED", "", "<!here>", None))
+    typed = {"type": "plain_text_input", "value": form_text(random, rig.world)}
+    chosen = {"type": "conversations_select", "selected_conversation": channel}
+    url = state.new_response_url(lane.channel.id, user.id, None)
+    here = [lane.channel.id, lane.channel.name, "", False, f"{rig.slack.server.base_url}/x"]
+    payload: Json = {
+        "type": "view_submission",
+        "user": {"id": user.id, "team_id": user.team_id},
+        "team": {"id": "T0ACME"},
+        "view": {
+            "id": "V0",
+            "type": "modal",
+            "callback_id": random.choice(forms),
+            "private_metadata": random.choice(
+                (*making.METADATA, *("/pg-sessions", "/pg-kill", json.dumps(here)) * 12)
+            ),
+            "state": {
+                "values": {
+                    "request": {"request": typed},
+                    "channel": {"channel": chosen},
+                }
+            },
+        },
+        "response_urls": [
+            {
+                "channel_id": lane.channel.id,
+                "response_url": f"{rig.slack.server.base_url}/app/T0ACME/{url.secret}",
+            }
+        ]
+        * random.randint(0, 1),
+    }
+    for _ in range(random.choice((0, 0, 1, 2))):
+        payload = making.broken(random, payload)
+    tell(str(payload)[:600])
+    status = await post.payload(payload)
+    assert status == 200 or refused(status), status
+
+
+def form_text(random: Random, world: World) -> str:
+    """What somebody types into a form: with or without the command's name."""
+    if random.random() < 0.5:
+        return making.command(random, world.names, world.pids).partition(" ")[2]
+    typed = known(random, world)
+    return random.choice((typed, typed.partition(" ")[2]))
+
+
+async def opening(rig: Rig, lane: Lane, random: Random, tell: Tell, post: Post) -> None:
+    """Somebody opens their Home tab, or uses a shortcut; or nearly."""
+    state = rig.slack.state
+    user = lane.people[random.choice(("ana", "cora", "ida", "vera", "sam", "olga"))]
+    event = {"type": "app_home_opened", "user": user.id, "channel": "D0X", "tab": "home"}
+    url = state.new_response_url(lane.channel.id, user.id, None)
+    used: Json = {
+        "type": "message_action",
+        "callback_id": random.choice(("pg_sessions_here", "pg_kill_here", "/pg-kill", "x")),
+        "user": {"id": user.id, "team_id": user.team_id},
+        "channel": {"id": lane.channel.id, "name": lane.channel.name},
+        "message": {"ts": "1.1", "text": making.MARK},
+        "trigger_id": state.new_trigger(user.id).id,
+        "response_url": f"{rig.slack.server.base_url}/app/T0ACME/{url.secret}",
+    }
+    payload: Json = random.choice(({"type": "event_callback", "event": event}, used))
+    for _ in range(random.choice((0, 0, 1, 2))):
+        payload = making.broken(random, payload)
+    tell(str(payload)[:600])
+    status = await post.payload(payload)
+    assert status == 200 or refused(status), status
+
+
 async def other_payload(rig: Rig, lane: Lane, random: Random, tell: Tell, post: Post) -> None:
-    """What no listener is for."""
+    """A payload that no listener handles."""
     payload: Json = {
         "type": random.choice(
             (
@@ -669,5 +772,7 @@ async def other_payload(rig: Rig, lane: Lane, random: Random, tell: Tell, post: 
 POSTS = (
     *(click,) * 5,
     *(command_form,) * 3,
+    *(submission,) * 3,
+    *(opening,) * 2,
     *(other_payload, other_payload, no_payload, no_payload, not_from_slack, no_http),
 )

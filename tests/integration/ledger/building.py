@@ -30,7 +30,7 @@ LONG = timedelta(hours=1)
 
 MAIN = ("main",)
 
-OVER = timedelta(0)  # a time to live, or a lease, that is over when it begins
+OVER = timedelta(0)  # a time to live, or a lease, that is over as it begins
 
 Make = Callable[..., SqlLedger]
 
@@ -47,7 +47,6 @@ async def administer(server: PostgresServer, *statements: str) -> None:
 
 
 async def rows(ledger: SqlLedger, table: sqlalchemy.Table) -> list[dict[str, Any]]:
-    """All of a table."""
     async with ledger._reader.connect() as connection:
         return [dict(row._mapping) for row in await connection.execute(sqlalchemy.select(table))]
 
@@ -97,14 +96,14 @@ def look_note(what: str, **other: Any) -> LookNote:
 
 
 async def history(ledger: SqlLedger, where: HistoryFilter, **page: Any) -> list[Entry]:
-    """The last kills, all of which can be read."""
+    """The latest kills, all of which must be readable."""
     found = await ledger.history(where, **page)
     assert not any(isinstance(each, Unreadable) for each in found)
     return [each for each in found if isinstance(each, Entry)]
 
 
 async def claimed(ledger: SqlLedger, owner: str, lease: timedelta = LONG) -> Proposal:
-    """A claim by this owner."""
+    """A proposal that this owner has claimed."""
     proposal = await ledger.propose(draft(), LONG)
     claim = await ledger.claim(proposal.key, BEN, owner, lease)
     assert claim is not None
@@ -112,7 +111,7 @@ async def claimed(ledger: SqlLedger, owner: str, lease: timedelta = LONG) -> Pro
 
 
 async def done(ledger: SqlLedger, owner: str, ago: timedelta) -> Proposal:
-    """A kill that this owner concluded so long ago."""
+    """A kill that this owner concluded this long ago."""
     claim = await claimed(ledger, owner)
     assert await ledger.conclude(conclusion(claim, Outcome.STILL_RUNNING), owner)
     async with ledger._transaction(ledger._writer) as connection:

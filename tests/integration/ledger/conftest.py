@@ -1,4 +1,4 @@
-"""A ledger of either kind: in a file of its own, or in a database of its own."""
+"""A ledger of either kind, in its own file or its own database."""
 
 from collections.abc import AsyncIterator
 from itertools import count
@@ -66,7 +66,7 @@ async def make() -> AsyncIterator[Make]:
 
 @pytest.fixture
 async def opened(make: Make) -> Opened:
-    """A ledger, open; closed when the test is over."""
+    """An open ledger; closed when the test is over."""
 
     async def open_one(url: str, **limits: Any) -> SqlLedger:
         ledger = make(url, **limits)
@@ -78,11 +78,11 @@ async def opened(make: Make) -> Opened:
 
 @pytest.fixture
 async def ledger(url: str, opened: Opened) -> SqlLedger:
-    """An empty ledger of its own, open."""
+    """An empty, open ledger for one test."""
     return await opened(url)
 
 
 @pytest.fixture
 async def replica(ledger: SqlLedger, url: str, opened: Opened) -> SqlLedger:
-    """The same ledger, as another process has it."""
+    """The same ledger, as another process opens it."""
     return await opened(url)

@@ -1,4 +1,4 @@
-"""Whatever may happen only once happens once: claims, leases, second looks, expiry."""
+"""What may happen only once happens once: claims, leases, second looks, expiry."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from bot.domain.kills import Action, Outcome, Result, State
 from bot.domain.sessions import BackendId
 from bot.errors import LedgerError
 from bot.ledger import schema
-from bot.ledger.sql import SqlLedger
+from bot.ledger.sql import Made, SqlLedger
 from tests.integration.ledger.building import (
     ANA,
     BEN,
@@ -29,15 +29,32 @@ from tests.integration.ledger.building import (
     conclusion,
     done,
     draft,
-    rows,
 )
 from tests.processes import TIED
+
+pytestmark = pytest.mark.sql
 
 ROOT = Path(__file__).parents[3]
 
 
 class TestClaims:
     """Rule 4: a preview is claimed exactly once."""
+
+    async def test_claim_of_what_was_seen_is_what_the_ledger_has(self, ledger: SqlLedger):
+        seen = await ledger.propose(draft(), LONG)
+        assert await ledger.posted(seen.id, "1.1")
+        claim = await ledger.claim(
+            seen.key, BEN, "one", LONG, action=Action.CANCEL, message_ts="2.2", seen=seen
+        )
+        entry = await ledger.get(seen.key)
+        assert entry is not None
+        assert claim == entry.proposal
+
+    async def test_claim_without_a_message_is_what_the_ledger_has(self, ledger: SqlLedger):
+        claim = await claimed(ledger, "one")
+        entry = await ledger.get(claim.key)
+        assert entry is not None
+        assert claim == entry.proposal
 
     async def test_a_second_click_claims_nothing(self, ledger: SqlLedger, replica: SqlLedger):
         claim = await claimed(ledger, "one")
@@ -52,7 +69,7 @@ class TestClaims:
 
     @pytest.mark.parametrize("confirmed", Action)
     async def test_what_was_confirmed_is_what_is_done(self, ledger: SqlLedger, confirmed: Action):
-        """A preview may offer to cancel beside what it proposes."""
+        """A preview may offer to cancel besides what it proposes."""
         for proposed in Action:
             proposal = await ledger.propose(draft(action=proposed), LONG)
             claim = await ledger.claim(proposal.key, BEN, "one", OVER, action=confirmed)
@@ -62,7 +79,7 @@ class TestClaims:
         assert [each.action for each in taken] == [confirmed] * len(Action)
 
     @pytest.mark.smoke
-    async def test_of_many_clicks_at_once_one_wins(self, ledger: SqlLedger, replica: SqlLedger):
+    async def test_one_of_many_concurrent_clicks_wins(self, ledger: SqlLedger, replica: SqlLedger):
         proposal = await ledger.propose(draft(), LONG)
         clicks = [
             each.claim(proposal.key, ANA, f"{number}", LONG)
@@ -71,9 +88,7 @@ class TestClaims:
         ]
         assert len([claim for claim in await asyncio.gather(*clicks) if claim]) == 1
 
-    async def test_two_processes_win_a_hundred_claims_between_them(
-        self, ledger: SqlLedger, url: str
-    ):
+    async def test_two_processes_share_a_hundred_claims(self, ledger: SqlLedger, url: str):
         racers = [await start(RACER, url, owner) for owner in ("one", "two")]
         for racer in racers:
             assert await ask(racer) == "ready"
@@ -104,7 +119,7 @@ class TestClaims:
         assert not entry.expired
 
     @pytest.mark.parametrize(("days", "zone"), [(1, "Pacific/Kiritimati"), (-1, "Etc/GMT+12")])
-    async def test_expiry_and_leases_go_by_the_ledgers_clock_in_no_zone(
+    async def test_expiry_and_leases_use_the_ledgers_clock_in_any_time_zone(
         self, ledger: SqlLedger, url: str, days: int, zone: str
     ):
         fresh = await ledger.propose(draft(), LONG)
@@ -128,9 +143,12 @@ class TestClaims:
         assert await ledger.claim(proposal.key, ANA, "one", LONG) is None
         entry = await ledger.get(proposal.key)
         assert entry is not None
-        assert entry.proposal == replace(proposal, state=State.DISMISSED, dismissed_by=BEN)
-        (row,) = await rows(ledger, schema.kills)
-        assert row["dismissed_at"] >= proposal.created_at
+        dismissed_at = entry.proposal.dismissed_at
+        assert dismissed_at is not None
+        assert dismissed_at >= proposal.created_at
+        assert entry.proposal == replace(
+            proposal, state=State.DISMISSED, dismissed_by=BEN, dismissed_at=dismissed_at
+        )
 
     async def test_a_claimed_preview_is_not_dismissed(self, ledger: SqlLedger):
         claim = await claimed(ledger, "one")
@@ -160,7 +178,7 @@ class TestLeases:
         assert open_one.id not in {p.id for each in taken for p in each}
         assert await ledger.lapsed("three", LONG, working=()) == ()
 
-    async def test_what_was_taken_is_the_takers(self, ledger: SqlLedger, replica: SqlLedger):
+    async def test_taken_claim_belongs_to_the_taker(self, ledger: SqlLedger, replica: SqlLedger):
         claim = await claimed(ledger, "dead", OVER)
         (taken,) = await replica.lapsed("two", LONG, working=())
         assert taken == claim
@@ -172,9 +190,7 @@ class TestLeases:
         assert entry is not None
         assert [result.outcome for result in entry.results] == [Outcome.INTERRUPTED]
 
-    async def test_an_owners_own_claim_that_it_knows_nothing_of_is_taken_too(
-        self, ledger: SqlLedger
-    ):
+    async def test_owners_own_unknown_claim_is_taken_too(self, ledger: SqlLedger):
         """Its claim was written, and the reply was lost."""
         claim = await claimed(ledger, "one", OVER)
         (taken,) = await ledger.lapsed("one", LONG, working=())
@@ -185,10 +201,10 @@ class TestLeases:
         assert await ledger.lapsed("one", LONG, working={claim.id}) == ()
         assert await ledger.conclude(conclusion(claim), "one")
 
-    async def test_what_an_owner_lost_is_taken_although_it_was_at_work_on_it(
+    async def test_lost_claim_is_taken_although_its_owner_was_working_on_it(
         self, ledger: SqlLedger, replica: SqlLedger
     ):
-        """Who took it from the owner may have died since."""
+        """The process that took it from the owner may have died since."""
         claim = await claimed(ledger, "one", OVER)
         assert await replica.lapsed("two", OVER, working=())
         (taken,) = await ledger.lapsed("one", LONG, working={claim.id})
@@ -196,7 +212,7 @@ class TestLeases:
 
     async def test_the_oldest_is_taken_first(self, ledger: SqlLedger):
         claims = [await claimed(ledger, "dead", lease) for lease in (LONG, OVER, OVER)]
-        assert await ledger.renew(claims[0].id, "dead", OVER)  # and so it is the last of the table
+        assert await ledger.renew(claims[0].id, "dead", OVER)  # makes it the last in the table
         taken = await ledger.lapsed("one", LONG, working=())
         assert [each.id for each in taken] == [each.id for each in claims]
 
@@ -209,7 +225,7 @@ class TestLeases:
         assert [p.id for p in await ledger.lapsed("two", LONG, working=())] == [claim.id]
 
     @pytest.mark.parametrize("lease", [OVER, LONG])
-    async def test_what_is_done_has_no_lease(self, ledger: SqlLedger, lease: timedelta):
+    async def test_done_kill_has_no_lease(self, ledger: SqlLedger, lease: timedelta):
         claim = await claimed(ledger, "one", lease)
         assert await ledger.conclude(conclusion(claim), "one")
         assert await ledger.lapsed("two", LONG, working=()) == ()
@@ -223,7 +239,7 @@ class TestLeases:
         assert not await ledger.conclude(conclusion(claim, Outcome.UNKNOWN), "two")
         assert await ledger.get(claim.key) == first
 
-    async def test_an_outcome_of_one_kill_is_none_of_another(self, ledger: SqlLedger):
+    async def test_outcome_belongs_to_one_kill(self, ledger: SqlLedger):
         done, others = await claimed(ledger, "one"), await claimed(ledger, "two")
         assert await ledger.conclude(conclusion(done), "one")
         assert not await ledger.conclude(conclusion(others), "one")
@@ -245,18 +261,18 @@ class TestLeases:
 
 
 class TestSecondLooks:
-    """Each kill is looked at once more, by whoever lives then."""
+    """Each kill gets a second look, from any process that lives then."""
 
     TEN_SECONDS, A_LEASE = timedelta(seconds=11), timedelta(seconds=91)
 
     @pytest.mark.parametrize("ago", [TEN_SECONDS, timedelta(seconds=80)])
-    async def test_it_is_left_to_the_process_that_concluded(
+    async def test_second_look_is_left_to_the_concluding_process(
         self, ledger: SqlLedger, replica: SqlLedger, ago: timedelta
     ):
         await done(ledger, "one", ago)
         assert await replica.unfollowed("two", clusters=MAIN, working=()) == ()
 
-    async def test_where_that_has_died_one_other_takes_it(
+    async def test_second_look_of_a_dead_process_is_taken_once(
         self, ledger: SqlLedger, replica: SqlLedger
     ):
         kills = [await done(ledger, "dead", self.A_LEASE) for _ in range(10)]
@@ -268,12 +284,12 @@ class TestSecondLooks:
         assert sorted(entry.proposal.id for entry in entries) == [kill.id for kill in kills]
         assert {entry.results[0].outcome for entry in entries} == {Outcome.STILL_RUNNING}
         assert await ledger.unfollowed("three", clusters=MAIN, working=()) == ()
-        # Each is the taker's, and its to leave.
+        # Each belongs to the process that took it, which may release it.
         await ledger.leave("one")
         await ledger.leave("two")
         assert len(await ledger.unfollowed("three", clusters=MAIN, working=())) == len(kills)
 
-    async def test_where_that_was_told_to_stop_it_is_taken_at_once(self, ledger: SqlLedger):
+    async def test_second_look_of_a_stopped_process_is_taken_at_once(self, ledger: SqlLedger):
         kill = await done(ledger, "one", self.TEN_SECONDS)
         other = await done(ledger, "other", self.TEN_SECONDS)
         await ledger.leave("another")
@@ -285,24 +301,26 @@ class TestSecondLooks:
         (entry,) = await ledger.unfollowed("three", clusters=MAIN, working=())
         assert entry.proposal.id == other.id
 
-    async def test_but_not_before_ten_seconds_have_passed(self, ledger: SqlLedger):
+    async def test_second_look_is_not_taken_within_ten_seconds(self, ledger: SqlLedger):
         await done(ledger, "one", timedelta(seconds=5))
         await ledger.leave("one")
         assert await ledger.unfollowed("two", clusters=MAIN, working=()) == ()
 
-    async def test_an_owner_takes_its_own_that_it_is_not_at_work_on(self, ledger: SqlLedger):
+    async def test_owner_takes_its_own_second_look_that_it_is_not_working_on(
+        self, ledger: SqlLedger
+    ):
         kill = await done(ledger, "one", self.A_LEASE)
         assert await ledger.unfollowed("one", clusters=MAIN, working={kill.id}) == ()
         assert len(await ledger.unfollowed("one", clusters=MAIN, working=())) == 1
 
-    async def test_after_an_hour_it_says_nothing_of_the_kill_any_more(self, ledger: SqlLedger):
+    async def test_second_look_is_not_taken_after_an_hour(self, ledger: SqlLedger):
         await done(ledger, "dead", timedelta(minutes=61))
         assert await ledger.unfollowed("two", clusters=MAIN, working=()) == ()
         await done(ledger, "dead", timedelta(minutes=59))
         assert len(await ledger.unfollowed("two", clusters=MAIN, working=())) == 1
 
     @pytest.mark.parametrize("found", [["is back"], []])
-    async def test_it_is_recorded_once_and_over_then(
+    async def test_second_look_is_recorded_once(
         self, ledger: SqlLedger, replica: SqlLedger, found: list[str]
     ):
         kill = await done(ledger, "dead", self.A_LEASE)
@@ -315,13 +333,15 @@ class TestSecondLooks:
         assert entry.notes == tuple(found)
         assert await ledger.unfollowed("two", clusters=MAIN, working=()) == ()
 
-    async def test_a_replica_that_knows_the_cluster_takes_it(self, ledger: SqlLedger):
+    async def test_second_look_is_taken_by_a_replica_that_knows_the_cluster(
+        self, ledger: SqlLedger
+    ):
         await done(ledger, "dead", self.A_LEASE)
         assert await ledger.unfollowed("two", clusters=("prod",), working=()) == ()
         assert len(await ledger.unfollowed("three", clusters=("prod", "main"), working=())) == 1
 
-    async def test_what_is_not_concluded_has_none(self, ledger: SqlLedger):
-        """Its second look may come before the outcome could be written: that goes first."""
+    async def test_unconcluded_kill_has_no_second_look(self, ledger: SqlLedger):
+        """Its second look may come before the outcome could be written, which goes first."""
         claim = await claimed(ledger, "one")
         await ledger.leave("one")
         assert not await ledger.amend(claim.id, [], ["too early"])
@@ -332,7 +352,7 @@ class TestSecondLooks:
         assert entry is not None
         assert entry.notes == ("in time",)
 
-    async def test_one_that_was_had_is_nobodys_to_leave(self, ledger: SqlLedger):
+    async def test_recorded_second_look_cant_be_released(self, ledger: SqlLedger):
         kill = await done(ledger, "one", self.A_LEASE)
         assert await ledger.amend(kill.id, [], [])
         await ledger.leave("one")
@@ -340,15 +360,16 @@ class TestSecondLooks:
 
 
 class TestTheClockSetBack:
-    """Expiry and leases go by the ledger's clock, which may be put right by hand."""
+    """Expiry and leases use the ledger's clock, which somebody may set by hand."""
 
     @staticmethod
     def put(ledger: SqlLedger, ahead: timedelta) -> None:
-        """Put the ledger's clock ahead of the real one by this much, or back."""
+        """Set the ledger's clock ahead of the real one by this much, or back."""
         clock = type(ledger._store).clock
         off = to_us(THEN + ahead) - to_us(THEN)
         sum_of = sqlalchemy.type_coerce(clock, sqlalchemy.BigInteger) + off
         ledger._store.clock = sqlalchemy.type_coerce(sum_of, schema.Instant)
+        ledger._made = Made(ledger._store)
 
     async def test_a_preview_that_has_expired_stays_so(self, ledger: SqlLedger):
         proposal = await ledger.propose(draft(), timedelta(minutes=10))
@@ -364,10 +385,10 @@ class TestTheClockSetBack:
         assert await ledger.claim(proposal.key, ANA, "one", LONG) is None
 
     @pytest.mark.parametrize("noticed_by", ["a click", "recovery"])
-    async def test_an_open_preview_ends_and_new_ones_are_good(
+    async def test_clock_set_back_ends_open_previews_but_not_new_ones(
         self, ledger: SqlLedger, noticed_by: str
     ):
-        """How long it was open nobody knows; and nobody can be kept from killing."""
+        """Nobody knows how long it was open; and nobody may be kept from killing."""
         proposal = await ledger.propose(draft(), timedelta(minutes=10))
         self.put(ledger, -LONG)
         if noticed_by == "recovery":
@@ -381,13 +402,13 @@ class TestTheClockSetBack:
         self.put(ledger, timedelta(0))
         assert await ledger.claim(proposal.key, ANA, "one", LONG) is None
 
-    async def test_a_clock_that_is_kept_right_ends_nothing(self, ledger: SqlLedger):
+    async def test_adjusted_clock_ends_nothing(self, ledger: SqlLedger):
         proposal = await ledger.propose(draft(), timedelta(minutes=10))
         self.put(ledger, timedelta(seconds=-3))
         await ledger.lapsed("one", LONG, working=())
         assert await ledger.claim(proposal.key, ANA, "one", LONG)
 
-    async def test_what_a_dead_process_left_is_taken_when_its_lease_would_be_over(
+    async def test_claim_of_a_dead_process_is_taken_when_its_lease_would_end(
         self, ledger: SqlLedger
     ):
         lease = timedelta(seconds=15)
@@ -402,7 +423,7 @@ class TestTheClockSetBack:
 async def start(
     program: str, *arguments: object, env: dict[str, str] | None = None
 ) -> asyncio.subprocess.Process:
-    """Run a program in another Python, from the root of the tree."""
+    """Run a program in another Python process, from the root of the tree."""
     return await asyncio.create_subprocess_exec(
         *(*TIED, sys.executable),
         "-c",
@@ -416,7 +437,7 @@ async def start(
 
 
 async def ask(process: asyncio.subprocess.Process, line: object = None) -> str:
-    """Say one line to a program, or nothing, and read one from it."""
+    """Send a program one line, or nothing, and read one line from it."""
     assert process.stdin is not None
     assert process.stdout is not None
     if line is not None:
@@ -429,7 +450,7 @@ RACER = """
     import asyncio, sys
     from datetime import timedelta
     from bot.domain.kills import Actor
-    from bot.ledger.sql import SqlLedger
+    from bot.ledger.sql import Made, SqlLedger
 
     async def main(url, owner):
         ledger = SqlLedger(url)
@@ -465,7 +486,7 @@ FORGER = """
     from datetime import timedelta
     from bot.domain.instants import to_us
     from bot.domain.kills import Actor
-    from bot.ledger.sql import SqlLedger
+    from bot.ledger.sql import Made, SqlLedger
 
     async def main():
         ledger = SqlLedger(url)

@@ -1,4 +1,4 @@
-"""What goes into the ledger comes back, and is found: on SQLite and on PostgreSQL."""
+"""What goes into the ledger comes back and is found, on SQLite and on PostgreSQL."""
 
 import asyncio
 from dataclasses import fields, replace
@@ -28,8 +28,8 @@ from bot.domain.kills import (
 from bot.domain.record import ALONE, SEEN, HistoryFilter, Record, SignatureNote
 from bot.domain.sessions import Backend, BackendId, Limit
 from bot.errors import LedgerError
-from bot.grammar.requests import AgeOf, Pattern, Word
 from bot.grammar.requests import Target as Where
+from bot.grammar.terms import AgeOf, Pattern, Word
 from bot.ledger import schema
 from bot.ledger.sql import SqlLedger
 from tests.integration.ledger.building import (
@@ -41,6 +41,7 @@ from tests.integration.ledger.building import (
     backend,
     claimed,
     conclusion,
+    done,
     draft,
     history,
     look_note,
@@ -48,6 +49,8 @@ from tests.integration.ledger.building import (
     rows,
     target,
 )
+
+pytestmark = pytest.mark.sql
 
 
 class TestTheRecord:
@@ -104,6 +107,7 @@ class TestTheRecord:
         waiting=12,
         freed=11,
         reference="0badcafe",
+        thread_ts="1708300799.000050",
     )
 
     async def test_every_field_of_a_proposal_comes_back(self, ledger: SqlLedger):
@@ -128,14 +132,13 @@ class TestTheRecord:
     @pytest.mark.smoke
     async def test_every_field_of_an_outcome_comes_back(self, ledger: SqlLedger):
         proposal = await ledger.propose(self.EVERYTHING, LONG)
-        await ledger.posted(proposal.id, "1708300799.000100")
-        claim = await ledger.claim(proposal.key, BEN, "one", LONG)
+        claim = await ledger.claim(proposal.key, BEN, "one", LONG, message_ts="1708300799.000100")
         assert claim is not None
         end = Conclusion(
             proposal=claim,
             results=(
                 Result(claim.targets[2].id, Outcome.UNKNOWN, "no reply"),
-                Result(claim.targets[0].id, Outcome.TERMINATED),
+                Result(claim.targets[0].id, Outcome.TERMINATED, first_step=Outcome.STILL_RUNNING),
                 Result(claim.targets[1].id, Outcome.NOT_PERMITTED, "must be a superuser"),
             ),
             took=timedelta(microseconds=1_234_567),
@@ -161,6 +164,23 @@ class TestTheRecord:
         assert entry.proposal.claimed_at is not None
         assert entry.concluded_at is not None
         assert proposal.created_at <= entry.proposal.claimed_at <= entry.concluded_at
+
+    async def test_both_steps_of_a_kill_come_back_also_as_amended(self, ledger: SqlLedger):
+        proposal = await ledger.propose(draft(), LONG)
+        steps = Action.CANCEL_THEN_TERMINATE
+        claim = await ledger.claim(proposal.key, BEN, "one", LONG, action=steps)
+        assert claim is not None
+        assert claim.action is steps
+        running, ended = (
+            Result(claim.targets[0].id, outcome, first_step=Outcome.STILL_RUNNING)
+            for outcome in (Outcome.STILL_RUNNING, Outcome.TERMINATED)
+        )
+        assert await ledger.conclude(conclusion(claim, results=(running,)), "one")
+        assert await ledger.amend(claim.id, (ended,), ())
+        entry = await ledger.get(claim.key)
+        assert entry is not None
+        assert entry.proposal.action is steps
+        assert (entry.results, entry.latest) == ((running,), (ended,))
 
     @pytest.mark.parametrize(
         ("reason", "detail"),
@@ -232,14 +252,14 @@ class TestTheRecord:
         assert [e.proposal.targets[0].seen.usename for e in found] == [name]
         assert found[0].proposal.confirmed_by == Actor(name, name)
 
-    async def test_what_no_database_keeps_is_an_error_of_the_ledger(self, ledger: SqlLedger):
+    async def test_unstorable_text_is_a_ledger_error(self, ledger: SqlLedger):
         with pytest.raises(LedgerError):
             await ledger.propose(draft(reason="\ud800"), LONG)
         with pytest.raises(LedgerError):
-            await ledger.posted(10**30, "1.1")
+            await ledger.renew(10**30, "one", LONG)
         await ledger.ready()
 
-    async def test_readers_wait_for_no_writer(self, ledger: SqlLedger):
+    async def test_readers_do_not_wait_for_writers(self, ledger: SqlLedger):
         proposal = await ledger.propose(draft(), LONG)
         async with ledger._transaction(ledger._writer) as connection:
             await connection.execute(sqlalchemy.update(schema.ledger_version).values(at=THEN))
@@ -252,26 +272,19 @@ class TestTheRecord:
             assert await ledger.claim(key, ANA, "one", LONG) is None
             assert not await ledger.dismiss(key, ANA)
 
-    async def test_the_message_of_a_preview_is_recorded_once(self, ledger: SqlLedger):
-        proposal = await ledger.propose(draft(), LONG)
-        await ledger.posted(proposal.id, "1.1")
-        await ledger.posted(proposal.id, "2.2")
-        entry = await ledger.get(proposal.key)
-        assert entry is not None
-        assert entry.proposal.message_ts == "1.1"
-
     @pytest.mark.parametrize(("known", "kept"), [("1.1", "1.1"), ("", "2.2")])
-    async def test_where_a_preview_stands_is_kept_with_its_claim_if_it_was_not(
+    async def test_claim_records_a_previews_message_if_it_is_missing(
         self, ledger: SqlLedger, known: str, kept: str
     ):
         proposal = await ledger.propose(draft(), LONG)
-        if known:
-            await ledger.posted(proposal.id, known)
+        if known:  # by an older version, right after the preview was posted
+            async with ledger._transaction(ledger._writer) as connection:
+                await connection.execute(sqlalchemy.update(schema.kills).values(message_ts=known))
         claim = await ledger.claim(proposal.key, BEN, "one", LONG, message_ts="2.2")
         assert claim is not None
         assert claim.message_ts == kept
 
-    async def test_a_claim_that_knows_no_message_names_none(self, ledger: SqlLedger):
+    async def test_claim_without_a_message_records_none(self, ledger: SqlLedger):
         claim = await claimed(ledger, "one")
         assert claim.message_ts == ""
 
@@ -289,7 +302,7 @@ class TestTheRecord:
         assert entry.amendments == tuple(later)
         assert entry.notes == ("is back with 2 sessions",)
 
-    async def test_an_amendment_of_what_was_no_target_is_refused(self, ledger: SqlLedger):
+    async def test_amendment_of_a_non_target_is_refused(self, ledger: SqlLedger):
         claim = await claimed(ledger, "one")
         assert await ledger.conclude(conclusion(claim), "one")
         with pytest.raises(LedgerError):
@@ -314,8 +327,8 @@ class TestTheRecord:
             "reference": "9b676bb2",
         }
 
-    async def test_notes_are_of_when_they_were_taken_and_stand_in_order(self, ledger: SqlLedger):
-        """They may have waited for the ledger, and one of them may have come there before."""
+    async def test_notes_keep_their_time_and_order(self, ledger: SqlLedger):
+        """They may have waited for the ledger, and one may have been written before another."""
         assert await ledger.first_time("v0=one")
         before = datetime.now(UTC)
         await ledger.note(
@@ -357,7 +370,7 @@ class TestTheRecord:
         assert await ledger.last_look("C1", "main") is None
         seen = [
             look_note(SEEN, cluster_at=THEN + LONG),
-            look_note(SEEN, cluster_at=THEN),  # after a failover its clock went back
+            look_note(SEEN, cluster_at=THEN),  # its clock went back after a failover
             look_note(ALONE, cluster_at=THEN + LONG),
             look_note(SEEN, cluster_at=THEN + LONG, channel_id="C2"),
             look_note(SEEN, cluster_at=THEN + LONG, cluster="prod"),
@@ -370,7 +383,7 @@ class TestTheRecord:
 class TestHistory:
     """The last kills, in whatever state they are."""
 
-    async def test_newest_first_in_every_state_and_by_pages(self, ledger: SqlLedger):
+    async def test_history_is_newest_first_in_every_state_and_paged(self, ledger: SqlLedger):
         done = await claimed(ledger, "one")
         assert await ledger.conclude(conclusion(done), "one")
         await claimed(ledger, "one")
@@ -390,6 +403,30 @@ class TestHistory:
         assert second[-1] == await ledger.get(done.key)
         assert len(second[-1].results) == 1
 
+    async def test_open_previews_are_told_from_all_others_with_their_messages(
+        self, ledger: SqlLedger
+    ):
+        await done(ledger, "me", timedelta(0))
+        await claimed(ledger, "me")
+        dismissed = await ledger.propose(draft(), LONG)
+        await ledger.dismiss(dismissed.key, ANA)
+        await ledger.propose(draft(), timedelta(0))
+        elsewhere = await ledger.propose(draft(cluster="prod"), LONG)
+        here = await ledger.propose(draft(), LONG)
+        assert await ledger.posted(here.id, "171.000200")
+        assert not await ledger.posted(here.id, "171.000300")
+        assert not await ledger.posted(dismissed.id, "171.000300")
+
+        found = await history(ledger, HistoryFilter(open_only=True), limit=9)
+        assert [entry.proposal.id for entry in found] == [here.id, elsewhere.id]
+        assert [entry.proposal.message_ts for entry in found] == ["171.000200", ""]
+        mine = HistoryFilter(open_only=True, clusters=frozenset({"main"}))
+        assert [entry.proposal.id for entry in await history(ledger, mine, limit=9)] == [here.id]
+
+        claim = await ledger.claim(here.key, BEN, "me", LONG, message_ts="171.000400")
+        assert claim is not None
+        assert claim.message_ts == "171.000200"
+
     @pytest.mark.smoke
     @pytest.mark.parametrize(
         ("where", "found"),
@@ -401,7 +438,8 @@ class TestHistory:
             (HistoryFilter(roles=((("web",), False),)), "ba"),
             (HistoryFilter(roles=((("web",), True),)), "cb"),
             (HistoryFilter(roles=((("w", ""), False), (("", "2"), True))), "ba"),
-            # One and the same session: b has a web and a session in logs, not a web in logs.
+            # Both conditions must match one session: b has a web and a session in logs, not a web
+            # in logs.
             (HistoryFilter(roles=((("web",), False),), databases=((("logs",), False),)), ""),
             (HistoryFilter(databases=((("", ""), False),)), "cba"),
             (HistoryFilter(databases=((("shop",), True),)), "b"),
@@ -409,7 +447,7 @@ class TestHistory:
             (HistoryFilter(since=datetime.max.replace(tzinfo=UTC)), ""),
         ],
     )
-    async def test_all_that_is_asked_must_hold_of_one_session(
+    async def test_all_conditions_must_match_one_session(
         self, ledger: SqlLedger, where: HistoryFilter, found: str
     ):
         for reason, cluster, sessions in (
@@ -426,13 +464,13 @@ class TestHistory:
         entries = await history(ledger, where, limit=9)
         assert "".join(e.proposal.reason or "" for e in entries) == found
 
-    async def test_the_limit_counts_those_that_match(self, ledger: SqlLedger):
+    async def test_limit_counts_only_matches(self, ledger: SqlLedger):
         for number in range(6):
             await ledger.propose(draft(target(usename=f"u{number % 2}")), LONG)
         entries = await history(ledger, HistoryFilter(roles=((("u0",), False),)), limit=2)
         assert [e.proposal.id for e in entries] == [5, 3]
 
-    async def test_a_glob_means_here_what_it_means_everywhere(self, ledger: SqlLedger):
+    async def test_glob_means_the_same_in_the_ledger(self, ledger: SqlLedger):
         names = ["", "web", "Web", "web*", "we[b]", "w%b", "w_b", "w\\b", "w?b", "web web", "w^b"]
         globs = [
             *((name,) for name in names),
@@ -465,10 +503,10 @@ async def test_a_request_is_new_once_for_all_replicas(ledger: SqlLedger) -> None
     assert sorted(answers) == [False, False, False, False, True]
 
 
-async def test_a_request_is_remembered_for_as_long_as_its_signature_is_good(
+async def test_signature_is_remembered_while_it_is_valid(
     ledger: SqlLedger,
 ) -> None:
-    """300 s before and after its timestamp: that of the future is good for ten minutes."""
+    """300 s before and after its timestamp: a future one is valid for ten minutes."""
     for signature, minutes in (("v0=old", 11), ("v0=young", 9)):
         assert await ledger.first_time(signature)
         async with ledger._transaction(ledger._writer) as connection:

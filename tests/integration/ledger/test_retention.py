@@ -1,4 +1,4 @@
-"""What is dropped from the record, and who may read its file."""
+"""What is deleted from the record, and who may read its file."""
 
 import asyncio
 import os
@@ -30,13 +30,15 @@ from tests.integration.ledger.building import (
 )
 from workspace.people import PATIENCE
 
+pytestmark = pytest.mark.sql
+
 
 class TestRetention:
-    """What has been kept for long enough is dropped, in small batches that nobody waits for."""
+    """Old records are deleted in small batches that nobody waits for."""
 
     @staticmethod
     async def age(ledger: SqlLedger, days: float, *ids: int) -> None:
-        """Have these kills be asked for so many days ago."""
+        """Make it look as if these kills were requested this many days ago."""
         past = ledger._store.after(-timedelta(days=days))
         async with ledger._transaction(ledger._writer) as connection:
             await connection.execute(
@@ -48,7 +50,7 @@ class TestRetention:
     async def kept(self, ledger: SqlLedger, *tables: sqlalchemy.Table) -> list[int]:
         return [len(await rows(ledger, table)) for table in tables]
 
-    async def test_what_is_old_goes_and_an_open_kill_stays(self, url: str, opened: Opened):
+    async def test_old_records_are_deleted_but_open_kills_stay(self, url: str, opened: Opened):
         ledger = await opened(url, keep=timedelta(days=30))
         open_one = await ledger.propose(draft(), LONG)
         under_way = await claimed(ledger, "one", OVER)
@@ -74,7 +76,7 @@ class TestRetention:
         assert await self.kept(ledger, *tables) == [3, 1, 1, 2]
         assert await ledger.claim(open_one.key, ANA, "one", LONG)
         assert [each.id for each in await ledger.lapsed("two", LONG, working=())] == [under_way.id]
-        # A number that was given is not given again.
+        # An id is never used again.
         assert (await ledger.propose(draft(), LONG)).id == young.id + 1
 
     @pytest.mark.parametrize(("keep", "left"), [(400, [10, 89]), (50, [10])])
@@ -90,7 +92,7 @@ class TestRetention:
             noted = await ledger.noted(record, since=None, limit=9)
             assert [int(one.what) for one in noted] == left
 
-    async def test_it_goes_by_small_batches_and_replicas_may_both_do_it(
+    async def test_deletion_uses_small_batches_and_replicas_may_share_it(
         self, url: str, opened: Opened, monkeypatch: pytest.MonkeyPatch
     ):
         monkeypatch.setattr(retention, "KILLS_AT_ONCE", 5)
@@ -110,7 +112,7 @@ class TestRetention:
         await drop_all(ledgers[0])
         assert await self.kept(ledgers[0], schema.kills, schema.looks) == [2, 0]
 
-    async def test_it_happens_by_itself_and_only_where_it_is_asked_for(
+    async def test_deletion_runs_by_itself_only_if_configured(
         self, url: str, opened: Opened, monkeypatch: pytest.MonkeyPatch
     ):
         monkeypatch.setattr(sql, "FORGET_EVERY", 0.05)
@@ -139,7 +141,9 @@ class TestWhoMayReadTheFile:
         os.umask(before)
 
     @pytest.mark.usefixtures("usual_umask")
-    async def test_only_its_owner(self, sqlite_url: str, tmp_path: Path, opened: Opened):
+    async def test_file_is_readable_only_by_its_owner(
+        self, sqlite_url: str, tmp_path: Path, opened: Opened
+    ):
         ledger = await opened(sqlite_url)
         async with ledger._transaction(ledger._writer) as connection:
             await connection.execute(sqlalchemy.update(schema.ledger_version).values(at=THEN))
@@ -148,7 +152,7 @@ class TestWhoMayReadTheFile:
     @pytest.mark.parametrize(
         ("mode", "then"), [(0o644, 0o600), (0o666, 0o600), (0o640, 0o640), (0o600, 0o600)]
     )
-    async def test_one_that_anyone_could_read_is_closed(
+    async def test_file_readable_by_anyone_is_closed(
         self, sqlite_url: str, tmp_path: Path, opened: Opened, mode: int, then: int
     ):
         ledger = await opened(sqlite_url)

@@ -1,4 +1,4 @@
-"""Ledgers of other versions: brought up, read beside, or refused."""
+"""Ledgers of other versions: migrated, shared, or refused."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -38,12 +38,14 @@ from tests.integration.ledger.building import (
     rows,
 )
 
+pytestmark = pytest.mark.sql
+
 
 @asynccontextmanager
 async def of_version(
     version: int, ledger: SqlLedger, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[AsyncConnection]:
-    """Make a ledger as an earlier version of the bot made it, for rows to be put into it."""
+    """Make a ledger as an earlier version of the bot made it, for a test to fill."""
     store = ledger._store
     with monkeypatch.context() as then:
         then.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:version])
@@ -56,7 +58,7 @@ async def of_version(
 
 
 class TestSchema:
-    """A version, and a way from each to the next."""
+    """Each version, and the way from each to the next."""
 
     @pytest.mark.smoke
     async def test_the_tables_are_as_the_last_migration_leaves_them(self, ledger: SqlLedger):
@@ -68,7 +70,7 @@ class TestSchema:
         def described(table: sqlalchemy.Table) -> tuple[object, ...]:
             return (
                 [
-                    # SQLite takes its INTEGER PRIMARY KEY for nullable; it never is.
+                    # SQLite reports its INTEGER PRIMARY KEY as nullable, which it never is.
                     (c.name, c.nullable and not c.primary_key, c.primary_key, kind(c.type))
                     for c in table.columns
                 ],
@@ -118,11 +120,11 @@ class TestSchema:
             )
         assert mood == "calm"
 
-    async def test_a_kill_of_before_there_were_references_has_none(
+    async def test_kill_from_before_references_has_none(
         self, url: str, monkeypatch: pytest.MonkeyPatch, make: Make, opened: Opened
     ):
         values = rows_of.kill_values(draft()) | {"state": State.PROPOSED}
-        del values["reference"]
+        del values["reference"], values["thread_ts"]
         instants = {"created_at": THEN, "expires_at": THEN}
         async with of_version(1, make(url), monkeypatch) as connection:
             await connection.execute(sqlalchemy.insert(schema.kills).values(values | instants))
@@ -137,6 +139,7 @@ class TestSchema:
             "created_at": THEN,
             "expires_at": datetime.now(UTC) + LONG,
         }
+        del values["thread_ts"]
         async with of_version(4, make(url), monkeypatch) as connection:
             await connection.execute(sqlalchemy.insert(schema.kills), [values, values])
         ledger = await opened(url)
@@ -167,7 +170,7 @@ class TestSchema:
         assert await ledger.claim("-", ANA, "one", LONG) is None
 
     @pytest.mark.parametrize("version", [1, 2])
-    async def test_refusals_and_looks_of_before_they_had_references_have_none(
+    async def test_notes_from_before_references_have_none(
         self, url: str, version: int, monkeypatch: pytest.MonkeyPatch, make: Make, opened: Opened
     ):
         who = {"user_id": ANA.user_id, "team_id": ANA.team_id, "channel_id": "C1"}
@@ -214,7 +217,7 @@ class TestSchema:
         with pytest.raises(OtherVersion, match="later version of the bot"):
             await SqlLedger(url).open()
 
-    async def test_but_not_if_that_version_serves_this_one(
+    async def test_later_version_that_serves_this_one_is_accepted(
         self, ledger: SqlLedger, url: str, opened: Opened
     ):
         proposal = await ledger.propose(draft(), LONG)
@@ -226,13 +229,13 @@ class TestSchema:
 
 
 async def serve(ledger: SqlLedger, version: int) -> None:
-    """Have the ledger serve bots from a schema version on, as a later bot's migration does."""
+    """Make the ledger serve bots from a schema version on, as a later bot's migration does."""
     async with ledger._transaction(ledger._writer) as connection:
         await connection.execute(sqlalchemy.update(schema.ledger_marks).values(serves=version))
 
 
 async def rewrite(ledger: SqlLedger, table: sqlalchemy.Table, kill: int, **columns: Any) -> None:
-    """Put into a kill's rows what this version doesn't write: texts as they are."""
+    """Write into a kill's rows what this version doesn't write, as plain text."""
     texts = {name: sqlalchemy.literal(value, sqlalchemy.Text) for name, value in columns.items()}
     of_kill = table.c.id if table is schema.kills else table.c.kill_id
     async with ledger._transaction(ledger._writer) as connection:
@@ -255,9 +258,9 @@ NOT_UNDERSTOOD: dict[str, dict[str, Any]] = {
 
 
 class TestAnotherVersion:
-    """A replica of a later version writes into the same ledger, as in every update."""
+    """A later version's replica writes to the same ledger, as in every update."""
 
-    async def test_what_is_only_displayed_may_be_of_a_later_version(self, ledger: SqlLedger):
+    async def test_displayed_parts_may_come_from_a_later_version(self, ledger: SqlLedger):
         claim = await claimed(ledger, "one")
         assert await ledger.conclude(conclusion(claim), "one")
         seen = (
@@ -283,16 +286,16 @@ class TestAnotherVersion:
         assert entry.proposal.before == (Limit("a", 1, 2),)
         assert entry.limits == ((Limit("a", 1, 2), Limit("a", 0, 2)),)
 
-    async def test_an_outcome_of_a_later_version_is_not_this_ones_to_look_at_again(
-        self, ledger: SqlLedger
-    ):
+    async def test_second_look_skips_outcomes_of_a_later_version(self, ledger: SqlLedger):
         kills = [await done(ledger, "dead", timedelta(seconds=91)) for _ in "ab"]
         await rewrite(ledger, schema.outcomes, kills[0].id, outcome="restarted")
         (entry,) = await ledger.unfollowed("two", clusters=MAIN, working=())
         assert entry.proposal.id == kills[1].id
 
     @pytest.mark.parametrize("what", NOT_UNDERSTOOD)
-    async def test_what_decides_is_refused_for_that_one_kill(self, ledger: SqlLedger, what: str):
+    async def test_unknown_deciding_part_is_refused_for_its_kill_only(
+        self, ledger: SqlLedger, what: str
+    ):
         others = [await ledger.propose(draft(), LONG) for _ in range(2)]
         theirs = await ledger.propose(draft(), LONG)
         others.append(await ledger.propose(draft(), LONG))
@@ -315,10 +318,10 @@ class TestAnotherVersion:
         before = await held_by(ledger, theirs)
         taken = await ledger.lapsed("one", LONG, working=())
         assert [each.id for each in taken] == [first.id, last.id]
-        # Whoever understands it finds it as it was.
+        # A version that understands it finds it unchanged.
         assert await held_by(ledger, theirs) == before
 
-    async def test_a_replica_that_the_ledger_no_longer_serves_kills_nothing(
+    async def test_replica_that_the_ledger_no_longer_serves_kills_nothing(
         self, ledger: SqlLedger, replica: SqlLedger
     ):
         held = await claimed(ledger, "one")
@@ -336,7 +339,7 @@ class TestAnotherVersion:
         entry = await ledger.get(proposal.key)
         assert entry is not None
         assert entry.proposal.state is State.PROPOSED
-        # What it has done already goes on record.
+        # What it has already done is still recorded.
         assert await ledger.conclude(conclusion(held), "one")
 
 

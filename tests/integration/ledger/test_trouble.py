@@ -1,4 +1,4 @@
-"""A ledger that is slow, held, cut off or something else, and a server in trouble."""
+"""A ledger that is slow, locked, cut off or not a ledger, and a server in trouble."""
 
 import asyncio
 import gc
@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import asyncpg
 import pytest
 import sqlalchemy
+from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.kills import Outcome, Result, State
@@ -42,17 +43,18 @@ from workspace.postgres import PostgresServer
 Session: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
+def read_only(connection: Any, _record: object) -> None:
+    connection.execute("PRAGMA query_only = ON").close()
+
+
 class TestTrouble:
-    """Every failure is a `LedgerError`, in words that can be shown."""
+    """Every failure is a `LedgerError`, in words that may be shown."""
 
     @pytest.mark.parametrize(
         "url",
         [
             "",
             "mysql://u:s3cret@h/db",
-            "sqlite://",
-            "sqlite:///:memory:",
-            "sqlite://s3cret/ledger.db",
             "postgresql://u:s3cret@a,b/db",
             "postgresql://u:s3cret@/db?host=a,b",
             "postgresql://u:s3cret/@h/db",
@@ -62,7 +64,7 @@ class TestTrouble:
             "postgresql://u:s3cret@[h/db",
         ],
     )
-    def test_a_url_that_can_name_no_ledger_is_refused_without_being_shown(self, url: str):
+    def test_invalid_ledger_url_is_refused_without_being_shown(self, url: str):
         with pytest.raises(LedgerError) as refused:
             SqlLedger(url)
         assert "s3" not in str(refused.value)
@@ -78,9 +80,10 @@ class TestTrouble:
         with pytest.raises(LedgerError, match=f"folder does not exist: {tmp_path}/missing"):
             await ledger.open()
 
-    async def test_a_file_that_can_not_be_written_is_refused(self, tmp_path: Path):
-        sqlite3.connect(tmp_path / "ledger.db").close()
-        ledger = SqlLedger(f"sqlite:///file:{tmp_path}/ledger.db?mode=ro&uri=true")
+    async def test_a_file_that_can_not_be_written_is_refused(self, sqlite_url: str):
+        ledger = SqlLedger(sqlite_url)
+        # Permissions don't stop root, as whom tests may run.
+        event.listen(ledger._writer.sync_engine, "connect", read_only)
         with pytest.raises(LedgerError, match="readonly database"):
             await ledger.open()
 
@@ -89,7 +92,7 @@ class TestTrouble:
         with pytest.raises(LedgerError, match="not a database"):
             await SqlLedger(f"sqlite:///{tmp_path}/ledger.db").open()
 
-    async def test_a_file_that_another_process_holds_is_waited_for_and_then_an_error(
+    async def test_locked_file_is_an_error_after_a_wait(
         self, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: Opened
     ):
         monkeypatch.setattr(sqlite, "BUSY_TIMEOUT", 0.05)
@@ -98,15 +101,15 @@ class TestTrouble:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(LedgerError, match="locked"):
             await ledger.ready()
-        assert await ledger.get("") is None  # readers go on
+        assert await ledger.get("") is None  # readers continue
         other.close()
         await ledger.ready()
 
     @pytest.mark.parametrize("holder", ["nobody", "another process"])
-    async def test_a_call_that_is_given_up_lets_go_of_the_file(
+    async def test_cancelled_call_releases_the_file(
         self, sqlite_url: str, tmp_path: Path, opened: Opened, holder: str
     ):
-        """Its error lives on here, with the cursor of the statement in its traceback."""
+        """Its error stays alive here, with the statement's cursor in its traceback."""
         ledger = await opened(sqlite_url, time_limit=0.3)
         forever = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
         gc.disable()
@@ -129,7 +132,7 @@ class TestTrouble:
             await ledger.ready()
             del kept
 
-    async def test_a_reader_that_had_to_wait_reads_one_snapshot(
+    async def test_reader_that_waited_reads_one_snapshot(
         self, sqlite_url: str, tmp_path: Path, opened: Opened
     ):
         ledger = await opened(sqlite_url)
@@ -141,7 +144,7 @@ class TestTrouble:
                 assert driver is not None
                 assert driver.in_transaction
 
-    async def test_a_reader_of_another_process_is_waited_for_and_then_an_error(
+    async def test_other_processs_reader_is_an_error_after_a_wait(
         self, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: Opened
     ):
         monkeypatch.setattr(sqlite, "BUSY_TIMEOUT", 0.05)
@@ -152,12 +155,12 @@ class TestTrouble:
             with pytest.raises(LedgerError, match="locked"):
                 await ledger.propose(draft(), LONG)
             other.execute("COMMIT")
-            other.execute("BEGIN IMMEDIATE")  # it holds no lock
+            other.execute("BEGIN IMMEDIATE")  # it holds no lock yet
             other.execute("ROLLBACK")
         await ledger.propose(draft(), LONG)
         assert len(await rows(ledger, schema.kills)) == 1
 
-    async def test_a_file_whose_opening_is_given_up_is_closed(
+    async def test_file_is_closed_if_opening_is_cancelled(
         self, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
     ):
         connect: Any = sqlite3.connect
@@ -228,7 +231,7 @@ class TestTrouble:
         assert "127.0.0.1" not in str(refused.value)
         assert refused.value.__cause__ is not None
 
-    async def test_a_server_that_is_not_there_is_an_error(self):
+    async def test_missing_server_is_an_error(self):
         ledger = SqlLedger("postgresql://u:s3cret@127.0.0.1:1/db")
         with pytest.raises(LedgerError, match="no connection") as refused:
             await ledger.open()
@@ -238,14 +241,14 @@ class TestTrouble:
     @pytest.mark.parametrize(
         ("query", "words"), [("", "lacks a right"), ("?search_path=nowhere", "may not use it")]
     )
-    async def test_a_role_without_rights_is_told_so(
+    async def test_role_without_rights_is_an_error(
         self, server: PostgresServer, query: str, words: str
     ):
         await administer(
             server,
             "DROP ROLE IF EXISTS plain",
             "CREATE ROLE plain LOGIN",
-            "REVOKE CREATE ON SCHEMA public FROM PUBLIC",  # as it is by itself from 15 on
+            "REVOKE CREATE ON SCHEMA public FROM PUBLIC",  # the default from 15 on
         )
         with pytest.raises(LedgerError, match=words):
             await SqlLedger(server.dsn(user="plain") + query).open()
@@ -290,7 +293,7 @@ class TestOnAServerInTrouble:
             yield running
 
     async def fill(self, server: PostgresServer) -> list[Session]:
-        """Take every connection that is left."""
+        """Take every remaining connection."""
         taken: list[Session] = []
         while True:
             try:
@@ -308,7 +311,7 @@ class TestOnAServerInTrouble:
 
     @pytest.mark.smoke
     @pytest.mark.parametrize("at_work", [False, True])
-    async def test_what_is_held_goes_on_where_the_server_is_full(
+    async def test_held_connections_work_on_a_full_server(
         self, small: PostgresServer, opened: Opened, at_work: bool
     ):
         ledger = await opened(small.dsn())
@@ -317,7 +320,7 @@ class TestOnAServerInTrouble:
         assert len(held) == 2
         await asyncio.gather(*(claimed(ledger, "one") for _ in range(5)))
 
-        # One is lost, and its slot with it: the other still works, every time.
+        # One is lost, with its slot; the other still works, every time.
         lost = held[0]
         if at_work:
             lost = await self.lose_one_at_work(ledger, crowd[0])
@@ -325,14 +328,14 @@ class TestOnAServerInTrouble:
             await self.end(crowd[0], lost)
         crowd += await self.fill(small)
         while newcomers := set(await self.pids(crowd[0])) - set(held):
-            await self.end(crowd[0], newcomers.pop())  # the ledger was quicker: once more
+            await self.end(crowd[0], newcomers.pop())  # the ledger was quicker: try again
             crowd += await self.fill(small)
         for _ in range(4):
             await claimed(ledger, "one")
         await asyncio.gather(*(claimed(ledger, "one") for _ in range(4)))
         assert await self.pids(crowd[0]) == [pid for pid in held if pid != lost]
 
-        # A slot is free again: it is taken without anyone asking for the ledger.
+        # A slot is free again: the ledger takes it without anyone asking.
         await crowd.pop().close()
         while len(await self.pids(crowd[0])) < 2:
             await asyncio.sleep(0.05)
@@ -340,7 +343,7 @@ class TestOnAServerInTrouble:
             await connection.close()
 
     async def end(self, one: Session, pid: int) -> None:
-        """End a session, and see it gone."""
+        """End a session, and wait until it is gone."""
         assert await one.fetchval("SELECT pg_terminate_backend($1, 5000)", pid)
 
     async def lose_one_at_work(self, ledger: SqlLedger, one: Session) -> int:
@@ -373,13 +376,13 @@ class TestOnAServerInTrouble:
         assert len(await self.pids(one)) == 2
         await one.close()
 
-    async def test_after_a_restart_it_is_there_again(self, small: PostgresServer, opened: Opened):
+    async def test_ledger_works_again_after_a_restart(self, small: PostgresServer, opened: Opened):
         ledger = await opened(small.dsn())
         before = await ledger.propose(draft(), LONG)
         await small.restart("immediate")
         assert await ledger.get(before.key) is not None
 
-    async def test_a_server_that_hangs_is_an_error_and_not_a_wait(
+    async def test_hanging_server_is_an_error_in_time(
         self, server: PostgresServer, postgres_url: str, opened: Opened
     ):
         ledger = await opened(postgres_url)
@@ -401,7 +404,7 @@ class TestOnAServerInTrouble:
         assert entry.proposal.state is State.PROPOSED
         await one.close()
 
-    async def test_a_server_that_hangs_does_not_keep_it_from_closing(
+    async def test_ledger_closes_although_its_server_hangs(
         self, server: PostgresServer, postgres_url: str, opened: Opened
     ):
         ledger = await opened(postgres_url)
@@ -417,7 +420,7 @@ class TestOnAServerInTrouble:
                 os.kill(pid, signal.SIGCONT)
         await one.close()
 
-    async def test_it_knows_where_it_lives_and_who_it_is(
+    async def test_ledger_knows_its_server_and_role(
         self, server: PostgresServer, postgres_url: str, opened: Opened
     ):
         ledger = await opened(postgres_url)
@@ -459,7 +462,7 @@ async def isolation(connecting: AsyncConnection) -> str:
 
 @pytest.fixture
 def others_folder() -> Iterator[Path]:
-    """A folder that everybody can look into, and that only its owner can write."""
+    """A folder that everybody can read, but only its owner can write."""
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
         folder.chmod(0o755)
@@ -468,7 +471,7 @@ def others_folder() -> Iterator[Path]:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
-async def test_a_folder_that_takes_no_new_file_is_told(others_folder: Path) -> None:
+async def test_unwritable_folder_is_reported(others_folder: Path) -> None:
     url = f"sqlite:///{others_folder}/ledger.db"
     facts = await probe(url)
     assert (facts.version, facts.problem) == (0, None)

@@ -1,1 +1,1 @@
-"""What the state machine of kills is made of: its processes, its victims, its judge."""
+"""The parts of the state machine of kills: its processes, its victims, its judge."""

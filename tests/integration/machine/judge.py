@@ -1,8 +1,8 @@
-"""The judge: it knows what people saw and clicked, and looks at what came of it.
+"""The judge: it knows what people saw and clicked, and checks the results.
 
-It stands between the processes and the real parts, lets every call through and sees what
-it did: what became of a claim, what a session was doing when it was signalled. What it
-finds wrong it keeps, for code that catches everything must not hide it.
+It stands between the processes and the real parts, passes on every call and sees its effect: what
+became of a claim, what a session was doing when it was signalled. It collects the errors that it
+finds, because code that catches everything must not hide them.
 """
 
 import asyncio
@@ -38,6 +38,8 @@ from tests.integration.machine.scene import (
     ANA,
     BEN,
     BOT,
+    CORA,
+    IDA,
     KEEPER,
     SUPERUSER,
     Doing,
@@ -61,7 +63,7 @@ from workspace.people import PATIENCE
 CONFIRM_TTL = timedelta(seconds=60)
 
 CLOCKS_APART = 0.01
-"""Seconds: the ledger in SQLite counts milliseconds."""
+"""Seconds: the ledger in SQLite has a precision of milliseconds."""
 
 HIT = (Outcome.TERMINATED, Outcome.CANCELLED, Outcome.STILL_RUNNING)
 GONE = (Outcome.TERMINATED, Outcome.ALREADY_GONE)
@@ -74,7 +76,7 @@ class Judge:
         self, eyes: Eyes, record: Record, time: Time, tally: Counter[str], kind: Kind
     ) -> None:
         self.residents: set[BackendId] = set()
-        """Protected sessions of another server."""
+        """Protected sessions on another server."""
         self._eyes = eyes
         self._record = record
         self._time = time
@@ -99,25 +101,33 @@ class Judge:
         self._refusals = 0
 
     async def begin(self, *, second_person: bool) -> None:
-        """Forget what was, but for what is on record of it."""
+        """Forget everything except its records."""
         self._forget()
         self.second_person = second_person
         self._refusals = len(await self._record.rows("select id from refusals"))
 
     def wrong(self, what: str) -> None:
-        """Note what must not be."""
+        """Note an error."""
         self._wrongs.append(what)
 
     def raise_wrongs(self) -> None:
-        """Fail where something was wrong."""
+        """Fail if there were errors."""
         wrongs, self._wrongs = self._wrongs, []
         assert not wrongs, "\n".join(wrongs)
 
     # --- what it knows --------------------------------------------------------------------
 
     def may_kill(self, actor: Actor) -> bool:
-        """Whether someone holds the right now."""
+        """Whether a person has the right now."""
         return actor == ANA or (actor == BEN and self.on_duty)
+
+    def may(self, actor: Actor, action: Action) -> bool:
+        """Whether someone may do that on this cluster."""
+        return self.may_kill(actor) or (action is Action.CANCEL and actor == CORA)
+
+    def is_let_in(self, actor: Actor, action: Action) -> bool:
+        """Whether someone may do that on any cluster, this one or another."""
+        return self.may(actor, action) or actor == IDA
 
     def spared(self, victim: Victim) -> bool:
         """Whether the bot never signals it."""
@@ -128,30 +138,34 @@ class Judge:
         )
 
     def offered(self, victim: Victim) -> bool:
-        """Whether a preview may have it among its targets: not what only a superuser can end."""
+        """Whether a preview may have it as a target: not if only a superuser can end it."""
         return not self.spared(victim) and victim.usename not in self.superusers
 
     async def there(self, victims: Iterable[Victim]) -> list[Victim]:
-        """Which of these are there, as a superuser sees it."""
+        """Which of these exist, as a superuser sees it."""
         rows = await self._eyes.fetch("select pid, backend_start from pg_stat_activity")
         there = {(row["pid"], row["backend_start"]) for row in rows}
         return [v for v in victims if (v.pid, v.backend_start) in there]
 
     async def until_gone(self, victims: list[Victim]) -> None:
-        """Wait until none of these is there."""
+        """Wait until none of these exists."""
         async with asyncio.timeout(PATIENCE):
             while await self.there(victims):
                 await asyncio.sleep(0.002)
 
     def met(self, victim: Victim) -> None:
-        """A session has come."""
+        """A session has arrived."""
         self.victims.append(victim)
         self._shots[victim] = []
 
     def begun(self, doing: Doing) -> None:
-        """Something was set going."""
+        """Some work was started."""
         self.works.append(doing)
         self._tried += not doing.allowed
+
+    def lost(self, refusals: int) -> None:
+        """A process died before these were on record, within the moment that notes are gathered."""
+        self._denied -= refusals
 
     def number(self, key: str) -> int:
         """The number of a preview that was shown."""
@@ -163,7 +177,7 @@ class Judge:
     # --- what it sees of the cluster --------------------------------------------------------
 
     async def about_to_look(self, doing: Doing) -> None:
-        """Note what there is to be seen by whoever asks for a preview."""
+        """Note what a person who asks for a preview can see."""
         if doing.holds is None:
             return
         now = await moment(self._eyes, still=self._still)
@@ -173,9 +187,10 @@ class Judge:
             frozen = Frozen(victim, victim.transaction, victim.message, cost)
             doing.seen[victim] = (frozen, doing.holds(victim, cutoff, now))
 
-    def looked(self, look: Look) -> None:
-        """Note from when on a look's deadline counts."""
+    def looked(self, doing: Doing, look: Look) -> None:
+        """Note the instant from which a look's deadline counts."""
         self._skipped_at[look.server.now] = self._time.skipped
+        doing.looked_at = self._time.now()
 
     async def signal(self, cluster: PostgresCluster, guard: Guard) -> Reply:
         """Send a signalling statement, and see what it does."""
@@ -193,12 +208,20 @@ class Judge:
         there = await self.there(self.victims)
         victim = next((v for v in there if v.pid == guard.target.pid), None)
         now = await moment(self._eyes, still=self._still)
-        shot = Shot(doing, victim, *self._may_die(doing, shown, guard.target, victim, now))
-        doing.shots[guard.target] = shot
+        step = guard.action
+        judged = self._may_die(doing, step, shown, guard.target, victim, now)
+        shot = Shot(doing, step, victim, *judged)
+        if step is Action.CANCEL_THEN_TERMINATE:
+            first = doing.shots.get(guard.target)
+            if first is None or first.verdict is not Verdict.SIGNALLED:
+                self.wrong(f"kill {shown.id} terminates {guard.target}, which it did not cancel")
+            doing.seconds[guard.target] = shot
+        else:
+            doing.shots[guard.target] = shot
         if victim is not None:
             shot.message = victim.message
             self._shots[victim].append(shot)
-        # PostgreSQL's own clock skips nothing: the deadline is brought nearer instead.
+        # PostgreSQL's own clock can't be moved: the deadline is moved closer instead.
         since = self._skipped_at.get(guard.deadline - SIGNAL_WINDOW, self._time.skipped)
         passed = timedelta(seconds=self._time.skipped - since)
         shot.moving, self._still = not self._still, False
@@ -213,9 +236,15 @@ class Judge:
         return reply
 
     def _may_die(
-        self, doing: Doing, shown: Shown, target: BackendId, victim: Victim | None, now: Moment
+        self,
+        doing: Doing,
+        step: Action,
+        shown: Shown,
+        target: BackendId,
+        victim: Victim | None,
+        now: Moment,
     ) -> tuple[Maybe, frozenset[Outcome]]:
-        """Whether whoever has that pid may be signalled, and what may be said of it."""
+        """Whether the backend with that pid may be signalled, and which outcomes are allowed."""
         if not shown.of_this_server:
             return False, frozenset({Outcome.SERVER_CHANGED})
         frozen = shown.targets.get(target)
@@ -223,17 +252,24 @@ class Judge:
             return False, frozenset({Outcome.ALREADY_GONE})
         if self.spared(victim):
             return False, frozenset({Outcome.PROTECTED})
-        cancels = doing.action is Action.CANCEL
-        if cancels and (frozen.message is None or victim.message is not frozen.message):
-            return False, frozenset({Outcome.ALREADY_FINISHED})
+        cancels, is_second = step is Action.CANCEL, step is Action.CANCEL_THEN_TERMINATE
+        runs_it = frozen.message is not None and victim.message is frozen.message
+        if not runs_it and (cancels or is_second):
+            became = Outcome.CANCELLED if is_second else Outcome.ALREADY_FINISHED
+            return False, frozenset({became})
+        if is_second and not victim.is_deaf:
+            # It was cancelled a moment ago, and may just be ending.
+            return None, frozenset({Outcome.CANCELLED})
         matches: Maybe = True
         same: Maybe = True
-        if shown.basis is Basis.PID and not cancels:
+        if is_second or (shown.basis is Basis.PID and not cancels):
             same = victim.transaction is frozen.transaction
-        elif shown.basis is Basis.FILTER:
+        if shown.basis is Basis.FILTER:
             matches = shown.holds(victim, shown.cutoff, now)
-            same = True if cancels else _costs_no_more(victim, frozen, still=now.still)
-        late = self._time.now() > shown.claimed_at + SIGNAL_WINDOW.total_seconds()
+            if doing.action is not Action.CANCEL and same:
+                same = _costs_no_more(victim, frozen, still=now.still)
+        since = doing.looked_at if is_second else shown.claimed_at
+        late = self._time.now() > since + SIGNAL_WINDOW.total_seconds()
         never = late or shown.claimed_by is not doing or victim.usename in self.superusers
         becomes = set()
         if matches is not True:
@@ -254,7 +290,7 @@ class Judge:
         self._kept.add(kill_id)
 
     def claimed(self, kill_id: int, owner: str, began: float) -> None:
-        """A preview was claimed: could it be, and by this person?"""
+        """A preview was claimed: was that possible, and by this person?"""
         doing, shown = cast("Doing", WORK.get()), self._shown(kill_id)
         if shown is None or doing.shown is not shown or doing.actor is None:
             self.wrong(f"kill {kill_id} is claimed, and nobody clicked on it")
@@ -307,16 +343,20 @@ class Judge:
         self._tally["taken over"] += 1
 
     async def about_to_record(self, conclusion: Conclusion) -> None:
-        """Nobody is said to be gone, and no query to have ended, before it is so."""
+        """Nobody is reported gone, and no query ended, before it is true."""
         shown = self._shown(conclusion.proposal.id)
         if shown is None:
             return
         said = {shown.targets[r.id].victim: r.outcome for r in conclusion.results}
+        frozen_of = {frozen.victim: frozen for frozen in shown.targets.values()}
         for victim in await self.there(v for v in said if v is not None):
             if said[victim] in GONE:
                 self.wrong(f"kill {shown.id} says that {victim} is gone")
-            if said[victim] is Outcome.CANCELLED and victim.stopped and victim.message is not None:
-                self.wrong(f"kill {shown.id} says that the query of {victim} was cancelled")
+            goes_on = victim.message is not None and (victim.stopped or victim.is_deaf)
+            if said[victim] is Outcome.CANCELLED and goes_on:
+                now_runs, shown_then = victim.message, frozen_of[victim].message
+                if now_runs is shown_then:
+                    self.wrong(f"kill {shown.id} says that the query of {victim} was cancelled")
 
     def recorded(self, conclusion: Conclusion, owner: str) -> None:
         """An outcome was recorded, for the first time or again."""
@@ -327,7 +367,7 @@ class Judge:
             shown.said = conclusion.results
 
     def dismissed(self, kill_id: int, actor: Actor, began: float) -> None:
-        """A preview was dismissed: was it open, and this person's to dismiss?"""
+        """A preview was dismissed: was it open, and might this person dismiss it?"""
         doing, shown = cast("Doing", WORK.get()), self._shown(kill_id)
         if shown is None or doing.shown is not shown or not doing.allowed:
             self.wrong(f"kill {kill_id} is dismissed by {actor}")
@@ -337,7 +377,7 @@ class Judge:
             shown.dismissed = True
 
     async def amended(self, kill_id: int, amendments: tuple[Result, ...]) -> None:
-        """Something was learned after the outcome: is it so?"""
+        """Something was learned after the outcome: is it true?"""
         shown = self._shown(kill_id)
         assert shown is not None
         shown.amended = True
@@ -351,7 +391,7 @@ class Judge:
     # --- what it says -----------------------------------------------------------------------
 
     async def judge(self, doing: Doing) -> None:
-        """Judge what came of something that is done."""
+        """Check the result of work that is done."""
         if doing.judged or doing.under_way:
             return
         doing.judged = True
@@ -382,7 +422,7 @@ class Judge:
             self._tally[f"a process {doing.fate.what}"] += 1
 
     def _judge_preview(self, doing: Doing, answer: Preview) -> None:
-        """Whether a preview shows whom it should; from now on it may be clicked on."""
+        """Check that a preview shows the right sessions; from now on people may click it."""
         proposal = answer.proposal
         assert doing.holds is not None
         known = {BackendId(v.pid, v.backend_start): frozen for v, (frozen, _) in doing.seen.items()}
@@ -393,6 +433,9 @@ class Judge:
             self.wrong(f"{doing.name} shows who is protected, on another server")
         if proposal.basis is not doing.basis:
             self.wrong(f"{doing.name} goes by {proposal.basis}, not {doing.basis}")
+        if proposal.action is not doing.action:
+            self.wrong(f"{doing.name} offers {doing.actor} to {proposal.action}")
+        self._tally[f"a preview to {proposal.action}"] += 1
         ttl = CONFIRM_TTL.total_seconds()
         began, ended = doing.kept
         self.previews.append(
@@ -402,6 +445,7 @@ class Judge:
                 asked_by=proposal.asked_by,
                 channel=proposal.channel_id,
                 basis=proposal.basis,
+                action=doing.action,
                 holds=doing.holds,
                 cutoff=doing.cutoff or doing.names_read,
                 expires=(began + ttl - CLOCKS_APART, ended + ttl + CLOCKS_APART),
@@ -417,25 +461,46 @@ class Judge:
                 self.wrong(f"{doing.name} leaves out {victim}")
 
     async def _judge_conclusion(self, doing: Doing, shown: Shown, conclusion: Conclusion) -> None:
-        """Whether a click did what it should, and said what it did."""
+        """Check that a click did what it should, and said what it did."""
         if {result.id for result in conclusion.results} != set(shown.targets):
             self.wrong(f"kill {shown.id} says nothing of some of its targets")
         await self.about_to_record(conclusion)
         for result in conclusion.results:
             shot, frozen = doing.shots.get(result.id), shown.targets[result.id]
+            second = doing.seconds.get(result.id)
+            if result.outcome is not Outcome.CANCELLED:
+                shot = second or shot
             if result.outcome in HIT and (shot is None or shot.verdict is not Verdict.SIGNALLED):
                 self.wrong(f"kill {shown.id} says {result}, and did not signal it")
             if doing.calm:
-                self._judge_result(doing, result, shot, frozen)
+                self._judge_result(doing, result, second or shot, frozen)
+            if doing.action is Action.CANCEL_THEN_TERMINATE:
+                self._judge_steps(doing, result, second)
             self._tally[f"outcome: {result.outcome}"] += 1
+
+    def _judge_steps(self, doing: Doing, result: Result, second: Shot | None) -> None:
+        """Check that what is said of each step is what it did."""
+        went_on = result.first_step is Outcome.STILL_RUNNING
+        unsaid = (Outcome.INTERRUPTED, Outcome.UNKNOWN)
+        if second is None and went_on and (doing.calm or result.outcome not in unsaid):
+            self.wrong(f"{doing.name}: {result}, and there was no second step")
+        is_own = doing.shown is not None and doing.shown.owner == doing.life.owner
+        was_sent = second is not None and second.verdict is Verdict.SIGNALLED
+        if is_own and was_sent and not went_on:
+            self.wrong(f"{doing.name}: {result}, and it was terminated")
+        if doing.calm and result.first_step is None:
+            self.wrong(f"{doing.name}: {result}, and nothing is said of the first step")
+        if went_on:
+            taken = "not taken" if second is None else result.outcome
+            self._tally[f"second step: {taken}"] += 1
 
     def _judge_result(
         self, doing: Doing, result: Result, shot: Shot | None, frozen: Frozen
     ) -> None:
-        """Whether nothing but what should happened to a target, where nothing was in the way."""
+        """Check that only the right thing happened to a target, if nothing interfered."""
         if shot is None:
             expects = Outcome.ALREADY_FINISHED
-            unsaid = doing.action is Action.CANCEL and frozen.message is None
+            unsaid = doing.action is not Action.TERMINATE and frozen.message is None
             if doing.shown is not None and not doing.shown.of_this_server:
                 unsaid, expects = True, Outcome.SERVER_CHANGED
             if not unsaid or result.outcome is not expects:
@@ -446,21 +511,21 @@ class Judge:
             expected |= set(HIT)
         elif shot.victim is not None and shot.victim.usename in self.superusers:
             expected.add(Outcome.NOT_PERMITTED)
-        elif shot.right and any(victim.stopped for victim in self.victims):
-            expected.add(Outcome.STILL_RUNNING)
-        if shot.moving and doing.action is Action.CANCEL:
+        elif shot.right and any(victim.stopped or victim.is_deaf for victim in self.victims):
+            expected.add(Outcome.STILL_RUNNING)  # the bot's clock is hurried
+        if shot.moving and shot.action is Action.CANCEL:
             expected.add(Outcome.ALREADY_FINISHED)  # it waited for one that was signalled before
         if result.outcome not in expected:
             self.wrong(f"{doing.name}: {result}, and should be {shot.becomes}: {frozen.victim}")
 
     async def _judge_recovered(self, doing: Doing, conclusion: Conclusion) -> None:
-        """Whether what is said of a dead process's kill is so."""
+        """Check what is said about a dead process's kill."""
         shown = self._shown(conclusion.proposal.id)
         if shown is None or shown.claimed_by is None:
             self.wrong(f"kill {conclusion.proposal.id} is recovered, and nobody has claimed it")
             return
         if shown.id not in doing.taken:
-            # Its own, which could not be written then: now it says what the ledger has.
+            # One that it could not write before: now it says what the ledger has.
             said = shown.said if not shown.amended else conclusion.results
             if conclusion.recorded and conclusion.results != said:
                 self.wrong(f"kill {shown.id} says {conclusion.results}, and has {said}")
@@ -483,40 +548,43 @@ class Judge:
                 self.wrong(f"kill {shown.id} says {result} of {victim}")
 
     async def look_around(self) -> None:
-        """Let everything come to rest, and see who is gone and whether they should be."""
+        """Let everything come to rest, and check who is gone and whether they should be."""
         signalled = [
             shot
             for victim in self.victims
             for shot in self._shots[victim]
             if victim.there and not victim.stopped and shot.verdict is Verdict.SIGNALLED
         ]
-        ended = [s.victim for s in signalled if s.doing.action is Action.TERMINATE]
+        ended = [s.victim for s in signalled if s.ends_it]
         await self.until_gone([victim for victim in ended if victim is not None])
         for shot in signalled:
-            if shot.doing.action is Action.CANCEL and shot.message is not None:
-                await asyncio.wait({shot.message.done}, timeout=PATIENCE)
+            if shot.ends_it or shot.message is None or shot.message.deaf is not None:
+                continue
+            await asyncio.wait({shot.message.done}, timeout=PATIENCE)
         await settled([victim for victim in self.victims if victim.there], self._eyes)
         there = await self.there(self.victims)
         for victim in self.victims:
             if victim.there and victim not in there:
                 victim.gone = True
-                self._explain(victim, Action.TERMINATE, None)
+                self._explain(victim, None)
             while victim.cancelled:
-                self._explain(victim, Action.CANCEL, victim.cancelled.pop())
+                self._explain(victim, victim.cancelled.pop())
         self._still = True
         for doing in self.works:
             await self.judge(doing)
         self.raise_wrongs()
 
-    def _explain(self, victim: Victim, action: Action, message: Message | None) -> None:
-        """Nothing dies, and no query ends, that no authorized person confirmed."""
+    def _explain(self, victim: Victim, message: Message | None) -> None:
+        """Nothing dies, and no query ends, without an authorized confirmation."""
+        ended = message is None
         for shot in self._shots[victim]:
-            if shot.doing.action is action and shot.explains and message in (None, shot.message):
+            if shot.ends_it is ended and shot.explains and message in (None, shot.message):
                 return
-        self.wrong(f"{action} befell {victim}, and nobody confirmed it")
+        what = "it ended" if ended else "its query was cancelled"
+        self.wrong(f"{victim}: {what}, and nobody confirmed it")
 
     async def read_the_record(self) -> None:
-        """Whether the ledger has all of it, as it was said; everything has come to its end."""
+        """Check that the ledger has everything, as it was said, and that everything has ended."""
         for shown in self.previews:
             row = await self._record.kill(shown.id)
             state = "dismissed" if shown.dismissed else "proposed"
@@ -545,11 +613,12 @@ class Judge:
 def _result(row: dict[str, Any]) -> Result:
     backend_id = BackendId(row["pid"], from_us(row["backend_start"]))
     reason = None if row["reason"] is None else Reason(row["reason"])
-    return Result(backend_id, Outcome(row["outcome"]), row["detail"], reason)
+    first_step = None if row["first_step"] is None else Outcome(row["first_step"])
+    return Result(backend_id, Outcome(row["outcome"]), row["detail"], reason, first_step)
 
 
 def _costs_no_more(victim: Victim, frozen: Frozen, *, still: bool) -> Maybe:
-    """Whether its end undoes no more than was shown."""
+    """Whether ending it undoes no more than was shown."""
     cost = victim.cost(still=still)
     if cost is None or frozen.cost is None:
         return None
@@ -557,7 +626,7 @@ def _costs_no_more(victim: Victim, frozen: Frozen, *, still: bool) -> Maybe:
 
 
 class JudgedCluster:
-    """The real cluster, with the judge beside it."""
+    """The real cluster, watched by the judge."""
 
     def __init__(self, judge: Judge, cluster: PostgresCluster) -> None:
         self._judge = judge
@@ -573,9 +642,10 @@ class JudgedCluster:
         return names
 
     async def look(self, *args: Any, **kwargs: Any) -> Look:
-        await self._judge.about_to_look(cast("Doing", WORK.get()))
+        doing = cast("Doing", WORK.get())
+        await self._judge.about_to_look(doing)
         look = await self._cluster.look(*args, **kwargs)
-        self._judge.looked(look)
+        self._judge.looked(doing, look)
         return look
 
     async def signal(self, guard: Guard) -> Reply:
@@ -583,7 +653,7 @@ class JudgedCluster:
 
 
 class JudgedLedger:
-    """The real ledger, with the judge beside it."""
+    """The real ledger, watched by the judge."""
 
     def __init__(
         self,

@@ -1,9 +1,8 @@
-"""Processes of the bot that stand still, lose replies and die, and the time that they share.
+"""Processes of the bot that pause, lose replies and die, and the time that they share.
 
-A process that is killed does nothing more: no `except`, no `finally`, no task in the
-background. Here it is killed within a process that goes on, so each of its calls to the
-ledger, the cluster and the clock is a step at which it can end, and from that step on
-every call of it raises before it is made.
+A killed process does nothing more: no `except`, no `finally`, no background task. Here it is
+killed within a process that goes on. So each of its calls to the ledger, the cluster and the clock
+is a step at which it can end, and from that step on every call raises before it is made.
 """
 
 import asyncio
@@ -18,43 +17,48 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from bot.domain.kills import Action
 from bot.errors import BotError
 from workspace.people import PATIENCE
 
 T = TypeVar("T")
 
 SHORT = 5.0
-"""Seconds from which on a pause of the bot's own takes no real time: see `Time.skip`."""
+"""Seconds; from this length on, the bot's own pauses take no real time: see `Time.skip`."""
 
 
 SLOW = 1.5
-"""Seconds of real time from which on the bot may give something up by itself: what takes so long
-on a busy machine did not go on in calm."""
+"""Seconds of real time after which the bot may give something up by itself: what takes so long on a
+busy machine was not undisturbed."""
+
+
+AGAIN = "signal_again"
+"""The call that signals a target in the second step."""
 
 
 class ProcessDied(BaseException):
-    """What the code of a dead process meets at whatever it would do next."""
+    """Raised in a dead process at whatever it would do next."""
 
 
 class What(StrEnum):
-    """What befalls a process at a step."""
+    """What happens to a process at a step."""
 
     DIES = "dies"
-    STOPS = "stops"  # SIGSTOP: all of it, until it is told to go on
-    WAITS = "waits"  # this call takes long, and the process lives on
-    FAILS = "fails"  # before the call it was not made; after it, the reply is lost
+    STOPS = "stops"  # SIGSTOP: all of it, until it is resumed
+    WAITS = "waits"  # this call is slow, and the process lives on
+    FAILS = "fails"  # before the call: it is not made; after it: its reply is lost
     ADRIFT = "adrift"  # the statement is on its way, and the process gets no reply
-    NO_LEDGER = "no ledger"  # from here on, until it is mended
-    CUT = "cut off"  # its connections to the cluster break, and are made anew
+    NO_LEDGER = "no ledger"  # from here on, until it is restored
+    CUT = "cut off"  # its connections to the cluster break, and are remade
     MOVED = "led elsewhere"  # its address leads to another server, until it leads back
-    SPLIT = "half led elsewhere"  # so do its new connections, and some that it holds do not
-    LOCKED = "locked out"  # another holds its ledger, until this work rests
+    SPLIT = "half led elsewhere"  # so do its new connections, but not all that it holds
+    LOCKED = "locked out"  # another process locks its ledger, until this work rests
     TOLD = "told to stop"  # as by SIGTERM: the work is cancelled, the rest is settled
 
 
 @dataclass(frozen=True)
 class Fate:
-    """What befalls a piece of work at its n-th call of that name, before its effect or after."""
+    """What happens to some work at its n-th call with that name, before its effect or after."""
 
     call: str
     nth: int
@@ -71,7 +75,7 @@ class _Sleeper:
 
 
 class Time:
-    """One time for the processes, the ledger and the deadlines: real, but for what is skipped."""
+    """One time for the processes, the ledger and the deadlines: real time plus what is skipped."""
 
     def __init__(self) -> None:
         self.skipped = 0.0
@@ -82,11 +86,11 @@ class Time:
         return time.time() + self.skipped
 
     def skipped_us(self) -> int:
-        """What is skipped, as the ledger counts."""
+        """The skipped time, in the ledger's unit."""
         return round(self.skipped * 1e6)
 
     async def sleep(self, seconds: float, life: "Life") -> None:
-        """Sleep until so much time has passed or was skipped."""
+        """Sleep until this much time has passed or been skipped."""
         sleeper = _Sleeper(self.now() + seconds, life, asyncio.current_task())
         self._sleepers.append(sleeper)
         try:
@@ -97,7 +101,7 @@ class Time:
             self._sleepers.remove(sleeper)
 
     async def skip(self, seconds: float) -> None:
-        """Let time pass. Whoever sleeps meanwhile wakes at its hour and does its work first."""
+        """Let time pass. Sleepers wake at their time and do their work first."""
         until = self.skipped + seconds
         while True:
             asleep = [s for s in self._sleepers if s.life.runs and not s.woken.is_set()]
@@ -122,7 +126,7 @@ class Time:
 
 
 class Life:
-    """One process: it runs, stands still, or is dead."""
+    """One process: it runs, is paused, or is dead."""
 
     def __init__(self, owner: str, time: Time) -> None:
         self.owner = owner
@@ -138,12 +142,12 @@ class Life:
 
     @property
     def runs(self) -> bool:
-        """Whether it would do anything now."""
+        """Whether it can do anything now."""
         return not (self.dead or self.stopped)
 
     @property
     def is_well(self) -> bool:
-        """Whether nothing that it needs is missing."""
+        """Whether it has everything that it needs."""
         return self.has_ledger and not self.is_elsewhere
 
     def stop(self) -> None:
@@ -166,12 +170,12 @@ class Life:
             work.release()
 
     def lose_the_ledger(self) -> None:
-        """Its ledger can't be reached until `has_ledger` is set again."""
+        """It can't reach its ledger until `has_ledger` is set again."""
         self.has_ledger = False
         self._disturb()
 
     def lose_its_way(self) -> None:
-        """Its address leads elsewhere until `is_elsewhere` is unset."""
+        """Its address leads elsewhere until `is_elsewhere` is reset."""
         self.is_elsewhere = True
         self._disturb()
 
@@ -180,18 +184,26 @@ class Life:
             work.calm = work.keeps_its_lease = False
 
     async def breathe(self) -> None:
-        """Return while it runs; stand still with it, and end with it."""
+        """Return while it runs; pause and end with it."""
         await self._going.wait()
         if self.dead:
+            if (task := asyncio.current_task()) is not None:
+                task.add_done_callback(_mourn)
             raise ProcessDied
+
+
+def _mourn(task: asyncio.Task[Any]) -> None:
+    """Take note that a task of a dead process has failed, or asyncio would log it much later."""
+    if not task.cancelled():
+        task.exception()
 
 
 @dataclass(eq=False)
 class Work:
-    """What one command, click or round of recovery has set going, in a task and its children.
+    """What one command, click or round of recovery has started, in a task and its children.
 
-    `calm` is whether nothing befell it: then it has to do all that it should. It
-    `keeps_its_lease` where nothing kept it from that either.
+    It is `calm` if nothing happened to it: then it must do everything that it should. It
+    `keeps_its_lease` if nothing prevented that either.
     """
 
     life: Life
@@ -207,17 +219,17 @@ class Work:
 
     @property
     def under_way(self) -> bool:
-        """Whether it goes on, or would if it were let."""
+        """Whether it goes on, or would if it could."""
         return self.task is not None and not self.task.done()
 
     def release(self) -> None:
-        """Let the call that takes long come to its end."""
+        """Let the slow call finish."""
         if self.held is not None:
             self.held.set()
             self.held = None
 
     def start(self, work: Callable[[], Awaitable[Any]]) -> None:
-        """Set it going in a task of its own."""
+        """Start it in a separate task."""
 
         async def run() -> None:
             WORK.set(self)
@@ -233,7 +245,7 @@ class Work:
         self.task = asyncio.create_task(run(), name="work")
 
     async def until_it_rests(self) -> None:
-        """Return when it is done, or held up."""
+        """Return when it is done or paused."""
         assert self.task is not None
         async with asyncio.timeout(PATIENCE):
             while not self.task.done() and self.held is None and self.life.runs:
@@ -247,14 +259,14 @@ class Work:
 WORK: ContextVar[Work] = ContextVar("WORK")
 
 Trouble = Callable[[bool], BotError]
-"""The error of a port whose call failed before (or after) it had its effect."""
+"""The error of a port whose call failed before (or after) its effect."""
 
 Mischief = Mapping[What, Callable[[], Awaitable[None]]]
-"""What the world does to a process, and not the process itself."""
+"""What the world does to a process, rather than the process itself."""
 
 
 class Mortal:
-    """A port as one process has it: each call of it is a step of that process."""
+    """A port as one process has it: each call is a step of that process."""
 
     def __init__(
         self,
@@ -286,8 +298,9 @@ class Mortal:
     ) -> T:
         life = self._life
         await life.breathe()
-        work = WORK.get(None) or Work(life)  # or what is noted in nobody's time
-        fate = _due(work, name)
+        work = WORK.get(None) or Work(life)  # or what nobody is waiting for
+        again = name == "signal" and arguments[0].action is Action.CANCEL_THEN_TERMINATE
+        fate = _due(work, AGAIN if again else name)
         if fate is not None and not fate.after:
             await self._befall(name, arguments, work, fate)
         if self._is_ledger and not life.has_ledger:
@@ -296,7 +309,7 @@ class Mortal:
         try:
             reply = await call()
         except BaseException:
-            # Its sockets may have been closed under it, which nobody is left to see.
+            # Its sockets may have been closed under it, and nobody is left to see that.
             await life.breathe()
             raise
         if fate is not None and fate.after:
@@ -336,7 +349,7 @@ class Mortal:
 
 
 def _due(work: Work, call: str) -> Fate | None:
-    """The fate of a work at this step of it. What renews its lease has its own pace."""
+    """The fate of some work at this step. The task that renews its lease has its own pace."""
     task = asyncio.current_task()
     if task is not None and task.get_name().startswith("lease-"):
         return None
@@ -353,7 +366,7 @@ class LifeClock:
         self._time = time
         self._ahead = 0.0
         self.hurry = False
-        """Whether short pauses count for much more, where something will not end anyway."""
+        """Whether short pauses count for much more, for something that will not end anyway."""
 
     def now(self) -> datetime:
         """The instant, in UTC."""
@@ -364,7 +377,6 @@ class LifeClock:
         return time.monotonic() + self._time.skipped + self._ahead
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
         await self._life.breathe()
         if seconds >= SHORT:
             await self._time.sleep(seconds, self._life)

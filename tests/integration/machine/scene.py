@@ -1,4 +1,4 @@
-"""Who takes part, what they do, and what is to be seen of it."""
+"""Who takes part, what they do, and what can be seen of it."""
 
 import asyncio
 import sqlite3
@@ -32,8 +32,11 @@ HOME = "T0ACME"
 HERE, ELSEWHERE = "C0INCIDENTS", "C0RANDOM"
 ANA, BEN, VERA, SAM = (Actor(f"U0{name}", HOME) for name in ("ANA", "BEN", "VERA", "SAM"))
 OLGA = Actor("U0OLGA", "T0GLOBEX")
-PEOPLE = (*(9 * (ANA, BEN)), VERA, SAM, OLGA)
-ASKERS = (*(6 * (ANA, BEN)), SAM)
+CORA, IDA = (Actor(f"U0{name}", HOME) for name in ("CORA", "IDA"))
+"""Cora may only cancel. Ida may kill, but on another cluster than the one there is."""
+
+PEOPLE = (*(9 * (ANA, BEN)), VERA, SAM, OLGA, CORA, CORA, IDA, IDA)
+ASKERS = (*(6 * (ANA, BEN)), SAM, CORA, IDA)
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,12 @@ class Frozen:
     victim: Victim | None
     transaction: Transaction | None = None
     message: Message | None = None
-    cost: Cost | None = None  # None: it can't be known
+    cost: Cost | None = None  # None: unknown
 
 
 @dataclass(eq=False)
 class Shown:
-    """A preview as people saw it, and what has become of it."""
+    """A preview as people saw it, and what became of it."""
 
     id: int
     key: str
@@ -59,6 +62,7 @@ class Shown:
     cutoff: Span
     expires: Span
     targets: dict[BackendId, Frozen]
+    action: Action = Action.TERMINATE  # one to cancel offers nothing else
     of_this_server: bool = True
     dismissed: bool = False
     claimed_by: "Doing | None" = None
@@ -70,25 +74,31 @@ class Shown:
 
     @property
     def is_open(self) -> bool:
-        """Whether a click can do something, as far as expiry allows."""
+        """Whether a click can have an effect, apart from expiry."""
         return self.claimed_by is None and not self.dismissed
 
 
 @dataclass(eq=False)
 class Shot:
-    """A signalling statement on its way to whoever has that pid; `right` as it should be."""
+    """A signalling statement on its way to a pid; `right` if it should signal it."""
 
     doing: "Doing"
+    action: Action  # of its step
     victim: Victim | None
     right: Maybe
     becomes: frozenset[Outcome]
     message: Message | None = None
     verdict: Verdict | None = None
-    moving: bool = False  # the signals before it have set others going
+    moving: bool = False  # earlier signals have set others going
+
+    @property
+    def ends_it(self) -> bool:
+        """Whether it ends the session, not only its query."""
+        return self.action is not Action.CANCEL
 
     @property
     def explains(self) -> bool:
-        """Whether what befell its victim may be of it."""
+        """Whether it can explain what happened to its victim."""
         return self.right is not False and self.verdict in (None, Verdict.SIGNALLED)
 
 
@@ -104,33 +114,34 @@ class Doing(Work):
     allowed: bool = True
     background: bool = False
     judged: bool = False
-    stray: bool = False  # at another bot than the preview's, with a ledger of its own
-    should: str = ""  # what its answer should be, while nothing befalls it
-    holds: Holds | None = None  # what a preview is of
+    stray: bool = False  # at another bot than the preview's, with its own ledger
+    should: str = ""  # the expected answer, if nothing happens to it
+    holds: Holds | None = None  # the condition of a preview's targets
     basis: Basis = Basis.FILTER
     cutoff: Span | None = None  # given by an earlier preview
     names_read: Span = (0.0, 0.0)
     kept: Span = (0.0, 0.0)
     seen: dict[Victim, tuple[Frozen, Maybe]] = field(default_factory=dict)
     shots: dict[BackendId, Shot] = field(default_factory=dict)
+    seconds: dict[BackendId, Shot] = field(default_factory=dict)  # of the second step
+    looked_at: float = 0.0
     taken: set[int] = field(default_factory=set)  # kills that it took over
 
 
 class Eyes:
-    """A superuser's own look, for one who asks at a time."""
+    """A superuser's connection, used by one caller at a time."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._lock = asyncio.Lock()
 
     async def fetch(self, statement: str, *values: object) -> list[Any]:
-        """The rows of a statement."""
         async with self._lock:
             return await self._session.fetch(statement, *values)
 
 
 class Record:
-    """The ledger, as anyone may read it who has its database."""
+    """The ledger, read directly from its database."""
 
     def __init__(self, ledger: Path | Eyes) -> None:
         self._ledger = ledger
@@ -147,7 +158,7 @@ class Record:
                 found = connection.execute(statement.replace("$", "?"), values)
                 return [dict(row) for row in found]
 
-        # Whoever holds the file's lock may need the loop to let go of it.
+        # Whoever holds the file's lock may need the event loop to release it.
         return await asyncio.to_thread(read)
 
     async def kill(self, kill_id: int) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Sessions that do what the machine says, and what the machine knows of them.
+"""Sessions that do what the machine says, and what the machine knows about them.
 
-None of this reads what the bot reads: the machine knows which transaction a session is in
-because it began it. Where it can't know (a lock has just become free), it says None.
+None of this reads what the bot reads: the machine knows a session's transaction because it began
+it. If it can't know (a lock has just become free), it says None.
 """
 
 import asyncio
@@ -10,12 +10,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import count
 from typing import Any, Protocol, TypeAlias
 
 import asyncpg
 
 from bot.domain.sessions import Cost
-from bot.grammar.requests import Aged, AgeOf, Field, KillRequest, Match, Pattern, Target, Term, Word
+from bot.grammar.requests import KillRequest, Target
+from bot.grammar.terms import Aged, AgeOf, Field, Match, Pattern, Term, Word
 from workspace.people import PATIENCE
 
 Session: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -24,8 +26,7 @@ Session: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 class Asks(Protocol):
     """Whoever can ask PostgreSQL: here, a superuser."""
 
-    async def fetch(self, statement: str, *values: object) -> list[Any]:
-        """The rows of a statement."""
+    async def fetch(self, statement: str, *values: object) -> list[Any]: ...
 
 
 Span = tuple[float, float]
@@ -34,12 +35,23 @@ Span = tuple[float, float]
 Maybe = bool | None
 
 ROWS = 4
+
+DEAF = """
+    do $$ begin loop
+        begin perform pg_sleep(600); exception when query_canceled then end;
+        exit when pg_try_advisory_xact_lock({});
+    end loop; end $$
+"""
+
+_LOCKS = count(2**40)
+"""The numbers of the locks that keep such queries deaf: no session has another's."""
+
 LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 
 
 @dataclass(eq=False)
 class Transaction:
-    """One transaction; `explicit` where it outlives its message."""
+    """One transaction; `explicit` if it outlives its message."""
 
     began: Span
     explicit: bool = True
@@ -48,17 +60,21 @@ class Transaction:
 
 @dataclass(eq=False)
 class Message:
-    """A message under way: its one query, by `query_start`."""
+    """A message under way: its one query, by `query_start`.
+
+    A `deaf` one heeds no cancel, as long as the lock with that number is held.
+    """
 
     sent: float
     done: "asyncio.Task[str]"
     wants: int | None = None  # the row that it waits for
     given_up: bool = False  # by its own client
+    deaf: int | None = None
 
 
 @dataclass(eq=False)
 class Victim:
-    """One session. `gone` is what the bot did, `left` what the session did of its own accord."""
+    """One session. `gone` is what the bot did, `left` what the session did itself."""
 
     connection: Session
     pid: int
@@ -69,17 +85,17 @@ class Victim:
     transaction: Transaction | None = None
     message: Message | None = None
     aborted: bool = False
-    was: str | None = None  # how it called itself before its transaction
+    was: str | None = None  # its application_name before its transaction
     rows: set[int] = field(default_factory=set)
     left: bool = False
     gone: bool = False
     stopped: bool = False
     cancelled: list[Message] = field(default_factory=list)
-    gates: list[int] = field(default_factory=list)  # locks that its message has still to get
+    gates: list[int] = field(default_factory=list)  # locks that its message still has to get
 
     @property
     def there(self) -> bool:
-        """Whether it is there, as far as the machine knows."""
+        """Whether it exists, as far as the machine knows."""
         return not (self.left or self.gone)
 
     @property
@@ -89,18 +105,23 @@ class Victim:
 
     @property
     def goes_on(self) -> bool:
-        """Whether its message of two transactions can be told to go on."""
+        """Whether its message of two transactions can be told to continue."""
         return self.there and not self.stopped and bool(self.gates)
 
     @property
+    def is_deaf(self) -> bool:
+        """Whether it runs a query that heeds no cancel."""
+        return self.there and self.message is not None and self.message.deaf is not None
+
+    @property
     def waits(self) -> bool:
-        """Whether its one query could be given up by its client."""
-        busy = self.message is not None and not self.gates
+        """Whether its client could cancel its only query."""
+        busy = self.message is not None and not self.gates and not self.is_deaf
         return self.there and not self.stopped and busy
 
     @property
     def state(self) -> str:
-        """Its `state`, while nothing moves."""
+        """Its `state`, if nothing moves."""
         if self.message is not None:
             return "active"
         if self.aborted:
@@ -108,7 +129,7 @@ class Victim:
         return "idle" if self.transaction is None else "idle in transaction"
 
     def cost(self, *, still: bool) -> Cost | None:
-        """What its end would undo; None if it moves by itself, so that nobody can know."""
+        """What ending it would undo; None if it moves by itself, so that nobody can know."""
         if self.message is not None and not still:
             return None
         wants = self.message is not None and self.message.wants is not None
@@ -119,13 +140,13 @@ class Victim:
     async def say(self, *statements: str) -> Span:
         """Send one message and wait for its end."""
         sent = time.time()
-        with suppress(*LOST):  # it may be about to end: whether it should is asked elsewhere
+        with suppress(*LOST):  # it may be about to end; another check decides whether it should
             await self.connection.execute("; ".join(statements))
         self.changed = (sent, time.time())
         return self.changed
 
     async def begin(self) -> None:
-        """Be in a transaction, and not in a broken one."""
+        """Be in a transaction that isn't aborted."""
         if self.aborted:
             await self.end(rollback=True)
         if self.transaction is None:
@@ -152,18 +173,36 @@ class Victim:
         return self.message
 
     def write(self, row: int) -> None:
-        """Write a row, or wait for who has written it before."""
+        """Write a row, or wait for a session that has written it before."""
         self.send(f"update accounts set balance = balance + 1 where id = {row}", wants=row)
 
     async def run(self, eyes: Asks) -> None:
-        """Begin a long query, in the transaction that there is or in one of its own."""
-        message = self.send("select pg_sleep(600)")
+        """Begin a long query, in the current transaction or in its own."""
+        await self._long(self.send("select pg_sleep(600)"), eyes)
+
+    async def run_deaf(self, holder: Session, eyes: Asks) -> None:
+        """Begin a query that goes on after a cancel."""
+        number = next(_LOCKS)
+        await holder.execute(f"select pg_advisory_lock({number})")
+        message = self.send(DEAF.format(number))
+        message.deaf = number
+        await self._long(message, eyes)
+
+    async def hear(self, holder: Session, eyes: Asks) -> None:
+        """Let such a query end."""
+        assert self.message is not None
+        await holder.execute(f"select pg_advisory_unlock({self.message.deaf})")
+        await eyes.fetch("select pg_cancel_backend($1)", self.pid)
+        await asyncio.wait({self.message.done}, timeout=PATIENCE)
+        await settled([self], eyes)
+
+    async def _long(self, message: Message, eyes: Asks) -> None:
         await settled([self], eyes)
         if self.message is not None and self.transaction is None:
             self.transaction = Transaction((message.sent, time.time()), explicit=False)
 
     async def send_another(self, eyes: Asks) -> None:
-        """Its client cancels the query that runs, and sends another one."""
+        """Its client cancels the running query and sends another one."""
         assert self.message is not None
         self.message.given_up = True
         await eyes.fetch("select pg_cancel_backend($1)", self.pid)
@@ -189,7 +228,7 @@ class Victim:
             self.transaction = Transaction((message.sent, time.time()), writes=writes)
 
     async def rename(self, app: str) -> None:
-        """Call itself something else, as any client may; a rollback takes it back."""
+        """Change its application_name, as any client may; a rollback undoes that."""
         await self.say(f"set application_name = '{app}'")
         if self.transaction is not None and self.was is None:
             self.was = self.app
@@ -199,7 +238,7 @@ class Victim:
         self.app, self.was = self.was or self.app, None
 
     async def pass_gate(self, holder: Session) -> None:
-        """Let such a message go on to its next transaction, or to its end."""
+        """Let such a message go on to its next transaction or its end."""
         gate = self.gates.pop(0)
         assert self.transaction is not None
         if self.gates:
@@ -230,7 +269,7 @@ class Victim:
 
 @dataclass(frozen=True)
 class Moment:
-    """How the sessions stand when they are judged; `still` where nothing moves by itself."""
+    """The state of the sessions when they are judged; `still` if nothing moves by itself."""
 
     still: bool
     blocked: frozenset[int]
@@ -238,7 +277,7 @@ class Moment:
 
 
 Holds = Callable[[Victim, Span, Moment], Maybe]
-"""Whether a session is meant, by ages that count from an instant within a span."""
+"""Whether a session matches, by ages that count from an instant within a span."""
 
 
 def _all(conditions: tuple[Holds, ...]) -> Holds:
@@ -297,7 +336,7 @@ def _word(word: Word) -> tuple[Term, Holds]:
 
 
 def _xact(*, older: bool) -> tuple[Term, Holds]:
-    """In a transaction that had begun at the preview; or began within the last hour."""
+    """In a transaction that had begun before the preview, or within the last hour."""
 
     def holds(victim: Victim, cutoff: Span, _: Moment) -> Maybe:
         if victim.transaction is None:
@@ -345,7 +384,7 @@ ASKS: dict[str, tuple[KillRequest, Holds]] = {
 
 
 async def settled(victims: list[Victim], eyes: Asks) -> None:
-    """Return when every message has ended or stands still, and note those that ended."""
+    """Return when every message has ended or is blocked, and note those that ended."""
     async with asyncio.timeout(PATIENCE):
         while moving := [v for v in victims if v.message is not None and not v.stopped]:
             standing = await _standing(eyes, moving)
@@ -360,7 +399,7 @@ async def settled(victims: list[Victim], eyes: Asks) -> None:
 
 
 async def _standing(eyes: Asks, victims: list[Victim]) -> set[int]:
-    """The pids of those that sleep, or wait for a lock that another session holds."""
+    """The pids that sleep, or wait for a lock that another session holds."""
     rows = await eyes.fetch(
         """
         select pid from pg_stat_activity

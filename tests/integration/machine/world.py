@@ -1,4 +1,4 @@
-"""The world of the machine: the servers, the processes of the bot, and what they go through."""
+"""The world of the machine: the servers, the bot's processes, and what happens to them."""
 
 import asyncio
 import os
@@ -22,11 +22,12 @@ from sqlalchemy import BigInteger, bindparam, type_coerce
 from bot import pg_url
 from bot.domain.kills import LEASE, Draft
 from bot.domain.people import Allowlist, Right
+from bot.domain.record import RefusalNote
 from bot.domain.sessions import BackendId
 from bot.domain.signals import Guard
 from bot.errors import BotError, ClusterTimeout, LedgerError, NotSent
 from bot.ledger.schema import Instant
-from bot.ledger.sql import TIME_LIMIT, SqlLedger
+from bot.ledger.sql import TIME_LIMIT, Made, SqlLedger
 from bot.operations import Operations, Rules
 from bot.ports import Cluster, Ledger
 from bot.postgres.cluster import PostgresCluster
@@ -35,8 +36,10 @@ from bot.service.metrics import Metrics
 from bot.slack.authorization import Authorization
 from bot.slack.delivery import Delivery
 from bot.slack.directory import Directory
+from bot.slack.layouts import Layouts
 from bot.slack.objects import Identity
 from bot.slack.runner import Runner
+from bot.slack.speech import Speech
 from bot.slack.tasks import Tasks
 from tests.integration.machine.judge import CONFIRM_TTL, Judge, JudgedCluster, JudgedLedger
 from tests.integration.machine.processes import (
@@ -52,9 +55,11 @@ from tests.integration.machine.processes import (
 from tests.integration.machine.scene import (
     ANA,
     BOT,
+    CORA,
     ELSEWHERE,
     HERE,
     HOME,
+    IDA,
     KEEPER,
     OLGA,
     SUPERUSER,
@@ -67,6 +72,7 @@ from tests.integration.machine.scene import (
     Shown,
 )
 from tests.integration.machine.victims import Session, Victim
+from tests.rights import rights
 from tests.servers import postgres
 from workspace import Workspace
 from workspace.people import PATIENCE
@@ -78,10 +84,14 @@ RULES = Rules(
 )
 
 LISTS = {
-    # Olga is listed, and of another workspace.
+    # Olga is listed, but belongs to another workspace.
     Right.KILL: Allowlist(frozenset({ANA.user_id, OLGA.user_id}), frozenset({"S0ONCALL"})),
+    Right.CANCEL: Allowlist(frozenset({CORA.user_id})),
     Right.LOOK: Allowlist(frozenset({VERA.user_id})),
 }
+ELSEWHERES = {Right.KILL: {"prod": Allowlist(frozenset({IDA.user_id}))}}
+RIGHTS = rights(LISTS, clusters=("main", "prod"), of=ELSEWHERES)
+"""There are people with a right on `prod`, which this bot has no connection to."""
 
 REPLICAS = 3
 
@@ -107,10 +117,10 @@ ELSEWHERE_SETUP = f"""
     create role web login;
     create database some_db
 """
-"""Of another server: `vip`, who is protected, has the number there that `web` has here."""
+"""On another server: `vip`, who is protected, has the number there that `web` has here."""
 
 GIVEN_UP_AFTER = 0.04
-"""Seconds that a call waits for a ledger which another holds, and will go on holding."""
+"""Seconds that a call waits for a ledger that another process keeps locked."""
 
 TABLE = """
     create table accounts (id int primary key, balance int not null);
@@ -139,7 +149,6 @@ class Replica:
         return len(set(self.cluster.connections)) > 1
 
     async def close(self) -> None:
-        """Let its connections go."""
         await self.cluster.close()
         await self.ledger.close()
 
@@ -161,21 +170,21 @@ def _held_by(cluster: PostgresCluster) -> list[Session]:
 
 
 class Twins:
-    """The ledger of another bot: what has a number in the one has it here, and is another kill."""
+    """Another bot's ledger: it has the same numbers as this one, for other kills."""
 
     def __init__(self, ledger: SqlLedger) -> None:
         self._ledger = ledger
         self._before: Draft | None = None
 
     async def keep_up(self, kill_id: int, draft: Draft) -> None:
-        """Have a kill of that number, of those who were shown the time before."""
+        """Add a kill with that number, for the targets that were shown the time before."""
         twin, self._before = self._before or draft, draft
         while (await self._ledger.propose(twin, CONFIRM_TTL)).id < kill_id:
             pass
 
 
 class Lock:
-    """Somebody else's hold on a ledger: nobody can write it."""
+    """Another process's lock on a ledger: nobody can write it."""
 
     def __init__(self, file: Path | None, dsn: str) -> None:
         self._file = file
@@ -183,7 +192,7 @@ class Lock:
         self._free: Callable[[], None] | None = None
 
     async def take(self) -> None:
-        """Take it, once nobody writes."""
+        """Lock it, once nobody is writing."""
         if self._free is not None:
             return
         if self._file is not None:
@@ -191,7 +200,7 @@ class Lock:
                 self._file, timeout=PATIENCE, isolation_level=None, check_same_thread=False
             )
             self._free = holder.close
-            # Who writes meanwhile may need the loop to come to an end.
+            # A writer may need the event loop to finish.
             await asyncio.to_thread(holder.execute, "begin immediate")
         else:
             session = await asyncpg.connect(self._dsn)
@@ -199,21 +208,21 @@ class Lock:
             await session.execute("begin; lock table kills in exclusive mode")
 
     def let_go(self) -> None:
-        """Let it go; harmless where it is not held."""
+        """Release it; harmless if it isn't held."""
         if self._free is not None:
             self._free()
             self._free = None
 
 
 class World:
-    """Everything that the rules of the machine act on."""
+    """Everything that the machine's rules act on."""
 
     judge: Judge
     eyes: Eyes
     holder: Session
     replicas: list[Replica]
     stranger: Replica
-    """A bot like these, with a ledger of its own; nothing befalls it."""
+    """A bot like these, with its own ledger; nothing happens to it."""
 
     def __init__(self, kind: Kind, folder: Path) -> None:
         self._kind = kind
@@ -225,7 +234,7 @@ class World:
         self.tally: Counter[str] = Counter()
         self.adrift: list[tuple[Doing, Guard]] = []
         self._lost: set[Session] = set()  # connections that were cut
-        self._residents: list[Session] = []  # of the other server
+        self._residents: list[Session] = []  # on the other server
 
     # --- from before the first example until after the last -----------------------------
 
@@ -236,7 +245,7 @@ class World:
             "max_connections": 80,
             "client_connection_check_interval": "100ms",
             "wal_level": "logical",
-            # Nobody here waits in a circle, and a check would only move things.
+            # There are no deadlocks here, and the check would only disturb.
             "deadlock_timeout": "60s",
         }
         self._pg = await stack.enter_async_context(postgres(settings=settings))
@@ -267,7 +276,7 @@ class World:
             self.replicas.append(await self._replica())
 
     async def _open_elsewhere(self) -> None:
-        """Start another server, where an address may come to lead."""
+        """Start another server, to which an address may come to lead."""
         stack = self._stack
         self._elsewhere = await stack.enter_async_context(postgres())
         admin = await asyncpg.connect(self._elsewhere.dsn())
@@ -339,40 +348,44 @@ class World:
             session=self._http,
             retry_handlers=[],
         )
-        directory = Directory(client, Identity(HOME, ""), LISTS, SystemClock())
+        directory = Directory(client, Identity(HOME, ""), RIGHTS, SystemClock())
         await directory.refresh_groups()
+        layouts = Layouts(clock)
         runner = Runner(
             operations=operations,
             authorization=Authorization(directory, frozenset({HERE, ELSEWHERE})),
-            delivery=Delivery(client, self._http),
+            delivery=Delivery(client, self._http, layouts),
             tasks=Tasks(),
             meter=Metrics(dict),
+            speech=Speech(client, layouts),
         )
         return Replica(life, clock, cluster, ledger, operations, runner, directory)
 
     def _share_the_time(self, ledger: SqlLedger) -> None:
-        """What is skipped of the time is skipped on the ledger's clock as well."""
+        """Apply skipped time to the ledger's clock as well."""
         store = ledger._store
         skipped = bindparam(
             "skipped", callable_=self.time.skipped_us, type_=BigInteger, unique=True
         )
         store.clock = type_coerce(type_coerce(store.clock, BigInteger) + skipped, Instant)
+        ledger._made = Made(store)
 
     @property
     def _rules(self) -> Rules:
-        """What the settings of this example say."""
+        """The settings of this example."""
         clusters = frozenset({"main"}) if self.judge.second_person else frozenset[str]()
         return replace(RULES, second_person=clusters)
 
     # --- one example ----------------------------------------------------------------------
 
     async def begin(self, *, second_person: bool, patience: int) -> None:
-        """Begin an example: nobody is there, and nothing is under way.
+        """Begin an example: nobody is connected, and nothing is under way.
 
-        At its end so many seconds pass before what was held up goes on.
+        At its end this many seconds pass before paused work goes on.
         """
         self._patience = patience
         self.adrift.clear()
+        await self._all_written()
         await self.judge.begin(second_person=second_person)
         for replica in self._everyone:
             replica.operations.clusters.rules = self._rules
@@ -382,7 +395,7 @@ class World:
         await self.arrive("standby", "walsender", replication="database")
 
     async def end(self) -> None:
-        """End an example: everything comes to its end, and is judged."""
+        """End an example: everything finishes and is judged."""
         for seconds in (0, self._patience):
             await self.time.skip(seconds)
             await self.recover_all()
@@ -403,12 +416,18 @@ class World:
             await self.time.skip(LEASE.total_seconds() + 1)
             await self.recover_all()
         await self.judge.look_around()
+        await self._all_written()
         await self.judge.read_the_record()
         await self._look_elsewhere()
         self.judge.raise_wrongs()
 
+    async def _all_written(self) -> None:
+        """Notes gather for a moment: write them now, in the example that they belong to."""
+        for replica in self.replicas:
+            await replica.operations._journal._notes.written(within=PATIENCE)
+
     async def clear(self) -> None:
-        """After an example, however it ended: nothing of it is left."""
+        """Clean up after an example, however it ended."""
         self._let_in()
         await self.lead_back()
         victims = self.judge.victims
@@ -428,7 +447,7 @@ class World:
     # --- elsewhere ------------------------------------------------------------------------
 
     async def _settle_elsewhere(self) -> None:
-        """Have sessions on the other server that nobody may end: they are protected."""
+        """Open sessions on the other server that nobody may end: they are protected."""
         for resident in self._residents:
             resident.terminate()
         dsn = self._elsewhere.dsn(user="vip", database="some_db")
@@ -448,7 +467,7 @@ class World:
         return {BackendId(row["pid"], row["backend_start"]) for row in rows}
 
     async def _look_elsewhere(self) -> None:
-        """Whether all are there who were on the other server, and its ledger is as it was."""
+        """Check that the other server's sessions and its ledger are unchanged."""
         for gone in self.judge.residents - await self._there_elsewhere():
             self.judge.wrong(f"{gone} was protected, on another server, and is gone")
         for row in await self._other_record.rows(
@@ -459,7 +478,6 @@ class World:
     # --- sessions -------------------------------------------------------------------------
 
     async def arrive(self, user: str, app: str, **options: str) -> Victim:
-        """A session comes."""
         came = time.time()
         return await self._meet(await self._connect(user, app, **options), user, app, since=came)
 
@@ -474,7 +492,7 @@ class World:
         return victim
 
     async def leave(self, victim: Victim) -> None:
-        """A session goes of its own accord, and is seen to be gone."""
+        """A session leaves by itself, and is seen to be gone."""
         self.wake(victim)
         victim.left = True
         victim.connection.terminate()
@@ -484,7 +502,7 @@ class World:
         await self.judge.until_gone([victim])
 
     async def reuse(self, victim: Victim) -> None:
-        """A session goes, and another one gets its pid, where the system lets us have that."""
+        """A session leaves, and another gets its pid, if the system allows that."""
         await self.leave(victim)
         for _ in range(5):
             try:
@@ -498,7 +516,9 @@ class World:
             await self.leave(successor)
 
     async def forge(self, shown: Shown, *, server: bool) -> None:
-        """Let a preview be of sessions that were there before, or of an earlier run."""
+        """Make a preview show sessions that were there before, or an earlier run."""
+        for replica in self.replicas:
+            replica.operations.claims.previews.take(shown.key)
         if server:
             shown.of_this_server = False
             await self._record.rows(
@@ -516,24 +536,38 @@ class World:
             shown.id,
         )
 
+    async def deafen(self, victim: Victim) -> None:
+        """Let a session run a query that heeds no cancel."""
+        await victim.run_deaf(self.holder, self.eyes)
+        self._set_pace()
+
+    async def undeafen(self, *, goes_on: bool = False) -> None:
+        """Such queries end; and `goes_on`: their sessions send others."""
+        for victim in self.judge.victims:
+            if victim.is_deaf and not victim.stopped:
+                await victim.hear(self.holder, self.eyes)
+                if goes_on and victim.free:
+                    await victim.run(self.eyes)
+        self._set_pace()
+
     def stun(self, victim: Victim) -> None:
-        """Stop a backend: it takes no signal until it is woken."""
+        """Stop a backend: it takes no signal until it is resumed."""
         os.kill(victim.pid, signal.SIGSTOP)
         victim.stopped = True
         self._set_pace()
 
     def wake(self, victim: Victim) -> None:
-        """Let a backend go on that was stopped."""
+        """Resume a stopped backend."""
         if victim.stopped:
             victim.stopped = False
             os.kill(victim.pid, signal.SIGCONT)
             self._set_pace()
 
     def _set_pace(self) -> None:
-        """Nobody need wait in real time for who is stopped, or is sought on another server."""
-        is_stopped = any(victim.stopped for victim in self.judge.victims)
+        """Don't wait in real time for sessions that won't end, or are sought on another server."""
+        stays = any(victim.stopped or victim.is_deaf for victim in self.judge.victims)
         for replica in self.replicas:
-            replica.clock.hurry = is_stopped or replica.life.is_elsewhere
+            replica.clock.hurry = stays or replica.life.is_elsewhere
 
     async def promote(self, role: str, *, superuser: bool = True) -> None:
         """Make a role a superuser, or an ordinary one again."""
@@ -543,7 +577,7 @@ class World:
     # --- processes ------------------------------------------------------------------------
 
     async def duty(self, *, on: bool) -> None:
-        """Ben joins the group that may kill, or leaves it; the processes read it anew."""
+        """Ben joins or leaves the group that may kill; the processes read it again."""
         self.judge.on_duty = on
         members = ("U0ANA", "U0BEN") if on else ("U0ANA",)
         self._slack.state.put_group(replace(self._slack.group("oncall"), users=members))
@@ -551,7 +585,7 @@ class World:
             await replica.directory.refresh_groups()
 
     def process(self, number: int) -> Replica:
-        """A process that runs: this one, or the next that does; or this one is let go on."""
+        """A running process: this one, or the next that runs; or this one is resumed."""
         for step in range(REPLICAS):
             replica = self.replicas[(number + step) % REPLICAS]
             if replica.life.runs:
@@ -561,7 +595,7 @@ class World:
         return replica
 
     async def perform(self, doing: Doing, work: Callable[[], Awaitable[Any]]) -> None:
-        """Let a process do something, until it is done, held up, or dead."""
+        """Let a process do something, until it is done, paused, or dead."""
         self.judge.begun(doing)
         doing.start(work)
         if not doing.background:
@@ -581,11 +615,11 @@ class World:
                     await self._whole(replica)
 
     async def _cut_off(self, cluster: PostgresCluster) -> None:
-        """The connections of a process to the cluster are lost."""
+        """A process loses its connections to the cluster."""
         await self._end_of(_held_by(cluster))
 
     async def _end_of(self, lost: Iterable[Session]) -> None:
-        """End these connections of a process, whichever server they lead to."""
+        """End these connections of a process, on whichever server they are."""
         self._lost |= set(lost)
         for eyes in (self.eyes, self._eyes_elsewhere):
             await eyes.fetch(
@@ -596,14 +630,14 @@ class World:
             )
 
     async def _mislead(self, life: Life, cluster: PostgresCluster, every: int) -> None:
-        """Its address leads to another server, and so does every n-th of its connections."""
+        """Make its address lead to another server, and every n-th of its connections too."""
         life.lose_its_way()
         self._set_pace()
         cluster._url = pg_url.read(self._elsewhere.dsn(user=BOT))
         await self._end_of(_held_by(cluster)[::every])
 
     async def lead_back(self) -> None:
-        """Every address leads to the server again that it is of."""
+        """Make every address lead to its own server again."""
         for replica in self.replicas:
             if replica.life.is_elsewhere and not replica.life.dead:
                 replica.cluster._url = pg_url.read(self._pg.dsn(user=BOT))
@@ -613,7 +647,7 @@ class World:
         self._set_pace()
 
     async def _lock_out(self, ledger: SqlLedger) -> None:
-        """Somebody else holds the ledger."""
+        """Another process locks the ledger."""
         for work in self.judge.works:
             if work.under_way:
                 work.calm = work.keeps_its_lease = False
@@ -621,34 +655,35 @@ class World:
         await self._lock.take()
 
     def _let_in(self) -> None:
-        """Nobody else holds the ledger any more."""
+        """Unlock the ledger."""
         self._lock.let_go()
         for replica in self.replicas:
             replica.ledger._time_limit = TIME_LIMIT
 
     async def _whole(self, replica: Replica) -> None:
-        """Wait until lost connections are made anew: who comes next meets no trouble."""
+        """Wait until lost connections are remade, so that the next request meets no trouble."""
         async with asyncio.timeout(PATIENCE):
             while self._lost.intersection(_held_by(replica.cluster)) or replica.has_lost:
                 await asyncio.sleep(0.01)
 
     async def go_on(self, doing: Doing) -> None:
-        """What was held up goes on, until it is done, held up again, or dead."""
+        """Paused work goes on, until it is done, paused again, or dead."""
         doing.life.go_on()
         doing.release()
         if doing.under_way:
             await self._rest(doing)
 
     async def die(self, number: int) -> None:
-        """A process is killed, whatever it is at."""
+        """A process is killed, whatever it is doing."""
         self.replicas[number].life.die()
         await self._reborn(number)
 
     async def _told_to_stop(self, number: int) -> None:
-        """A process ends in order: what it is at is broken off and recorded."""
+        """A process stops in order: its work is cancelled and recorded."""
         replica = self.replicas[number]
         life = replica.life
         life.go_on()
+        replica.operations.stop()
         for work in list(life.works):
             work.calm = work.keeps_its_lease = False
             await self._break_off(work)
@@ -669,23 +704,25 @@ class World:
             work.life.works.remove(work)
 
     async def _reborn(self, number: int) -> None:
-        """Put a new process in the place of a dead one; it looks at once for what is left."""
+        """Replace a dead process with a new one, which looks at once for what is left."""
         replica = self.replicas[number]
         for work in list(replica.life.works):
             await self._break_off(work)
+        waiting = replica.operations._journal._notes._waiting
+        self.judge.lost(sum(isinstance(note, RefusalNote) for _, note in waiting))
         await replica.close()
         self.replicas[number] = await self._replica()
         self._set_pace()
         await self.recover(self.replicas[number])
 
     async def recover_all(self) -> None:
-        """Every process that runs looks for claims whose owner has died."""
+        """Every running process looks for claims whose owner has died."""
         for replica in list(self.replicas):
             if replica.life.runs:
                 await self.recover(replica)
 
     async def recover(self, replica: Replica, fate: Fate | None = None) -> None:
-        """A process looks for claims whose owner has died, unless it is still at it."""
+        """A process looks for claims whose owner has died, unless it is still doing so."""
         if any(cast("Doing", work).name == "recover" for work in replica.life.works):
             return
         unwritten = set(replica.operations.claims.unwritten)
@@ -698,7 +735,7 @@ class World:
         self.adrift.append((cast("Doing", work), guard))
 
     async def arrives(self) -> None:
-        """A statement that was adrift comes to the server after all."""
+        """A delayed statement reaches the server after all."""
         doing, guard = self.adrift.pop()
         WORK.set(doing)
         await self.judge.signal(self._network, guard)

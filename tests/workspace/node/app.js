@@ -1,8 +1,9 @@
-// A small app on @slack/bolt, configured by its environment alone: commands, buttons, a modal and
-// response_url, each as Bolt's documentation does it. It prints a line of JSON for each thing that it
-// heard.
+// A small app on @slack/bolt, configured only by its environment: commands, buttons, a modal,
+// response_url and what is in places.js, each as Bolt's documentation does it. It prints a line of
+// JSON for each thing that it heard.
 
 import bolt from "@slack/bolt";
+import { places } from "./places.js";
 
 const app = new bolt.App({
   token: process.env.SLACK_BOT_TOKEN,
@@ -91,6 +92,8 @@ app.view("reason", async ({ ack, view, client }) => {
   await ack();
   await client.chat.postMessage({ channel: view.private_metadata, text: `because ${why}` });
 });
+
+places(app, heard);
 
 app.error(async (error) => heard("error", { message: error.message }));
 

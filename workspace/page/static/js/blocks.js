@@ -1,5 +1,6 @@
 // Block Kit: each kind of block as nodes. `place` says where the block stands: see elements.js.
 
+import { dataTable } from "./data_table.js";
 import { h } from "./dom.js";
 import { control } from "./elements.js";
 import { input } from "./inputs.js";
@@ -17,6 +18,7 @@ const DRAWN = {
     ),
   alert: (block) => h("p", { class: `alert ${block.level ?? "default"}` }, text(block.text)),
   context: (block) => h("div", { class: "context" }, block.elements.map(small)),
+  data_table: dataTable,
   divider: () => h("hr"),
   header: (block) => h("h2", { class: "header" }, plain(block.text)),
   image: (block) => h("p", { class: "picture" }, `Image: ${block.alt_text}`),

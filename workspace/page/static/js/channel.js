@@ -2,8 +2,10 @@
 
 import { h } from "./dom.js";
 import { settle, toggle } from "./drawers.js";
+import { tabs } from "./home.js";
 import { icon } from "./icons.js";
 import { store } from "./store.js";
+import { threadBar } from "./threads.js";
 
 export function startChannel() {
   for (const topic of ["snapshot", "place"]) store.on(topic, draw);
@@ -32,6 +34,7 @@ function draw() {
       h("span", { class: "dot" }),
       h("span", { class: "pill-words" }),
     ),
+    ...[tabs(), threadBar()].filter(Boolean),
   );
   pulse();
   settle();

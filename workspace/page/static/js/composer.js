@@ -67,7 +67,8 @@ function place() {
   const foot = document.getElementById("channel-foot");
   const { channel } = store;
   if (channel?.joined && channel.may_post) {
-    const words = `Message ${channel.direct ? store.title(channel) : `#${channel.name}`}`;
+    const where = channel.direct ? store.title(channel) : `#${channel.name}`;
+    const words = store.thread ? "Reply…" : `Message ${where}`;
     field.placeholder = words;
     field.setAttribute("aria-label", words);
     if (!foot.contains(box)) {
@@ -100,7 +101,8 @@ async function say() {
   field.value = "";
   back = 0;
   changed();
-  const sent = await act("say", { channel: store.channel.id, text });
+  const thread = store.thread ? { thread: store.thread } : {};
+  const sent = await act("say", { channel: store.channel.id, text, ...thread });
   if (!sent && !field.value) propose(text);
 }
 

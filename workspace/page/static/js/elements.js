@@ -9,11 +9,13 @@ import { confirm } from "./confirm.js";
 import { h, newId } from "./dom.js";
 import { icon } from "./icons.js";
 import { openMenu } from "./menu.js";
+import { store } from "./store.js";
 import { plain, text } from "./text.js";
 import { unknown } from "./unknown.js";
 
 const HOLDERS = {
   checkboxes: ticks,
+  conversations_select: select,
   datepicker: picker,
   radio_buttons: ticks,
   static_select: select,
@@ -44,6 +46,7 @@ export function initial(element) {
   return (
     element.initial_option?.value ??
     element.initial_options?.map((each) => each.value) ??
+    element.initial_conversation ??
     element.initial_date ??
     element.initial_time ??
     element.initial_value ??
@@ -76,14 +79,15 @@ function button(block, element, place) {
     "aria-label": element.accessibility_label,
     on: { click: (event) => pressed(event.currentTarget, block, element, place) },
   };
+  const words = h("span", { class: "button-text" }, plain(element.text));
   if (element.url && /^https?:/i.test(element.url)) {
     return h(
       "a",
       { ...props, href: element.url, target: "_blank", rel: "noopener noreferrer" },
-      plain(element.text),
+      words,
     );
   }
-  return h("button", { ...props, type: "button" }, plain(element.text));
+  return h("button", { ...props, type: "button" }, words);
 }
 
 function overflow(block, element, place) {
@@ -212,7 +216,20 @@ function picker(element, value, changed, labels) {
   return input;
 }
 
+/** The conversations of this person, of the kinds that the app wants. */
+function conversations(element) {
+  const kinds = element.filter?.include ?? ["public", "private", "mpim", "im"];
+  return store.channels
+    .filter((each) => kinds.includes(each.kind))
+    .map((each) => ({
+      text: each.direct ? store.title(each) : `#${each.name}`,
+      value: each.id,
+      group: null,
+    }));
+}
+
 function options(element) {
+  if (element.type === "conversations_select") return conversations(element);
   const grouped = (element.option_groups ?? []).flatMap((group) =>
     group.options.map((option) => ({ option, group: plain(group.label) })),
   );

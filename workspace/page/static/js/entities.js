@@ -66,6 +66,6 @@ export function date(timestamp, fallback) {
   return h("time", { datetime: instant.toISOString(), title: fallback }, instant.toLocaleString());
 }
 
-function mention(words, mine) {
+export function mention(words, mine) {
   return h("span", { class: mine ? "mention mine" : "mention" }, words);
 }

@@ -8,8 +8,9 @@ import { store } from "./store.js";
 
 const GROUPS = [
   ["slack", "Slack"],
-  ["tables", "Slack refuses tables with"],
+  ["tables", "Slack refuses tables"],
   ["postgres", "PostgreSQL"],
+  ["incidents", "Incidents"],
 ];
 
 let buttons;
@@ -37,7 +38,8 @@ function draw() {
       ),
     ),
   );
-  const active = faults.filter((each) => each.active);
+  // An incident is the bot's to tell.
+  const active = faults.filter((each) => each.active && each.where !== "incidents");
   keepingFocus(strip, () => strip.replaceChildren(...active.map(broken)));
   strip.hidden = active.length === 0;
 }

@@ -3,19 +3,25 @@
 import { startChannel } from "./channel.js";
 import { startComposer } from "./composer.js";
 import { startDrawers } from "./drawers.js";
+import { startHome } from "./home.js";
 import { follow } from "./live.js";
 import { startMessages } from "./messages.js";
 import { startModals } from "./modal.js";
 import { startPanel } from "./panel.js";
+import { startPermalinks } from "./permalinks.js";
 import { startSidebar } from "./sidebar.js";
 import { store } from "./store.js";
 
 const address = new URLSearchParams(location.search);
 store.wanted = address.get("in") ?? "";
+store.tab = address.get("tab") ?? "messages";
+store.thread = address.get("thread");
 
 startSidebar();
 startChannel();
 startMessages();
+startHome();
+startPermalinks();
 startComposer();
 startModals();
 startPanel();
@@ -23,10 +29,16 @@ startDrawers();
 
 store.on("place", () => {
   if (!store.channel || !store.role) return;
-  const here = `?${new URLSearchParams({ as: store.role.name, in: store.channel.name })}`;
+  const tab = store.tab === "home" ? { tab: store.tab } : {};
+  const thread = store.thread ? { thread: store.thread } : {};
+  const place = { as: store.role.name, in: store.channel.name, ...tab, ...thread };
+  const here = `?${new URLSearchParams(place)}`;
   if (location.search !== here) history.pushState(null, "", here);
 });
-addEventListener("popstate", () => store.enter(new URLSearchParams(location.search).get("in")));
+addEventListener("popstate", () => {
+  const back = new URLSearchParams(location.search);
+  store.enter(back.get("in"), back.get("tab") ?? "messages", back.get("thread"));
+});
 
 follow(
   address.get("as"),

@@ -8,6 +8,7 @@ import { mrkdwn, spoken, unescaped } from "./mrkdwn.js";
 import { avatar, nameOf } from "./people.js";
 import { messagePlace } from "./places.js";
 import { store } from "./store.js";
+import { menuOf, replies, whereReplied } from "./threads.js";
 
 const TOGETHER = 5 * 60;
 const NEAR_END = 24;
@@ -24,8 +25,10 @@ let scroller;
 let list;
 let pill;
 let shownChannel = null;
+let shownThread = null;
 let stick = true;
 let lastTop = 0;
+let lastRoom = 0;
 const drawn = new Map();
 const days = new Map();
 
@@ -51,10 +54,11 @@ export function startMessages() {
 
 function draw() {
   const id = store.channel?.id ?? null;
-  const isOther = id !== shownChannel;
+  const isOther = id !== shownChannel || store.thread !== shownThread;
   if (isOther) drawn.clear();
   shownChannel = id;
-  const messages = store.messages[id] ?? [];
+  shownThread = store.thread;
+  const messages = store.shown;
   const alive = new Set(messages.map((message) => message.ts));
   for (const ts of drawn.keys()) {
     if (!alive.has(ts)) drawn.delete(ts);
@@ -68,7 +72,9 @@ function draw() {
   patch(nodes.length ? nodes : [empty()]);
   scroller.setAttribute(
     "aria-label",
-    store.channel ? `Messages in ${store.title(store.channel)}` : "Messages",
+    store.channel
+      ? `${store.thread ? "Thread" : "Messages"} in ${store.title(store.channel)}`
+      : "Messages",
   );
   if (isOther || stick) toEnd();
 }
@@ -76,6 +82,7 @@ function draw() {
 function changed({ message, isNew }) {
   if (message.channel !== shownChannel) return;
   draw();
+  if (!store.shown.some((each) => each.ts === message.ts)) return; // in a thread that isn't open
   if (isNew && message.user === store.me) toEnd();
   else if (isNew && !stick) pill.hidden = false;
   if (isNew && message.user !== store.me) announce(message);
@@ -83,7 +90,7 @@ function changed({ message, isNew }) {
 
 /** The node of a message: the one that is there, if the message is what it was. */
 function nodeOf(message) {
-  const version = JSON.stringify(message);
+  const version = JSON.stringify([message, store.replies(message).length]);
   const known = drawn.get(message.ts);
   if (known?.version === version) return known.node;
   const node = item(message);
@@ -143,9 +150,11 @@ function item(message) {
         badge(author),
         h("time", { datetime: when.toISOString(), title: exact.format(when) }, clock.format(when)),
       ),
-      message.thread && h("p", { class: "in-thread" }, "in a thread"),
+      whereReplied(message),
       h("div", { class: "message-content" }, content(message)),
+      replies(message),
     ),
+    menuOf(message),
   );
 }
 
@@ -230,17 +239,25 @@ function announce(message) {
  * What grows leaves the position as it is (`overflow-anchor: none`), however far the end is then.
  */
 function scrolled() {
-  const up = scroller.scrollTop < lastTop;
+  // Where there is less or more room than before, the browser may have moved it.
+  const up = scroller.scrollTop < lastTop && lastRoom === room();
   lastTop = scroller.scrollTop;
+  lastRoom = room();
   if (scroller.scrollHeight - lastTop - scroller.clientHeight < NEAR_END) stick = true;
   else if (up) stick = false;
   scroller.classList.toggle("stuck", stick);
   if (stick) pill.hidden = true;
 }
 
+/** How far it can be scrolled. */
+function room() {
+  return scroller.scrollHeight - scroller.clientHeight;
+}
+
 function toEnd() {
   scroller.scrollTop = scroller.scrollHeight;
   lastTop = scroller.scrollTop;
+  lastRoom = room();
   stick = true;
   scroller.classList.add("stuck");
   pill.hidden = true;

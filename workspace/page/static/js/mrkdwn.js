@@ -31,7 +31,7 @@ export function spoken(text) {
 
 function fenced(piece) {
   const words = entitiesAsText(piece.replace(/^\n|\n$/g, ""));
-  return h("pre", { tabindex: "0", role: "region", "aria-label": "Preformatted text" }, words);
+  return h("pre", {}, words);
 }
 
 function lines(text, links) {

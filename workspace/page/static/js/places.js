@@ -44,6 +44,15 @@ export function messagePlace(message) {
   };
 }
 
+/** The Home tab of this person. */
+export function homePlace() {
+  return {
+    ...viewPlace(null),
+    press: (block, element, given) =>
+      act("home/click", { block_id: block.block_id, action_id: element.action_id, given }),
+  };
+}
+
 /** A modal keeps what was typed through every change of its view, by block_id and action_id. */
 export function viewPlace(id) {
   const inputs = new Inputs({});

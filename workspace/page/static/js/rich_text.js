@@ -1,7 +1,7 @@
 // rich_text: paragraphs, lists, quotes and code, and the elements in them. No markup is read here.
 
 import { fragment, h } from "./dom.js";
-import { broadcast, channel, date, emoji, group, link, user } from "./entities.js";
+import { broadcast, channel, date, emoji, group, link, mention, user } from "./entities.js";
 import { unknown } from "./unknown.js";
 
 const TAGS = {
@@ -31,11 +31,7 @@ function part(each) {
     case "rich_text_quote":
       return h("blockquote", {}, each.elements.map(element));
     case "rich_text_preformatted":
-      return h(
-        "pre",
-        { tabindex: "0", role: "region", "aria-label": "Preformatted text" },
-        each.elements.map(element),
-      );
+      return h("pre", {}, each.elements.map(element));
     default:
       return unknown(each.type);
   }
@@ -68,6 +64,8 @@ function plain(each) {
       return user(each.user_id);
     case "usergroup":
       return group(each.usergroup_id);
+    case "team":
+      return mention(`@${each.team_id}`, false);
     case "channel":
       return channel(each.channel_id);
     case "broadcast":

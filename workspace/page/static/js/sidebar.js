@@ -48,6 +48,7 @@ function draw() {
   lists.replaceChildren(
     ...section("Channels", channels),
     ...section("Direct messages", conversations),
+    ...apps(conversations.find((each) => each.peer === store.app.user)),
   );
   if (focused) lists.querySelector(`[data-channel="${focused}"]`)?.focus();
 }
@@ -64,8 +65,32 @@ function section(title, channels) {
   ];
 }
 
+/** The app, with its Home tab. */
+function apps(channel) {
+  if (!channel) return [];
+  const enter = (event) => {
+    event.preventDefault();
+    store.enter(channel.id, "home");
+    close();
+  };
+  const here = channel.id === store.channel?.id && store.tab === "home";
+  const app = h(
+    "a",
+    {
+      class: here ? "channel-link open" : "channel-link",
+      href: `${address(store.role, channel)}&tab=home`,
+      "aria-current": here ? "page" : null,
+      "data-channel": "home",
+      on: { click: enter },
+    },
+    icon("home"),
+    h("span", { class: "channel-name" }, `${store.app.name} Home`),
+  );
+  return [h("h2", {}, "Apps"), h("ul", {}, h("li", {}, app))];
+}
+
 function link(channel) {
-  const open = channel.id === store.channel?.id;
+  const open = channel.id === store.channel?.id && store.tab !== "home";
   const unread = store.unread[channel.id];
   const enter = (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey) return;

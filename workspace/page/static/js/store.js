@@ -8,14 +8,18 @@ export class Store {
   users = {};
   groups = {};
   views = [];
+  home = null;
   roles = [];
   commands = [];
+  shortcuts = [];
   wire = [];
   connections = 0;
   scenario = null;
   unread = {};
   channel = null;
   wanted = "";
+  tab = "messages";
+  thread = null;
 
   /** Call `listener` whenever `topic` has changed. */
   on(topic, listener) {
@@ -35,7 +39,7 @@ export class Store {
   take_snapshot({ type, ...all }) {
     Object.assign(this, all);
     this.ready = true;
-    this.enter(this.channel?.id ?? this.wanted);
+    this.enter(this.channel?.id ?? this.wanted, this.tab, this.thread);
     this.tell("snapshot");
   }
 
@@ -65,6 +69,11 @@ export class Store {
     this.tell("views");
   }
 
+  take_home({ home }) {
+    this.home = home;
+    this.tell("home");
+  }
+
   take_wire({ type, ...entry }) {
     this.wire = [...this.wire.slice(-39), entry];
     this.tell("wire");
@@ -80,12 +89,33 @@ export class Store {
     this.tell("scenario");
   }
 
-  /** Open a channel, by id or name; the first one where there is no such. */
-  enter(wanted) {
+  /**
+   * Open a channel, by id or name; the first one where there is no such. Only the conversation with
+   * the app has a Home tab. `thread` is the ts of the message whose thread is open.
+   */
+  enter(wanted, tab = "messages", thread = null) {
     const found = this.channels.find((each) => each.id === wanted || each.name === wanted);
     this.channel = found ?? this.channels[0] ?? null;
+    this.tab = this.channel?.peer === this.app.user ? tab : "messages";
+    this.thread = this.messages[this.channel?.id]?.some((each) => each.ts === thread)
+      ? thread
+      : null;
     if (this.channel) delete this.unread[this.channel.id];
     this.tell("place");
+  }
+
+  /** What is listed: the open thread, or the channel without what stands in threads only. */
+  get shown() {
+    const all = this.messages[this.channel?.id] ?? [];
+    return this.thread
+      ? all.filter((each) => each.ts === this.thread || each.thread === this.thread)
+      : all.filter((each) => !each.thread || each.broadcast);
+  }
+
+  /** The replies to a message that count: those that everyone sees. */
+  replies(message) {
+    const all = this.messages[message.channel] ?? [];
+    return all.filter((each) => each.thread === message.ts && !each.ephemeral);
   }
 
   get role() {

@@ -1,4 +1,5 @@
-// Slack's native table. A wide one scrolls in a place of its own, and shows that it does.
+// Slack's `table`, and what `data_table` shares with it. A wide one scrolls in a place of its own, and
+// shows that it does.
 
 import { h } from "./dom.js";
 import { richCell } from "./rich_text.js";
@@ -18,15 +19,8 @@ export function table(block) {
       row.map((each, at) => h("td", { class: look(settings[at]) }, cell(each))),
     ),
   );
-  const scroller = h(
-    "div",
-    {
-      class: "table-scroller",
-      tabindex: "0",
-      role: "region",
-      "aria-label": `Table, ${count(body.length, "row")}, ${count(head.length, "column")}`,
-      on: { scroll: (event) => hint(event.target) },
-    },
+  return scrolling(
+    { "aria-label": `Table, ${count(body.length, "row")}, ${count(head.length, "column")}` },
     h(
       "table",
       {},
@@ -42,6 +36,21 @@ export function table(block) {
       h("tbody", {}, rows),
     ),
   );
+}
+
+/** A table where it can be scrolled sideways; `name` is the attribute that names the place. */
+export function scrolling(name, content) {
+  const scroller = h(
+    "div",
+    {
+      class: "table-scroller",
+      tabindex: "0",
+      role: "region",
+      ...name,
+      on: { scroll: (event) => hint(event.target) },
+    },
+    content,
+  );
   watcher.observe(scroller);
   return h(
     "div",
@@ -55,12 +64,11 @@ function heading(each, settings) {
   return h("th", { scope: "col", class: look(settings) }, cell(each));
 }
 
-function cell(each) {
+export function cell(each) {
   switch (each.type) {
     case "raw_text":
-      return each.text;
     case "raw_number":
-      return each.text ?? String(each.value);
+      return each.text;
     case "rich_text":
       return richCell(each);
     default:
@@ -76,6 +84,7 @@ function look(settings) {
 /** Mark a scroller with the sides on which there is more. */
 function hint(scroller) {
   const { scrollLeft, scrollWidth, clientWidth } = scroller;
+  scroller.style.setProperty("--room", `${clientWidth}px`);
   scroller.parentElement?.classList.toggle("more-left", scrollLeft > 1);
   scroller.parentElement?.classList.toggle(
     "more-right",

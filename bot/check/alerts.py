@@ -1,0 +1,93 @@
+"""What would be told where, and whether the bot can post there."""
+
+from collections.abc import Collection, Iterator, Mapping
+from datetime import timedelta
+
+from bot.check.facts import NOT_ASKED, Channel, SlackFacts, Unknown, Untold
+from bot.check.findings import Finding, Section, failure, name, ok, some, warning
+from bot.check.slack import NO_CHANNEL, OPTIONAL_SCOPES
+
+
+def of_alerts(
+    told: Mapping[str, str],
+    after: Mapping[str, timedelta],
+    facts: SlackFacts,
+    *,
+    allowed: Collection[str],
+    sampled: bool,
+) -> Section:
+    """`told` is the channel of each cluster that has one; `after` is by the name of a finding."""
+    return Section("ALERT_CHANNEL", tuple(_found(told, after, facts, allowed, sampled=sampled)))
+
+
+def _found(
+    told: Mapping[str, str],
+    after: Mapping[str, timedelta],
+    facts: SlackFacts,
+    allowed: Collection[str],
+    *,
+    sampled: bool,
+) -> Iterator[Finding]:
+    if not told:
+        yield ok("not set: the bot says nothing unasked")
+        return
+    if not sampled:
+        yield warning("SAMPLE_EVERY is 0: without samples the bot tells nothing")
+        return
+    for channel_id in dict.fromkeys(told.values()):
+        clusters = some((each for each, where in told.items() if where == channel_id), most=10)
+        yield _of_channel(channel_id, clusters, facts, allowed)
+        if allowed and channel_id not in allowed:
+            yield warning(
+                f"{channel_id}: ALLOWED_CHANNELS doesn't have it, so the buttons of alerts are"
+                " refused there"
+            )
+    times = (f"{finding} {int(span.total_seconds())} s" for finding, span in after.items())
+    yield ok(f"told once it has held: {some(times, most=20) or 'nothing: all are off'}")
+    yield from _of_scopes(facts)
+
+
+def _of_channel(
+    channel_id: str, clusters: str, facts: SlackFacts, allowed: Collection[str]
+) -> Finding:
+    match facts.channels.get(channel_id, NOT_ASKED):
+        case Unknown():
+            return failure(f"{clusters}: {channel_id}: {NO_CHANNEL}")
+        case Untold(problem):
+            return warning(f"{clusters}: {channel_id}: Slack didn't say what this is ({problem})")
+        case Channel() as channel:
+            where = f"{clusters}: told in #{name(channel.name)} ({channel.id})"
+            if wrong := wrong_with(channel, allowed):
+                return failure(f"{where}, which won't work: {wrong}")
+            if not channel.is_member:
+                return warning(
+                    f"{where}; the bot isn't a member: invite it, so that after a crash it can"
+                    " look whether an alert was posted"
+                )
+            return ok(f"{where}; the bot is a member and may post")
+
+
+def wrong_with(channel: Channel, allowed: Collection[str]) -> str:
+    """What keeps alerts out of a channel; empty if nothing does."""
+    if channel.is_archived:
+        return "it is archived"
+    if channel.is_read_only:
+        return "the bot may not post there. Ask whoever manages the channel to let it"
+    if channel.id in allowed:
+        return ""
+    if channel.is_direct:
+        return "it is a direct message"
+    if channel.is_shared is None:
+        return "Slack didn't say whether another workspace shares it"
+    if channel.is_shared:
+        return "another workspace shares it; ALLOWED_CHANNELS would have to name it"
+    return ""
+
+
+def _of_scopes(facts: SlackFacts) -> Iterator[Finding]:
+    missing = [each for each in OPTIONAL_SCOPES if each not in (facts.scopes or OPTIONAL_SCOPES)]
+    if missing:
+        yield warning(
+            f"scopes: {some(missing)} is missing: if the bot crashes while it posts an alert, it"
+            " can't look whether it did, and may tell it twice"
+        )

@@ -1,0 +1,174 @@
+"""Sample every cluster, and keep what was seen for a quarter of an hour.
+
+Each cluster has a loop and a connection of its own, so that one that hangs delays nobody.
+"""
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import structlog
+
+from bot.background import every, together
+from bot.domain.findings.diagnosis import diagnose
+from bot.domain.findings.model import Question
+from bot.domain.findings.survey import Survey
+from bot.domain.groups import Groups
+from bot.domain.protection import Protection
+from bot.domain.samples import APART, MOST_BYTES, Ring, Sample, Seen
+from bot.errors import ClusterError, NoSample
+from bot.operations.clusters import Clusters, Rules, read_together
+from bot.operations.redacted import redacted
+from bot.ports import Clock, Cluster, Meter
+
+log = structlog.get_logger(__name__)
+
+SAMPLE_WITHIN = 4.0
+"""Seconds that a cluster has to answer."""
+
+ROWS = 100
+"""How many sessions are kept, what hurts most first, of those that the rules went by."""
+
+NAMES_WITHIN = 1.1
+"""Of these, how many are for the names of relations in other databases."""
+
+NO_ANSWER = "no answer"
+
+Follower = Callable[[str, Sample], None]
+
+
+class Samples:
+    """The samples of the last 15 minutes, by cluster.
+
+    One is taken of each cluster `every` so often; with 0 there are none.
+    """
+
+    def __init__(
+        self, clusters: Clusters, clock: Clock, every: timedelta, meter: Meter | None = None
+    ) -> None:
+        self._clusters = clusters
+        self._clock = clock
+        self._meter = meter
+        self._due: dict[str, float] = {}  # when the next one of a cluster is, on `monotonic()`
+        self.seconds = every.total_seconds()
+        self._rings = defaultdict[str, Ring](Ring)
+        self._followers: list[Follower] = []
+
+    def latest(self, cluster: str) -> Sample | None:
+        """The newest sample, which may say that the cluster didn't answer."""
+        return self._rings[cluster].newest
+
+    def then(self, cluster: str, age: timedelta) -> tuple[Sample, timedelta]:
+        """The sample nearest to that long ago, and how old it is.
+
+        Raises `NoSample` if there was none about then; it says why.
+        """
+        if not self.seconds:
+            raise NoSample(cluster, "no samples are taken (SAMPLE_EVERY=0): the past isn't known")
+        now, ring = self._clock.monotonic(), self._rings[cluster]
+        then = now - age.total_seconds()
+        kept = min(ring, key=lambda each: abs(each.at - then), default=None)
+        if kept is None or abs(kept.at - then) > max(self.seconds, APART) + SAMPLE_WITHIN:
+            raise NoSample(cluster, self._none(ring, now, age))
+        return kept.sample, timedelta(seconds=now - kept.at)
+
+    def _none(self, ring: Ring, now: float, age: timedelta) -> str:
+        """Why there is no sample of that age."""
+        first = next(iter(ring), None)
+        oldest = (
+            "there is none yet" if first is None else f"the oldest is {now - first.at:.0f} s old"
+        )
+        less = f", or less if they take more than {MOST_BYTES / 1e6:.0f} MB, as these do"
+        return (
+            f"no sample is {age.total_seconds():.0f} s old: {oldest}. One is taken every"
+            f" {self.seconds:g} s (SAMPLE_EVERY) while the bot runs, and kept for 15 min"
+            f"{less if ring.is_cut(now) else ''}"
+        )
+
+    def of(self, cluster: str) -> tuple[Sample, ...]:
+        """All samples, the oldest first."""
+        return tuple(kept.sample for kept in self._rings[cluster])
+
+    def late(self) -> dict[str, float]:
+        """By how many seconds the next sample of each cluster is late."""
+        now = self._clock.monotonic()
+        return {name: max(0.0, now - due) for name, due in self._due.items()}
+
+    def follow(self, callback: Follower) -> None:
+        """Have this called with the cluster and the sample after each one.
+
+        It must not block. If it fails, that is logged.
+        """
+        self._followers.append(callback)
+
+    async def run(self) -> None:
+        """Sample all clusters until cancelled; returns at once if there is nothing to do."""
+        if not self.seconds:
+            return
+        clusters = self._clusters.by_name
+        apart = self.seconds / max(1, len(clusters))
+        await together(
+            *(self._keep(each, number * apart) for number, each in enumerate(clusters.values()))
+        )
+
+    async def _keep(self, cluster: Cluster, after: float) -> None:
+        self._due[cluster.name] = self._clock.monotonic() + after
+        await self._clock.sleep(after)  # not all at the same moment
+        await every(
+            self.seconds,
+            lambda: self.take(cluster.name),
+            failed="sample.failed",
+            at_once=True,
+            sleep=self._clock.sleep,
+        )
+
+    async def take(self, name: str) -> Sample:
+        """Take one sample of a cluster now."""
+        cluster, at = self._clusters.by_name[name], self._clock.monotonic()
+        try:
+            seen = await self._seen(cluster)
+        except ClusterError as error:
+            log.info("sample.no_answer", cluster=name, why=error.problem)
+            sample = Sample(
+                cluster=name,
+                taken_at=self._clock.now(),
+                problem=f"{NO_ANSWER} ({error.problem})",
+            )
+        else:
+            sample = Sample.of(seen)
+        self._due[name] = at + self.seconds
+        if self._meter is not None:
+            self._meter.sampled(name, findings_of(sample))
+        self._rings[name].add(at, sample)
+        for follower in self._followers:
+            try:
+                follower(name, sample)
+            except Exception:
+                log.exception("sample.follower_failed", cluster=name)
+        return sample
+
+    async def _seen(self, cluster: Cluster) -> Seen:
+        until = asyncio.get_running_loop().time() + SAMPLE_WITHIN
+        survey, crowd = await read_together(
+            cluster, lambda: cluster.sample(until=until - NAMES_WITHIN), until
+        )
+        protection = await self._clusters.protection(cluster, survey.look)
+        rules = self._clusters.rules
+        # Off the event loop: a server may have thousands of sessions.
+        return await asyncio.to_thread(_seen, survey, crowd, protection, rules)
+
+
+def findings_of(sample: Sample) -> Counter[str] | None:
+    """How many findings of each name it has; None without an answer."""
+    seen = sample.seen
+    return None if seen is None else Counter(str(finding.rule) for finding in seen.findings)
+
+
+def _seen(survey: Survey, crowd: Groups, protection: Protection, rules: Rules) -> Seen:
+    look = redacted(survey.look, rules)
+    survey = replace(survey, look=look, spared=protection.spared(look.rows))
+    findings = diagnose(survey, Question()).findings
+    kept = replace(survey, look=replace(look, rows=look.rows[:ROWS]))
+    return Seen(kept, findings, crowd)

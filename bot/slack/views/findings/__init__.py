@@ -1,0 +1,1 @@
+"""The words of a diagnosis's findings, by kind of evidence. Pure."""

@@ -1,0 +1,85 @@
+"""Words that several findings share. Pure."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from bot.domain.findings.model import Run
+from bot.domain.findings.survey import Survey
+from bot.domain.sessions import Backend
+from bot.slack.views import targets
+from bot.slack.views.lines import Line, Quoted
+from bot.slack.views.text import age, count
+
+_QUERY = 120
+
+
+def on(survey: Survey) -> Line:
+    """` on main`."""
+    return (" on ", Quoted(survey.server.cluster))
+
+
+def who(backend: Backend) -> Line:
+    """`pid 33507 · some_user · psql from 127.0.0.1`."""
+    return (*targets.who(backend), *targets.client(backend))
+
+
+def lasting(backend: Backend, survey: Survey) -> str:
+    """`idle in transaction for 32 min`."""
+    state = backend.state or backend.backend_type or "in a state that can't be seen"
+    length = backend.state_age(survey.now)
+    return state if length is None else f"{state} for {age(length)}"
+
+
+def doing(backend: Backend, survey: Survey) -> Line:
+    """Who it is, and what it does for how long."""
+    return (*who(backend), " · ", Quoted(lasting(backend, survey), 100))
+
+
+def query(backend: Backend) -> Iterable[Line]:
+    """Its statement, running or last, if it can be seen."""
+    if backend.query:
+        label = "last statement  " if backend.is_idle else "statement  "
+        yield (label, Quoted(backend.query, _QUERY, code=True))
+
+
+def since(then: datetime | None, survey: Survey) -> str:
+    """`, for 4 min`."""
+    return "" if then is None else f", for {age(survey.now - then)}"
+
+
+def run_in(act: Run) -> Line:
+    """` in some_db as some_user or a superuser`."""
+    where: Line = (" in ", Quoted(act.datname)) if act.datname is not None else ()
+    by: Line = (" as ", Quoted(act.owner), " or a superuser") if act.owner is not None else ()
+    return (*where, *by)
+
+
+def wait(number: int) -> str:
+    """`2 sessions wait`."""
+    return count(number, "session waits", "sessions wait")
+
+
+def go_on(number: int) -> str:
+    """`2 sessions go on`."""
+    return count(number, "session goes on", "sessions go on")
+
+
+def gain(freed: int, behind: int) -> str:
+    """What becomes of those who wait behind a session once it is out of the way."""
+    if freed == behind:
+        return go_on(freed)
+    if not freed:
+        return f"{wait(behind)} on, for somebody else, too"
+    return f"{freed} of {behind} go on; the others wait for somebody else, too"
+
+
+def capital(text: str) -> str:
+    """The same as the beginning of a sentence; names in it stay as they are."""
+    return text[:1].upper() + text[1:]
+
+
+def transactions(xids: int) -> str:
+    """`41,000 transactions`, `3.2 million transactions`."""
+    if xids >= 1_000_000:
+        return f"{xids / 1_000_000:.1f} million transactions"
+    return f"{xids:,} transaction{'s' * (xids != 1)}"

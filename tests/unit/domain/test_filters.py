@@ -1,0 +1,169 @@
+"""What a frozen filter is, and that the ledger returns it unchanged."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.domain.filters import (
+    AddressIn,
+    Before,
+    InLock,
+    InTree,
+    OidIn,
+    PidIn,
+    TextLike,
+    freeze,
+    from_json,
+    to_json,
+)
+from bot.domain.sessions import Database, Names, Role, ServerId
+from bot.errors import TargetError
+from bot.grammar.parser import parse_kill
+from bot.grammar.requests import KillRequest
+from bot.grammar.suggest import near
+from bot.grammar.terms import AgeOf, Word
+
+NOW = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
+NAMES = Names(
+    roles={
+        10: Role(10, "postgres", True, -1),
+        20: Role(20, "web", False, -1),
+        21: Role(21, "web_reader", False, 5),
+        30: Role(30, "some_user", False, 1),
+    },
+    databases={1: Database(1, "postgres", -1), 5: Database(5, "some_db", -1)},
+    read_at=NOW,
+    server=ServerId(1, NOW),
+)
+
+
+def read_kill_request(text: str) -> KillRequest:
+    request = parse_kill(text)
+    assert isinstance(request, KillRequest)
+    return request
+
+
+def frozen(text: str, *, datid: int | None = None):
+    return freeze(read_kill_request(text).terms, NAMES, NOW, datid=datid)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("user=web", OidIn("usesysid", (20,))),
+        ("user=web*", OidIn("usesysid", (20, 21))),
+        ("user!=some_user", OidIn("usesysid", (30,), negated=True)),
+        ("db=some_*", OidIn("datid", (5,))),
+        ("db!=postgres", OidIn("datid", (1,), negated=True)),
+        ("app=psql*", TextLike("application_name", ("psql", ""))),
+        ("state!=idle_tx", TextLike("state", ("idle in transaction",), negated=True)),
+        ("type=client", TextLike("backend_type", ("client backend",))),
+        ("wait=Lock", TextLike("wait_event", ("Lock",))),
+        ("client=10.0.0.0/8", AddressIn("10.0.0.0/8")),
+        ("client!=10.0.0.0/8", AddressIn("10.0.0.0/8", negated=True)),
+        ("client=10.*", TextLike("client_addr", ("10.", ""))),
+        ("xact>5m", Before(AgeOf.XACT, NOW - timedelta(minutes=5))),
+        ("age<1h", Before(AgeOf.AGE, NOW - timedelta(hours=1), older=False)),
+        ("blocked", InLock(Word.BLOCKED)),
+        ("blocking", InLock(Word.BLOCKING)),
+    ],
+)
+def test_a_term_freezes_to_oids_and_instants(text: str, expected: object) -> None:
+    assert frozen(text) == (expected,)
+
+
+def test_named_database_comes_first() -> None:
+    assert frozen("user=web", datid=5) == (OidIn("datid", (5,)), OidIn("usesysid", (20,)))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "nearest"),
+    [
+        ("user=some_usr", "no such role", ("user=some_user",)),
+        ("user=SOME_USER", "no such role", ("user=some_user",)),
+        ("user!=webb", "no such role", ("user!=web",)),
+        ("db=some_bd", "no such database", ("db=some_db",)),
+        ("db=nothing_like_it", "no such database", ()),
+        # `user!=admin*` with a typo would match everyone.
+        ("user!=nobody*", "no role is named so", ()),
+        ("user!=webb*", "no role is named so", ("user!=web",)),
+        ("db=some*bd", "no database is named so", ("db=some_db",)),
+    ],
+)
+def test_unknown_name_is_an_error_with_the_nearest_names(
+    text: str, problem: str, nearest: tuple[str, ...]
+) -> None:
+    with pytest.raises(TargetError) as unknown:
+        frozen(text)
+    assert unknown.value.name == text
+    assert unknown.value.problem == problem
+    assert unknown.value.nearest == nearest
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names", "nearest"),
+    [
+        ("wbe", ["web", "xyz"], ("web",)),
+        ("webx", ["webxyz", "other", "webxy"], ("webxy", "webxyz")),
+        ("web0", ["web1", "web2", "web3", "web4"], ("web4", "web3", "web2")),
+        ("STRASSE", ["straße"], ("straße",)),
+        # Names that differ only in case are all near, but at most three are suggested.
+        ("web", ["Web", "WEB"], ("WEB", "Web")),
+        ("web", ["wEb", "Web", "WEB", "weB"], ("WEB", "Web", "wEb")),
+        ("web", ["WEB", "WEB"], ("WEB",)),
+    ],
+)
+def test_nearest_names_ignore_case(wanted: str, names: list[str], nearest: tuple[str, ...]) -> None:
+    assert near(wanted, names) == nearest
+
+
+instants = st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2200, 1, 1)).map(  # noqa: DTZ001
+    lambda naive: naive.replace(tzinfo=UTC)
+)
+parts = st.lists(st.text(max_size=5), min_size=1, max_size=4).map(tuple)
+conditions = st.one_of(
+    st.builds(
+        OidIn,
+        st.sampled_from(["usesysid", "datid"]),
+        st.lists(st.integers(0, 2**32 - 1), max_size=4).map(tuple),
+        st.booleans(),
+    ),
+    st.builds(TextLike, st.sampled_from(["application_name", "state"]), parts, st.booleans()),
+    st.builds(AddressIn, st.just("10.0.0.0/8"), st.booleans()),
+    st.builds(Before, st.sampled_from(AgeOf), instants, st.booleans()),
+    st.builds(InLock, st.sampled_from(Word)),
+    st.builds(PidIn, st.lists(st.integers(1, 2**31 - 1), max_size=4).map(tuple)),
+    st.builds(InTree),
+)
+
+
+@given(st.lists(conditions, max_size=5).map(tuple))
+def test_the_ledger_gives_back_what_it_was_given(given: tuple) -> None:
+    assert from_json(to_json(given)) == given
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        {},
+        {"is": "newer"},
+        {"is": "oid_in", "oids": []},
+        {"is": "oid_in", "column": "query", "oids": [1], "negated": False},
+        {"is": "oid_in", "column": "datid", "oids": ["1"], "negated": False},
+        {"is": "oid_in", "column": "datid", "oids": [1], "negated": 0},
+        {"is": "like", "column": "a.state or true", "parts": ["x"], "negated": False},
+        {"is": "before", "of": "weather", "instant": 0, "older": True},
+        {"is": "before", "of": "xact", "instant": 2**80, "older": True},
+        {"is": "in_lock", "word": "all"},
+        # This has more than this version knows: it would end more than was meant.
+        {"is": "in_lock", "word": "blocked", "longer_than": 60},
+        {"is": "in_tree", "below": 7},
+        None,
+        "in_tree",
+    ],
+)
+def test_unknown_condition_is_never_skipped(unknown: object) -> None:
+    with pytest.raises(ValueError, match=r"another version|can't be read|not a valid"):
+        from_json([unknown])
