@@ -122,9 +122,14 @@ def lets_go(survey: Survey, held: Held, patience: Patience = PATIENCE) -> tuple[
         case Holder.PREPARED:
             return (Run(rollback_prepared(held.name), held.datname, held.usename),)
         case Holder.SLOT if _is_abandoned(survey, held, patience):
-            return (Run(f"select pg_drop_replication_slot({literal(held.name)});"),)
+            return (drop(held),)
         case _:
             return ()
+
+
+def drop(held: Held) -> Run:
+    """What drops a slot: its consumer or standby can't go on without it."""
+    return Run(f"select pg_drop_replication_slot({literal(held.name)});")
 
 
 def _is_abandoned(survey: Survey, held: Held, patience: Patience) -> bool:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from bot.domain.findings.model import PATIENCE, Act, Run
 from bot.domain.findings.survey import Held, Holder, Part, Survey
-from bot.domain.findings.transactions import counts, lets_go
+from bot.domain.findings.transactions import counts, drop, lets_go
 from bot.domain.kills import Action
 from bot.domain.sessions import CLIENT_BACKEND
 from bot.operations.results import Horizon
@@ -115,8 +115,9 @@ def _what(survey: Survey, held: Held) -> str:
     backend = survey.backend(held.pid)
     if held.kind is not Holder.SESSION:
         return _flat(transactions.holder(held))
-    role = None if backend is None else backend.usename or backend.backend_type
-    return dotted((f"pid {held.pid}", role))
+    # What an autovacuum worker does stands in its query: `autovacuum: VACUUM public.orders`.
+    who = None if backend is None else backend.usename or backend.query or backend.backend_type
+    return dotted((f"pid {held.pid}", who))
 
 
 def _lets_go(survey: Survey, held: Held) -> str:
@@ -164,11 +165,17 @@ def _spoken(row: Row) -> Line:
 
 def _statements(rows: Sequence[Row]) -> Iterable[Block]:
     """What people run themselves: slots and prepared transactions have no session to end."""
-    acts = [(held, act) for survey, held in rows for act in lets_go(survey, held)]
-    runs = [(held, act) for held, act in acts if isinstance(act, Run)]
+    runs = [(held, act) for survey, held in rows for act in _runs(survey, held)]
     for held, act in runs[:_STATEMENTS]:
         yield blocks.paragraph(_before(held, act))
         yield blocks.preformatted(act.sql)
+
+
+def _runs(survey: Survey, held: Held) -> Iterable[Run]:
+    """An unused slot's consumer may be back in a moment: people judge that, by `_before`."""
+    if held.is_unused_slot:
+        return (drop(held),)
+    return (act for act in lets_go(survey, held) if isinstance(act, Run))
 
 
 def _before(held: Held, act: Run) -> Line:

@@ -83,7 +83,8 @@ async def test_holders_of_every_kind_stand_in_one_list(
         screen = "\n".join(lines(message))
         assert "vacuum can't remove what was deleted in the last" in screen
         # Whoever reads the slot may have been away for a moment only.
-        assert "select pg_drop_replication_slot" not in screen
+        assert "Replication slot old_sub: if nobody needs the slot any more, run:" in screen
+        assert "select pg_drop_replication_slot('old_sub');" in screen
         (lets_go,) = [row for row in table(message) if row[0] == "replication slot old_sub"]
         assert "its consumer; if gone for good, pg_drop_replication_slot" in lets_go
         assert "rollback prepared 'tx7';" in screen
@@ -285,6 +286,7 @@ async def test_slot_of_a_standby_is_told_by_its_standby(pair: Pair, bench: Bench
         (slot,) = [row for row in table(message) if row[0] == "replication slot replica"]
         assert "the end of a query there" in slot
         assert any("active: by hot_standby_feedback" in cell for cell in slot)
+        assert "pg_drop_replication_slot" not in "\n".join(lines(message))
         answer = await ask(patience=Patience(horizon=timedelta(0), horizon_xids=100), main=cluster)
         assert answer.names == [("horizon", "replica")]
         assert answer.acts == []

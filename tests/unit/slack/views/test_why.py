@@ -316,3 +316,17 @@ def test_standby_and_active_slot_have_nothing_to_press_or_run() -> None:
     assert "main: vacuum can't remove what was deleted in the last 3.2 million transactions" in (
         parsed(message)
     )
+
+
+def test_autovacuum_worker_that_holds_back_vacuum_says_of_which_table() -> None:
+    query = "autovacuum: VACUUM public.orders"
+    worker = backend(7, usename=None, backend_type="autovacuum worker", state="active", query=query)
+    held = (Held(kind=Holder.SESSION, xids=8, pid=7),)
+    asked = Horizon(
+        request=HorizonRequest(),
+        surveys=(survey(worker, holders=held),),
+        troubles=(),
+        asked_by=ALICE,
+        now=NOW,
+    )
+    assert table(horizon(asked, every))[1][0] == f"pid 7 · {query}"
