@@ -41,6 +41,8 @@ _REMEDIES = 8
 
 _PREPARED = "prepared transaction"
 
+DEADLOCK = "A deadlock: PostgreSQL itself ends one of the transactions after deadlock_timeout."
+
 
 def tree(answer: Tree, action: Action | None) -> Message:
     """Who waits for whom, roots first; those who may get a menu that does `action` to the roots."""
@@ -119,9 +121,7 @@ def _summary(answer: Tree) -> Iterable[Line]:
     waits = "waits" if waiting == 1 else "wait"
     yield (f"{count(waiting, 'session')} {waits} behind {' and '.join(behind)}",)
     if circles:
-        yield (
-            "⚠ A deadlock: PostgreSQL itself ends one of the transactions after deadlock_timeout.",
-        )
+        yield (f"⚠ {DEADLOCK}",)
 
 
 def _spoken(answer: Tree, branch: Branch) -> Line:

@@ -5,6 +5,7 @@ Pure. Nothing is ended from here: a button opens the preview of exactly one back
 
 from collections.abc import Callable, Iterable, Sequence
 
+from bot.domain.blocking import tree
 from bot.domain.findings.diagnosis import Diagnosis
 from bot.domain.findings.model import Act, Cancel, Finding, Question, Rule, Run
 from bot.domain.findings.survey import Part, Survey
@@ -22,6 +23,7 @@ from bot.slack.views.findings import words
 from bot.slack.views.lines import Line, Quoted, as_of, strong, worded
 from bot.slack.views.message import Message, message
 from bot.slack.views.text import age, count, dotted, some
+from bot.slack.views.tree import DEADLOCK
 
 _HELPS = frozenset({Part.SESSIONS, Part.GROUPS})
 """Parts without which each finding stands as well."""
@@ -112,6 +114,8 @@ def _asked_of(answer: Why) -> str:
     what = [each for each in (question.role, question.database) if each is not None]
     if question.pid is not None:
         what = [f"pid {question.pid}"]
+    elif len(what) == 1 and len({d.question.role is None for d in answer.diagnoses}) == 2:
+        what = [f"the role and the database {what[0]}"]
     return f"{' in '.join(what)} on {on}" if what else on
 
 
@@ -153,6 +157,8 @@ def _state(survey: Survey, *, named: bool) -> Iterable[Line]:
     connections = cluster.connections(server)
     yield (*name, told, *((" · ", *connections) if connections else ()))
     yield from (("⚠ ", *name, *line) for line in cluster.pressing(server))
+    if server.waiting and any(branch.in_cycle for branch in tree(survey.waits)):
+        yield (f"⚠ {DEADLOCK}",)
 
 
 def no_answer(trouble: ClusterError) -> Line:

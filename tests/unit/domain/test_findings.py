@@ -28,6 +28,7 @@ from bot.domain.findings.wait_events import EVENTS, TYPES, meaning
 from bot.domain.sessions import Limit, SpareReason
 from bot.domain.waits import Waits
 from bot.slack.views.findings.told import cheapest, evidence
+from bot.slack.views.lines import Line, Quoted
 from tests.unit.builders import NOW, ago, backend, look, server, waiter
 
 QUIET = server(roles=())
@@ -44,6 +45,10 @@ def asked(seen: Survey, **question: Any) -> list[Finding]:
 
 def named(found: list[Finding]) -> list[tuple[str, str]]:
     return [(str(each.rule), each.subject.name) for each in found]
+
+
+def as_read(line: Line) -> str:
+    return "".join(part.text if isinstance(part, Quoted) else str(part) for part in line)
 
 
 def test_deadlock_is_postgresqls_to_break() -> None:
@@ -78,9 +83,17 @@ def test_ordinary_autovacuum_is_left_to_give_way() -> None:
     assert finding.acts == ()
 
 
+def test_blocker_of_a_superuser_is_for_a_superuser_to_end() -> None:
+    waits = Waits({33911: (33507,)}, {33911: ago(minutes=1)})
+    seen = survey(backend(), waiter(), waits=waits, spared={33507: SpareReason.SUPERUSER})
+    (finding,) = asked(seen)
+    assert said(finding, seen).endswith("a superuser's session: only a superuser can end it.")
+
+
 def test_wraparound_vacuum_with_a_queue_behind_the_ddl_is_one_finding() -> None:
     worker = backend(
         1,
+        usename=None,
         backend_type="autovacuum worker",
         state="active",
         query="autovacuum: VACUUM public.orders (to prevent wraparound)",
@@ -97,6 +110,11 @@ def test_wraparound_vacuum_with_a_queue_behind_the_ddl_is_one_finding() -> None:
     (finding,) = asked(seen)
     assert named([finding]) == [("wraparound_vacuum", "1")]
     assert (finding.hurt, finding.acts, finding.prevention) == (3, (Cancel(waiter(2)),), ())
+    told = [as_read(line) for line in evidence(finding, seen)]
+    assert told[0].startswith("pid 1 · autovacuum worker · ")
+    (ddl,) = [line for line in told if line.startswith("in its way: ")]
+    assert "pid 2 · " in ddl
+    assert told[told.index(ddl) + 1].startswith("statement  ")
 
 
 def queued(*databases: int, **values: Any) -> Survey:

@@ -38,7 +38,7 @@ def _root(blocks: Blocks, the: str) -> Line:
     return (f"{'A' if the.istitle() else 'a'} prepared transaction",)
 
 
-def blocks(blocks: Blocks, _: Finding, survey: Survey) -> Iterable[Line]:
+def blocks(blocks: Blocks, finding: Finding, survey: Survey) -> Iterable[Line]:
     """Who it is, what it does, and what the others wait for."""
     if blocks.backend is not None:
         yield words.doing(blocks.backend, survey)
@@ -48,6 +48,11 @@ def blocks(blocks: Blocks, _: Finding, survey: Survey) -> Iterable[Line]:
         yield (f"prepared {age(survey.now - prepared.prepared)} ago", *where, "; it has no session")
     else:
         yield ("what it is can't be seen",)
+    if finding.rule is Rule.WRAPAROUND_VACUUM:
+        for act in finding.acts:
+            if isinstance(act, Cancel):
+                yield ("in its way: ", *words.doing(act.backend, survey))
+                yield from words.query(act.backend)
     if blocks.on is not None:
         yield ("they wait for ", Quoted(f"{blocks.on.mode} on {blocks.on.on}", _LOCK))
         if blocks.on.locktype == "advisory" and blocks.backend and blocks.backend.state == "idle":

@@ -19,7 +19,7 @@ from bot.domain.findings.model import (
     Waits,
 )
 from bot.domain.findings.survey import Survey
-from bot.domain.sessions import Backend, Cost
+from bot.domain.sessions import Backend, Cost, SpareReason
 from bot.slack.views import targets
 from bot.slack.views.findings import locks, logins, transactions, words
 from bot.slack.views.lines import Line, Quoted
@@ -136,4 +136,5 @@ def _why_not(backend: Backend, survey: Survey) -> Line:
     why = survey.spared.get(backend.pid)
     if why is None:
         return (Quoted(backend.backend_type or "it can't be seen"), ", not a client backend.")
-    return (*targets.reason(why, backend), ".")
+    can = ": only a superuser can end it" if why is SpareReason.SUPERUSER else ""
+    return (*targets.reason(why, backend), f"{can}.")

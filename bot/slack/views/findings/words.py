@@ -5,7 +5,7 @@ from datetime import datetime
 
 from bot.domain.findings.model import Run
 from bot.domain.findings.survey import Survey
-from bot.domain.sessions import Backend
+from bot.domain.sessions import CLIENT_BACKEND, Backend
 from bot.slack.views import targets
 from bot.slack.views.lines import Line, Quoted
 from bot.slack.views.text import age, count
@@ -19,7 +19,11 @@ def on(survey: Survey) -> Line:
 
 
 def who(backend: Backend) -> Line:
-    """`pid 33507 · some_user · psql from 127.0.0.1`."""
+    """`pid 33507 · some_user · psql from 127.0.0.1`; `pid 812 · autovacuum worker`."""
+    kind = backend.backend_type
+    # Without a state, the kind of process stands in its place.
+    if backend.usename is None and backend.state is not None and kind not in {None, CLIENT_BACKEND}:
+        return (f"pid {backend.pid} · ", Quoted(f"{kind}"), *targets.client(backend))
     return (*targets.who(backend), *targets.client(backend))
 
 

@@ -34,13 +34,14 @@ from bot.domain.findings.survey import Group, Held, Holder, IndexBuild, Part, Su
 from bot.domain.kills import Action
 from bot.domain.sessions import Limit, LimitOf, SpareReason
 from bot.domain.sql_text import identifier, literal
+from bot.domain.waits import Waits as WaitsFor
 from bot.errors import ClusterDown
 from bot.grammar.requests import HorizonRequest, Target, WhyRequest
 from bot.operations.results import Horizon, Why
 from bot.slack.views.findings import told
 from bot.slack.views.horizon import horizon
 from bot.slack.views.why import MOST, why
-from tests.unit.builders import ALICE, NOW, ago, backend, look, server
+from tests.unit.builders import ALICE, NOW, ago, backend, look, server, waiter
 from tests.unit.reading import lines, parsed, pressable, table
 from tests.unit.slack.views.test_any_input import (
     few_texts,
@@ -220,16 +221,18 @@ def test_five_findings_are_told_and_the_others_counted() -> None:
 def test_finding_about_a_role_and_a_database_of_one_name_is_told_once() -> None:
     found = tuple(findings(["x"])[:2])
     both = [Diagnosis(each, survey(), found) for each in (Question("web"), Question(None, "web"))]
-    assert "web on main: 2 problems" in lines(why(answer(*both), every))
+    assert "the role and the database web on main: 2 problems" in lines(why(answer(*both), every))
     elsewhere = replace(survey(), look=replace(survey().look, server=server(cluster="prod")))
     both[1] = replace(both[1], survey=elsewhere)
-    assert "web on 2 clusters: 4 problems" in lines(why(answer(*both), every))
+    assert "the role and the database web on 2 clusters: 4 problems" in lines(
+        why(answer(*both), every)
+    )
 
 
 def test_state_of_a_server_without_findings_is_told_once_with_its_limits() -> None:
     both = [Diagnosis(each, survey(), ()) for each in (Question("web"), Question(None, "web"))]
     assert lines(why(answer(*both), every))[:3] == [
-        "web on main: nothing found",
+        "the role and the database web on main: nothing found",
         (
             "0 waiting for a lock · oldest transaction 32 min · connections ■■■■■■□□□□ 62 of 97"
             " · batch 14 of 20 · set aside: 3 for superusers"
@@ -240,6 +243,17 @@ def test_state_of_a_server_without_findings_is_told_once_with_its_limits() -> No
     full = replace(full, look=replace(full.look, server=server(client_backends=97, roles=())))
     told = lines(why(answer(Diagnosis(Question(), full, ())), every))
     assert told[2] == "⚠ connections ■■■■■■■■■■ 97 of 97: full, new logins fail"
+
+
+def test_deadlock_is_told_where_no_rule_finds_anything() -> None:
+    circle = WaitsFor({1: (2,), 2: (1,)}, {})
+    seen = Survey(look=look(waiter(1), waiter(2), waits=circle, server=server(waiting=2)))
+    told = lines(why(answer(Diagnosis(Question(), seen, ())), every))
+    assert told[0] == "main: nothing found"
+    deadlock = (
+        "⚠ A deadlock: PostgreSQL itself ends one of the transactions after deadlock_timeout."
+    )
+    assert deadlock in told
 
 
 def test_session_that_was_asked_for_is_told_once() -> None:
