@@ -65,6 +65,17 @@ class Told(Enum):
     TEMPORARY = re.compile(r"create (?:(?:global|local) )?temp(?:orary)? table\b", re.IGNORECASE)
 
 
+_BUILDS: Final = re.compile(
+    r"create (?:unique )?index concurrently\b|reindex\b[^;]*\bconcurrently\b", re.IGNORECASE
+)
+
+
+def builds_an_index(backend: Backend) -> bool:
+    """Whether it runs a concurrent index build, by its redacted text."""
+    query = (backend.query or "").lstrip()
+    return backend.state == "active" and _BUILDS.match(query) is not None
+
+
 def told(backend: Backend) -> Iterator[Told]:
     """What the statement of a session tells, by its redacted text."""
     query = (backend.query or "").lstrip()

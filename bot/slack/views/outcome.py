@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from bot.domain.holdings import FIND_INVALID, builds_an_index
 from bot.domain.kills import (
     NEEDS_SOMEONE,
     SUCCEEDED,
@@ -15,7 +16,7 @@ from bot.domain.prevention import prevention
 from bot.grammar.requests import SESSIONS, SessionsRequest
 from bot.grammar.requests import Target as Named
 from bot.slack.buttons import ActionId, OutcomePage
-from bot.slack.views import blocks, tables, targets
+from bot.slack.views import blocks, lines, tables, targets
 from bot.slack.views.blocks import Block
 from bot.slack.views.lines import Line, Quoted, parted, strong
 from bot.slack.views.message import Message, message
@@ -26,6 +27,9 @@ from bot.slack.views.text import clock, count, took
 
 OUTCOME_PAGE = 50
 """Targets on one page of an outcome's table."""
+
+_DATABASES = 3
+"""How many databases are named."""
 
 _RESULTS = (
     Column("pid", (10,)),
@@ -54,11 +58,35 @@ def outcome(conclusion: Conclusion, page: int = 0) -> Message:
         blocks.foot((f"page {page + 1} of {pages}, those that need attention first",))
         if pages > 1
         else None,
+        *_left_behind(conclusion),
         *_prevention(conclusion),
         blocks.actions(_afterwards(conclusion, page, pages)),
         blocks.foot(_outcome_foot(conclusion)),
         also=[_result_line(conclusion, each) for each in _told(results)],
     )
+
+
+def _left_behind(conclusion: Conclusion) -> Iterable[Block]:
+    """How to find what index builds left: the preview, which named it, is gone by now."""
+    ended = (
+        conclusion.target(result.id).seen
+        for result in conclusion.results
+        if result.outcome in SUCCEEDED
+    )
+    databases = dict.fromkeys(seen.datname for seen in ended if builds_an_index(seen))
+    if not databases:
+        return
+    where = lines.listed(tuple(Quoted(name) for name in databases if name), most=_DATABASES)
+    yield blocks.paragraph(
+        (
+            "An index build was ended. Drop the invalid index that it left",
+            *((" in ", *where) if where else ()),
+            " by ",
+            Quoted("drop index concurrently", code=True),
+            "; to find it:",
+        )
+    )
+    yield blocks.preformatted(FIND_INVALID)
 
 
 def _prevention(conclusion: Conclusion) -> Iterable[Block]:

@@ -874,3 +874,38 @@ def test_nothing_to_cancel_says_that_it_is_only_cancelling():
     assert told[0].startswith("Nothing to cancel on main")
     assert "no query runs in it" in told[1]
     assert told[-1] == "You may cancel queries here, and end no sessions."
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "create index concurrently i on t (a)",
+        "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS i ON t (a)",
+        "reindex table concurrently t",
+        "reindex (verbose, concurrently) index i",
+    ],
+)
+@pytest.mark.parametrize("result", [Outcome.TERMINATED, Outcome.CANCELLED])
+def test_outcome_says_how_to_find_what_an_index_build_left(query, result):
+    build = target(backend(state="active", query=query))
+    message = outcome_view.outcome(conclusion(result, targets=(build,)))
+    assert problems(message) == []
+    (said,) = [each for each in lines(message) if "index build" in each]
+    assert "Drop the invalid index that it left in some_db by drop index concurrently" in said
+    found = lines(message)[lines(message).index(said) + 1]
+    assert found == "select indexrelid::regclass from pg_index where not indisvalid;"
+
+
+@pytest.mark.parametrize(
+    ("values", "result"),
+    [
+        ({"state": "active"}, Outcome.CHANGED),
+        ({"state": "idle"}, Outcome.TERMINATED),
+        ({"state": "active", "query": "create index i on t (a)"}, Outcome.TERMINATED),
+        ({"state": "active", "query": "select concurrently"}, Outcome.TERMINATED),
+    ],
+)
+def test_outcome_tells_of_no_index_where_no_build_was_ended(values, result):
+    build = target(backend(**{"query": "create index concurrently i on t (a)"} | values))
+    message = outcome_view.outcome(conclusion(result, targets=(build,)))
+    assert "index" not in "".join(line for line in lines(message) if "build" in line)
