@@ -165,6 +165,8 @@ class Parts:
         first = (self.target and self.target.database) or ""
         if (column := SHORT_NAMES.get(first.lower())) is not None and token.span.bare:
             return (str(Match(column, Pattern((token.span.bare,)))),)
+        if self.target and not first and token.span.bare:
+            return (str(Target(self.target.cluster, token.span.bare)),)
         bare = (token.span.bare or "").lower()
         return state_filter(bare) or nearest(bare, sorted(RESERVED))
 

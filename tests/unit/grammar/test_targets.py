@@ -95,6 +95,11 @@ def test_a_second_target_that_is_nearly_a_word_of_the_grammar_suggests_it() -> N
     assert refusal(parse_kill, "some_db other_db").nearest == ()
 
 
+def test_name_after_a_whole_cluster_suggests_that_name_there() -> None:
+    assert refusal(parse_sessions, "prod/ some_db").nearest == ("prod/some_db",)
+    assert refusal(parse_sessions, "why prod/ some_user").nearest == ("prod/some_user",)
+
+
 @pytest.mark.parametrize(
     ("text", "nearest"),
     [
