@@ -118,8 +118,11 @@ def members(answer: Fields, name: str = "users") -> tuple[str, ...] | None:
 
 
 def is_enabled(group: Mapping[str, Any]) -> bool:
-    """Whether a group is enabled, from `usergroups.list`: its `date_delete` is 0."""
-    deleted = group.get("date_delete")
+    """Whether a group is enabled, from `usergroups.list`: its `date_delete` is 0, or isn't told.
+
+    Who is in it, `usergroups.users.list` says: it refuses a disabled group.
+    """
+    deleted = group.get("date_delete", 0)
     return deleted == 0 and deleted is not False
 
 

@@ -117,9 +117,13 @@ def test_who_is_in_a_group() -> None:
 
 
 @pytest.mark.parametrize("value", [1_700_000_000, "0", None, False, []])
-def test_a_group_is_off_unless_slack_says_that_it_is_on(value: Any) -> None:
+def test_a_group_is_off_if_slack_says_anything_else_than_that_it_is_on(value: Any) -> None:
     assert is_enabled({"date_delete": 0})
-    assert not is_enabled(without({}, "date_delete", value))
+    assert not is_enabled({"date_delete": value})
+
+
+def test_a_group_is_on_if_slack_tells_no_more_than_its_name() -> None:
+    assert is_enabled({"id": "S1", "handle": "oncall"})
 
 
 CHANNEL = {
