@@ -95,7 +95,9 @@ def _item(run: Sequence[Event]) -> Iterator[str]:
 def _of_note(event: Event, noted: Noted) -> str:
     where = f"{_by(event.by)} in {_code(noted.channel_id)}"
     if event.step is Step.REFUSED:
-        return f"refused to {where}: {_code(noted.what)} ({_code(noted.why or '')})"
+        # What a button carries, a random key, tells nobody anything.
+        what = noted.what if noted.what.startswith("/") else noted.what.partition(" ")[0]
+        return f"refused to {where}: {_code(what)} ({_code(noted.why or '')})"
     return f"look at {_code(event.cluster or '')} by {where}: {_code(noted.what)}"
 
 
@@ -107,9 +109,10 @@ def _of_alert(event: Event, alert: Alert) -> str:
         return f"alert: {what}, since {_second(alert.since)}"
     if alert.state is AlertState.UNWATCHED:
         return f"alert no longer watched: {what}"
-    minutes = max(0.0, (alert.seen_at - alert.since).total_seconds()) / 60
+    seconds = max(0.0, (alert.seen_at - alert.since).total_seconds())
+    lasted = f"{seconds:.0f} s" if seconds < 60 else f"{seconds / 60:.0f} min"
     by = "" if alert.ended_by is None else f", ended by kill {alert.ended_by[0]}"
-    return f"alert over after {minutes:.0f} min: {what}{by}"
+    return f"alert over after {lasted}: {what}{by}"
 
 
 def _of_kill(event: Event, entry: Entry) -> tuple[str, Sequence[str]]:

@@ -153,7 +153,7 @@ def _headline(saying: Saying) -> Line:
     if topic.rule is None:
         number = count(saying.hurt, "more problem isn't", "more problems aren't")
         return (f"{number} told one by one: {MOST_NEW} were within an hour.",)
-    lasting = f", for {age(saying.now - saying.alert.since)}."
+    lasting = f",{_for(saying.alert, saying.now)}."
     about = _about(topic, past=False)
     return _tidy((*about, _detail(saying.finding), lasting, _WORDS[topic.rule].so))
 
@@ -183,8 +183,13 @@ def _ended(told: Alert) -> Line:
     worst = f", up to {count(told.worst, 'session')} at once," if told.worst > 1 else ""
     if told.topic.rule is None or told.topic.rule is Rule.LIMIT:
         worst = ""
-    lasted = f"{worst} for {age(until - told.since)} ({_span(told.since, until)})."
+    lasted = f"{worst}{_for(told, until)} ({_span(told.since, until)})."
     return (*_strong("✓ ", told), *about, lasted, *_ender(told))
+
+
+def _for(told: Alert, until: datetime) -> str:
+    """` for 7 min`; ` on and off for 7 min` if it came back in the meantime."""
+    return f"{' on and off' if told.relapses else ''} for {age(until - told.since)}"
 
 
 def _ender(told: Alert) -> Line:

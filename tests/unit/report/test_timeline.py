@@ -80,6 +80,19 @@ def story() -> Timeline:
     )
 
 
+def test_alert_of_less_than_a_minute_is_told_in_seconds():
+    short = alert(since=NOW, opened_at=NOW, told_at=NOW, seen_at=NOW + seconds(28))
+    assert any(
+        "· alert over after 28 s: " in line for line in as_markdown(timeline(*of_alert(short)))
+    )
+
+
+def test_refused_click_is_told_without_what_its_button_carries():
+    click = noted(f"kill.terminate {KEY}", at=NOW, why="PG_KILL_ALLOWLIST", cluster=None)
+    (line,) = list(as_markdown(timeline(*of_note(click, Step.REFUSED, None))))[2:]
+    assert line.endswith("refused to `U0ALICE` in `C1`: `kill.terminate` (`PG_KILL_ALLOWLIST`)")
+
+
 def test_timeline_tells_the_story_in_order():
     assert list(as_markdown(story())) == [
         "## Timeline of `main`, 2026-01-31 10:00:01 to 2026-01-31 13:00:01 UTC",

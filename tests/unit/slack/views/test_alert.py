@@ -130,7 +130,11 @@ def test_muted_alert_says_until_when_and_by_whom() -> None:
 
 
 def test_alert_that_came_back_says_how_often() -> None:
-    assert " · came back 2 times · " in lines(view.alert(saying(relapses=2)))[-1]
+    told = lines(view.alert(saying(relapses=2)))
+    assert " · came back 2 times · " in told[-1]
+    assert told[0].endswith("at its limit, 1 of 1, on and off for 2 min. New logins fail.")
+    ended = view.alert(saying(told=over(relapses=2))).text
+    assert "was at its limit on and off for 7 min (11:53 to 12:00 UTC)." in ended
 
 
 def test_alert_that_is_over_says_for_how_long_and_which_kill_ended_it() -> None:
