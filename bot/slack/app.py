@@ -1,6 +1,7 @@
 """The whole Slack side: the Bolt app, its socket, and what runs beside it."""
 
 import asyncio
+import logging
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
@@ -66,6 +67,13 @@ class SlackSettings:
 
     def __repr__(self) -> str:
         return f"SlackSettings(api_url={self.api_url!r})"
+
+
+def _without_debug_lines() -> logging.Logger:
+    """The SDK's log; it would put all that it sends into words for lines that nobody gets."""
+    logger = logging.getLogger("slack_sdk.web")
+    logger.setLevel(logging.INFO)
+    return logger
 
 
 @contextmanager
@@ -195,6 +203,7 @@ class SlackService:
             token=token,
             base_url=self._settings.api_url,
             session=session,
+            logger=_without_debug_lines(),
             # `Delivery` retries requests whose answer was lost: it knows the other ways.
             retry_handlers=[ShortRateLimits(max_retry_count=2)] if retries else [],
         )
