@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import Any, Self
 
 from sqlalchemy import Column, ColumnElement, Row, Select, Table, case, not_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.kills import State
 from bot.domain.people import Glob
 from bot.domain.record import Entry, HistoryFilter, Unreadable
 from bot.ledger import schema
+from bot.ledger.engine import AsyncConnection
 from bot.ledger.rows import to_entry
 from bot.ledger.schema import kills, ledger_marks, outcomes, targets
 from bot.ledger.store import Store

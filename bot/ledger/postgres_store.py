@@ -11,19 +11,20 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     ExceptionContext,
+    create_engine,
     event,
     literal_column,
     text,
     type_coerce,
 )
 from sqlalchemy.exc import DBAPIError, DisconnectionError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from bot import driver, pg_url
 from bot.domain.people import Glob
 from bot.domain.record import LedgerHome
 from bot.driver import tls
 from bot.errors import LedgerError
+from bot.ledger.engine import AsyncConnection, AsyncEngine
 from bot.ledger.schema import Instant
 from bot.ledger.store import Store, Terms
 
@@ -143,7 +144,7 @@ class PostgresStore(Store):
 
     def engine(self) -> AsyncEngine:
         """An engine whose driver gets the URL's values."""
-        engine = create_async_engine(
+        engine = create_engine(
             URL.create("postgresql+asyncpg"),
             pool_size=self.size,
             max_overflow=0,
@@ -157,10 +158,10 @@ class PostgresStore(Store):
                 "prepared_statement_cache_size": 0,
             },
         )
-        event.listen(engine.sync_engine, "checkout", self._ping)
-        event.listen(engine.sync_engine, "close", self._drop)
-        event.listen(engine.sync_engine, "handle_error", self._keep_the_others)
-        return engine
+        event.listen(engine, "checkout", self._ping)
+        event.listen(engine, "close", self._drop)
+        event.listen(engine, "handle_error", self._keep_the_others)
+        return AsyncEngine(engine)
 
     async def _connect(self, **_options: object) -> "_LedgerConnection":
         path = {"search_path": self._url.search_path} if self._url.search_path else {}

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import structlog
 from sqlalchemy import select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.check.facts import LedgerFacts
 from bot.errors import LedgerError
+from bot.ledger.engine import AsyncConnection
 from bot.ledger.migrations import IDENTITY_SINCE, SCHEMA_VERSION, migrate, refuse_later, version_of
 from bot.ledger.schema import ledger_identity, ledger_version
 from bot.ledger.store import TROUBLE, Store
@@ -61,7 +61,7 @@ async def probe(url: str) -> LedgerFacts:
 async def _asked(store: Store, known: LedgerFacts) -> LedgerFacts:
     engine = store.engine()
     try:
-        async with engine.connect() as connection, connection.begin() as transaction:
+        async with engine.connect() as connection, connection.begin():
             await store.lock(connection)
             version = await connection.run_sync(version_of)
             await connection.run_sync(refuse_later, version)
@@ -71,7 +71,7 @@ async def _asked(store: Store, known: LedgerFacts) -> LedgerFacts:
                 identity = await connection.scalar(select(ledger_identity.c.identity)) or ""
             home = await store.home(connection)
             terms = await store.terms(connection)
-            await transaction.rollback()
+            await connection.rollback()
     finally:
         await engine.dispose()
     return replace(

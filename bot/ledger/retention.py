@@ -7,9 +7,9 @@ Replicas may do this at the same time.
 from datetime import timedelta
 
 from sqlalchemy import delete, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.kills import State
+from bot.ledger.engine import AsyncConnection
 from bot.ledger.schema import (
     alerts,
     amendments,

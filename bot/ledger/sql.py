@@ -38,8 +38,6 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from bot.background import every
@@ -72,6 +70,7 @@ from bot.errors import LedgerError, OtherVersion
 from bot.ledger import entries, migrations, retention, schema
 from bot.ledger.alerts import SqlAlerts
 from bot.ledger.boards import SqlBoards
+from bot.ledger.engine import AsyncConnection, AsyncEngine
 from bot.ledger.leases import SqlLeases
 from bot.ledger.migrations import migrate, refuse_later, version_of
 from bot.ledger.rows import conclusion_values, kill_values, result_values, target_values
@@ -559,7 +558,8 @@ class SqlLedger:
             .limit(1)
         )
         async with self._transaction(self._reader) as connection:
-            return await connection.scalar(last)
+            seen: datetime | None = await connection.scalar(last)
+            return seen
 
     async def history(
         self, where: HistoryFilter, *, limit: int, before_id: int | None = None
@@ -656,7 +656,7 @@ class SqlLedger:
             try:
                 return await stack.enter_async_context(engine.connect())
             except TROUBLE:
-                in_use = cast("AsyncAdaptedQueuePool", engine.pool).checkedout()
+                in_use = engine.pool.checkedout()
                 alone = 0 if in_use else alone + 1
                 if alone == self._store.size:  # the pool hands them out in turn
                     raise
@@ -691,7 +691,8 @@ class SqlLedger:
             log.warning("ledger.not_dropped", problem=str(error))
 
     async def _now(self, connection: AsyncConnection) -> datetime:
-        return (await connection.execute(select(self._store.clock))).scalar_one()
+        now: datetime = await connection.scalar(select(self._store.clock))
+        return now
 
     async def _mark(self, connection: AsyncConnection, *, lazily: bool = False) -> datetime:
         """Note what the clock shows now (`lazily`: only if some preview might not have expired).

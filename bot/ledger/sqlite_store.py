@@ -10,18 +10,19 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    create_engine,
     event,
     literal_column,
     make_url,
     type_coerce,
 )
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from bot.domain.people import Glob
 from bot.domain.record import LedgerHome
 from bot.errors import LedgerError
 from bot.ledger import sqlite
+from bot.ledger.engine import AsyncConnection, AsyncEngine
 from bot.ledger.schema import Instant
 from bot.ledger.store import Store
 
@@ -102,7 +103,7 @@ class SqliteStore(Store):
 
     def _engine(self, size: int) -> AsyncEngine:
         """An engine whose transactions take the lock that they need when they begin."""
-        engine = create_async_engine(
+        engine = create_engine(
             self._url,
             pool_size=size,
             max_overflow=0,
@@ -114,10 +115,10 @@ class SqliteStore(Store):
                 "async_creator_fn": sqlite.opened,
             },
         )
-        event.listen(engine.sync_engine, "connect", self._prepare)
-        event.listen(engine.sync_engine, "begin", self._begin)
-        event.listen(engine.sync_engine, "commit", self._commit)
-        return engine
+        event.listen(engine, "connect", self._prepare)
+        event.listen(engine, "begin", self._begin)
+        event.listen(engine, "commit", self._commit)
+        return AsyncEngine(engine)
 
     @staticmethod
     def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401  a DBAPI's

@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Column, ColumnElement, type_coerce
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.domain.people import Glob
 from bot.domain.record import LedgerHome
+from bot.ledger.engine import AsyncConnection, AsyncEngine
 from bot.ledger.schema import Instant, microseconds
 
 CLOCK_TOLERANCE = timedelta(seconds=5)

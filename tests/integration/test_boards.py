@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import aiohttp
 import pytest
+import sqlalchemy
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.domain import boards as domain
@@ -236,8 +237,8 @@ async def only(ledger: SqlLedger) -> Board:
 async def ends(ledger: SqlLedger) -> list[str]:
     """Why the boards that are closed have ended."""
     async with ledger._transaction(ledger._reader) as connection:
-        rows = await connection.exec_driver_sql(
-            "SELECT ended_why FROM boards WHERE closed_at IS NOT NULL ORDER BY id"
+        rows = await connection.execute(
+            sqlalchemy.text("SELECT ended_why FROM boards WHERE closed_at IS NOT NULL ORDER BY id")
         )
         return [row.ended_why for row in rows]
 
@@ -630,7 +631,7 @@ async def test_board_of_an_unknown_cluster_or_version_ends(
     await one.run(10)
     board = await only(ledger)
     async with ledger._transaction(ledger._writer) as connection:
-        await connection.exec_driver_sql("UPDATE boards SET wording = 'gaze main/'")
+        await connection.execute(sqlalchemy.text("UPDATE boards SET wording = 'gaze main/'"))
     assert (await only(ledger)) != board
     await one.run(3 * MINUTE)
     assert "the bot's version or settings have changed" in shown(slack)[0]
@@ -675,7 +676,7 @@ async def test_channel_has_seen_what_its_board_showed(
     await one.operations.settle()
     assert await ledger.last_look(INCIDENTS, "main") is not None
     async with ledger._transaction(ledger._reader) as connection:
-        (number,) = (await connection.exec_driver_sql("SELECT count(*) FROM looks")).one()
+        (number,) = (await connection.execute(sqlalchemy.text("SELECT count(*) FROM looks"))).one()
     assert 8 <= number <= 11
 
 

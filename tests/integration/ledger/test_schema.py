@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.kills import Outcome, Proposal, Spared, State
 from bot.domain.record import Entry, HistoryFilter, Record, Unreadable
@@ -18,6 +17,7 @@ from bot.domain.sessions import Backend, Limit
 from bot.errors import LedgerError, OtherVersion
 from bot.ledger import migrations, schema
 from bot.ledger import rows as rows_of
+from bot.ledger.engine import AsyncConnection
 from bot.ledger.sql import SqlLedger
 from tests.integration.ledger.building import (
     ANA,
@@ -163,7 +163,7 @@ class TestSchema:
 
     async def test_row_that_an_older_replica_wrote_has_no_key(self, ledger: SqlLedger):
         proposal = await ledger.propose(draft(), LONG)
-        async with ledger._writer.begin() as connection:
+        async with ledger._transaction(ledger._writer) as connection:
             await connection.execute(sqlalchemy.update(schema.kills).values(key=None))
         (entry,) = await history(ledger, HistoryFilter(), limit=1)
         assert entry.proposal == replace(proposal, key="-")
@@ -207,7 +207,7 @@ class TestSchema:
         assert len(await rows(ledger, schema.ledger_version)) == len(migrations.MIGRATIONS) - 1
 
     async def test_a_ledger_of_a_later_version_is_refused(self, ledger: SqlLedger, url: str):
-        async with ledger._writer.begin() as connection:
+        async with ledger._transaction(ledger._writer) as connection:
             await connection.execute(
                 sqlalchemy.insert(schema.ledger_version).values(
                     version=migrations.SCHEMA_VERSION + 1, at=THEN

@@ -16,13 +16,13 @@ import asyncpg
 import pytest
 import sqlalchemy
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.domain.kills import Outcome, Result, State
 from bot.domain.record import LedgerHome
 from bot.domain.sessions import BackendId
 from bot.errors import LedgerError
 from bot.ledger import schema, sql, sqlite
+from bot.ledger.engine import AsyncEngine
 from bot.ledger.probe import probe
 from bot.ledger.sql import SqlLedger
 from tests.integration.ledger.building import (
@@ -120,8 +120,8 @@ class TestTrouble:
                 async with asyncio.timeout(PATIENCE):
                     with pytest.raises(LedgerError, match="did not answer") as kept:
                         async with ledger._transaction(ledger._writer) as connection:
-                            await connection.exec_driver_sql(
-                                f"{forever} SELECT count(*) FROM n WHERE i < 0"
+                            await connection.execute(
+                                sqlalchemy.text(f"{forever} SELECT count(*) FROM n WHERE i < 0")
                             )
                     if holder == "another process":
                         other.execute("ROLLBACK")
@@ -140,7 +140,7 @@ class TestTrouble:
             other.execute("BEGIN EXCLUSIVE")
             asyncio.get_running_loop().call_later(0.1, other.execute, "ROLLBACK")
             async with ledger._transaction(ledger._reader) as connection:
-                driver = (await connection.get_raw_connection()).driver_connection
+                driver = connection.sync_connection.connection.driver_connection
                 assert driver is not None
                 assert driver.in_transaction
 
@@ -451,12 +451,12 @@ class TestOnAServerInTrouble:
             f"ALTER DATABASE {database} SET default_transaction_isolation = 'serializable'",
         )
         ledger = await opened(server.dsn(database=database))
-        levels = [await isolation(engine.connect()) for engine in (ledger._writer, ledger._reader)]
+        levels = [await isolation(engine) for engine in (ledger._writer, ledger._reader)]
         assert levels == ["read committed", "repeatable read"]
 
 
-async def isolation(connecting: AsyncConnection) -> str:
-    async with connecting as connection:
+async def isolation(engine: AsyncEngine) -> str:
+    async with engine.connect() as connection:
         return str(await connection.scalar(sqlalchemy.text("SHOW transaction_isolation")))
 
 

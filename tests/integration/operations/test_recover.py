@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 import structlog
 
 from bot.domain.kills import LEASE, Conclusion, Outcome, State
@@ -201,8 +202,8 @@ async def test_stopped_kill_records_what_it_knew(
 async def after_a_while(ledger: SqlLedger, seconds: int) -> None:
     """Make the recorded outcomes look this much older."""
     async with ledger._transaction(ledger._writer) as connection:
-        await connection.exec_driver_sql(
-            f"UPDATE kills SET concluded_at = concluded_at - {seconds * 1_000_000}"
+        await connection.execute(
+            sqlalchemy.text(f"UPDATE kills SET concluded_at = concluded_at - {seconds * 1_000_000}")
         )
 
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import asyncpg
 import pytest
+import sqlalchemy
 
 from bot.domain.kills import Action, Conclusion, Outcome, State
 from bot.domain.people import Right
@@ -370,4 +371,6 @@ async def test_without_a_lease_or_a_look_there_is_no_second_step(
 async def ends(ledger: SqlLedger) -> None:
     """Let every lease end, as time does for a process that is paused."""
     async with ledger._transaction(ledger._writer) as connection:
-        await connection.exec_driver_sql("UPDATE kills SET lease_until = lease_until - 60000000")
+        await connection.execute(
+            sqlalchemy.text("UPDATE kills SET lease_until = lease_until - 60000000")
+        )
