@@ -346,9 +346,12 @@ def content_of(message: Message) -> dict[str, Any]:
 
 
 def thread_of(answer: AsyncSlackResponse, asked: str) -> str:
-    """The thread that a message is in. If its parent is gone, Slack posts it to the channel."""
+    """The thread that a message is in. If its parent is gone, Slack posts it to the channel.
+
+    An answer that doesn't carry the whole message, with its `type`, doesn't tell.
+    """
     told = answer.get("message")
-    if not isinstance(told, Mapping):
+    if not isinstance(told, Mapping) or "type" not in told:
         return asked
     thread_ts = told.get("thread_ts")
     return thread_ts if isinstance(thread_ts, str) else ""
