@@ -190,9 +190,7 @@ class Reading:
                     failover=row["failover"],
                 )
             )
-        return tuple(
-            sorted(found, key=lambda held: (-held.xids, held.kind, held.physical, held.name))
-        )
+        return tuple(sorted(found, key=_rank))
 
     def _builds(self, relname: Relname) -> list[IndexBuild]:
         return [
@@ -250,3 +248,9 @@ def relations_in(reading: Reading) -> list[Relation]:
         for oid in ("relid", "index_relid")
     )
     return [*relations_of(rows), *filter(None, built)]
+
+
+def _rank(held: Held) -> tuple[int, str, bool, float, str]:
+    """The furthest behind first; the oldest of those that are equally far."""
+    since = 0.0 if held.since is None else held.since.timestamp()
+    return -held.xids, held.kind, held.physical, since, held.name

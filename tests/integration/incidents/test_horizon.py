@@ -110,6 +110,18 @@ async def test_holders_of_every_kind_stand_in_one_list(
         await owner.execute("rollback prepared 'tx7'")
 
 
+async def test_of_those_that_hold_back_as_much_the_oldest_is_told_first(
+    bench: Bench, sessions: Sessions
+) -> None:
+    opened = [await sessions.open("web") for _ in range(2)]
+    late, early = sorted(opened, key=lambda session: session.get_server_pid())
+    for session in (early, late):
+        await session.execute("begin isolation level repeatable read; select from accounts")
+    answer, _ = await horizon(bench, "some_db")
+    told = [held.pid for held in answer.surveys[0].holders]
+    assert told == [early.get_server_pid(), late.get_server_pid()]
+
+
 async def test_database_is_held_back_by_no_snapshot_of_another(
     bench: Bench, sessions: Sessions
 ) -> None:
