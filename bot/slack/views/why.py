@@ -91,7 +91,7 @@ def _spoken(told: Sequence[Told], *, alone: bool, past: bool) -> Iterable[Line]:
 
 def _head(answer: Why, found: Sequence[Told]) -> list[Line]:
     """How many problems there are; or that nothing was found, and how the servers are."""
-    where: Line = (Quoted(_asked_of(answer)),)
+    where: Line = (Quoted(_asked_of(answer), 200),)
     if found:
         head: list[Line] = [(*where, f": {count(len(found), 'problem')}")]
     else:
