@@ -219,7 +219,7 @@ def _ledger_url() -> str:
     url = _read_settings(config.ledger_url, is_ledger, is_ledger)
     # Standard output is the answer, which a program may read.
     logs.configure("WARNING", "console")
-    return url.get_secret_value()
+    return url.revealed
 
 
 def _check() -> int:

@@ -73,7 +73,7 @@ async def _servers(settings: config.Settings) -> tuple[list[ClusterFacts], Ledge
         *(
             probe_cluster(
                 name,
-                url.get_secret_value(),
+                url.revealed,
                 passwords.get(name),
                 sampled=bool(settings.sample_every),
             )
@@ -81,7 +81,7 @@ async def _servers(settings: config.Settings) -> tuple[list[ClusterFacts], Ledge
         )
     )
     # Afterwards: otherwise the ledger's session would count as another program's.
-    return clusters, await probe_ledger(settings.ledger_url.get_secret_value())
+    return clusters, await probe_ledger(settings.ledger_url.revealed)
 
 
 def _mode(settings: config.Settings) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Collection, Coroutine
 from contextlib import AsyncExitStack
 
 import structlog
-from pydantic import SecretStr
 
 from bot import __version__, config
 from bot.background import together
@@ -40,8 +39,8 @@ async def run(settings: config.Settings) -> int:
         loop.add_signal_handler(number, stop.set)
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        ledger = SqlLedger(settings.ledger_url.get_secret_value(), keep=settings.ledger_keep)
-        urls = {name: url.get_secret_value() for name, url in settings.clusters.items()}
+        ledger = SqlLedger(settings.ledger_url.revealed, keep=settings.ledger_keep)
+        urls = {name: url.revealed for name, url in settings.clusters.items()}
         sampled = bool(settings.sample_every)
         clusters = fleet_of(urls, password_commands(settings), sampled=sampled)
         metrics = Metrics(
@@ -172,7 +171,7 @@ def alert_rules(settings: config.Settings) -> AlertRules:
 def slack_settings(settings: config.Settings) -> SlackSettings:
     """The settings that the Slack side needs."""
     return SlackSettings(
-        bot_token=settings.slack_bot_token.get_secret_value(),
+        bot_token=settings.slack_bot_token.revealed,
         app_token=_revealed(settings.slack_app_token),
         signing_secret=_revealed(settings.slack_signing_secret),
         port=settings.port,
@@ -190,5 +189,5 @@ def password_commands(settings: config.Settings) -> dict[str, PasswordCommand]:
     return {name: PasswordCommand(words, seen) for name, words in found.items() if words}
 
 
-def _revealed(secret: SecretStr | None) -> str | None:
-    return None if secret is None else secret.get_secret_value()
+def _revealed(secret: config.Secret | None) -> str | None:
+    return None if secret is None else secret.revealed

@@ -9,13 +9,16 @@ that kind.
 """
 
 from bot.config.loading import LEDGER, beside, ledger_url, load
-from bot.config.settings import PER_CLUSTER, VARIABLES, Settings
+from bot.config.secret import Secret
+from bot.config.settings import FORMS, PER_CLUSTER, VARIABLES, Settings
 from bot.config.spelling import is_ours, is_setting
 
 __all__ = [
+    "FORMS",
     "LEDGER",
     "PER_CLUSTER",
     "VARIABLES",
+    "Secret",
     "Settings",
     "beside",
     "is_ours",

@@ -1,13 +1,21 @@
 """Turn variables into `Settings`, or report every error at once."""
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
-from pydantic import SecretStr, ValidationError
-from pydantic_core import ErrorDetails
-
-from bot.config import clusters, spelling, texts
-from bot.config.settings import MAY_BE_BLANK, PER_CLUSTER, VARIABLES, Settings, setting_of
+from bot.config import clusters, spelling
+from bot.config.secret import Secret
+from bot.config.settings import (
+    FORMS,
+    GENERAL,
+    MAY_BE_BLANK,
+    PER_CLUSTER,
+    VARIABLES,
+    Form,
+    Settings,
+    setting_of,
+)
 from bot.errors import SettingsError
 
 LEDGER = "LEDGER_URL"
@@ -25,28 +33,26 @@ def load(environ: Mapping[str, str | None]) -> Settings:
     given |= {name: "" for name, text in environ.items() if _is_blank_on_purpose(name, text)}
     urls, problems = clusters.named(given)
     problems += kept
-    values: dict[str, Any] = {name: given[name] for name in VARIABLES if name in given}
     variables = {"DATABASE_URL": urls}
     for setting in PER_CLUSTER:
         if setting not in variables:
             variables[setting], wrong = clusters.of_each(setting, given, urls)
             problems += wrong
-        values[setting] = {name: given[each] for name, each in variables[setting].items()}
     commands = variables["DATABASE_PASSWORD_COMMAND"]
     problems += clusters.two_passwords(given, urls, commands)
     problems += [*_no_way_in(given), *clusters.unknown(given, urls), *spelling.misspelt(given)]
-    try:
-        settings = Settings(**values)
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)
-        problems += [_problem(detail, variables) for detail in found]
-    else:
-        if not problems:
-            return settings
+    values: dict[str, Any] = {}
+    for name, form in FORMS.items():
+        alone = {GENERAL: form.variable} if form.variable in given else {}
+        found, wrong = _values(form, given, variables.get(form.variable, alone))
+        problems += wrong
+        values[name] = found if form.is_per_cluster else found.get(GENERAL, form.default)
+    if not problems:
+        return Settings(**values)
     raise SettingsError(tuple(sorted(problems, key=_rank)))
 
 
-def ledger_url(environ: Mapping[str, str | None]) -> SecretStr:
+def ledger_url(environ: Mapping[str, str | None]) -> Secret:
     """The ledger's URL, whatever the other settings. Raises `SettingsError`."""
     given = {name: text.strip() for name, text in environ.items() if text and text.strip()}
     meant, problems = spelling.without_what_env_files_keep(
@@ -55,13 +61,12 @@ def ledger_url(environ: Mapping[str, str | None]) -> SecretStr:
     problems += [
         spelling.unknown(name, LEDGER) for name in given if spelling.meant_by(name, given) == LEDGER
     ]
-    url: SecretStr = Settings.model_fields["ledger_url"].default
-    try:
-        url = SecretStr(texts.ledger_url(meant[LEDGER])) if LEDGER in meant else url
-    except ValueError as error:
-        problems.append(f"{LEDGER}: {error}")
+    form = FORMS["ledger_url"]
+    found, wrong = _values(form, meant, {GENERAL: LEDGER} if LEDGER in meant else {})
+    problems += wrong
     if problems:
         raise SettingsError(tuple(problems))
+    url: Secret = found.get(GENERAL, form.default)
     return url
 
 
@@ -82,16 +87,24 @@ def _is_blank_on_purpose(variable: str, text: str | None) -> bool:
 
 
 def _no_way_in(given: Mapping[str, str]) -> Iterator[str]:
+    if "SLACK_BOT_TOKEN" not in given:
+        yield "SLACK_BOT_TOKEN: is required"
     if "SLACK_APP_TOKEN" not in given and "SLACK_SIGNING_SECRET" not in given:
         yield "SLACK_APP_TOKEN: is required, or SLACK_SIGNING_SECRET for HTTP mode"
 
 
-def _problem(detail: ErrorDetails, variables: Mapping[str, Mapping[str, str]]) -> str:
-    alias, *inner = map(str, detail["loc"])
-    variable = variables[alias][inner[0]] if inner else alias
-    if detail["type"] == "missing":
-        return f"{variable}: is required"
-    return f"{variable}: {detail['ctx']['error']}"
+def _values(
+    form: Form, given: Mapping[str, str], variables: Mapping[str, str]
+) -> tuple[Mapping[str, Any], list[str]]:
+    """What the variables of a setting mean, by cluster, and what is wrong with them."""
+    values: dict[str, Any] = {}
+    problems = []
+    for cluster, variable in variables.items():
+        try:
+            values[cluster] = form.value(given[variable])
+        except ValueError as error:
+            problems.append(f"{variable}: {error}")
+    return MappingProxyType(values), problems
 
 
 def _rank(problem: str) -> tuple[int, str]:

@@ -1,15 +1,14 @@
 """Every setting, with the form of its text and its default."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
-from types import MappingProxyType
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
-
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from typing import Any, Literal, TypeVar
 
 from bot.config import texts
+from bot.config.secret import Secret
 from bot.domain.alerts import DEFAULT_AFTER
 from bot.domain.findings.model import Rule
 from bot.domain.people import Allowlist, Allowlists, Glob, Right, Rights
@@ -17,7 +16,7 @@ from bot.domain.query_tags import DEFAULT_KEYS
 from bot.pg_url import read
 
 T = TypeVar("T")
-PerCluster = Annotated[Mapping[str, T], AfterValidator(MappingProxyType)]
+PerCluster = Mapping[str, T]
 """A setting that clusters may have for themselves, as `PG_KILL_ALLOWLIST_PROD`: by name."""
 
 GENERAL = ""
@@ -25,16 +24,53 @@ GENERAL = ""
 
 LogFormat = Literal["json", "console"]
 
-_PORT = BeforeValidator(texts.whole_number(1, 65_535, "a port"))
+_PORT = texts.whole_number(1, 65_535, "a port")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-_DatabaseUrl = Annotated[SecretStr, BeforeValidator(texts.one_server)]
-_Command = Annotated[SecretStr, BeforeValidator(texts.command)]
 
 
-class Settings(BaseModel):
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a setting is given.
+
+    Attributes:
+        variable: its name in the environment.
+        read: its value by its text; raises `ValueError` with words that follow the variable's name.
+        default: its value without a text, unless clusters may have it for themselves.
+        is_secret: whether its value is a `Secret`.
+        is_list: whether its items are separated by commas.
+        is_per_cluster: whether clusters may have it for themselves.
+    """
+
+    variable: str
+    read: Callable[[str], Any]
+    default: Any
+    is_secret: bool
+    is_list: bool
+    is_per_cluster: bool
+
+    def value(self, text: str) -> Any:  # noqa: ANN401  each setting's own
+        value = self.read(text)
+        return Secret(value) if self.is_secret else value
+
+
+def _setting(  # noqa: PLR0913  keyword-only, each with its own meaning
+    variable: str,
+    read: Callable[[str], Any],
+    default: Any = None,  # noqa: ANN401  each setting's own
+    *,
+    secret: bool = False,
+    a_list: bool = False,
+    per_cluster: bool = False,
+) -> Any:  # noqa: ANN401  as `field` does
+    form = Form(
+        variable, read, default, is_secret=secret, is_list=a_list, is_per_cluster=per_cluster
+    )
+    return field(metadata={"form": form})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
     """The environment's settings, checked. Made by `load`; its repr masks all secrets.
-
-    A field's alias is its variable.
 
     Attributes:
         slack_app_token: for Socket Mode, whether or not there is also a signing secret.
@@ -52,63 +88,66 @@ class Settings(BaseModel):
         secrets_dir: the composition root has already read it.
     """
 
-    model_config = ConfigDict(
-        alias_generator=str.upper,
-        extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,
+    slack_bot_token: Secret = _setting(
+        "SLACK_BOT_TOKEN", texts.token("xoxb-", "a bot"), secret=True
     )
-
-    slack_bot_token: Annotated[SecretStr, BeforeValidator(texts.token("xoxb-", "a bot"))]
-    slack_app_token: Annotated[
-        SecretStr | None, BeforeValidator(texts.token("xapp-", "an app-level"))
-    ] = None
-    slack_signing_secret: Annotated[SecretStr | None, BeforeValidator(texts.one_word)] = None
-    slack_api_url: Annotated[str, BeforeValidator(texts.api_url)] = "https://slack.com/api/"
-    port: Annotated[int, _PORT] = 3000
-    clusters: Annotated[PerCluster[_DatabaseUrl], Field(alias="DATABASE_URL")]
-    password_commands: Annotated[
-        PerCluster[_Command], Field(alias="DATABASE_PASSWORD_COMMAND", default_factory=dict)
-    ]
-    kill_allowlist: Annotated[
-        PerCluster[Annotated[Allowlist, BeforeValidator(texts.allowlist("end sessions"))]],
-        Field(alias="PG_KILL_ALLOWLIST", default_factory=dict),
-    ]
-    cancel_allowlist: Annotated[
-        PerCluster[Annotated[Allowlist, BeforeValidator(texts.allowlist("cancel queries"))]],
-        Field(alias="PG_CANCEL_ALLOWLIST", default_factory=dict),
-    ]
-    sessions_allowlist: Annotated[
-        PerCluster[Annotated[Allowlist, BeforeValidator(texts.sessions_allowlist)]],
-        Field(alias="PG_SESSIONS_ALLOWLIST", default_factory=dict),
-    ]
-    allowed_channels: Annotated[frozenset[str], BeforeValidator(texts.channels)] = frozenset()
-    protected_roles: Annotated[tuple[Glob, ...], BeforeValidator(texts.roles)] = ()
-    protected_applications: Annotated[tuple[Glob, ...], BeforeValidator(texts.globs)] = ()
-    second_person_clusters: Annotated[frozenset[str], BeforeValidator(texts.names)] = frozenset()
-    confirm_ttl: Annotated[timedelta, BeforeValidator(texts.seconds)] = timedelta(seconds=600)
-    ledger_url: Annotated[SecretStr, BeforeValidator(texts.ledger_url)] = SecretStr(
-        "sqlite:///ledger.db"
+    slack_app_token: Secret | None = _setting(
+        "SLACK_APP_TOKEN", texts.token("xapp-", "an app-level"), secret=True
     )
-    ledger_keep: Annotated[timedelta, BeforeValidator(texts.days)] = timedelta(days=400)
-    pgbouncer_addresses: Annotated[
-        tuple[IPv4Network | IPv6Network, ...], BeforeValidator(texts.networks)
-    ] = ()
-    query_tags: Annotated[tuple[str, ...], BeforeValidator(texts.tag_keys)] = DEFAULT_KEYS
-    sample_every: Annotated[timedelta, BeforeValidator(texts.pause)] = timedelta(seconds=5)
-    alert_channels: Annotated[
-        PerCluster[Annotated[str, BeforeValidator(texts.channel)]],
-        Field(alias="ALERT_CHANNEL", default_factory=dict),
-    ]
-    alert_after: Annotated[
-        dict[Rule, timedelta],
-        BeforeValidator(texts.alert_after),
-        Field(default_factory=lambda: dict(DEFAULT_AFTER)),
-    ]
-    secrets_dir: str | None = None
-    health_port: Annotated[int | None, _PORT] = None
-    log_level: Annotated[str, BeforeValidator(texts.one_of(*_LEVELS))] = "INFO"
-    log_format: Annotated[LogFormat, BeforeValidator(texts.one_of("json", "console"))] = "json"
+    slack_signing_secret: Secret | None = _setting(
+        "SLACK_SIGNING_SECRET", texts.one_word, secret=True
+    )
+    slack_api_url: str = _setting("SLACK_API_URL", texts.api_url, "https://slack.com/api/")
+    port: int = _setting("PORT", _PORT, 3000)
+    clusters: PerCluster[Secret] = _setting(
+        "DATABASE_URL", texts.one_server, secret=True, per_cluster=True
+    )
+    password_commands: PerCluster[Secret] = _setting(
+        "DATABASE_PASSWORD_COMMAND", texts.command, secret=True, per_cluster=True
+    )
+    kill_allowlist: PerCluster[Allowlist] = _setting(
+        "PG_KILL_ALLOWLIST",
+        texts.allowlist("end sessions"),
+        a_list=True,
+        per_cluster=True,
+    )
+    cancel_allowlist: PerCluster[Allowlist] = _setting(
+        "PG_CANCEL_ALLOWLIST",
+        texts.allowlist("cancel queries"),
+        a_list=True,
+        per_cluster=True,
+    )
+    sessions_allowlist: PerCluster[Allowlist] = _setting(
+        "PG_SESSIONS_ALLOWLIST", texts.sessions_allowlist, a_list=True, per_cluster=True
+    )
+    allowed_channels: frozenset[str] = _setting(
+        "ALLOWED_CHANNELS", texts.channels, frozenset(), a_list=True
+    )
+    protected_roles: tuple[Glob, ...] = _setting("PROTECTED_ROLES", texts.roles, (), a_list=True)
+    protected_applications: tuple[Glob, ...] = _setting(
+        "PROTECTED_APPLICATIONS", texts.globs, (), a_list=True
+    )
+    second_person_clusters: frozenset[str] = _setting(
+        "SECOND_PERSON_CLUSTERS", texts.names, frozenset(), a_list=True
+    )
+    confirm_ttl: timedelta = _setting("CONFIRM_TTL", texts.seconds, timedelta(seconds=600))
+    ledger_url: Secret = _setting(
+        "LEDGER_URL", texts.ledger_url, Secret("sqlite:///ledger.db"), secret=True
+    )
+    ledger_keep: timedelta = _setting("LEDGER_KEEP", texts.days, timedelta(days=400))
+    pgbouncer_addresses: tuple[IPv4Network | IPv6Network, ...] = _setting(
+        "PGBOUNCER_ADDRESSES", texts.networks, (), a_list=True
+    )
+    query_tags: tuple[str, ...] = _setting("QUERY_TAGS", texts.tag_keys, DEFAULT_KEYS, a_list=True)
+    sample_every: timedelta = _setting("SAMPLE_EVERY", texts.pause, timedelta(seconds=5))
+    alert_channels: PerCluster[str] = _setting("ALERT_CHANNEL", texts.channel, per_cluster=True)
+    alert_after: Mapping[Rule, timedelta] = _setting(
+        "ALERT_AFTER", texts.alert_after, DEFAULT_AFTER, a_list=True
+    )
+    secrets_dir: str | None = _setting("SECRETS_DIR", str)
+    health_port: int | None = _setting("HEALTH_PORT", _PORT)
+    log_level: str = _setting("LOG_LEVEL", texts.one_of(*_LEVELS), "INFO")
+    log_format: LogFormat = _setting("LOG_FORMAT", texts.one_of("json", "console"), "json")
 
     def password_command(self, cluster: str) -> tuple[str, ...] | None:
         """The program and its arguments that give this cluster's password.
@@ -116,9 +155,9 @@ class Settings(BaseModel):
         The general one is for the clusters whose URL has none.
         """
         command = self.password_commands.get(cluster)
-        if command is None and not read(self.clusters[cluster].get_secret_value()).has_password:
+        if command is None and not read(self.clusters[cluster].revealed).has_password:
             command = self.password_commands.get(GENERAL)
-        return None if command is None else tuple(shlex.split(command.get_secret_value()))
+        return None if command is None else tuple(shlex.split(command.revealed))
 
     @property
     def alert_channel_by_cluster(self) -> Mapping[str, str]:
@@ -145,13 +184,14 @@ class Settings(BaseModel):
         return Rights(tuple(self.clusters), lists)
 
 
-VARIABLES: tuple[str, ...] = tuple(str(field.alias) for field in Settings.model_fields.values())
+FORMS: Mapping[str, Form] = {each.name: each.metadata["form"] for each in fields(Settings)}
+"""The form of each setting, by its name in `Settings`."""
+
+VARIABLES: tuple[str, ...] = tuple(form.variable for form in FORMS.values())
 """Every variable except those for one cluster, in the order in which problems are listed."""
 
 PER_CLUSTER: tuple[str, ...] = tuple(
-    str(field.alias)
-    for field in Settings.model_fields.values()
-    if get_origin(field.annotation) is Mapping
+    form.variable for form in FORMS.values() if form.is_per_cluster
 )
 """The variables that each cluster may have for itself, as `DATABASE_URL_<NAME>`."""
 
@@ -162,16 +202,7 @@ def setting_of(variable: str) -> str:
     return variable if variable in VARIABLES else next(of_one, variable)
 
 
-def _is_list(annotation: Any) -> bool:  # noqa: ANN401  any type
-    if get_origin(annotation) is Mapping:
-        value = get_args(annotation)[1]
-        return _is_list(get_args(value)[0] if get_origin(value) is Annotated else value)
-    return annotation is Allowlist or get_origin(annotation) in {frozenset, tuple, dict}
-
-
-LISTS: frozenset[str] = frozenset(
-    str(field.alias) for field in Settings.model_fields.values() if _is_list(field.annotation)
-)
+LISTS: frozenset[str] = frozenset(form.variable for form in FORMS.values() if form.is_list)
 """The settings whose items are separated by commas."""
 
 WORDS = frozenset({"DATABASE_PASSWORD_COMMAND"})

@@ -1,6 +1,6 @@
 """Logs: one event per line, as JSON for machines or in columns for people.
 
-No secrets get here: tokens and URLs are `SecretStr`, and commands and queries are never logged.
+No secrets get here: tokens and URLs are `Secret`, and commands and queries are never logged.
 The standard library's records (from Bolt, the SDK, the driver) go the same way; secrets in the
 URLs that their errors mention are masked.
 """

@@ -17,10 +17,10 @@ import aiohttp
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
-from pydantic import SecretStr
 
 import bot
 from bot import config
+from bot.config.secret import Secret
 from bot.domain.people import Right
 from bot.errors import SettingsError
 from bot.ledger import sql
@@ -180,11 +180,7 @@ def test_compose_refuses_a_value_of_another_type(tmp_path):
 
 def secret_settings() -> set[str]:
     """The variables that `bot.config` keeps secret."""
-    return {
-        str(each.alias)
-        for each in config.Settings.model_fields.values()
-        if "SecretStr" in str(each.annotation)
-    }
+    return {form.variable for form in config.FORMS.values() if form.is_secret}
 
 
 def environment_of_the_pod() -> dict[str, str]:
@@ -213,7 +209,7 @@ def test_a_secret_comes_from_the_secret_and_nothing_else_does():
 
 def test_the_database_urls_are_secrets():
     settings = config.load(FILLED_IN)
-    assert all(isinstance(url, SecretStr) for url in settings.clusters.values())
+    assert all(isinstance(url, Secret) for url in settings.clusters.values())
 
 
 def test_the_example_holds_no_secret_and_starts_nothing():
@@ -304,9 +300,7 @@ def test_unit_starts_the_program_of_the_wheel():
 def test_unit_keeps_the_ledger_where_its_user_may_write():
     name, _, url = RUN["Environment"].partition("=")
     settings = config.load(FILLED_IN | {name: url})
-    assert (
-        settings.ledger_url.get_secret_value() == f"sqlite:///{RUN['WorkingDirectory']}/ledger.db"
-    )
+    assert settings.ledger_url.revealed == f"sqlite:///{RUN['WorkingDirectory']}/ledger.db"
     assert RUN["WorkingDirectory"] == f"/var/lib/{RUN['StateDirectory']}"
     restricted = ("DynamicUser", "NoNewPrivileges", "PrivateTmp", "ProtectHome")
     assert [RUN[name] for name in restricted] == ["yes"] * 4

@@ -349,7 +349,7 @@ def test_the_image_keeps_its_ledger_in_a_volume_that_its_user_may_write():
     assert f"--owner={uid} --group={gid}" in made
     environment = dict(re.findall(r"(\w+)=(\S+)", " ".join(arguments_of("ENV"))))
     settings = config.load(FILLED_IN | {"LEDGER_URL": environment["LEDGER_URL"]})
-    assert settings.ledger_url.get_secret_value().startswith("sqlite:////data/")
+    assert settings.ledger_url.revealed.startswith("sqlite:////data/")
     assert environment["PYTHONUNBUFFERED"] == "1"
 
 

@@ -21,7 +21,7 @@ def test_clusters_take_their_names_from_the_variables_main_first():
         DATABASE_URL_ARCHIVE="postgresql://a/x",
     )
     assert list(found.clusters) == ["main", "archive", "prod_2", "staging"]
-    assert found.clusters["prod_2"].get_secret_value() == "postgresql://p/x"
+    assert found.clusters["prod_2"].revealed == "postgresql://p/x"
 
 
 def test_a_cluster_called_main_is_optional():
@@ -59,7 +59,7 @@ def test_cluster_name_must_be_typeable(suffix):
     ],
 )
 def test_cluster_url_names_one_server(url):
-    assert load(DATABASE_URL=url).clusters["main"].get_secret_value() == url
+    assert load(DATABASE_URL=url).clusters["main"].revealed == url
 
 
 @pytest.mark.parametrize(

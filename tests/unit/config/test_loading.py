@@ -1,12 +1,12 @@
 """Everything together: defaults, order, secrets."""
 
+from dataclasses import FrozenInstanceError
 from datetime import timedelta
 from types import MappingProxyType
 
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from bot import config
 from bot.domain.people import Right
@@ -16,20 +16,20 @@ from tests.unit.config.loaded import ENOUGH, load, problems
 
 def test_three_variables_are_enough_and_the_rest_has_defaults():
     found = load()
-    assert found.slack_bot_token.get_secret_value() == "xoxb-1-top-secret"
+    assert found.slack_bot_token.revealed == "xoxb-1-top-secret"
     assert found.slack_app_token is not None
-    assert found.slack_app_token.get_secret_value() == "xapp-1-top-secret"
+    assert found.slack_app_token.revealed == "xapp-1-top-secret"
     assert found.slack_signing_secret is None
     assert found.slack_api_url == "https://slack.com/api/"
     assert found.port == 3000
     assert list(found.clusters) == ["main"]
-    assert found.clusters["main"].get_secret_value() == ENOUGH["DATABASE_URL"]
+    assert found.clusters["main"].revealed == ENOUGH["DATABASE_URL"]
     assert not any(found.rights.is_set(right) for right in Right)
     assert found.allowed_channels == frozenset()
     assert found.protected_roles == found.protected_applications == ()
     assert found.second_person_clusters == frozenset()
     assert found.confirm_ttl == timedelta(minutes=10)
-    assert found.ledger_url.get_secret_value() == "sqlite:///ledger.db"
+    assert found.ledger_url.revealed == "sqlite:///ledger.db"
     assert found.health_port is None
     assert (found.log_level, found.log_format) == ("INFO", "json")
 
@@ -89,7 +89,7 @@ def test_blank_is_unset_and_values_are_stripped():
     found = load(PORT="", CONFIRM_TTL="  ", LEDGER_URL=None, SLACK_BOT_TOKEN=" xoxb-1\n")
     assert found.port == 3000
     assert found.confirm_ttl == timedelta(seconds=600)
-    assert found.slack_bot_token.get_secret_value() == "xoxb-1"
+    assert found.slack_bot_token.revealed == "xoxb-1"
 
 
 def test_process_environment_is_ignored(monkeypatch):
@@ -101,7 +101,7 @@ def test_process_environment_is_ignored(monkeypatch):
 
 def test_settings_are_frozen():
     found = load()
-    with pytest.raises(ValidationError):
+    with pytest.raises(FrozenInstanceError):
         found.port = 1
     assert isinstance(found.clusters, MappingProxyType)
 
@@ -117,9 +117,6 @@ def test_no_secret_shows_in_a_traceback():
     with pytest.raises(SettingsError) as caught:
         load(SLACK_BOT_TOKEN="top-secret")
     assert caught.value.__context__ is None
-    with pytest.raises(ValidationError) as raw:
-        config.Settings.model_validate({"SLACK_BOT_TOKEN": "top-secret"})
-    assert "top-secret" not in str(raw.value)
 
 
 SECRETS = [

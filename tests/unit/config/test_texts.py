@@ -209,7 +209,7 @@ def test_port_must_be_valid_to_listen_on(variable):
     "url", ["sqlite:///ledger.db", "sqlite:////data/ledger.db", "postgresql://u:p@ledger/db"]
 )
 def test_the_ledger_is_a_file_or_a_server(url):
-    assert load(LEDGER_URL=url).ledger_url.get_secret_value() == url
+    assert load(LEDGER_URL=url).ledger_url.revealed == url
 
 
 @pytest.mark.parametrize("variable", ["DATABASE_URL", "DATABASE_URL_PROD", "LEDGER_URL"])

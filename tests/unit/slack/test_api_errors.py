@@ -84,7 +84,7 @@ def test_refusal_differs_from_trouble(error: Exception, refused: bool, words: st
 def test_the_setting_is_blamed_for_an_address_only_if_somebody_set_it() -> None:
     words = in_words(ConnectionResetError(), "https://gov.slack.test/api/")
     assert words.startswith("Slack can't be reached at gov.slack.test (SLACK_API_URL): ")
-    assert config.Settings.model_fields["slack_api_url"].default == SLACK
+    assert config.FORMS["slack_api_url"].default == SLACK
     assert "SLACK_API_URL" not in in_words(ConnectionResetError(), SLACK)
 
 
