@@ -30,6 +30,7 @@ from bot.grammar.tokens import (
 )
 from bot.grammar.values import (
     FIELDS,
+    meant_words,
     read_age,
     read_by,
     read_columns,
@@ -38,7 +39,6 @@ from bot.grammar.values import (
     read_number,
     read_sort,
     read_tag,
-    state_filter,
 )
 
 _AGES = {of.value: of for of in AgeOf}
@@ -165,10 +165,13 @@ class Parts:
         first = (self.target and self.target.database) or ""
         if (column := SHORT_NAMES.get(first.lower())) is not None and token.span.bare:
             return (str(Match(column, Pattern((token.span.bare,)))),)
-        if self.target and not first and token.span.bare:
-            return (str(Target(self.target.cluster, token.span.bare)),)
-        bare = (token.span.bare or "").lower()
-        return state_filter(bare) or nearest(bare, sorted(RESERVED))
+        if self.command == SESSIONS and (words := nearest(first.lower(), FIRST_WORDS)):
+            return tuple(f"{word} {token.typed}" for word in words)
+        bare = token.span.bare or ""
+        meant = meant_words(bare)
+        if self.target and not first and bare:
+            return (*meant, str(Target(self.target.cluster, bare)))
+        return meant
 
     def _take_view(self, token: Token, option: Option, key: str) -> None:
         if key == "by" and self.command == KILL:

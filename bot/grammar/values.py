@@ -5,7 +5,15 @@ import re
 from collections.abc import Iterable
 
 from bot.grammar.columns import BACKEND_TYPES, COLUMNS, STATES, TAGS, WAIT_EVENT_TYPES
-from bot.grammar.requests import MAX_BY, MAX_LIMIT, MAX_NAME, MAX_SECONDS, MINUS, SortKey
+from bot.grammar.requests import (
+    MAX_BY,
+    MAX_LIMIT,
+    MAX_NAME,
+    MAX_SECONDS,
+    MINUS,
+    RESERVED,
+    SortKey,
+)
 from bot.grammar.suggest import distance, nearest
 from bot.grammar.terms import (
     SHORT_NAMES,
@@ -50,6 +58,11 @@ def state_filter(word: str) -> tuple[str, ...]:
     """The filter that a state's name may mean by itself: `state=idle_tx` for `idle_tx`."""
     state = SHORT_STATES.get(word, word.replace("_", " "))
     return (str(Match(Field.STATE, Pattern((state,)))),) if state in STATES else ()
+
+
+def meant_words(word: str) -> tuple[str, ...]:
+    """What a word that is nothing's name may mean: a state's filter, or a word of the grammar."""
+    return state_filter(word.lower()) or nearest(word.lower(), sorted(RESERVED))
 
 
 def _value(token: Token, value: Span) -> Span:

@@ -33,7 +33,7 @@ from bot.errors import (
 from bot.grammar.requests import KillRequest, SessionsRequest
 from bot.grammar.requests import Target as Named
 from bot.grammar.suggest import near
-from bot.grammar.values import state_filter
+from bot.grammar.values import meant_words
 from bot.operations.conditions import HIDDEN
 from bot.operations.results import Choice
 from bot.ports import Clock, Cluster, Ledger
@@ -239,10 +239,8 @@ class Clusters:
             # A silent cluster must not hide a typo.
             silent = ", ".join(trouble.cluster for trouble in troubles)
             problem += f" on {', '.join(c.name for c, _ in known)}; no answer from {silent}"
-        nearest = near(target.database, everywhere)
-        raise TargetError(
-            target.database, problem, (*state_filter(target.database.lower()), *nearest)
-        )
+        names = near(target.database, everywhere)
+        raise TargetError(target.database, problem, (*names, *meant_words(target.database)))
 
     def choice(
         self,

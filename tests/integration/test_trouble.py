@@ -215,6 +215,9 @@ async def test_typo_is_reported_although_a_cluster_is_silent(
     with pytest.raises(TargetError) as slip:
         await both.look(ANA, "C1", SessionsRequest(target=Named(database="mian")))
     assert slip.value.nearest == ("main/",)
+    with pytest.raises(TargetError) as slip:
+        await both.look(ANA, "C1", SessionsRequest(target=Named(database="blocekd")))
+    assert slip.value.nearest == ("blocked",)
 
 
 async def test_name_missing_on_some_clusters_leaves_none_out(

@@ -4,7 +4,7 @@ import pytest
 
 from bot.grammar.parser import parse_kill, parse_sessions
 from bot.grammar.requests import Target
-from bot.grammar.values import state_filter
+from bot.grammar.values import meant_words
 from tests.unit.grammar.typed import refusal, target_of
 
 
@@ -92,6 +92,7 @@ def test_invalid_target_is_named(text: str, word: str, problem: str) -> None:
 
 def test_a_second_target_that_is_nearly_a_word_of_the_grammar_suggests_it() -> None:
     assert refusal(parse_kill, "some_db blokced").nearest == ("blocked",)
+    assert refusal(parse_kill, "main/ blokced").nearest == ("blocked", "main/blokced")
     assert refusal(parse_kill, "some_db other_db").nearest == ()
 
 
@@ -113,7 +114,21 @@ def test_a_second_target_that_would_be_a_filter_suggests_it(text: str, nearest: 
     assert refusal(parse_kill, text).nearest == (() if nearest is None else (nearest,))
 
 
-def test_a_state_by_itself_suggests_its_filter() -> None:
-    assert state_filter("idle_tx") == ("state=idle_tx",)
-    assert state_filter("idle_in_transaction") == ("state=idle_tx",)
-    assert state_filter("some_db") == ()
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("idle_tx", ("state=idle_tx",)),
+        ("Idle_in_transaction", ("state=idle_tx",)),
+        ("hepl", ("help",)),
+        ("TRE", ("tree",)),
+        ("blocekd", ("blocked",)),
+        ("some_db", ()),
+    ],
+)
+def test_a_name_of_nothing_suggests_what_it_may_mean(word: str, meant: tuple[str, ...]) -> None:
+    assert meant_words(word) == meant
+
+
+def test_a_mistyped_first_word_is_suggested_with_what_follows_it() -> None:
+    assert refusal(parse_sessions, "wtach main/").nearest == ("watch main/",)
+    assert refusal(parse_kill, "wtach main/").nearest == ()
