@@ -22,7 +22,7 @@ from bot.domain.tracks import Topic, decoded, encoded
 from bot.errors import LedgerError
 from bot.ledger.leases import held
 from bot.ledger.schema import alerts, kills, ledger_identity, microseconds, outcomes, targets
-from bot.ledger.store import Access
+from bot.ledger.transactions import Transactions
 
 log = structlog.get_logger(__name__)
 
@@ -33,8 +33,8 @@ MORE = "more"
 class SqlAlerts:
     """`bot.ports.Alerts`."""
 
-    def __init__(self, access: Access) -> None:
-        self._access = access
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
 
     async def open(self, opening: Opening, speaker: tuple[str, str]) -> Alert | None:
         topic, now = opening.topic, opening.at
@@ -59,7 +59,7 @@ class SqlAlerts:
         typed = [literal(value, alerts.c[name].type).label(name) for name, value in values.items()]
         intent = insert(alerts).from_select(
             ["key", *values],
-            select(key.label("key"), *typed).where(held(self._access.store, *speaker)),
+            select(key.label("key"), *typed).where(held(self._transactions.store, *speaker)),
         )
         is_it = (
             alerts.c.cluster == values["cluster"],
@@ -68,7 +68,7 @@ class SqlAlerts:
             alerts.c.over_at.is_(None),
         )
         try:
-            async with self._access.write() as connection:
+            async with self._transactions.write() as connection:
                 if (await connection.execute(intent)).rowcount != 1:
                     return None
                 return _alert((await connection.execute(select(alerts).where(*is_it))).one())
@@ -84,7 +84,7 @@ class SqlAlerts:
             .where(
                 alerts.c.id == alert.id,
                 alerts.c.revision == alert.revision,
-                held(self._access.store, *speaker),
+                held(self._transactions.store, *speaker),
             )
             .values(
                 state=alert.state,
@@ -112,7 +112,7 @@ class SqlAlerts:
     async def posted(self, alert: Alert, message_ts: str) -> None:
         there = (alerts.c.id == alert.id, alerts.c.message_ts.is_(None))
         is_telling = alerts.c.state == AlertState.TELLING
-        async with self._access.write() as connection:
+        async with self._transactions.write() as connection:
             shown = {"message_ts": message_ts, "drawn": alert.revision}
             await connection.execute(update(alerts).where(*there).values(shown))
             opened = update(alerts).where(alerts.c.id == alert.id, is_telling)
@@ -162,7 +162,7 @@ class SqlAlerts:
         )
 
     async def kills(self, cluster: str, within: timedelta) -> tuple[KillSeen, ...]:
-        since = self._access.store.before(literal(microseconds(within)))
+        since = self._transactions.store.before(literal(microseconds(within)))
         of_them = (
             select(
                 kills.c.id,
@@ -183,23 +183,23 @@ class SqlAlerts:
             .where(kills.c.cluster == cluster, kills.c.claimed_at >= since)
             .order_by(kills.c.id.desc())
         )
-        async with self._access.read() as connection:
+        async with self._transactions.read() as connection:
             found = (await connection.execute(of_them)).all()
         return tuple(_kill([*rows]) for _, rows in groupby(found, key=lambda row: row.id))
 
     async def _found(self, *conditions: ColumnElement[bool]) -> tuple[Alert, ...]:
         page = select(alerts).where(*conditions).order_by(alerts.c.id)
-        async with self._access.read() as connection:
+        async with self._transactions.read() as connection:
             return tuple(_readable((await connection.execute(page)).all()))
 
     async def _changed(self, change: Any, it: ColumnElement[bool]) -> Alert | None:  # noqa: ANN401
-        async with self._access.write() as connection:
+        async with self._transactions.write() as connection:
             if (await connection.execute(change)).rowcount != 1:
                 return None
             return _alert((await connection.execute(select(alerts).where(it))).one())
 
     async def _write(self, change: Any) -> None:  # noqa: ANN401
-        async with self._access.write() as connection:
+        async with self._transactions.write() as connection:
             await connection.execute(change)
 
 

@@ -8,14 +8,14 @@ from sqlalchemy import Row, Select, insert, select, update
 from bot.domain.boards import LONGEST, AskedBoard, Board, End
 from bot.domain.kills import Actor, Place
 from bot.ledger.schema import boards
-from bot.ledger.store import Access
+from bot.ledger.transactions import Transactions
 
 
 class SqlBoards:
     """`bot.ports.Boards`."""
 
-    def __init__(self, access: Access) -> None:
-        self._access = access
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
 
     async def ask(self, asked: AskedBoard) -> tuple[Board, Board | None]:
         who = asked.asked_by
@@ -24,8 +24,8 @@ class SqlBoards:
             boards.c.cluster == asked.cluster,
             boards.c.ended_at.is_(None),
         )
-        async with self._access.write() as connection:
-            await self._access.store.lock(connection)  # others may ask at the same moment
+        async with self._transactions.write() as connection:
+            await self._transactions.store.lock(connection)  # others may ask at the same moment
             before = (await connection.execute(select(boards).where(*is_in_place))).one_or_none()
             if before is not None:
                 moved = _ended(End.MOVED, asked.since, who)
@@ -75,12 +75,12 @@ class SqlBoards:
         await self._changed(board_id, boards.c.ended_at.is_not(None), closed_at=at)
 
     async def _found(self, page: Select[Any]) -> tuple[Board, ...]:
-        async with self._access.read() as connection:
+        async with self._transactions.read() as connection:
             return tuple(_board(row) for row in (await connection.execute(page)).all())
 
     async def _changed(self, board_id: int, *conditions: Any, **values: Any) -> bool:  # noqa: ANN401
         change = update(boards).where(boards.c.id == board_id, *conditions).values(values)
-        async with self._access.write() as connection:
+        async with self._transactions.write() as connection:
             return (await connection.execute(change)).rowcount == 1
 
 

@@ -11,8 +11,7 @@ This module is long so that everything that changes a kill is side by side.
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -70,7 +69,7 @@ from bot.errors import LedgerError, OtherVersion
 from bot.ledger import entries, migrations, retention, schema
 from bot.ledger.alerts import SqlAlerts
 from bot.ledger.boards import SqlBoards
-from bot.ledger.engine import AsyncConnection, AsyncEngine
+from bot.ledger.engine import AsyncConnection
 from bot.ledger.leases import SqlLeases
 from bot.ledger.migrations import migrate, refuse_later, version_of
 from bot.ledger.rows import conclusion_values, kill_values, result_values, target_values
@@ -86,8 +85,9 @@ from bot.ledger.schema import (
     signatures,
     targets,
 )
-from bot.ledger.store import CLOCK_TOLERANCE, TROUBLE, Access, Store
+from bot.ledger.store import CLOCK_TOLERANCE, Store
 from bot.ledger.stores import store_of
+from bot.ledger.transactions import Transactions
 
 log = structlog.get_logger(__name__)
 
@@ -99,20 +99,11 @@ START_LIMIT = 5.0
 
 SIGNATURES_KEPT = timedelta(minutes=10)
 
-RETRY_EVERY = 0.02
-"""Seconds between two tries for a connection that another call is using."""
-
-CLOSED_WITHIN = 1.0
-"""Seconds that a running call has to end when the ledger is closed."""
-
 FORGET_EVERY = 600.0
 """Seconds between two searches for rows that have been kept for long enough."""
 
 FORGET_PAUSE = 1.0
 """Seconds between two batches of deletions."""
-
-KEEP_EVERY = 1.0
-"""Seconds between two checks of the held connections; a lost one is replaced."""
 
 
 class Made:
@@ -181,23 +172,14 @@ class SqlLedger:
         self, url: str, *, time_limit: float = TIME_LIMIT, keep: timedelta | None = None
     ) -> None:
         self._store = store_of(url)
-        self._time_limit = time_limit
-        self._writer = self._store.engine()
-        self._reader = self._store.reader(self._writer)
+        self._transactions = Transactions(self._store, time_limit)
         self._keep_for = keep
-        self._keepers: list[asyncio.Task[None]] = []
+        self._forgetting: asyncio.Task[None] | None = None
         self._home: LedgerHome | None = None
         self._identity = ""
-        self._is_closed = False
-        self._at_work = 0
-        access = Access(
-            self._store,
-            write=lambda: self._transaction(self._writer),
-            read=lambda: self._transaction(self._reader),
-        )
         self._made = Made(self._store)
-        self.leases, self.boards = SqlLeases(access), SqlBoards(access)
-        self.alerts = SqlAlerts(access)
+        self.leases, self.boards = SqlLeases(self._transactions), SqlBoards(self._transactions)
+        self.alerts = SqlAlerts(self._transactions)
 
     def __repr__(self) -> str:
         return f"<SqlLedger on {self._store.kind}>"
@@ -209,9 +191,9 @@ class SqlLedger:
         """
         self._store.check()
         self._store.make()
-        self._is_closed = False
+        self._transactions.reopen()
         try:
-            async with self._transaction(self._writer, START_LIMIT) as connection:
+            async with self._transactions.write(START_LIMIT) as connection:
                 await self._store.lock(connection)
                 await connection.run_sync(
                     migrate,
@@ -221,17 +203,13 @@ class SqlLedger:
                 )
                 self._identity = await connection.scalar(select(ledger_identity.c.identity)) or ""
                 self._home = await self._store.home(connection)
-            async with self._in_time(self._time_limit) as all_at_once:
-                for _ in range(self._store.size):
-                    await self._connect(self._reader, all_at_once)
+            await self._transactions.hold()
         except BaseException:
-            await self._dispose()
+            await self._transactions.dispose()
             raise
-        if self._store.is_server:
-            self._keepers.append(asyncio.create_task(self._keep(), name="ledger"))
         if self._keep_for is not None:
             forgetting = every(FORGET_EVERY, self._forget, failed="ledger.not_dropped")
-            self._keepers.append(asyncio.create_task(forgetting, name="ledger-keep"))
+            self._forgetting = asyncio.create_task(forgetting, name="ledger-keep")
 
     async def open_to_read(self) -> None:
         """Connect to an existing ledger to read its record; change nothing.
@@ -242,7 +220,7 @@ class SqlLedger:
         self._store.check()
         version = 0
         if self._store.exists():
-            async with self._transaction(self._reader) as connection:
+            async with self._transactions.read() as connection:
                 version = await connection.run_sync(version_of)
                 await connection.run_sync(refuse_later, version)
         if version == 0:
@@ -256,20 +234,12 @@ class SqlLedger:
 
     async def close(self) -> None:
         """Close the connections, if any are open. Calls under way have a second to end."""
-        self._is_closed = True
-        for keeper in self._keepers:
-            keeper.cancel()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
-        self._keepers.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSED_WITHIN):
-                while self._at_work:  # noqa: ASYNC110  not worth an event
-                    await asyncio.sleep(RETRY_EVERY)
-        await self._dispose()
-
-    async def _dispose(self) -> None:
-        for engine in (self._writer, self._reader):
-            await engine.dispose()
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+        await self._transactions.close()
+        if self._forgetting is not None:
+            await asyncio.gather(self._forgetting, return_exceptions=True)
+            self._forgetting = None
 
     @property
     def identity(self) -> str:
@@ -283,7 +253,7 @@ class SqlLedger:
     async def propose(self, draft: Draft, ttl: timedelta) -> Proposal:
         """Record a preview; give it its id, its key and its expiry."""
         key = f"{self._identity}-{secrets.token_hex(16)}"
-        async with self._transaction(self._writer) as connection:
+        async with self._transactions.write() as connection:
             await self._refuse_if_outdated(connection)
             now = await self._mark(connection)
             kill = await connection.execute(
@@ -302,7 +272,7 @@ class SqlLedger:
 
     async def posted(self, proposal_id: int, message_ts: str) -> bool:
         """Record the message of an open preview; False if one is on record, or it isn't open."""
-        async with self._transaction(self._writer) as connection:
+        async with self._transactions.write() as connection:
             is_open = kills.c.state == State.PROPOSED
             posted = _kill(proposal_id, is_open, kills.c.message_ts.is_(None))
             return await _changed(connection, posted.values(message_ts=message_ts))
@@ -312,7 +282,7 @@ class SqlLedger:
 
         Raises `OtherVersion` if this version can't read it.
         """
-        async with self._transaction(self._reader) as connection:
+        async with self._transactions.read() as connection:
             found = await entries.read(connection, self._store, self._made.by_key, {"key": key})
         match found:
             case [Entry() as entry]:
@@ -346,7 +316,7 @@ class SqlLedger:
             "claimer": owner,
             "span": microseconds(lease),
         }
-        async with self._transaction(self._writer) as connection:
+        async with self._transactions.write() as connection:
             await self._mark(connection)
             claimed = (await connection.execute(self._made.claim, confirmed)).one_or_none()
             if claimed is None:
@@ -376,7 +346,7 @@ class SqlLedger:
             kills.c.owner == owner,
             kills.c.lease_until > self._store.clock,
         ).values(lease_until=self._store.after(lease))
-        async with self._transaction(self._writer) as connection:
+        async with self._transactions.write() as connection:
             return await _changed(connection, renewal)
 
     async def lapsed(
@@ -392,7 +362,7 @@ class SqlLedger:
             or_(kills.c.owner != owner, kills.c.id.not_in(working)),
             kills.c.lease_until <= self._store.clock,
         )
-        async with self._transaction(self._writer) as connection:
+        async with self._transactions.write() as connection:
             await self._mark(connection, lazily=True)
             taken = await self._take_over(connection, has_lapsed, owner, lease)
             return tuple(entry.proposal for entry in taken)
@@ -435,7 +405,7 @@ class SqlLedger:
             concluded_at=self._store.clock,
             lease_until=self._store.after(SECOND_LOOK_LEASE),
         )
-        async with self._transaction(self._writer) as connection:
+        async with self._transactions.write() as connection:
             if not await _changed(connection, end):
                 done = select(kills.c.id).where(
                     kills.c.id == kill_id, kills.c.state == State.DONE, kills.c.owner == owner
@@ -458,7 +428,7 @@ class SqlLedger:
         Raises `LedgerError` for a result that is not a target of that kill.
         """
         followed = _kill(proposal_id, kills.c.state == State.DONE, kills.c.followed_at.is_(None))
-        async with self._transaction(self._writer) as connection:
+        async with self._transactions.write() as connection:
             if not await _changed(connection, followed.values(followed_at=self._store.clock)):
                 return False
             now = await self._now(connection)
@@ -482,7 +452,7 @@ class SqlLedger:
             # Implied by the conditions above; it lets the index find the few.
             kills.c.lease_until > self._store.after(-SECOND_LOOK_UNTIL),
         )
-        async with self._transaction(self._writer) as connection:
+        async with self._transactions.write() as connection:
             return tuple(await self._take_over(connection, is_due, owner, SECOND_LOOK_LEASE))
 
     async def leave(self, owner: str) -> None:
@@ -492,7 +462,7 @@ class SqlLedger:
             kills.c.owner == owner,
             kills.c.lease_until > self._store.clock,  # for the index
         )
-        async with self._transaction(self._writer) as connection:
+        async with self._transactions.write() as connection:
             await connection.execute(mine.values(lease_until=self._store.clock))
 
     async def dismiss(self, key: str, actor: Actor) -> bool:
@@ -503,7 +473,7 @@ class SqlLedger:
             dismissed_by_team=actor.team_id,
             dismissed_at=self._store.clock,
         )
-        async with self._transaction(self._writer) as connection:
+        async with self._transactions.write() as connection:
             await self._mark(connection)
             if await _changed(connection, dismissal, {"its_key": key}):
                 return True
@@ -512,7 +482,7 @@ class SqlLedger:
 
     async def note(self, notes: Sequence[tuple[float, Note]]) -> None:
         """Record all of these, in order; each comes with how many seconds ago it was."""
-        async with self._transaction(self._writer) as connection:
+        async with self._transactions.write() as connection:
             ago = bindparam("ago", type_=BigInteger)
             for kind, alike in groupby(notes, key=lambda each: type(each[1])):
                 await connection.execute(
@@ -532,7 +502,7 @@ class SqlLedger:
         old = delete(signatures).where(signatures.c.at < self._store.after(-SIGNATURES_KEPT))
         seen = _noting(SignatureNote, self._store.clock)
         try:
-            async with self._transaction(self._writer) as connection:
+            async with self._transactions.write() as connection:
                 await connection.execute(old)
                 return await _changed(connection, seen, _noted(SignatureNote(signature)))
         except LedgerError as error:
@@ -557,7 +527,7 @@ class SqlLedger:
             .order_by(looks.c.id.desc())
             .limit(1)
         )
-        async with self._transaction(self._reader) as connection:
+        async with self._transactions.read() as connection:
             seen: datetime | None = await connection.scalar(last)
             return seen
 
@@ -576,7 +546,7 @@ class SqlLedger:
         )
         if before_id is not None:
             page = page.where(kills.c.id < before_id)
-        async with self._transaction(self._reader) as connection:
+        async with self._transactions.read() as connection:
             return tuple(
                 await entries.read(connection, self._store, entries.Page.of(self._store, page))
             )
@@ -591,7 +561,7 @@ class SqlLedger:
             page = page.where(table.c.at >= since)
         if before_id is not None:
             page = page.where(table.c.id < before_id)
-        async with self._transaction(self._reader) as connection:
+        async with self._transactions.read() as connection:
             rows = (await connection.execute(page)).mappings()
             return tuple(
                 Noted(
@@ -614,72 +584,16 @@ class SqlLedger:
 
     async def ready(self) -> None:
         """Raise `LedgerError` unless a write succeeds, which is then rolled back."""
-        async with self._transaction(self._writer) as connection:
+        async with self._transactions.write() as connection:
             await self._refuse_if_outdated(connection)
             await connection.execute(update(ledger_version).values(at=self._store.clock))
             await connection.rollback()
-
-    @asynccontextmanager
-    async def _transaction(
-        self, engine: AsyncEngine, within: float | None = None
-    ) -> AsyncIterator[AsyncConnection]:
-        """A transaction, committed at the end. Raises a driver's error as `LedgerError`."""
-        async with self._in_time(self._time_limit if within is None else within) as stack:
-            connection = await self._connect(engine, stack)
-            await stack.enter_async_context(connection.begin())
-            yield connection
-
-    @asynccontextmanager
-    async def _in_time(self, within: float) -> AsyncIterator[AsyncExitStack]:
-        """Whatever is opened on the stack has this many seconds until its end."""
-        if self._is_closed:
-            raise LedgerError("the ledger is closed")
-        self._at_work += 1
-        try:
-            async with AsyncExitStack() as stack:
-                await stack.enter_async_context(asyncio.timeout(within))
-                yield stack
-        except TimeoutError as error:
-            raise LedgerError(f"the ledger did not answer within {within:g} s") from error
-        except TROUBLE as error:
-            raise LedgerError(self._store.problem(error)) from error
-        finally:
-            self._at_work -= 1
-
-    async def _connect(self, engine: AsyncEngine, stack: AsyncExitStack) -> AsyncConnection:
-        """A live connection; if one of those held is lost for good, another.
-
-        If another call is using that one, this waits for it: a full server may refuse a new one.
-        """
-        alone = 0
-        while True:
-            try:
-                return await stack.enter_async_context(engine.connect())
-            except TROUBLE:
-                in_use = engine.pool.checkedout()
-                alone = 0 if in_use else alone + 1
-                if alone == self._store.size:  # the pool hands them out in turn
-                    raise
-            if in_use:
-                await asyncio.sleep(RETRY_EVERY)
-
-    async def _keep(self) -> None:
-        """Replace lost connections soon, before others take their slots on the server.
-
-        The pool hands connections out in turn, and checks each one when it does.
-        """
-        while True:
-            await asyncio.sleep(KEEP_EVERY)
-            for _ in range(self._store.size):
-                with suppress(LedgerError):
-                    async with self._transaction(self._reader):
-                        pass
 
     async def drop_old(self) -> bool:
         """Delete a batch of what was kept for long enough; return whether there may be more."""
         if self._keep_for is None:
             return False
-        async with self._transaction(self._writer) as connection:
+        async with self._transactions.write() as connection:
             return await retention.drop_old(connection, self._store, self._keep_for)
 
     async def _forget(self) -> None:

@@ -1,8 +1,6 @@
 """What the ledger needs from a database of either kind."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -37,18 +35,6 @@ class Terms:
 
     connection_limit: int = -1
     is_encrypted: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """One ledger's transactions, for the rooms that hold parts of it.
-
-    Each is committed at its end, and raises `LedgerError`.
-    """
-
-    store: "Store"
-    write: Callable[[], AbstractAsyncContextManager[AsyncConnection]]
-    read: Callable[[], AbstractAsyncContextManager[AsyncConnection]]
 
 
 class Store(ABC):

@@ -437,7 +437,7 @@ async def test_targets_of_a_kill_within_the_last_minute_are_not_told(stage: Stag
     kill = await claimed(stage.ledger, "one")  # of the finding's session
     await stage.run(60, replica, findings=BAD)
     assert stage.told == []
-    async with stage.ledger._transaction(stage.ledger._writer) as connection:
+    async with stage.ledger._transactions.write() as connection:
         earlier = stage.ledger._store.after(-timedelta(seconds=61))
         done = sqlalchemy.update(schema.kills).where(schema.kills.c.id == kill.id)
         await connection.execute(done.values(claimed_at=earlier))

@@ -236,7 +236,7 @@ async def only(ledger: SqlLedger) -> Board:
 
 async def ends(ledger: SqlLedger) -> list[str]:
     """Why the boards that are closed have ended."""
-    async with ledger._transaction(ledger._reader) as connection:
+    async with ledger._transactions.read() as connection:
         rows = await connection.execute(
             sqlalchemy.text("SELECT ended_why FROM boards WHERE closed_at IS NOT NULL ORDER BY id")
         )
@@ -630,7 +630,7 @@ async def test_board_of_an_unknown_cluster_or_version_ends(
     await one.watch()
     await one.run(10)
     board = await only(ledger)
-    async with ledger._transaction(ledger._writer) as connection:
+    async with ledger._transactions.write() as connection:
         await connection.execute(sqlalchemy.text("UPDATE boards SET wording = 'gaze main/'"))
     assert (await only(ledger)) != board
     await one.run(3 * MINUTE)
@@ -675,7 +675,7 @@ async def test_channel_has_seen_what_its_board_showed(
     assert len(client.updates) > 50
     await one.operations.settle()
     assert await ledger.last_look(INCIDENTS, "main") is not None
-    async with ledger._transaction(ledger._reader) as connection:
+    async with ledger._transactions.read() as connection:
         (number,) = (await connection.execute(sqlalchemy.text("SELECT count(*) FROM looks"))).one()
     assert 8 <= number <= 11
 

@@ -47,7 +47,7 @@ async def administer(server: PostgresServer, *statements: str) -> None:
 
 
 async def rows(ledger: SqlLedger, table: sqlalchemy.Table) -> list[dict[str, Any]]:
-    async with ledger._reader.connect() as connection:
+    async with ledger._transactions._reader.connect() as connection:
         return [dict(row._mapping) for row in await connection.execute(sqlalchemy.select(table))]
 
 
@@ -114,7 +114,7 @@ async def done(ledger: SqlLedger, owner: str, ago: timedelta) -> Proposal:
     """A kill that this owner concluded this long ago."""
     claim = await claimed(ledger, owner)
     assert await ledger.conclude(conclusion(claim, Outcome.STILL_RUNNING), owner)
-    async with ledger._transaction(ledger._writer) as connection:
+    async with ledger._transactions.write() as connection:
         us = ago // timedelta(microseconds=1)
         earlier = {
             name: sqlalchemy.type_coerce(schema.kills.c[name], sqlalchemy.BigInteger) - us

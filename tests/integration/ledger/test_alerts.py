@@ -169,7 +169,7 @@ async def test_current_alerts_are_those_that_still_matter(ledger: SqlLedger) -> 
 
 async def test_alert_of_a_later_version_hides_none_of_the_others(ledger: SqlLedger) -> None:
     known, unknown = await opened_one(ledger), await opened_one(ledger, "other")
-    async with ledger._transaction(ledger._writer) as connection:
+    async with ledger._transactions.write() as connection:
         await connection.execute(
             sqlalchemy.update(schema.alerts)
             .where(schema.alerts.c.id == unknown.id)

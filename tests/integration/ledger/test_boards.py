@@ -93,7 +93,7 @@ async def test_last_trouble_only_moves_forward(ledger: SqlLedger):
 async def test_reason_of_a_later_version_still_ends_a_board(ledger: SqlLedger):
     board = await begun(ledger, asked())
     await ledger.boards.end(board.id, End.QUIET, THEN)
-    async with ledger._transaction(ledger._writer) as connection:
+    async with ledger._transactions.write() as connection:
         await connection.execute(sqlalchemy.update(schema.boards).values(ended_why="bored"))
     (found,) = await ledger.boards.unclosed()
     assert (found.ended_at, found.end) == (THEN, End.UNREADABLE)
@@ -102,7 +102,7 @@ async def test_reason_of_a_later_version_still_ends_a_board(ledger: SqlLedger):
 async def test_old_boards_are_deleted_but_never_one_that_is_drawn(url: str, opened: Opened):
     ledger = await opened(url, keep=timedelta(days=400))
     old, new, unclosed, drawn = [await begun(ledger, asked(c)) for c in ("C1", "C2", "C3", "C4")]
-    async with ledger._transaction(ledger._reader) as connection:
+    async with ledger._transactions.read() as connection:
         now = await ledger._now(connection)
     for board, days in ((old, 91), (new, 89)):
         await ledger.boards.end(board.id, End.QUIET, THEN)

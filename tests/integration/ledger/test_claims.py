@@ -112,7 +112,7 @@ class TestClaims:
     async def test_a_claim_does_not_expire(self, ledger: SqlLedger):
         proposal = await ledger.propose(draft(), LONG)
         assert await ledger.claim(proposal.key, ANA, "one", LONG)
-        async with ledger._transaction(ledger._writer) as connection:
+        async with ledger._transactions.write() as connection:
             await connection.execute(sqlalchemy.update(schema.kills).values(expires_at=THEN))
         entry = await ledger.get(proposal.key)
         assert entry is not None

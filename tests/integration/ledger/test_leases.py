@@ -17,7 +17,7 @@ SHORT = timedelta(seconds=20)
 
 
 async def is_held(ledger: SqlLedger, owner: str) -> bool:
-    async with ledger._transaction(ledger._reader) as connection:
+    async with ledger._transactions.read() as connection:
         condition = leases.held(ledger._store, "speaker", owner)
         return bool(await connection.scalar(sqlalchemy.select(condition)))
 
@@ -26,7 +26,7 @@ async def pass_time(ledger: SqlLedger, seconds: float) -> None:
     """Make the lease end this much sooner, as if that time had passed."""
     until = sqlalchemy.type_coerce(schema.leases.c.until, sqlalchemy.BigInteger)
     earlier = until - schema.microseconds(timedelta(seconds=seconds))
-    async with ledger._transaction(ledger._writer) as connection:
+    async with ledger._transactions.write() as connection:
         await connection.execute(sqlalchemy.update(schema.leases).values(until=earlier))
 
 

@@ -203,7 +203,7 @@ class TestTheRecord:
         assert entry is not None
         assert entry.results == (result,)
         without = sqlalchemy.update(schema.outcomes).values(reason=None)
-        async with ledger._transaction(ledger._writer) as connection:
+        async with ledger._transactions.write() as connection:
             await connection.execute(without)
         entry = await ledger.get(claim.key)
         assert entry is not None
@@ -261,7 +261,7 @@ class TestTheRecord:
 
     async def test_readers_do_not_wait_for_writers(self, ledger: SqlLedger):
         proposal = await ledger.propose(draft(), LONG)
-        async with ledger._transaction(ledger._writer) as connection:
+        async with ledger._transactions.write() as connection:
             await connection.execute(sqlalchemy.update(schema.ledger_version).values(at=THEN))
             assert await ledger.get(proposal.key) is not None
 
@@ -278,7 +278,7 @@ class TestTheRecord:
     ):
         proposal = await ledger.propose(draft(), LONG)
         if known:  # by an older version, right after the preview was posted
-            async with ledger._transaction(ledger._writer) as connection:
+            async with ledger._transactions.write() as connection:
                 await connection.execute(sqlalchemy.update(schema.kills).values(message_ts=known))
         claim = await ledger.claim(proposal.key, BEN, "one", LONG, message_ts="2.2")
         assert claim is not None
@@ -509,7 +509,7 @@ async def test_signature_is_remembered_while_it_is_valid(
     """300 s before and after its timestamp: a future one is valid for ten minutes."""
     for signature, minutes in (("v0=old", 11), ("v0=young", 9)):
         assert await ledger.first_time(signature)
-        async with ledger._transaction(ledger._writer) as connection:
+        async with ledger._transactions.write() as connection:
             await connection.execute(
                 sqlalchemy.update(schema.signatures)
                 .where(schema.signatures.c.signature == signature)

@@ -40,7 +40,7 @@ class TestRetention:
     async def age(ledger: SqlLedger, days: float, *ids: int) -> None:
         """Make it look as if these kills were requested this many days ago."""
         past = ledger._store.after(-timedelta(days=days))
-        async with ledger._transaction(ledger._writer) as connection:
+        async with ledger._transactions.write() as connection:
             await connection.execute(
                 sqlalchemy.update(schema.kills)
                 .where(schema.kills.c.id.in_(ids))
@@ -145,7 +145,7 @@ class TestWhoMayReadTheFile:
         self, sqlite_url: str, tmp_path: Path, opened: Opened
     ):
         ledger = await opened(sqlite_url)
-        async with ledger._transaction(ledger._writer) as connection:
+        async with ledger._transactions.write() as connection:
             await connection.execute(sqlalchemy.update(schema.ledger_version).values(at=THEN))
             assert self.modes(tmp_path) == {"ledger.db": 0o600, "ledger.db-journal": 0o600}
 

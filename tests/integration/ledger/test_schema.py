@@ -50,7 +50,7 @@ async def of_version(
     with monkeypatch.context() as then:
         then.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:version])
         then.setattr(migrations, "SCHEMA_VERSION", version)
-        async with ledger._transaction(ledger._writer) as connection:
+        async with ledger._transactions.write() as connection:
             await connection.run_sync(
                 migrations.migrate, identity=store.identity, random=store.random, clock=store.clock
             )
@@ -86,7 +86,7 @@ class TestSchema:
             generic = type(of.as_generic())
             return "integer" if issubclass(generic, sqlalchemy.Integer) else generic.__name__
 
-        async with ledger._reader.connect() as connection:
+        async with ledger._transactions._reader.connect() as connection:
             there = await connection.run_sync(reflected)
         there.pop("sqlite_sequence", None)
         assert there == {name: described(table) for name, table in schema._metadata.tables.items()}
@@ -114,7 +114,7 @@ class TestSchema:
         monkeypatch.setattr(migrations, "SCHEMA_VERSION", migrations.SCHEMA_VERSION + 1)
         later = await opened(url)
         assert await later.get(proposal.key) is not None
-        async with later._reader.connect() as connection:
+        async with later._transactions._reader.connect() as connection:
             mood = await connection.scalar(
                 sqlalchemy.select(sqlalchemy.literal_column("mood")).select_from(schema.kills)
             )
@@ -163,7 +163,7 @@ class TestSchema:
 
     async def test_row_that_an_older_replica_wrote_has_no_key(self, ledger: SqlLedger):
         proposal = await ledger.propose(draft(), LONG)
-        async with ledger._transaction(ledger._writer) as connection:
+        async with ledger._transactions.write() as connection:
             await connection.execute(sqlalchemy.update(schema.kills).values(key=None))
         (entry,) = await history(ledger, HistoryFilter(), limit=1)
         assert entry.proposal == replace(proposal, key="-")
@@ -200,14 +200,14 @@ class TestSchema:
         monkeypatch.setattr(migrations, "SCHEMA_VERSION", migrations.SCHEMA_VERSION + 1)
         with pytest.raises(LedgerError):
             await SqlLedger(url).open()
-        async with ledger._reader.connect() as connection:
+        async with ledger._transactions._reader.connect() as connection:
             assert "half" not in await connection.run_sync(
                 lambda sync: sqlalchemy.inspect(sync).get_table_names()
             )
         assert len(await rows(ledger, schema.ledger_version)) == len(migrations.MIGRATIONS) - 1
 
     async def test_a_ledger_of_a_later_version_is_refused(self, ledger: SqlLedger, url: str):
-        async with ledger._transaction(ledger._writer) as connection:
+        async with ledger._transactions.write() as connection:
             await connection.execute(
                 sqlalchemy.insert(schema.ledger_version).values(
                     version=migrations.SCHEMA_VERSION + 1, at=THEN
@@ -221,7 +221,7 @@ class TestSchema:
         self, ledger: SqlLedger, url: str, opened: Opened
     ):
         proposal = await ledger.propose(draft(), LONG)
-        async with ledger._transaction(ledger._writer) as connection:
+        async with ledger._transactions.write() as connection:
             row = {"version": migrations.SCHEMA_VERSION + 1, "at": THEN}
             await connection.execute(sqlalchemy.insert(schema.ledger_version).values(row))
         older = await opened(url)
@@ -230,7 +230,7 @@ class TestSchema:
 
 async def serve(ledger: SqlLedger, version: int) -> None:
     """Make the ledger serve bots from a schema version on, as a later bot's migration does."""
-    async with ledger._transaction(ledger._writer) as connection:
+    async with ledger._transactions.write() as connection:
         await connection.execute(sqlalchemy.update(schema.ledger_marks).values(serves=version))
 
 
@@ -238,7 +238,7 @@ async def rewrite(ledger: SqlLedger, table: sqlalchemy.Table, kill: int, **colum
     """Write into a kill's rows what this version doesn't write, as plain text."""
     texts = {name: sqlalchemy.literal(value, sqlalchemy.Text) for name, value in columns.items()}
     of_kill = table.c.id if table is schema.kills else table.c.kill_id
-    async with ledger._transaction(ledger._writer) as connection:
+    async with ledger._transactions.write() as connection:
         await connection.execute(sqlalchemy.update(table).where(of_kill == kill).values(**texts))
 
 
@@ -347,5 +347,5 @@ async def held_by(ledger: SqlLedger, kill: Proposal) -> tuple[Any, ...]:
     """Who has claimed a kill, and for how long."""
     kills = schema.kills.c
     asked = sqlalchemy.select(kills.owner, kills.lease_until).where(kills.id == kill.id)
-    async with ledger._transaction(ledger._reader) as connection:
+    async with ledger._transactions.read() as connection:
         return tuple((await connection.execute(asked)).one())

@@ -21,7 +21,7 @@ from bot.domain.kills import Outcome, Result, State
 from bot.domain.record import LedgerHome
 from bot.domain.sessions import BackendId
 from bot.errors import LedgerError
-from bot.ledger import schema, sql, sqlite
+from bot.ledger import schema, sql, sqlite, transactions
 from bot.ledger.engine import AsyncEngine
 from bot.ledger.probe import probe
 from bot.ledger.sql import SqlLedger
@@ -83,7 +83,7 @@ class TestTrouble:
     async def test_a_file_that_can_not_be_written_is_refused(self, sqlite_url: str):
         ledger = SqlLedger(sqlite_url)
         # Permissions don't stop root, as whom tests may run.
-        event.listen(ledger._writer.sync_engine, "connect", read_only)
+        event.listen(ledger._transactions._writer.sync_engine, "connect", read_only)
         with pytest.raises(LedgerError, match="readonly database"):
             await ledger.open()
 
@@ -119,7 +119,7 @@ class TestTrouble:
             try:
                 async with asyncio.timeout(PATIENCE):
                     with pytest.raises(LedgerError, match="did not answer") as kept:
-                        async with ledger._transaction(ledger._writer) as connection:
+                        async with ledger._transactions.write() as connection:
                             await connection.execute(
                                 sqlalchemy.text(f"{forever} SELECT count(*) FROM n WHERE i < 0")
                             )
@@ -139,7 +139,7 @@ class TestTrouble:
         with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
             asyncio.get_running_loop().call_later(0.1, other.execute, "ROLLBACK")
-            async with ledger._transaction(ledger._reader) as connection:
+            async with ledger._transactions.read() as connection:
                 driver = connection.sync_connection.connection.driver_connection
                 assert driver is not None
                 assert driver.in_transaction
@@ -202,7 +202,7 @@ class TestTrouble:
         self, sqlite_url: str, opened: Opened
     ):
         ledger = await opened(sqlite_url)
-        async with ledger._writer.connect() as connection:
+        async with ledger._transactions._writer.connect() as connection:
             assert await connection.scalar(sqlalchemy.text("PRAGMA synchronous")) == 3
             assert await connection.scalar(sqlalchemy.text("PRAGMA journal_mode")) == "delete"
             assert await connection.scalar(sqlalchemy.text("PRAGMA foreign_keys")) == 1
@@ -351,7 +351,7 @@ class TestOnAServerInTrouble:
         pids: list[int] = []
 
         async def lose() -> None:
-            async with ledger._transaction(ledger._writer) as connection:
+            async with ledger._transactions.write() as connection:
                 pids.append(
                     (
                         await connection.execute(sqlalchemy.text("SELECT pg_backend_pid()"))
@@ -367,7 +367,7 @@ class TestOnAServerInTrouble:
     async def test_its_connections_outlive_the_servers_idle_session_timeout(
         self, small: PostgresServer, monkeypatch: pytest.MonkeyPatch, opened: Opened
     ):
-        monkeypatch.setattr(sql, "KEEP_EVERY", 60)
+        monkeypatch.setattr(transactions, "KEEP_EVERY", 60)
         await opened(small.dsn())
         other = await asyncpg.connect(small.dsn())
         while not other.is_closed():
@@ -391,14 +391,14 @@ class TestOnAServerInTrouble:
         held = await self.pids(one)
         for pid in held:
             os.kill(pid, signal.SIGSTOP)
-        ledger._time_limit = 0.5
+        ledger._transactions._time_limit = 0.5
         try:
             with pytest.raises(LedgerError, match="did not answer"):
                 await ledger.claim(proposal.key, ANA, "one", LONG)
         finally:
             for pid in held:
                 os.kill(pid, signal.SIGCONT)
-        ledger._time_limit = sql.TIME_LIMIT
+        ledger._transactions._time_limit = sql.TIME_LIMIT
         entry = await ledger.get(proposal.key)
         assert entry is not None
         assert entry.proposal.state is State.PROPOSED
@@ -439,7 +439,7 @@ class TestOnAServerInTrouble:
     ):
         await administer(server, f"ALTER DATABASE {database} SET synchronous_commit = {configured}")
         ledger = await opened(server.dsn(database=database))
-        async with ledger._writer.connect() as connection:
+        async with ledger._transactions._writer.connect() as connection:
             shown = await connection.scalar(sqlalchemy.text("SHOW synchronous_commit"))
         assert shown == used
 
@@ -450,8 +450,8 @@ class TestOnAServerInTrouble:
             server,
             f"ALTER DATABASE {database} SET default_transaction_isolation = 'serializable'",
         )
-        ledger = await opened(server.dsn(database=database))
-        levels = [await isolation(engine) for engine in (ledger._writer, ledger._reader)]
+        held = (await opened(server.dsn(database=database)))._transactions
+        levels = [await isolation(engine) for engine in (held._writer, held._reader)]
         assert levels == ["read committed", "repeatable read"]
 
 

@@ -651,14 +651,14 @@ class World:
         for work in self.judge.works:
             if work.under_way:
                 work.calm = work.keeps_its_lease = False
-        ledger._time_limit = GIVEN_UP_AFTER
+        ledger._transactions._time_limit = GIVEN_UP_AFTER
         await self._lock.take()
 
     def _let_in(self) -> None:
         """Unlock the ledger."""
         self._lock.let_go()
         for replica in self.replicas:
-            replica.ledger._time_limit = TIME_LIMIT
+            replica.ledger._transactions._time_limit = TIME_LIMIT
 
     async def _whole(self, replica: Replica) -> None:
         """Wait until lost connections are remade, so that the next request meets no trouble."""

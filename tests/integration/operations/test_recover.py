@@ -201,7 +201,7 @@ async def test_stopped_kill_records_what_it_knew(
 
 async def after_a_while(ledger: SqlLedger, seconds: int) -> None:
     """Make the recorded outcomes look this much older."""
-    async with ledger._transaction(ledger._writer) as connection:
+    async with ledger._transactions.write() as connection:
         await connection.execute(
             sqlalchemy.text(f"UPDATE kills SET concluded_at = concluded_at - {seconds * 1_000_000}")
         )

@@ -370,7 +370,7 @@ async def test_without_a_lease_or_a_look_there_is_no_second_step(
 
 async def ends(ledger: SqlLedger) -> None:
     """Let every lease end, as time does for a process that is paused."""
-    async with ledger._transaction(ledger._writer) as connection:
+    async with ledger._transactions.write() as connection:
         await connection.execute(
             sqlalchemy.text("UPDATE kills SET lease_until = lease_until - 60000000")
         )
