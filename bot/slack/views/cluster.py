@@ -41,7 +41,7 @@ def unseen(server: Server) -> tuple[Line, ...]:
 
 def partly_seen(sessions: int) -> str:
     """What of the sessions a diagnosis can't see, in a list of such things."""
-    return f"{count(sessions, 'session')}; grant pg_read_all_stats"
+    return f"{count(sessions, 'session')} (grant pg_read_all_stats)"
 
 
 def pressing(server: Server) -> tuple[Line, ...]:

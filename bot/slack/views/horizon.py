@@ -7,7 +7,7 @@ from bot.domain.findings.model import PATIENCE, Act, Run
 from bot.domain.findings.survey import Held, Holder, Part, Survey
 from bot.domain.findings.transactions import counts, drop, lets_go
 from bot.domain.kills import Action
-from bot.domain.sessions import CLIENT_BACKEND
+from bot.domain.sessions import CLIENT_BACKEND, Backend
 from bot.operations.results import Horizon
 from bot.slack.buttons import ActionId, RowRef, seal
 from bot.slack.views import blocks, cluster, tables
@@ -125,9 +125,8 @@ def _lets_go(survey: Survey, held: Held) -> str:
     match held.kind:
         case Holder.SESSION if not acts:
             backend = survey.backend(held.pid)
-            spared = held.pid in survey.spared
-            own = backend is not None and backend.backend_type == CLIENT_BACKEND
-            return "its own end; the bot won't end it" if spared and own else "itself"
+            spared = held.pid in survey.spared and backend is not None and _is_client(backend)
+            return "its own end; the bot won't end it" if spared else "itself"
         case Holder.SESSION:
             return "its end"
         case Holder.PREPARED:
@@ -145,6 +144,13 @@ def _lets_go(survey: Survey, held: Held) -> str:
             return "a slot of its standby"
         case Holder.SLOT | Holder.STANDBY:
             return "the end of a query there"
+
+
+def _is_client(backend: Backend) -> bool:
+    """Also if its kind can't be seen: a worker of the server's own has no role."""
+    if backend.backend_type is None:
+        return backend.usename is not None
+    return backend.backend_type == CLIENT_BACKEND
 
 
 def _state(survey: Survey, held: Held) -> str:

@@ -56,7 +56,7 @@ async def test_role_that_sees_little_says_how_much_it_does_not_see(
         answer = await ask(main=cluster)
     assert answer.names == []
     assert "nothing found in what the bot can see" in answer.screen
-    assert "sessions; grant pg_read_all_stats" in answer.screen
+    assert "sessions (grant pg_read_all_stats)" in answer.screen
 
 
 async def test_two_problems_at_once_the_worst_first(

@@ -344,3 +344,23 @@ def test_autovacuum_worker_that_holds_back_vacuum_says_of_which_table() -> None:
         now=NOW,
     )
     assert table(horizon(asked, every))[1][0] == f"pid 7 · {query}"
+
+
+def test_session_that_holds_back_vacuum_unseen_does_not_let_go_by_itself() -> None:
+    unseen = {"backend_type": None, "backend_start": None, "state": None, "state_change": None}
+    rows = (
+        backend(7, usename="web", **unseen),
+        backend(8, usename=None, **unseen),
+    )
+    held = tuple(Held(kind=Holder.SESSION, xids=8, pid=row.pid) for row in rows)
+    spared = dict.fromkeys((7, 8), SpareReason.UNSEEN)
+    asked = Horizon(
+        request=HorizonRequest(),
+        surveys=(survey(*rows, holders=held, spared=spared),),
+        troubles=(),
+        asked_by=ALICE,
+        now=NOW,
+    )
+    head, *told = table(horizon(asked, every))
+    ends = [row[head.index("lets go by")] for row in told]
+    assert ends == ["its own end; the bot won't end it", "itself"]
