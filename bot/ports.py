@@ -235,6 +235,12 @@ class Alerts(Protocol):
     async def drawn(self, alert: Alert) -> None:
         """Record that its message shows this revision."""
 
+    async def seen(self, alert: Alert, at: datetime) -> None:
+        """Record that its finding was there at an instant, for whoever speaks after this process.
+
+        That is no change of the alert: its revision stays.
+        """
+
     async def mute(self, key: str, until: datetime, by: Actor) -> Alert | None:
         """Keep an alert's thread silent; None unless it is open."""
 

@@ -132,6 +132,13 @@ class SqlAlerts:
             .values(drawn=alert.revision)
         )
 
+    async def seen(self, alert: Alert, at: datetime) -> None:
+        await self._write(
+            update(alerts)
+            .where(alerts.c.id == alert.id, alerts.c.over_at.is_(None), alerts.c.seen_at < at)
+            .values(seen_at=at)
+        )
+
     async def mute(self, key: str, until: datetime, by: Actor) -> Alert | None:
         muted = (
             update(alerts)

@@ -40,6 +40,10 @@ log = structlog.get_logger(__name__)
 UNDRAWN_FOR = timedelta(days=1)
 """How long the bot tries to show in a message that its alert is over."""
 
+SEEN_EVERY = timedelta(seconds=30)
+"""How often it is recorded that a finding is still there: another replica may have to say for how
+long it was."""
+
 LOOK_EVERY = timedelta(minutes=1)
 """How often the speaker reads the ledger while nothing is wrong."""
 
@@ -124,6 +128,8 @@ class Alerting:
             for step in await self._steps(watch, alerts.values()):
                 await self._take(step, alerts)
             watch.forget({a.topic for a in alerts.values() if not a.has_ended}, now)
+        for alert in alerts.values():
+            await self._note_seen(alert)
         said = [await self._telling.say(voice, each, self._now) for each in self._sorted(alerts)]
         self._is_quiet = all(said) and all(each.has_ended for each in alerts.values())
 
@@ -184,6 +190,12 @@ class Alerting:
             self._meter.alert_opened(finding)
         if self._meter is not None and event == "alert.finish":
             self._meter.alert_closed(finding)
+
+    async def _note_seen(self, alert: Alert) -> None:
+        watch = self._watches.get(alert.topic.cluster)
+        track = None if watch is None or alert.has_ended else watch.tracks.get(alert.topic)
+        if track is not None and track.last - alert.seen_at >= SEEN_EVERY:
+            await self._alerts.seen(alert, track.last)
 
     async def _ended_by(self, step: Finish) -> tuple[int, Actor] | None:
         """The kill that ended one of the sessions concerned, right after they were last seen."""

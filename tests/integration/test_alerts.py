@@ -201,6 +201,18 @@ async def test_alert_is_told_gets_worse_and_is_over(stage: Stage) -> None:
     assert "✓ main: some_user was at its limit" in stage.shown(message)
 
 
+async def test_alert_whose_end_no_process_saw_is_told_for_as_long_as_it_was_seen(
+    stage: Stage,
+) -> None:
+    await stage.run(10, one := stage.replica("one"), findings=())
+    await stage.run(120, one, findings=BAD)
+    # It dies, and what it told of ends before another takes its place.
+    await pass_time(stage.ledger, LEASE.total_seconds())
+    await stage.run(60, stage.replica("two"), findings=())
+    *_, over = stage.replies
+    assert "was at its limit for 1 min " in over or "was at its limit for 2 min " in over
+
+
 async def test_opened_and_closed_alerts_are_counted_by_finding(stage: Stage) -> None:
     replica, metrics = stage.replica("one"), Metrics(dict)
     replica.alerting._meter = metrics

@@ -96,6 +96,19 @@ async def test_only_the_speaker_opens_and_changes_alerts(ledger: SqlLedger) -> N
     assert changed == replace(worse, revision=1)
 
 
+async def test_alert_is_seen_again_only_while_it_is_open_and_never_earlier(
+    ledger: SqlLedger, replica: SqlLedger
+) -> None:
+    alert = await opened_one(ledger)
+    await replica.alerts.seen(alert, THEN + MINUTE)
+    await ledger.alerts.seen(alert, THEN)
+    seen = replace(alert, seen_at=THEN + MINUTE)
+    assert await ledger.alerts.get(alert.key) == seen
+    over = await ledger.alerts.change(replace(seen, state=AlertState.OVER, over_at=THEN), ME)
+    await replica.alerts.seen(alert, THEN + 2 * MINUTE)
+    assert await ledger.alerts.get(alert.key) == over
+
+
 async def test_topic_has_one_open_alert_however_many_tell_it(
     ledger: SqlLedger, replica: SqlLedger
 ) -> None:
