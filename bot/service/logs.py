@@ -5,10 +5,12 @@ The standard library's records (from Bolt, the SDK, the driver) go the same way;
 URLs that their errors mention are masked.
 """
 
+import asyncio
 import io
 import logging
 import re
 import sys
+from contextvars import Context, copy_context
 from typing import Literal, TextIO
 
 import structlog
@@ -59,7 +61,7 @@ def configure(level: str, form: Literal["json", "console"]) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _AtLeisure(sys.stderr)
     handler.addFilter(_fit_to_keep)
     handler.addFilter(_without_what_was_sent)
     handler.setFormatter(
@@ -71,6 +73,45 @@ def configure(level: str, form: Literal["json", "console"]) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+
+
+class _AtLeisure(logging.StreamHandler[TextIO]):
+    """Writes what tells of no trouble in the event loop's next turn, in order with the rest.
+
+    By then whoever has logged it mostly waits for something. A line takes as long as a signal.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._kept: list[tuple[Context, logging.LogRecord]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record: at once if it tells of trouble, or if there is no loop to wait for."""
+        try:
+            loop = asyncio.get_running_loop() if record.levelno <= logging.INFO else None
+        except RuntimeError:
+            loop = None
+        if loop is None:
+            self._write_kept()
+            super().emit(record)
+            return
+        # A library's record gets the context's values, such as the reference, when it is formatted.
+        self._kept.append((copy_context(), record))
+        loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what is kept, too."""
+        self.acquire()
+        try:
+            self._write_kept()
+            super().flush()
+        finally:
+            self.release()
+
+    def _write_kept(self) -> None:
+        kept, self._kept = self._kept, []
+        for context, record in kept:
+            context.run(super().emit, record)
 
 
 def _without_what_was_sent(record: logging.LogRecord) -> bool:

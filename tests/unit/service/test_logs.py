@@ -46,6 +46,30 @@ try:
 except OSError:
     log.exception("it failed")
 """
+IN_TURN = """
+import asyncio, logging, os, sys, structlog
+from bot.service import logs
+logs.configure("INFO", sys.argv[1])
+log, written = structlog.get_logger("bot"), sys.argv[2]
+def told():
+    sys.stderr.flush()
+    return os.stat(written).st_size
+async def work():
+    structlog.contextvars.bind_contextvars(reference="of the first")
+    log.info("first")
+    logging.getLogger("slack_sdk").info("second")
+    structlog.contextvars.bind_contextvars(reference="of another")
+    assert told() == 0
+    await asyncio.sleep(0)
+    before = told()
+    assert before > 0
+    log.info("third")
+    log.warning("fourth")
+    assert told() > before
+    log.info("fifth")
+asyncio.run(work())
+log.info("sixth")
+"""
 HOSTILE = """
 import sys, logging, structlog
 from bot.service import logs
@@ -108,3 +132,16 @@ def test_no_name_in_the_log_acts_on_the_terminal(form: str) -> None:
     assert all(line.isprintable() for line in lines)
     assert not [line for line in lines[:2] if line.startswith("forged")]
     assert done.stderr.count("u001b[2J") + done.stderr.count("x1b[2J") >= 4
+
+
+def test_lines_wait_for_the_loops_next_turn_unless_they_tell_of_trouble(tmp_path: Path) -> None:
+    written = tmp_path / "log"
+    with written.open("w") as log:
+        subprocess.run(
+            [sys.executable, "-c", IN_TURN, "json", str(written)], cwd=ROOT, stderr=log, check=True
+        )
+    lines = [json.loads(line) for line in written.read_text().splitlines()]
+    events = ["first", "second", "third", "fourth", "fifth", "sixth"]
+    assert [line["event"] for line in lines] == events
+    first, other = "of the first", "of another"
+    assert [line.get("reference") for line in lines] == [first, first, *3 * [other], None]
