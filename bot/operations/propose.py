@@ -85,6 +85,16 @@ class Proposing:
             meant = replace(request, target=Named(request.target.database))
             require_narrow(meant)  # `all` means a whole database, never a whole cluster
             return self._clusters.choice(request.target.database or "", (meant,), found.troubles)
+        if request.target.database is not None and not request.pids and len(found.clusters) > 1:
+            # Which is meant is theirs to say, although sessions may match on one of them only.
+            return self._clusters.choice(
+                request.target.database,
+                tuple(
+                    replace(request, target=Named(each.name, request.target.database))
+                    for each in found.clusters
+                ),
+                found.troubles,
+            )
 
         def read(cluster: Cluster) -> Awaitable[_Gathered]:
             return read_together(cluster, lambda: self._gather(cluster, request), until)

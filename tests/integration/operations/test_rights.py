@@ -238,6 +238,23 @@ async def test_a_pid_and_a_filter_are_looked_for_where_they_may(
     assert answer.server.cluster == "main"
 
 
+async def test_a_database_on_several_clusters_is_a_choice_though_one_matches(
+    ops: Operations, sessions: Opened
+) -> None:
+    mine = await sessions.open("web", app="only on main")
+    every = ops.within(EVERY)
+    answer = await every.propose(ANA, CHANNEL, typed("some_db app='only on main' -- why"))
+    assert isinstance(answer, Choice)
+    assert [str(each) for each in answer.requests] == [
+        'main/some_db app="only on main" -- why',
+        'prod/some_db app="only on main" -- why',
+    ]
+    shown = await preview(every, f"some_db {mine.get_server_pid()}")
+    assert shown.proposal.cluster == "main"
+    shown = await preview(ops.within(KILLS), "some_db app='only on main'")
+    assert shown.proposal.cluster == "main"
+
+
 async def test_cluster_with_only_the_bots_own_sessions_is_not_offered(
     ops: Operations, sessions: Opened
 ) -> None:
