@@ -113,7 +113,13 @@ class SqlAlerts:
         there = (alerts.c.id == alert.id, alerts.c.message_ts.is_(None))
         is_telling = alerts.c.state == AlertState.TELLING
         async with self._transactions.write() as connection:
-            shown = {"message_ts": message_ts, "drawn": alert.revision}
+            shown = {
+                "message_ts": message_ts,
+                "drawn": alert.revision,
+                "told_at": alert.told_at,
+                "told_hurt": alert.told_hurt,
+                "worst": alert.worst,
+            }
             await connection.execute(update(alerts).where(*there).values(shown))
             opened = update(alerts).where(alerts.c.id == alert.id, is_telling)
             await connection.execute(opened.values(state=AlertState.OPEN))

@@ -8,7 +8,7 @@ does less harm than one that nobody gets.
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -142,7 +142,10 @@ class Telling:
                 self._worked(alert)
                 self._remember(alert, now)
         if alert.id in self._posted:
-            await self._alerts.posted(alert, self._posted[alert.id])
+            hurt = alert.told_hurt if now.hurt is None else now.hurt
+            worst, at = max(alert.worst, hurt), self._clock.now()
+            told = replace(alert, told_at=at, told_hurt=hurt, worst=worst)
+            await self._alerts.posted(told, self._posted[alert.id])
             del self._posted[alert.id]
 
     async def _draw(self, voice: Voice, alert: Alert, now: Now) -> None:

@@ -373,6 +373,24 @@ async def test_what_slack_does_not_take_is_counted(stage: Stage) -> None:
     assert len(stage.told) == 1  # once the channel takes it
 
 
+async def test_alert_that_slack_took_late_is_not_worse_at_once(stage: Stage) -> None:
+    failing = True
+
+    def befalls(_: int, when: str) -> BaseException | None:
+        return Unsaid("lost", surely=True) if failing and when == "before post" else None
+
+    replica = stage.replica("one", befalls)
+    await stage.run(120, replica, findings=BAD)
+    failing = False
+    await stage.run(90, replica, findings=WORSE)
+    assert len(stage.told) == 1
+    await stage.run(30, replica, findings=WORSE)
+    assert stage.replies == []
+    (alert,) = await stage.ledger.alerts.current(stage.clock.now(), stage.clock.now())
+    assert (alert.told_hurt, alert.worst) == (20, 20)
+    assert alert.told_at - alert.since >= timedelta(minutes=2)
+
+
 async def test_message_that_slack_refuses_holds_up_no_other(stage: Stage) -> None:
     class Stubborn:
         """Refuses to redraw one alert."""
