@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from enum import Enum, auto
 
-from bot.domain.kills import GONE_WITHIN, Action, Proposal, Target
+from bot.domain.kills import GONE_WITHIN, Action, Basis, Proposal, Target
 from bot.domain.sessions import Backend, Cost
 from bot.slack.views.targets import NO_ROLE
 from bot.slack.views.text import age, count, plain, some
@@ -99,7 +99,11 @@ _ONE_IN_SHORT = {
 
 def warning(proposal: Proposal) -> str:
     """Who ends and what that costs, for a dialog of 300 characters."""
-    return f"{_named(proposal.targets)} {_in_short(proposal)} This can't be undone."
+    what = f"{_named(proposal.targets)} {_in_short(proposal)}"
+    if proposal.basis is Basis.IDENTITY:
+        it_ends = "It ends" if len(proposal.targets) == 1 else "They end"
+        what += f" {it_ends}, whatever runs by then."
+    return f"{what} This can't be undone."
 
 
 def _named(ending: Sequence[Target]) -> str:

@@ -211,6 +211,9 @@ def test_button_says_that_only_identity_counts():
     assert next(iter(one)) == "Terminate, whatever it runs"
     two = pressable(drawn(preview(target(), target(waiter()), basis=Basis.IDENTITY)))
     assert next(iter(two)) == "Terminate 2, whatever runs"
+    one, two = (next(iter(buttons.values()))["confirm"]["text"]["text"] for buttons in (one, two))
+    assert one.endswith("rolls back. It ends, whatever runs by then. This can't be undone.")
+    assert two.endswith("back. They end, whatever runs by then. This can't be undone.")
 
 
 def test_second_person_is_named_and_notified_only_if_needed():
