@@ -1,6 +1,7 @@
 """What became of a kill: the message that its preview becomes. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
 from bot.domain.holdings import FIND_INVALID, builds_an_index
 from bot.domain.kills import (
@@ -10,6 +11,7 @@ from bot.domain.kills import (
     Basis,
     Conclusion,
     Outcome,
+    Reason,
     Result,
 )
 from bot.domain.prevention import prevention
@@ -120,13 +122,14 @@ def _done(conclusion: Conclusion) -> Line:
     return head
 
 
-def _rest(conclusion: Conclusion) -> Line:
-    counts = conclusion.counts
-    return tuple(
-        f" · {counts[each]} {each}"
-        for each in NEEDS_SOMEONE
-        if counts[each] and each not in SUCCEEDED
-    )
+def _rest(conclusion: Conclusion) -> Iterator[str]:
+    counts, results = conclusion.counts, conclusion.results
+    gone = Counter(each.outcome for each in results if each.reason is Reason.GONE_SINCE)
+    for each in NEEDS_SOMEONE:
+        if counts[each] and each not in SUCCEEDED:
+            yield f" · {counts[each]} {each}"
+            if gone[each] and len(results) > 1:
+                yield f", {gone[each]} of them gone"
 
 
 def _result_line(conclusion: Conclusion, result: Result) -> Line:

@@ -543,9 +543,9 @@ def test_no_look_is_suggested_for_sessions_already_gone():
     gone = conclusion(Outcome.INTERRUPTED, Outcome.INTERRUPTED)
     first, second = gone.results
     told = (replace(first, reason=Reason.GONE_SINCE), second)
-    assert lines(outcome_view.outcome(replace(gone, results=told)))[-2] == (
-        f"What it does now: /pg-sessions main/ {second.id.pid}"
-    )
+    said = lines(outcome_view.outcome(replace(gone, results=told)))
+    assert said[0] == "Terminated 0 of 2 on main · 2 interrupted, 1 of them gone"
+    assert said[-2] == f"What it does now: /pg-sessions main/ {second.id.pid}"
 
 
 def test_first_of_many_running_targets_are_named():
