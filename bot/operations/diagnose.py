@@ -14,13 +14,13 @@ from bot.domain.findings.survey import Survey
 from bot.domain.kills import Actor
 from bot.domain.people import Right
 from bot.domain.sessions import Look, Names
-from bot.domain.shown import ROW_QUERY, as_shown
 from bot.errors import ClusterError, NotAllowed, TargetError
 from bot.grammar.requests import HorizonRequest, Target, WhyRequest
 from bot.grammar.suggest import near
 from bot.grammar.terms import Field
 from bot.operations.clusters import Clusters, answer_by, read_together
 from bot.operations.journal import Journal
+from bot.operations.redacted import redacted
 from bot.operations.results import Horizon, Why
 from bot.ports import Clock, Cluster
 
@@ -238,7 +238,7 @@ class Diagnosing:
                 rows += asked.rows
             if not any(row.pid == pid for row in rows):
                 raise Unknown("no such session", str(pid))
-        return replace(look, rows=tuple(as_shown(row, ROW_QUERY) for row in rows))
+        return redacted(replace(look, rows=rows), self._clusters.rules)
 
     async def _survey(
         self, cluster: Cluster, look: Look, questions: Iterable[Question], until: float

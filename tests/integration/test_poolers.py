@@ -4,7 +4,7 @@ from ipaddress import ip_network
 
 from bot.domain.poolers import Poolers
 from bot.grammar.parser import read_sessions
-from bot.grammar.requests import SessionsRequest
+from bot.grammar.requests import SessionsRequest, WhyRequest
 from bot.operations.results import Gone, Inspection
 from bot.operations.results import Sessions as Shown
 from tests.integration.conftest import Bench, Sessions
@@ -37,3 +37,7 @@ async def test_looks_and_previews_mark_sessions_through_a_pooler(
     )
     assert isinstance(inspected, Inspection)
     assert inspected.through_pooler
+    asked = read_sessions(f"why main/ {other}")
+    assert isinstance(asked, WhyRequest)
+    (diagnosis,) = (await by_address.why(ANA, CHANNEL, asked)).diagnoses
+    assert diagnosis.survey.look.through_pooler >= {by_name, other}

@@ -134,7 +134,7 @@ def _session(diagnosis: Diagnosis) -> Iterable[Line]:
     if (row := survey.backend(pid)) is None:
         return
     told = any(finding.rule is Rule.WAITING for finding in diagnosis.findings)
-    who = tell.tidy(words.who(row))
+    who = tell.tidy(words.who(row, survey))
     evidence = (line for finding in diagnosis.findings for line in tell.evidence(finding, survey))
     if not any(line[: len(who)] == who for line in evidence):
         yield words.doing(row, survey)

@@ -20,9 +20,9 @@ def idle_head(idle: Idle, _: Finding, survey: Survey) -> Line:
     return (f"pid {idle.backend.pid} is ", lasting, *words.on(survey), nothing)
 
 
-def idle(idle: Idle, _: Finding, __: Survey) -> Iterable[Line]:
+def idle(idle: Idle, _: Finding, survey: Survey) -> Iterable[Line]:
     """What it holds."""
-    yield words.who(idle.backend)
+    yield words.who(idle.backend, survey)
     yield from words.query(idle.backend)
     if idle.pins_nothing:
         yield ("It holds no lock on a relation and holds back no vacuum: it only takes a slot.",)

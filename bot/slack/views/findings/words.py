@@ -18,13 +18,15 @@ def on(survey: Survey) -> Line:
     return (" on ", Quoted(survey.server.cluster))
 
 
-def who(backend: Backend) -> Line:
+def who(backend: Backend, survey: Survey) -> Line:
     """`pid 33507 · some_user · psql from 127.0.0.1`; `pid 812 · autovacuum worker`."""
+    pooled = backend.pid in survey.look.through_pooler
+    client = (*targets.client(backend), *((f" {targets.THROUGH_POOLER}",) if pooled else ()))
     kind = backend.backend_type
     # Without a state, the kind of process stands in its place.
     if backend.usename is None and backend.state is not None and kind not in {None, CLIENT_BACKEND}:
-        return (f"pid {backend.pid} · ", Quoted(f"{kind}"), *targets.client(backend))
-    return (*targets.who(backend), *targets.client(backend))
+        return (f"pid {backend.pid} · ", Quoted(f"{kind}"), *client)
+    return (*targets.who(backend), *client)
 
 
 def lasting(backend: Backend, survey: Survey) -> str:
@@ -36,7 +38,7 @@ def lasting(backend: Backend, survey: Survey) -> str:
 
 def doing(backend: Backend, survey: Survey) -> Line:
     """Who it is, and what it does for how long."""
-    return (*who(backend), " · ", Quoted(lasting(backend, survey), 100))
+    return (*who(backend, survey), " · ", Quoted(lasting(backend, survey), 100))
 
 
 def query(backend: Backend) -> Iterable[Line]:

@@ -364,3 +364,13 @@ def test_session_that_holds_back_vacuum_unseen_does_not_let_go_by_itself() -> No
     head, *told = table(horizon(asked, every))
     ends = [row[head.index("lets go by")] for row in told]
     assert ends == ["its own end; the bot won't end it", "itself"]
+
+
+def test_diagnosis_marks_what_is_through_a_pooler() -> None:
+    row = backend()
+    pooled = survey(row)
+    pooled = replace(pooled, look=replace(pooled.look, through_pooler=frozenset({row.pid})))
+    finding = replace(findings(["x"])[0], evidence=Idle(backend=row, locks=(), xids=None))
+    for seen, marked in ((pooled, True), (survey(row), False)):
+        message = why(answer(Diagnosis(Question(), seen, (finding,))), every)
+        assert any("port 43512 through a pooler" in line for line in lines(message)) is marked
