@@ -11,7 +11,6 @@ process that started it, and leaves nothing: a shell beside it waits for the end
 import asyncio
 import os
 import shutil
-import socket
 import tempfile
 from pathlib import Path
 from typing import Self
@@ -19,6 +18,7 @@ from typing import Self
 import pytest
 
 from tests.integration.conftest import BOT
+from tests.ports import free_port
 from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 
@@ -72,7 +72,7 @@ class PgBouncer:
         """Start it, after a stop on the same port; returns when it accepts connections."""
         is_first = self.port == 0
         async with asyncio.timeout(PATIENCE):
-            while not await self._run(_free_port() if is_first else self.port):
+            while not await self._run(free_port() if is_first else self.port):
                 # Another process has the port, or its own last connections still do.
                 await self.stop()
 
@@ -150,10 +150,3 @@ def program() -> str:
             pytest.fail(missing)
         pytest.skip(missing)
     return found
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -5,7 +5,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -17,6 +16,7 @@ import pytest
 
 from tests.e2e.warm import Forked, Warm
 from tests.integration.conftest import BOT, SCHEMA, SETUP, Sessions
+from tests.ports import free_port
 from tests.processes import TIED
 from tests.servers import ROOT, postgres
 from workspace import Person, Workspace
@@ -181,13 +181,6 @@ same, and so is the behaviour of an older PostgreSQL."""
 def mode() -> str:
     """The default: the mode that needs no port."""
     return MODES[0]
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 @pytest.fixture

@@ -10,16 +10,15 @@ from functools import partial
 import asyncpg
 import pytest
 
-from tests.e2e.conftest import Bot, becomes, free_port
+from tests.e2e.conftest import Bot, becomes
 from tests.e2e.test_health import get, ready
 from tests.integration.conftest import Sessions
+from tests.ports import free_port
 from workspace import Person, Workspace
+from workspace.people import PATIENCE
 from workspace.state import Message
 
 SOON = {"SAMPLE_EVERY": "1", "ALERT_AFTER": "limit=2,idle_in_transaction=off"}
-
-LATE = 60.0
-"""Seconds within which even a slow machine has seen an end: it takes 30 s to be one."""
 
 
 @pytest.fixture
@@ -57,7 +56,7 @@ def replies(slack: Workspace, to: Message) -> list[Message]:
 
 async def replied(slack: Workspace, to: Message) -> list[Message]:
     """Wait for a reply."""
-    assert await slack.state.log.until(lambda: bool(replies(slack, to)), LATE)
+    assert await slack.state.log.until(lambda: bool(replies(slack, to)), PATIENCE)
     return replies(slack, to)
 
 
@@ -68,7 +67,7 @@ async def ends(slack: Workspace, person: Person, message: Message) -> Message:
         found = slack.state.message(message.channel, message.ts)
         return found is not None and "✓ main" in person.text_of(found)
 
-    await slack.state.log.until(now, LATE)
+    await slack.state.log.until(now, PATIENCE)
     found = slack.state.message(message.channel, message.ts)
     assert found is not None
     return found
@@ -76,7 +75,7 @@ async def ends(slack: Workspace, person: Person, message: Message) -> Message:
 
 async def recorded(ledger: asyncpg.Connection, where: str) -> asyncpg.Record:
     """Wait for an alert in the ledger."""
-    async with asyncio.timeout(LATE):
+    async with asyncio.timeout(PATIENCE):
         while True:
             row = await ledger.fetchrow(f"select * from alerts where {where}")
             if row is not None:
@@ -145,7 +144,6 @@ async def test_button_of_an_alert_goes_by_what_is_found_now(
     await start(**telling)
     await ana.sees("main: some_user is at its limit", channel="incidents")
     await holder.close()
-    await sessions.gone()
     await ana.click(f"Preview the end of pid {pid}")
     await ana.sees("That is over", "Nothing was done")
     another = await sessions.open("some_user")
@@ -217,7 +215,7 @@ async def test_crash_before_posting_is_told_once_by_the_next_one(
     assert alerts(slack) == []
     slack.faults.clear()
     again = await replica()
-    await vera.sees("some_user is at its limit", channel="incidents", seconds=LATE)
+    await vera.sees("some_user is at its limit", channel="incidents")
     row = await recorded(ledger, "state = 'open'")
     assert row["message_ts"] == alerts(slack)[0].ts
     assert len(alerts(slack)) == 1
@@ -242,7 +240,7 @@ async def test_crash_after_posting_goes_on_in_the_same_message(
     await killed(bot)
     slack.faults.clear()
     again = await replica()
-    await again.says("alert.found", within=LATE)
+    await again.says("alert.found")
     row = await recorded(ledger, "state = 'open'")
     assert row["message_ts"] == told.ts
     # The next crash: between the record of the end and the reply in the thread.
@@ -275,7 +273,7 @@ async def test_without_the_scope_to_look_it_is_told_again_rather_than_never(
     await killed(bot)
     slack.faults.clear()
     again = await replica()
-    await again.says("alert.may_not_look", within=LATE)
+    await again.says("alert.may_not_look")
     await vera.sees("some_user is at its limit", channel="incidents")
     assert len(alerts(slack)) == 1
 
@@ -291,7 +289,7 @@ async def test_of_two_replicas_only_one_tells(
     holder = await sessions.open("some_user")
     told = await vera.sees("some_user is at its limit", channel="incidents")
     await killed(bots[0])
-    await bots[1].says("speaker.speaks", within=LATE)
+    await bots[1].says("speaker.speaks")
     await holder.close()
     await ends(slack, vera, told)
     assert len(alerts(slack)) == 1
@@ -320,10 +318,10 @@ async def test_alert_goes_on_after_slack_was_in_trouble(
     await sessions.open("some_user")
     bot: Bot = await start(**telling)
     await vera.sees("some_user is at its limit", channel="incidents")
+    await bot.says("alerts.said_again")
     (line,) = [line for line in bot.lines if "alerts.unsaid" in line]
     code = {"fails": "internal_error", "limits": "ratelimited", "refuses": "is_archived"}[how]
     assert json.loads(line)["error"] == code
-    await bot.says("alerts.said_again")
     assert len(alerts(slack)) == 1
 
 
@@ -367,7 +365,7 @@ async def test_message_that_was_deleted_is_not_posted_again(
     await recorded(ledger, "state = 'open'")
     slack.state.delete(told)
     await holder.close()
-    await bot.says("alert.message_gone", within=LATE)
+    await bot.says("alert.message_gone")
     await recorded(ledger, "state = 'over' and news is null")
     assert alerts(slack) == []
     assert bot.errors == []

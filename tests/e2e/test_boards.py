@@ -5,12 +5,13 @@ import json
 import signal
 from collections.abc import Callable
 
-import aiohttp
 import asyncpg
 import pytest
 
-from tests.e2e.conftest import IN_BOTH_MODES, Bot, becomes, free_port
+from tests.e2e.conftest import IN_BOTH_MODES, Bot, becomes
+from tests.e2e.test_past import measured
 from tests.integration.conftest import BOT, Sessions
+from tests.ports import free_port
 from workspace import Person, Workspace
 from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
@@ -183,9 +184,7 @@ async def test_metrics_count_the_boards_that_are_drawn(
     await start(LEDGER_URL=ledger_url, HEALTH_PORT=str(port))
     await ana.command(WATCH, channel="incidents")
     await ana.sees("Watching main", "as of")
-    async with aiohttp.ClientSession() as session:
-        answer = await session.get(f"http://127.0.0.1:{port}/metrics")
-        assert "pg_sessions_boards_open 1.0" in await answer.text()
+    await measured(port, "pg_sessions_boards_open 1.0")
 
 
 async def test_cluster_of_a_board_is_chosen_if_there_are_several(

@@ -12,9 +12,10 @@ from pathlib import Path
 import aiohttp
 
 from bot.service.health import MOST_CONNECTIONS
-from tests.e2e.conftest import IN_BOTH_MODES, Bot, free_port
+from tests.e2e.conftest import IN_BOTH_MODES, Bot
 from tests.e2e.test_health import get, ready
 from tests.integration.conftest import Sessions
+from tests.ports import free_port
 from workspace import Person, Workspace
 from workspace.people import PATIENCE
 from workspace.state import Message
@@ -89,7 +90,7 @@ async def test_strangers_delay_nobody_while_the_ledger_is_locked(
         def told() -> int:
             return sum("record of kills can't be reached" in m.text for m in ana.messages())
 
-        assert await slack.state.log.until(lambda: told() == 10, 15.0), told()
+        assert await slack.state.log.until(lambda: told() == 10, PATIENCE), told()
     await ana.click("Terminate 1 session", in_message=previews[0])
     await ana.sees("Terminated 1 of 1 on main")
     assert await bot.stop() == 0

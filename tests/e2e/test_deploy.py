@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.e2e.conftest import Bot, free_port
+from tests.e2e.conftest import Bot
 from tests.e2e.test_health import get
 from tests.integration.conftest import Sessions
 from tests.integration.kills import lives
+from tests.ports import free_port
 from tests.servers import ROOT
 from workspace import Person, Workspace
 

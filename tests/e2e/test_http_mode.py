@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import aiohttp
 import pytest
 
-from tests.e2e.conftest import free_port
+from tests.ports import free_port
 from workspace import Workspace
 
 pytestmark = pytest.mark.parametrize("mode", ["http"])

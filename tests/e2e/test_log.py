@@ -11,8 +11,9 @@ from urllib.parse import quote
 import asyncpg
 import pytest
 
-from tests.e2e.conftest import IN_BOTH_MODES, Bot, free_port
+from tests.e2e.conftest import IN_BOTH_MODES, Bot
 from tests.integration.conftest import BOT, Sessions
+from tests.ports import free_port
 from tests.servers import postgres
 from workspace import Person, Workspace
 from workspace.postgres import PostgresServer

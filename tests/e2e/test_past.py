@@ -4,8 +4,9 @@ import asyncio
 
 import aiohttp
 
-from tests.e2e.conftest import IN_BOTH_MODES, Bot, Start, free_port
+from tests.e2e.conftest import IN_BOTH_MODES, Bot, Start
 from tests.integration.conftest import Sessions
+from tests.ports import free_port
 from workspace import Person, Workspace
 from workspace.people import PATIENCE
 
@@ -18,7 +19,7 @@ async def metrics(port: int) -> str:
         return await answer.text()
 
 
-async def sampled(port: int, *words: str) -> str:
+async def measured(port: int, *words: str) -> str:
     """Wait until the metrics say so."""
     async with asyncio.timeout(PATIENCE):
         while True:
@@ -40,7 +41,7 @@ async def test_past_look_has_what_has_gone_and_only_looks_now(
     pid = gone.get_server_pid()
     port = free_port()
     bot = await start(SAMPLE_EVERY="300", HEALTH_PORT=str(port))
-    found = await sampled(port, f"{ANSWERED} 1.0", "pg_sessions_sample_late_seconds")
+    found = await measured(port, f"{ANSWERED} 1.0", "pg_sessions_sample_late_seconds")
     assert 'pg_sessions_findings{cluster="main",finding="server_full"} 0.0' in found
     await gone.close()
 
@@ -70,7 +71,7 @@ async def test_why_groups_and_tree_of_the_past(
     holder = await sessions.open("some_user")
     port = free_port()
     await start(SAMPLE_EVERY="300", HEALTH_PORT=str(port))
-    await sampled(port, 'pg_sessions_findings{cluster="main",finding="limit"} 1.0')
+    await measured(port, 'pg_sessions_findings{cluster="main",finding="limit"} 1.0')
     await holder.close()
     await ana.command("/pg-sessions why some_user at=-1s", channel="incidents")
     shown = await vera.sees("s ago, ", "some_user can't log in on main", channel="incidents")

@@ -5,7 +5,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.e2e.conftest import Bot, free_port
+from tests.e2e.conftest import Bot
+from tests.ports import free_port
 from workspace import Person
 from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer

@@ -4,6 +4,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import asyncpg
 
@@ -107,6 +108,14 @@ async def lives(connection: asyncpg.Connection) -> bool:
         # The driver is receiving the server's goodbye.
         await asyncio.sleep(0.01)
         return await lives(connection)
+
+
+async def exited(connection: asyncpg.Connection) -> None:
+    """Wait until its backend's process has ended: its role's limit may count it until then."""
+    process = Path(f"/proc/{connection.get_server_pid()}")
+    async with asyncio.timeout(PATIENCE):
+        while await asyncio.to_thread(process.exists):
+            await asyncio.sleep(0.005)
 
 
 async def ask_until_it_answers(ops: Operations, shown: Preview) -> Conclusion:

@@ -14,6 +14,7 @@ from bot.operations.results import Sessions as Shown
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import Bench, Sessions
 from tests.integration.kills import ANA, CHANNEL
+from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 
 
@@ -112,7 +113,7 @@ async def test_filters_narrow_groups_also_by_locks(bench: Bench, sessions: Sessi
     holder, waiter = [await sessions.open(app=name) for name in ("holder", "waiter")]
     await holder.execute("begin; lock table accounts")
     waiting = asyncio.ensure_future(waiter.execute("select from accounts"))
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while groups(await counted(bench, "by=app some_db blocked")) != {("waiter",): 1}:
             await asyncio.sleep(0.01)
     assert groups(await counted(bench, "by=app some_db blocking")) == {("holder",): 1}

@@ -8,7 +8,7 @@ import pytest
 
 from bot.service import health
 from bot.service.health import HealthServer
-from tests.e2e.conftest import free_port
+from tests.ports import free_port
 from workspace.people import PATIENCE
 
 
@@ -54,8 +54,9 @@ async def test_concurrent_requests_share_one_round_of_checks(
 
 
 async def test_disconnecting_client_does_not_affect_the_others(
-    port: int, rounds: list[str]
+    port: int, rounds: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(health, "KEPT_FOR", 60.0)
     async with aiohttp.ClientSession() as session:
         gone = asyncio.create_task(status(session, port, "/readyz"))
         while not rounds:

@@ -21,6 +21,15 @@ from tests.integration.kills import QuickClock
 from workspace.people import PATIENCE
 
 
+class StillClock(QuickClock):
+    """A clock that a test moves; who sleeps on it is awake soon."""
+
+    at = 0.0
+
+    def monotonic(self) -> float:
+        return self.at
+
+
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/ledger.db"
@@ -132,18 +141,21 @@ async def test_notes_lost_at_the_end_are_logged(ledger: SqlLedger, tmp_path: Pat
     assert lost(lines) == [2]
 
 
-async def test_note_that_is_never_accepted_is_given_up(
-    ledger: SqlLedger, queue: Notes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(notes, "KEPT_FOR", 5.0)
+async def test_note_that_is_never_accepted_is_given_up(ledger: SqlLedger) -> None:
+    clock = StillClock()
+    queue = Notes(ledger, clock)
     with structlog.testing.capture_logs() as lines:
         queue.add(refusal("\ud800"))  # no database can store it
-        await asyncio.sleep(0.4)
-        queue.add(refusal("after"))
         async with asyncio.timeout(PATIENCE):
+            while "notes.waiting" not in {line["event"] for line in lines}:
+                await asyncio.sleep(0.01)
+            clock.at += notes.KEPT_FOR
+            queue.add(refusal("after"))
+            clock.at += 1
             while await refused(ledger) != ["after"]:
                 await asyncio.sleep(0.01)
     assert lost(lines) == [1]
+    await queue.settle()
 
 
 async def test_replay_is_refused_while_the_ledger_is_locked(
@@ -168,13 +180,7 @@ async def test_replay_is_refused_while_the_ledger_is_locked(
 
 
 async def test_signatures_are_forgotten_when_they_expire(ledger: SqlLedger, queue: Notes) -> None:
-    class Clock(QuickClock):
-        at = 0.0
-
-        def monotonic(self) -> float:
-            return self.at
-
-    clock = Clock()
+    clock = StillClock()
     signatures = Signatures(ledger, clock, queue)
     for number in range(10):
         assert await signatures.first_time(f"v0={number}")

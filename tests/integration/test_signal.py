@@ -616,7 +616,8 @@ async def test_signal_may_have_been_sent_if_the_server_ends_the_connection(
     guard = await scene.guard(backend)
     async with apart.stopped():
         signalling = asyncio.ensure_future(apart.cluster.signal(guard))
-        await asyncio.sleep(0.2)
+        for _ in range(100):  # turns of the loop: until it is sent, it waits for nobody
+            await asyncio.sleep(0)
         for pid in await apart.backends():
             await scene.admin.execute(f"select pg_terminate_backend({pid})")
     with pytest.raises(ClusterDown) as ended:

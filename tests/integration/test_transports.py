@@ -17,7 +17,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot import listening
 from bot.slack import routes, transports
 from bot.slack.transports import HttpMode
-from tests.e2e.conftest import free_port
+from tests.ports import free_port
+from workspace.people import PATIENCE
 
 SECRET = "a secret of Slack's"
 HEAD = b"POST /slack/events HTTP/1.1\r\nHost: x\r\n"
@@ -28,12 +29,22 @@ def port() -> int:
     return free_port()
 
 
+@pytest.fixture
+def patience() -> float:
+    return PATIENCE
+
+
+impatient = pytest.mark.parametrize("patience", [0.2])
+
+
 @pytest.fixture(autouse=True)
-async def http(port: int, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[HttpMode]:
-    """The bot's port, with little patience."""
-    monkeypatch.setattr(transports, "BODY_WITHIN", 0.2)
+async def http(
+    port: int, patience: float, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[HttpMode]:
+    """The bot's port."""
+    monkeypatch.setattr(transports, "BODY_WITHIN", patience)
+    monkeypatch.setattr(transports, "IDLE_WITHIN", 2 * patience)
     monkeypatch.setattr(transports, "LINGER", 0.2)
-    monkeypatch.setattr(transports, "IDLE_WITHIN", 0.4)
 
     async def first_time(signature: str) -> bool:
         return True
@@ -61,11 +72,13 @@ def sealed(*, age: int = 0, signature: str = "v0=" + "0" * 64) -> bytes:
     return f"X-Slack-Request-Timestamp: {stamp}\r\nX-Slack-Signature: {signature}\r\n".encode()
 
 
+@impatient
 @pytest.mark.parametrize("sent", [b"", b"POST /sla", HEAD, HEAD + b"X-Slack-Sig"])
 async def test_a_connection_without_a_whole_request_is_closed(port: int, sent: bytes) -> None:
     assert await answer(port, sent) == b""
 
 
+@impatient
 async def test_missing_body_is_not_waited_for(port: int) -> None:
     head = HEAD + sealed() + b"Content-Length: 9\r\n\r\nabc"
     for one in await asyncio.gather(*(answer(port, head) for _ in range(20))):

@@ -29,6 +29,7 @@ from bot.postgres import cluster
 from bot.service import health
 from bot.slack import app, tasks
 from bot.terminal import EX_SETTINGS
+from tests.ports import free_port
 
 Json: TypeAlias = Any
 Where: TypeAlias = tuple[str | int, ...]
@@ -324,16 +325,18 @@ def test_the_probes_ask_the_health_port_for_what_it_serves():
     }
 
 
-async def test_the_health_port_serves_the_probes_paths(unused_tcp_port):
+async def test_the_health_port_serves_the_probes_paths():
+    port = free_port()
+
     async def yes() -> bool:
         return True
 
-    server = health.HealthServer(unused_tcp_port, {"it": yes}, lambda: b"")
+    server = health.HealthServer(port, {"it": yes}, lambda: b"")
     await server.open()
     try:
         async with aiohttp.ClientSession() as session:
             for path in {probe["httpGet"]["path"] for probe in probes().values()}:
-                async with session.get(f"http://127.0.0.1:{unused_tcp_port}{path}") as answer:
+                async with session.get(f"http://127.0.0.1:{port}{path}") as answer:
                     assert answer.status == 200
     finally:
         await server.close()

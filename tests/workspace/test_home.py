@@ -14,6 +14,7 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from tests.workspace.conftest import eventually, in_socket_mode
 from workspace import NotSeen, Workspace
+from workspace.people import PATIENCE
 from workspace.state import App
 
 
@@ -177,7 +178,7 @@ async def test_app_without_home_tab_hears_and_publishes_nothing() -> None:
         assert await refusal(client.views_publish(user_id=ana.id, view=home("x"))) == "not_enabled"
 
 
-async def test_event_comes_as_signed_json_over_http(unused_tcp_port: int) -> None:
+async def test_event_comes_as_signed_json_over_http() -> None:
     got: list[tuple[str, str]] = []
 
     async def receive(request: web.Request) -> web.Response:
@@ -189,10 +190,11 @@ async def test_event_comes_as_signed_json_over_http(unused_tcp_port: int) -> Non
     app.add_routes([web.post("/slack/events", receive)])
     runner = web.AppRunner(app)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", unused_tcp_port).start()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    port = runner.addresses[0][1]
     try:
-        async with Workspace(request_url=f"http://127.0.0.1:{unused_tcp_port}/slack/events") as own:
-            async with asyncio.timeout(30):
+        async with Workspace(request_url=f"http://127.0.0.1:{port}/slack/events") as own:
+            async with asyncio.timeout(PATIENCE):
                 await own.person("ana").opens_home()
         ((kind, body),) = got
         assert kind == "application/json"

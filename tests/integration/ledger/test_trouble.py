@@ -164,11 +164,12 @@ class TestTrouble:
         self, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
     ):
         connect: Any = sqlite3.connect
-        go_on = threading.Event()
+        began, go_on = threading.Event(), threading.Event()
         opened: list[sqlite3.Connection] = []
 
         def slowly(*arguments: Any, **options: Any) -> sqlite3.Connection:
-            go_on.wait(30)
+            began.set()
+            go_on.wait(PATIENCE)
             made: sqlite3.Connection = connect(*arguments, **options | {"check_same_thread": False})
             opened.append(made)
             return made
@@ -182,7 +183,7 @@ class TestTrouble:
 
         monkeypatch.setattr(sqlite3, "connect", slowly)
         opening = asyncio.ensure_future(SqlLedger(sqlite_url).open())
-        await asyncio.sleep(0.1)
+        await asyncio.to_thread(began.wait, PATIENCE)
         opening.cancel()
         await asyncio.gather(opening, return_exceptions=True)
         go_on.set()

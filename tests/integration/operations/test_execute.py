@@ -36,6 +36,7 @@ from tests.integration.kills import (
     QuickClock,
     ask_until_it_answers,
     confirm,
+    exited,
     later,
     lives,
     outcomes,
@@ -61,6 +62,7 @@ async def test_the_story(bench: Bench, pg, admin, sessions: Sessions, ledger) ->
 
     assert outcomes(conclusion) == {holder.get_server_pid(): Outcome.TERMINATED}
     assert not await lives(holder)
+    await exited(holder)
     assert await lives(await sessions.open("some_user"))
     before, after = conclusion.limits[0]
     assert (before.name, before.used, after.used) == ("some_user", 1, 0)
@@ -193,6 +195,7 @@ async def test_only_sessions_seen_to_be_gone_are_terminated(
         assert outcomes(conclusion) == {pid: Outcome.STILL_RUNNING}
     finally:
         os.kill(pid, signal.SIGCONT)
+    await exited(victim)
     amended = await later(ops, conclusion)
     assert outcomes(amended) == {pid: Outcome.TERMINATED}
 
@@ -207,15 +210,14 @@ async def test_a_signal_that_hangs_past_its_deadline_spares_the_session(
     victim = await sessions.open("batch", app="hang")
     ops = bench(clusters={"main": watched})
     shown = await preview(ops, "app=hang")
-    own = await admin.fetch(
-        "select pid from pg_stat_activity where usename = $1 and application_name = $2",
-        BOT,
-        "pg-sessions-bot",
-    )
-    own_pids = [row["pid"] for row in own]
+    own = [
+        slot.connection.get_server_pid()
+        for slot in (*watched._work._slots, *watched._kept._slots)
+        if slot.connection is not None
+    ]
 
     async def stop(_: Guard) -> None:
-        for pid in own_pids:
+        for pid in own:
             os.kill(pid, signal.SIGSTOP)
 
     watched.before_signal = stop
@@ -226,7 +228,7 @@ async def test_a_signal_that_hangs_past_its_deadline_spares_the_session(
         while await admin.fetchval("select clock_timestamp()") < late:
             await asyncio.sleep(0.1)
     finally:
-        for pid in own_pids:
+        for pid in own:
             os.kill(pid, signal.SIGCONT)
     amended = await later(ops, conclusion)
     assert outcomes(amended) == {victim.get_server_pid(): Outcome.UNKNOWN}

@@ -23,6 +23,7 @@ from tests.integration.kills import (
     ANA,
     CHANNEL,
     confirm,
+    exited,
     later,
     lives,
     outcomes,
@@ -30,6 +31,7 @@ from tests.integration.kills import (
     recorded,
     typed,
 )
+from workspace.people import PATIENCE
 
 
 async def test_outcome_that_cant_be_written_is_retried_and_marked(
@@ -123,13 +125,15 @@ async def test_kill_keeps_its_reference_after_its_process_dies(
 async def test_sessions_that_come_back_are_reported_ten_seconds_later(
     bench: Bench, sessions: Sessions
 ) -> None:
-    await sessions.open("some_user")
+    first = await sessions.open("some_user")
     ops = bench()
     conclusion = await confirm(ops, await preview(ops, "user=some_user"))
     assert "still free" in (await later(ops, conclusion)).notes[0]
 
-    await sessions.open("some_user")
+    await exited(first)
+    second = await sessions.open("some_user")
     conclusion = await confirm(ops, await preview(ops, "user=some_user"))
+    await exited(second)
     again = await sessions.open("some_user")
     amended = await later(ops, conclusion)
     assert "10 s later: some_user is back with 1 session" in amended.notes[0]
@@ -140,7 +144,7 @@ async def test_second_look_left_by_a_process_is_taken_by_another(
     bench: Bench, sessions: Sessions, ledger: SqlLedger
 ) -> None:
     """It sees who came since the kill, and says how much later that is."""
-    await sessions.open("some_user")
+    holder = await sessions.open("some_user")
     first, second = bench(), bench(owner="you")
     conclusion = await confirm(first, await preview(first, "user=some_user"))
     looking = asyncio.ensure_future(first.follow_up(conclusion))
@@ -149,6 +153,7 @@ async def test_second_look_left_by_a_process_is_taken_by_another(
     await asyncio.gather(looking, return_exceptions=True)
     await first.settle()
     assert await second.left_behind() == ()  # not due yet
+    await exited(holder)
     await sessions.open("some_user")
     await after_a_while(ledger, 180)
 
@@ -173,13 +178,14 @@ async def test_stopped_kill_records_what_it_knew(
     shown = await preview(ops, 'app="broken off"')
     os.kill(victim.get_server_pid(), signal.SIGSTOP)
     try:
-        work = asyncio.ensure_future(ops.confirm(ANA, CHANNEL, shown.proposal.key))
-        while (await recorded(ledger, shown)).proposal.state is State.PROPOSED:
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.1)
-        work.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await work
+        with structlog.testing.capture_logs() as lines:
+            work = asyncio.ensure_future(ops.confirm(ANA, CHANNEL, shown.proposal.key))
+            async with asyncio.timeout(PATIENCE):
+                while "kill.signal" not in {line["event"] for line in lines}:
+                    await asyncio.sleep(0)
+            work.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await work
     finally:
         os.kill(victim.get_server_pid(), signal.SIGCONT)
     entry = await recorded(ledger, shown)
@@ -187,6 +193,7 @@ async def test_stopped_kill_records_what_it_knew(
     assert [r.outcome for r in entry.results] == [Outcome.INTERRUPTED]
 
     # The next process finds out what became of it.
+    await exited(victim)
     await ops.settle()
     await after_a_while(ledger, 11)
     heir = bench(owner="heir")
