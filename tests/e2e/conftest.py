@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 
 from tests.e2e.warm import Forked, Warm
-from tests.integration.conftest import BOT, SCHEMA, SETUP, Sessions
+from tests.integration.conftest import BOT, SCHEMA, SETUP, Sessions, everybody_left
 from tests.ports import free_port
 from tests.processes import TIED
 from tests.servers import ROOT, postgres
@@ -198,10 +198,10 @@ async def slack(mode: str, port: int) -> AsyncIterator[Workspace]:
 
 @pytest.fixture
 async def sessions(server: PostgresServer) -> AsyncIterator[Sessions]:
+    await everybody_left(server)
     opened = Sessions(server)
     async with opened.stack:
         yield opened
-    await opened.gone()
 
 
 @pytest.fixture

@@ -5,17 +5,21 @@ import json
 import os
 import secrets
 import signal
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 
 import asyncpg
 import pytest
 
 from bot.domain.kills import SIGNAL_WINDOW
 from tests.e2e.conftest import IN_BOTH_MODES, Bot, buttons
-from tests.integration.conftest import BOT, Sessions
+from tests.integration.conftest import BOT, Sessions, everybody_left
 from tests.integration.kills import STUBBORN, lives
 from tests.proxy import Proxy, signal_to
 from workspace import NotSeen, Person, Workspace
+from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 from workspace.rules import Where
 
@@ -167,10 +171,10 @@ async def test_expired_preview_loses_its_buttons(
         await sessions.open("batch", app=app) for app in ("left", "used", "dismissed")
     ]
     bot = await start(CONFIRM_TTL="10")
-    for app in ("dismissed", "used", "left"):
-        await ana.command(f"/pg-kill app={app}", channel="incidents")
-    await ana.click("Terminate 1 session", in_message=await ana.sees("app=used"))
-    await ana.click("Dismiss", in_message=await ana.sees("app=dismissed"))
+    for app, button in (("dismissed", "Dismiss"), ("used", "Terminate 1 session")):
+        preview = await ana.command(f"/pg-kill app={app}", channel="incidents")
+        await ana.click(button, in_message=preview)
+    await ana.command("/pg-kill app=left", channel="incidents")
     preview = await ben.sees("app=left", "good until", channel="incidents")
 
     await ben.sees("Expired at", "nothing was done", "app=left")
@@ -194,7 +198,7 @@ async def test_expiry_refused_by_slack_is_shown_at_the_next_click(
     slack.faults.refuse("chat.update", "is_archived")
     preview = await ana.command("/pg-kill app=old", channel="incidents")
     await bot.says("kill.expired")
-    await slack.state.log.until(lambda: slack.faults.in_force() == [], 15)
+    await slack.state.log.until(lambda: slack.faults.in_force() == [], PATIENCE)
     await asyncio.sleep(0.2)  # it is tried once, and posts no new message
     assert len(slack.messages("incidents")) == 2
     await ana.click("Terminate 1 session", in_message=preview)
@@ -203,13 +207,14 @@ async def test_expiry_refused_by_slack_is_shown_at_the_next_click(
 
 
 async def test_an_old_button_says_expired_and_offers_a_fresh_preview(
-    start: Callable, ana: Person, sessions: Sessions
+    start: Callable, ana: Person, sessions: Sessions, tmp_path: Path
 ) -> None:
     victim = await sessions.open("batch", app="old")
-    bot = await start(CONFIRM_TTL="1")
+    bot = await start()
     await ana.command("/pg-kill app=old", channel="incidents")
     await bot.stop(signal.SIGKILL)  # otherwise it would remove the button
-    await asyncio.sleep(1.1)  # by the ledger's own clock, which no test can move
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as ledger, ledger:
+        ledger.execute("update kills set expires_at = created_at")
     await start()
     await ana.click("Terminate 1 session")
     await ana.sees("xpired")
@@ -371,6 +376,7 @@ async def test_a_signal_without_a_reply_is_unknown_spares_the_session_and_is_ame
         hold = proxy.hold(signal_to(victim.get_server_pid()))
         await ana.click("Terminate 1 session")
         await hold.reached()
+        await everybody_left(server)
         own = await backends(server)
         for pid in own:
             os.kill(pid, signal.SIGSTOP)

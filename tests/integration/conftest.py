@@ -1,7 +1,7 @@
 """A real PostgreSQL, and sessions on it that do what a test says."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,13 +47,39 @@ SCHEMA = """
 """
 
 
-LIMITED = "some_user"
+CLIENTS = "select client_port from pg_stat_activity where client_port > 0"
+ESTABLISHED, CLOSE_WAIT = "01", "08"
 
-OPENED = f"""
-    select exists (
-        select from pg_stat_activity where pid = any($1) and usename = '{LIMITED}'
-    )
-"""
+
+async def everybody_left(server: PostgresServer, admin: asyncpg.Connection | None = None) -> None:
+    """Wait until no session is ending, that is until each one's client is still there.
+
+    A session outlives its client by a moment, in which it is seen, is counted, and takes up what
+    its role may have. Who has gone, the kernel knows; see proc_pid_net(5).
+    """
+    if admin is None:
+        admin = await asyncpg.connect(server.dsn())
+        await everybody_left(server, admin)
+        await admin.close()
+        return
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            clients = {row["client_port"] for row in await admin.fetch(CLIENTS)}
+            sockets = set(sockets_of(server.port))
+            has_left = CLOSE_WAIT in {state for _, state in sockets}
+            if not has_left and clients <= {
+                port for port, state in sockets if state == ESTABLISHED
+            }:
+                return
+            await asyncio.sleep(0.005)
+
+
+def sockets_of(server: int) -> Iterator[tuple[int, str]]:
+    """The client's port and the state of each socket of a server."""
+    for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]:
+        _, local, remote, state, *_ = line.split()
+        if int(local.partition(":")[2], 16) == server:
+            yield int(remote.partition(":")[2], 16), state
 
 
 @dataclass
@@ -63,7 +89,6 @@ class Sessions:
     pg: PostgresServer
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
     opened: list[asyncpg.Connection] = field(default_factory=list)
-    limited: list[int] = field(default_factory=list)
 
     async def open(
         self, user: str = "web", database: str = "some_db", app: str = "psql", **options: str
@@ -74,22 +99,7 @@ class Sessions:
         )
         self.stack.callback(connection.terminate)
         self.opened.append(connection)
-        if user == LIMITED:
-            self.limited.append(connection.get_server_pid())
         return connection
-
-    async def gone(self) -> None:
-        """Wait until the one connection that `some_user` may have is free for the next test."""
-        if not self.limited:
-            return
-        try:
-            admin = await asyncpg.connect(self.pg.dsn())
-        except OSError:
-            return  # so is the server
-        async with asyncio.timeout(PATIENCE):
-            while await admin.fetchval(OPENED, self.limited):
-                await asyncio.sleep(0.01)
-        await admin.close()
 
 
 async def alive(admin: asyncpg.Connection, backend: Backend) -> bool:
@@ -110,6 +120,7 @@ async def pg() -> AsyncIterator[PostgresServer]:
             # A session must not continue after its test.
             "client_connection_check_interval": "200ms",
             "wal_level": "logical",
+            "autovacuum": "off",  # its workers come and go
         }
     ) as server:
         connection = await asyncpg.connect(server.dsn())
@@ -141,7 +152,16 @@ async def cluster(pg: PostgresServer) -> AsyncIterator[PostgresCluster]:
 
 
 @pytest.fixture
-async def sampled(pg: PostgresServer) -> AsyncIterator[PostgresCluster]:
+async def at_rest(pg: PostgresServer, admin: asyncpg.Connection, cluster: PostgresCluster) -> None:
+    """Begin on a server on which no earlier test's session is ending, and none is remade."""
+    async with asyncio.timeout(PATIENCE):
+        while cluster.connections != (4, 4):
+            await asyncio.sleep(0.01)
+    await everybody_left(pg, admin)
+
+
+@pytest.fixture
+async def sampled(pg: PostgresServer, at_rest: None) -> AsyncIterator[PostgresCluster]:
     """A cluster of which samples are taken."""
     cluster = PostgresCluster("main", pg.dsn(user=BOT), "db-1.internal", sampled=True)
     await cluster.open()
@@ -150,11 +170,10 @@ async def sampled(pg: PostgresServer) -> AsyncIterator[PostgresCluster]:
 
 
 @pytest.fixture
-async def sessions(pg: PostgresServer) -> AsyncIterator[Sessions]:
+async def sessions(pg: PostgresServer, at_rest: None) -> AsyncIterator[Sessions]:
     opened = Sessions(pg)
     async with opened.stack:
         yield opened
-    await opened.gone()
 
 
 @pytest.fixture(scope="module")
@@ -177,14 +196,14 @@ async def server_id(stage: asyncpg.Connection) -> ServerId:
 
 @pytest.fixture
 async def ledger(tmp_path: Path) -> AsyncIterator[SqlLedger]:
-    ledger = SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    ledger = SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}", time_limit=PATIENCE)
     await ledger.open()
     yield ledger
     await ledger.close()
 
 
 @pytest.fixture
-async def bench(cluster: PostgresCluster, ledger: SqlLedger) -> AsyncIterator[Bench]:
+async def bench(cluster: PostgresCluster, ledger: SqlLedger, at_rest: None) -> AsyncIterator[Bench]:
     """Operations on the real cluster and ledger, with a test's changes."""
     built: list[Operations] = []
 

@@ -41,7 +41,7 @@ from workspace import Workspace
 from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 
-pytestmark = pytest.mark.usefixtures("tables")
+pytestmark = pytest.mark.usefixtures("tables", "at_rest")
 
 DAYS = int(os.environ.get("DAYS", "3"))
 

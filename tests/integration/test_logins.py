@@ -12,7 +12,7 @@ import pytest
 from bot.check.facts import Answer
 from bot.domain.findings.diagnosis import diagnose
 from bot.domain.findings.model import Question, Rule
-from bot.domain.sessions import Limit, LimitOf, Look
+from bot.domain.sessions import Limit, LimitOf
 from bot.grammar.parser import read_sessions
 from bot.grammar.requests import SessionsRequest
 from bot.ledger.sql import SqlLedger
@@ -24,7 +24,7 @@ from bot.postgres.probe import probe
 from bot.slack.views import overview as overview_view
 from bot.slack.views import preview as preview_view
 from bot.slack.views import sessions as sessions_view
-from tests.integration.conftest import BOT
+from tests.integration.conftest import BOT, everybody_left
 from tests.integration.kills import ANA, CHANNEL, QuickClock, confirm, preview
 from tests.rights import EVERYWHERE, rights
 from tests.servers import MAJOR, postgres
@@ -52,7 +52,13 @@ async def server() -> AsyncIterator[PostgresServer]:
 
 
 @pytest.fixture
-async def ops(server: PostgresServer, tmp_path: Path) -> AsyncIterator[Operations]:
+async def at_rest(server: PostgresServer) -> None:
+    """Begin without those who logged in, or didn't, in another test."""
+    await everybody_left(server)
+
+
+@pytest.fixture
+async def ops(server: PostgresServer, tmp_path: Path, at_rest: None) -> AsyncIterator[Operations]:
     ledger = SqlLedger(f"sqlite:///{tmp_path}/ledger.db")
     await ledger.open()
     cluster = PostgresCluster("main", server.dsn(user=BOT, password=SECRET), "db-1.internal")
@@ -83,20 +89,12 @@ async def logging_in(server: PostgresServer, number: int, **startup: str) -> Asy
 async def look(ops: Operations, text: str = "") -> Shown:
     request = read_sessions(text)
     assert isinstance(request, SessionsRequest)
-    answer = await ops.look(ANA, CHANNEL, request)
+    answer = await ops.look(ANA, CHANNEL, request, afresh=True)
     assert isinstance(answer, Shown)
     return answer
 
 
-async def gone(ops: Operations) -> Look:
-    """Look until nobody is logging in any more."""
-    async with asyncio.timeout(PATIENCE):
-        while (found := (await look(ops)).look).server.logging_in:
-            await asyncio.sleep(0.02)
-    return found
-
-
-async def test_sample_counts_them_too(server: PostgresServer) -> None:
+async def test_sample_counts_them_too(server: PostgresServer, at_rest: None) -> None:
     url = server.dsn(user=BOT, password=SECRET)
     cluster = PostgresCluster("main", url, "db-1.internal", sampled=True)
     await cluster.open()
@@ -144,7 +142,9 @@ async def test_logins_that_fill_the_server_are_shown(
         else:
             assert "0 sessions" in seen
             assert "no session matches except the bot's own 4" in seen
-    assert (await gone(ops)).server.ordinary == Limit("connections", 4, SLOTS, LimitOf.SERVER)
+    await everybody_left(server)
+    left = (await look(ops)).look.server.ordinary
+    assert left == Limit("connections", 4, SLOTS, LimitOf.SERVER)
 
 
 async def test_gain_of_a_kill_counts_logins(server: PostgresServer, ops: Operations) -> None:
@@ -164,7 +164,6 @@ async def test_gain_of_a_kill_counts_logins(server: PostgresServer, ops: Operati
             assert (before.used, after.used, after.limit) == (5, 4, SLOTS)
     finally:
         victim.terminate()
-    await gone(ops)
 
 
 async def test_overview_shows_logins(server: PostgresServer, ops: Operations) -> None:
@@ -175,13 +174,6 @@ async def test_overview_shows_logins(server: PostgresServer, ops: Operations) ->
         assert isinstance(answer, Overview)
         assert "4 of 17 and 3 logging in" in str(overview_view.overview(answer))
     await other.close()
-    await gone_from(server)
-
-
-async def gone_from(server: PostgresServer) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while (await probed(server)).logging_in:
-            await asyncio.sleep(0.02)
 
 
 async def probed(server: PostgresServer):
@@ -191,11 +183,10 @@ async def probed(server: PostgresServer):
     return facts.answer.slots
 
 
-async def test_check_counts_logins(server: PostgresServer) -> None:
+async def test_check_counts_logins(server: PostgresServer, at_rest: None) -> None:
     async with logging_in(server, 5):
         slots = await probed(server)
         assert (slots.logging_in, slots.taken) == (5, slots.used + 5)
-    await gone_from(server)
 
 
 @pytest.mark.skipif(MAJOR < 18, reason="PostgreSQL tells a walsender from a client since 18")

@@ -36,7 +36,7 @@ ANA = Actor("UANA", "T1")
 
 
 @pytest.fixture
-async def own(pg: PostgresServer) -> AsyncIterator[PostgresCluster]:
+async def own(pg: PostgresServer, at_rest: None) -> AsyncIterator[PostgresCluster]:
     cluster = PostgresCluster("main", pg.dsn(user=BOT), "db-1.internal")
     await cluster.open()
     yield cluster

@@ -1,6 +1,5 @@
 """Somebody can't log in: the limit and who uses it up, or what the catalogs say."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -8,10 +7,9 @@ import pytest
 
 from bot.domain.findings.model import PATIENCE, Full, Refusal, Refused
 from bot.domain.sessions import LimitOf
-from tests.integration.conftest import SETUP, Sessions
+from tests.integration.conftest import SETUP, Sessions, everybody_left
 from tests.integration.incidents.conftest import Ask, Waiters, connected
 from tests.servers import MAJOR, postgres
-from workspace.people import PATIENCE as PATIENT
 from workspace.postgres import PostgresServer
 
 pytestmark = pytest.mark.sql
@@ -246,8 +244,7 @@ async def test_superuser_needs_no_connect(admin: asyncpg.Connection, ask: Ask) -
 
 
 @pytest.fixture(scope="module")
-async def small() -> AsyncIterator[PostgresServer]:
-    """A server with few slots."""
+async def few_slots() -> AsyncIterator[PostgresServer]:
     async with postgres(
         settings={"max_connections": 12, "superuser_reserved_connections": 2}
     ) as pg:
@@ -256,6 +253,13 @@ async def small() -> AsyncIterator[PostgresServer]:
             await connection.execute(statement)
         await connection.close()
         yield pg
+
+
+@pytest.fixture
+async def small(few_slots: PostgresServer) -> PostgresServer:
+    """A server with few slots, all of them free."""
+    await everybody_left(few_slots)
+    return few_slots
 
 
 async def fill(pg: PostgresServer, crowd: list[asyncpg.Connection]) -> None:
@@ -286,9 +290,6 @@ async def test_full_server_names_who_fills_it(small: PostgresServer, ask: Ask) -
                 connection.terminate()
 
 
-CLIENTS = "select count(*) from pg_stat_activity where backend_type = 'client backend'"
-
-
 @pytest.mark.skipif(MAJOR < 16, reason="slots are reserved for roles from PostgreSQL 16 on")
 async def test_full_server_says_whose_slots_are_left(ask: Ask) -> None:
     async with postgres(
@@ -307,9 +308,7 @@ async def test_full_server_says_whose_slots_are_left(ask: Ask) -> None:
             for _ in range(2):
                 with pytest.raises(asyncpg.TooManyConnectionsError) as caught:
                     await fill(pg, crowd)
-                async with asyncio.timeout(PATIENT):  # whoever was refused is still leaving
-                    while await admin.fetchval(CLIENTS) > len(crowd) + cluster.connections[0]:
-                        await asyncio.sleep(0.01)
+                await everybody_left(pg, admin)  # also who was refused
                 (finding,) = (await ask(main=cluster)).findings
                 assert isinstance(finding.evidence, Full)
                 assert finding.evidence.error == f"FATAL: {caught.value}"

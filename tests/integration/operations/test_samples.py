@@ -14,7 +14,7 @@ import pytest
 from bot.domain.blocking import worst_first
 from bot.domain.findings.model import Rule
 from bot.domain.samples import Sample
-from bot.domain.sessions import CLIENT_BACKEND, Backend, Limit, Look
+from bot.domain.sessions import Backend, Limit, Look
 from bot.errors import NoSample
 from bot.grammar.terms import Field
 from bot.ledger.sql import SqlLedger
@@ -23,7 +23,7 @@ from bot.operations.samples import Samples
 from bot.postgres import cluster as cluster_module
 from bot.postgres.cluster import PostgresCluster
 from bot.postgres.sampling import with_queries
-from tests.integration.conftest import BOT, Sessions
+from tests.integration.conftest import BOT, Sessions, everybody_left
 from tests.integration.steps import Steps
 from tests.unit.builders import ago, backend
 from workspace.people import PATIENCE
@@ -252,7 +252,7 @@ async def until_it_waits(admin: asyncpg.Connection, *pids: int) -> None:
 
 
 async def test_sample_says_what_a_look_and_a_survey_say(
-    sampled: PostgresCluster, sessions: Sessions, admin: asyncpg.Connection
+    pg: PostgresServer, sampled: PostgresCluster, sessions: Sessions, admin: asyncpg.Connection
 ) -> None:
     """Counting and sorting are done by the bot for a sample, and by the server for a look."""
     at_limit = await sessions.open("some_user", app="psql")
@@ -274,18 +274,16 @@ async def test_sample_says_what_a_look_and_a_survey_say(
             running.append(asyncio.create_task(session.execute(statement)))
             await until_it_waits(admin, session.get_server_pid())
         until = asyncio.get_running_loop().time() + PATIENCE
-        expected = {connection.get_server_pid() for connection in (admin, *sessions.opened)}
+        await sampled.sample(until=until)
+        await everybody_left(pg, admin)  # also the bot, which read there what its tables are called
         async with asyncio.timeout_at(until):
-            while True:  # until those that earlier tests closed have ended
+            while True:
                 found, crowd = await sampled.sample(until=until)
-                names = await sampled.names()
-                look = await sampled.look((), names=names)
-                clients, sampled_too = (
-                    {row.pid for row in seen.rows if row.backend_type == CLIENT_BACKEND}
-                    for seen in (look, found.look)
-                )
-                if clients == sampled_too >= expected:
+                # Who has just been answered doesn't wait for its client yet.
+                if all(row.wait_event for row in found.look.rows):
                     break
+        names = await sampled.names()
+        look = await sampled.look((), names=names)
         survey = await sampled.survey(look, login=False, role=None, until=until)
 
         def rows(seen: Look) -> list[Backend]:
