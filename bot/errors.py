@@ -29,6 +29,13 @@ NO_WORKSPACE = (
 """What is wrong with such a token; the bot doesn't start with one."""
 
 
+WORKSPACES_UNTOLD = (
+    "the app is installed for a whole organization, but can't learn to which workspaces it was"
+    " added: {why}. Install it in one workspace instead"
+)
+"""The same, if `auth.teams.list` is refused."""
+
+
 class BotError(Exception):
     """Base of everything that the bot raises on purpose."""
 

@@ -17,7 +17,13 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.background import every
 from bot.domain.people import Rights
-from bot.errors import NO_WORKSPACE, LedgerError, SettingsError, SlackDown
+from bot.errors import (
+    NO_WORKSPACE,
+    WORKSPACES_UNTOLD,
+    LedgerError,
+    SettingsError,
+    SlackDown,
+)
 from bot.operations import Operations
 from bot.ports import Clock, Meter
 from bot.slack import drawing, objects, outcomes, routes
@@ -234,19 +240,20 @@ class SlackService:
         identity = objects.identity(me)
         if identity is None:
             raise SettingsError((f"{place(self._settings.api_url)}: {objects.NOT_SLACK}",))
-        identity = await self._first_call("SLACK_BOT_TOKEN", with_workspaces(client, identity))
+        asking = with_workspaces(client, identity)
+        identity = await self._first_call("SLACK_BOT_TOKEN", asking, refused=WORKSPACES_UNTOLD)
         if identity.workspaces == ():
             raise SettingsError((f"SLACK_BOT_TOKEN: {NO_WORKSPACE}",))
         return identity
 
-    async def _first_call(self, variable: str, call: Awaitable[T]) -> T:
+    async def _first_call(self, variable: str, call: Awaitable[T], *, refused: str = "{why}") -> T:
         try:
             async with asyncio.timeout(START_TIMEOUT):
                 return await call
         except FAILURES as error:
             words = in_words(error, self._settings.api_url)
             if is_refusal(error):
-                raise SettingsError((f"{variable}: {words}",)) from None
+                raise SettingsError((f"{variable}: {refused.format(why=words)}",)) from None
             raise SlackDown(words) from None
 
     async def _recover(self, runner: Runner) -> None:

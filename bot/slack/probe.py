@@ -27,7 +27,16 @@ from bot.check.facts import (
     Untold,
 )
 from bot.domain.people import Home, Right
-from bot.slack.api_errors import FAILURES, Client, ShortRateLimits, code_of, in_words, place
+from bot.errors import WORKSPACES_UNTOLD
+from bot.slack.api_errors import (
+    FAILURES,
+    Client,
+    ShortRateLimits,
+    code_of,
+    in_words,
+    is_refusal,
+    place,
+)
 from bot.slack.app import SlackSettings
 from bot.slack.channels import channel_of
 from bot.slack.directory import NO_GROUP
@@ -128,7 +137,8 @@ class _Probe:
             async with asyncio.timeout_at(self._until), asyncio.timeout(CALL_WITHIN):
                 known = await with_workspaces(client, known)
         except FAILURES as error:
-            return self._untold(error), None
+            why = in_words(error, self._settings.api_url)
+            return Untold(WORKSPACES_UNTOLD.format(why=why) if is_refusal(error) else why), None
         self._identity = known
         granted = me.headers.get("x-oauth-scopes")
         scopes = None if granted is None else _split(granted)

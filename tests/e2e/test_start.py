@@ -97,6 +97,19 @@ async def test_installation_for_an_organization_that_is_in_no_workspace_is_refus
     assert "add it to one" in bot.output
 
 
+async def test_installation_for_an_organization_that_lists_no_workspaces_says_what_to_do(
+    start: Callable, slack: Workspace
+) -> None:
+    slack.install_for_the_organization("T0ACME")
+    slack.faults.refuse("auth.teams.list", "unknown_method", times=2)
+    bot: Bot = await start(wait=False)
+    assert await bot.ended() == REFUSED
+    assert "installed for a whole organization" in bot.output
+    assert "(unknown_method). Install it in one workspace instead" in bot.output
+    told = " ".join((await bot.run("check", status=1)).split())
+    assert "(unknown_method). Install it in one workspace instead" in told
+
+
 async def test_installation_for_an_organization_serves_the_workspaces_that_it_was_added_to(
     start: Callable, slack: Workspace
 ) -> None:
