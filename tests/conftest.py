@@ -1,5 +1,6 @@
 """Fixtures and settings for all tests."""
 
+import gc
 import os
 import tempfile
 from types import SimpleNamespace
@@ -29,6 +30,9 @@ def write_into_memory() -> None:
 
 
 write_into_memory()
+
+# Thousands of tests are collected, and stay: nothing of it is garbage.
+gc.disable()
 
 # No test is timed: a busy machine must not fail one. In CI, the examples are the same each time.
 settings.register_profile("tests", deadline=None, derandomize=True, print_blob=True)
@@ -79,6 +83,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=files)
         items[:] = [item for item in items if item not in set(files)]
     deal(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def deal(items: list[pytest.Item], processes: int) -> None:
