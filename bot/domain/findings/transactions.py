@@ -85,8 +85,13 @@ def horizon(survey: Survey, question: Question) -> Iterable[Finding]:
 
 
 def counts(row: Backend | None) -> bool:
-    """Whether vacuum waits for it at all; it doesn't wait for another vacuum (`PROC_IN_VACUUM`)."""
-    return row is None or row.backend_type != "autovacuum worker"
+    """Whether vacuum waits for it at all.
+
+    It doesn't wait for another vacuum (`PROC_IN_VACUUM`), but for one that only analyzes.
+    """
+    if row is None or row.backend_type != "autovacuum worker":
+        return True
+    return (row.query or "").startswith("autovacuum: ANALYZE ")
 
 
 def _holds_back(survey: Survey, held: Held, row: Backend | None, patience: Patience) -> Finding:

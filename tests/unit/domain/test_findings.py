@@ -294,6 +294,18 @@ def test_slot_is_dropped_only_when_its_consumer_has_long_been_gone() -> None:
     assert acts(xids=1_000_000, is_copy=True) == [((), False)]
 
 
+def test_autovacuum_holds_back_vacuum_only_while_it_analyzes() -> None:
+    worker = {"backend_type": "autovacuum worker", "usename": None, "state": "active"}
+    held = (Held(kind=Holder.SESSION, xids=999_999, pid=7, since=ago(hours=2)),)
+
+    def told(query: str) -> list[tuple[str, str]]:
+        return named(asked(survey(backend(7, query=query, **worker), holders=held)))
+
+    assert told("autovacuum: ANALYZE public.orders") == [("horizon", "7")]
+    assert told("autovacuum: VACUUM ANALYZE public.orders") == []
+    assert told("autovacuum: VACUUM public.orders (to prevent wraparound)") == []
+
+
 def test_prepared_transaction_is_told_to_its_owner_and_for_its_database() -> None:
     prepared = Prepared("tx7", ago(hours=2), "web", "some_db")
     held = Held(kind=Holder.PREPARED, xids=200_000, name="tx7", since=ago(hours=2))
