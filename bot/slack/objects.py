@@ -99,8 +99,11 @@ def home(user: Mapping[str, Any], own: Identity) -> Home | None:
 
 
 def is_guest(user: Mapping[str, Any]) -> bool | None:
-    """Whether a user is a guest, from `users.info`. None if it doesn't say, or names nobody."""
-    if user.get("is_bot") is not False or user.get("is_stranger") or user.get("deleted"):
+    """Whether a user is a guest, from `users.info`. None if it doesn't say, or names nobody.
+
+    Without `is_bot` it is a person: no bot types commands or clicks.
+    """
+    if user.get("is_bot", False) is not False or user.get("is_stranger") or user.get("deleted"):
         return None
     restricted = (user.get("is_restricted"), user.get("is_ultra_restricted"))
     if True in restricted:

@@ -128,9 +128,7 @@ async def test_question_with_a_lost_answer_is_asked_again(
     assert await known.obstacle("C0INCIDENTS", afresh=True) is None
 
 
-@pytest.mark.parametrize(
-    "path", ["user", "user.is_restricted", "user.is_ultra_restricted", "user.is_bot"]
-)
+@pytest.mark.parametrize("path", ["user", "user.is_restricted", "user.is_ultra_restricted"])
 async def test_partly_described_person_is_not_covered_by_star(
     slack: Workspace, directory: Callable[..., Directory], path: str
 ) -> None:

@@ -101,7 +101,14 @@ def test_a_guest_is_known_by_either_field() -> None:
         assert is_guest({**MEMBER, name: True}) is None
 
 
-@pytest.mark.parametrize("name", MEMBER)
+def test_a_user_who_is_not_said_to_be_a_bot_is_a_person() -> None:
+    person = {name: value for name, value in MEMBER.items() if name != "is_bot"}
+    assert is_guest(person) is False
+    assert is_guest({**person, "is_restricted": True}) is True
+    assert is_guest({**person, "is_bot": None}) is None
+
+
+@pytest.mark.parametrize("name", ["is_restricted", "is_ultra_restricted"])
 @pytest.mark.parametrize("value", [value for value in UNSAID if value != 0])
 def test_missing_fields_make_nobody_a_member(name: str, value: Any) -> None:
     assert is_guest(without(MEMBER, name, value)) is None
