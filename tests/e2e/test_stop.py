@@ -71,7 +71,8 @@ async def test_unfinished_kill_is_recorded_and_shown_as_interrupted(
     for _ in range(30):
         await sessions.open("web", app="thirty")
     async with Proxy(server) as proxy:
-        bot: Bot = await start(DATABASE_URL=proxy.dsn(user=BOT))
+        # Not a warm one: what it reads and prepares ahead needs no round trips later.
+        bot: Bot = await start(module="bot", DATABASE_URL=proxy.dsn(user=BOT))
         await ana.command("/pg-kill app=thirty", channel="incidents")
         proxy.delay = 0.6
         await ana.click("Terminate 30 sessions")

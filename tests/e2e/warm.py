@@ -1,8 +1,9 @@
 """Bots that start at once: forked from a process that has imported everything.
 
 Importing takes longer than what most tests do with a bot, most of all while lines are counted.
-Apart from that such a bot is `python -m bot`: a process with a pid, an environment, a folder and
-an exit status of its own.
+Nor do they read PostgreSQL's catalogs ahead: that costs the server more than all else that most
+tests do, and a bot goes without it too while somebody waits. Apart from that such a bot is
+`python -m bot`: a process with a pid, an environment, a folder and an exit status of its own.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from bot.postgres import cluster
 from tests.processes import TIED
 from tests.servers import ROOT
 
@@ -127,7 +129,9 @@ def _serve(requests: socket.socket) -> None:
     for module in pkgutil.walk_packages(importlib.import_module("bot").__path__, "bot."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    importlib.import_module("coverage")
+    for later in ("sqlalchemy.dialects.sqlite.aiosqlite", "coverage"):
+        importlib.import_module(later)
+    cluster.READ_AHEAD_WITHIN = 0.0
     gc.collect()
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
