@@ -1,13 +1,14 @@
 """Who a person is and where they are, as far as Slack says.
 
-Groups are read at the start and every minute in the background, so that a click is judged from
-memory. If Slack fails, the last answer is valid for fifteen minutes; after that, access is denied.
-People are looked up when first met, and remembered. So are channels, except before a kill, when
-Slack is asked again. Whatever Slack leaves unsaid lets nobody in.
+Groups are read at the start and every minute in the background, people and channels when they are
+first met, and all are remembered. Before a kill, Slack is asked again about the channel, and about
+the groups that decide. If Slack fails, its last answer about groups is valid for fifteen minutes;
+after that, access is denied. Whatever Slack leaves unsaid lets nobody in.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -31,6 +32,10 @@ from bot.slack.workspaces import asked_by, with_workspaces
 log = structlog.get_logger(__name__)
 
 GROUPS_EVERY = 60.0
+GROUP_FRESH = 10.0
+"""Seconds for which a kill may rely on what Slack said about a group. Slack answers twenty such
+questions a minute."""
+
 GOOD_FOR = 15 * 60.0
 """Seconds for which Slack's last answer is used while Slack fails."""
 
@@ -77,6 +82,8 @@ class Directory:
         self._clock = clock
         self._group_ids = sorted(rights.groups)
         self._groups: dict[str, _Kept[frozenset[str]]] = {}
+        self._disabled: frozenset[str] = frozenset()
+        self._asking_members = Sharing[str, None]()
         self._channels: dict[str, _Kept[Obstacle | None]] = {}
         self._asking = Sharing[str, Obstacle | None]()  # about a channel, for looks
         self._people: dict[str, _Kept[Mapping[str, Any]]] = {}
@@ -106,34 +113,36 @@ class Directory:
             log.warning("workspaces.not_read", error=code_of(error))
         of, owns = self._workspace_of, self._identity.owns
         self._workspace_of = {group_id: each for group_id, each in of.items() if owns(each)}
-        disabled = await self._disabled_groups()
+        self._disabled = await self._disabled_groups()
         for group_id in self._group_ids:
-            team_id = self._workspace_of.get(group_id)
-            if team_id is None and self._identity.workspaces is not None:
-                log.warning("groups.not_read", group=group_id, error="in no workspace of the bot's")
-                continue
-            try:
-                answer = await self._client.usergroups_users_list(
-                    usergroup=group_id, team_id=team_id
-                )
-            except SlackApiError as error:
-                code = code_of(error)
-                if code not in NO_GROUP:
-                    log.warning("groups.not_read", group=group_id, error=code)
-                    continue
-                # Disabled or unknown, so nobody is in it; or it has moved to another workspace.
-                self._workspace_of.pop(group_id, None)
-                members: frozenset[str] = frozenset()
-            except FAILURES as error:
-                log.warning("groups.not_read", group=group_id, error=type(error).__name__)
-                continue
-            else:
-                told = objects.members(answer)
-                if told is None:
-                    log.warning("groups.not_read", group=group_id, error="no users in the answer")
-                    continue
-                members = frozenset(told) if group_id not in disabled else frozenset()
-            self._groups[group_id] = _Kept(members, self._clock.monotonic())
+            await self._read_members(group_id)
+
+    async def _read_members(self, group_id: str) -> None:
+        """Ask Slack who is in a group; keep the last answer if it fails."""
+        team_id = self._workspace_of.get(group_id)
+        if team_id is None and self._identity.workspaces is not None:
+            log.warning("groups.not_read", group=group_id, error="in no workspace of the bot's")
+            return
+        try:
+            answer = await self._client.usergroups_users_list(usergroup=group_id, team_id=team_id)
+        except SlackApiError as error:
+            code = code_of(error)
+            if code not in NO_GROUP:
+                log.warning("groups.not_read", group=group_id, error=code)
+                return
+            # Disabled or unknown, so nobody is in it; or it has moved to another workspace.
+            self._workspace_of.pop(group_id, None)
+            members: frozenset[str] = frozenset()
+        except FAILURES as error:
+            log.warning("groups.not_read", group=group_id, error=type(error).__name__)
+            return
+        else:
+            told = objects.members(answer)
+            if told is None:
+                log.warning("groups.not_read", group=group_id, error="no users in the answer")
+                return
+            members = frozenset(told) if group_id not in self._disabled else frozenset()
+        self._groups[group_id] = _Kept(members, self._clock.monotonic())
 
     async def _disabled_groups(self) -> frozenset[str]:
         """The listed groups that are disabled; also learns all groups' names.
@@ -179,6 +188,32 @@ class Directory:
             GROUPS_EVERY, self.refresh_groups, failed="groups.failed", sleep=self._clock.sleep
         )
 
+    async def _ask_again(self, right: Right, person: Person, until: float) -> None:
+        """Ask Slack about the groups by which somebody has a right or, if by none, might."""
+        named = replace(person, groups=frozenset())
+        deciding = {
+            group_id
+            for each in right.and_more
+            for cluster in self._rights.clusters
+            if not self._rights.may(each, named, cluster)
+            for one in self._rights.granting(each, cluster)
+            for group_id in one.groups
+        }
+        now = self._clock.monotonic()
+        old = [
+            group_id
+            for group_id in deciding & person.groups or deciding
+            if (kept := self._groups.get(group_id)) is None or now - kept.at > GROUP_FRESH
+        ]
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await asyncio.gather(
+                    *(
+                        self._asking_members.answer(each, partial(self._read_members, each))
+                        for each in old
+                    )
+                )
+
     def _groups_of(self, user_id: str) -> frozenset[str]:
         now = self._clock.monotonic()
         return frozenset(
@@ -201,6 +236,9 @@ class Directory:
             is_guest=None,
             groups=self._groups_of(actor.user_id),
         )
+        if right is not Right.LOOK and person.home in {Home.WORKSPACE, Home.ENTERPRISE}:
+            await self._ask_again(right, person, until)
+            person = replace(person, groups=self._groups_of(actor.user_id))
         if person.home is not Home.WORKSPACE or not any(
             any(one.everyone for one in self._rights.granting(right, cluster))
             for cluster in self._rights.clusters

@@ -1,7 +1,7 @@
 """What the bot knows about Slack's people, groups and channels, and for how long."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
@@ -12,7 +12,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.domain.kills import Actor
 from bot.domain.people import Allowlist, Right
 from bot.slack.api_errors import FAILURES, code_of
-from bot.slack.directory import CHANNEL_FRESH, GOOD_FOR, Directory
+from bot.slack.directory import CHANNEL_FRESH, GOOD_FOR, GROUP_FRESH, Directory
 from bot.slack.objects import Identity
 from bot.slack.views.errors import Obstacle
 from tests.integration.kills import HandClock
@@ -70,12 +70,51 @@ async def test_last_answer_is_valid_for_fifteen_minutes_if_slack_fails(
 async def test_leaving_a_group_loses_the_right_at_the_next_refresh(
     slack: Workspace, directory: Callable[..., Directory]
 ) -> None:
-    known = directory(ON_CALL)
+    known = directory(look=ON_CALL)
     await known.refresh_groups()
     slack.state.put_group(replace(slack.group("oncall"), users=("U0BEN",)))
-    assert await allowed(known, Right.KILL, ANA)
+    assert await allowed(known, Right.LOOK, ANA)
     await known.refresh_groups()
-    assert not await allowed(known, Right.KILL, ANA)
+    assert not await allowed(known, Right.LOOK, ANA)
+
+
+@pytest.mark.parametrize(
+    "lists", [{"kill": ON_CALL}, {"kill": ON_CALL, "look": Allowlist(users=frozenset({"U0SAM"}))}]
+)
+async def test_before_a_kill_slack_is_asked_again_who_is_in_the_group(
+    slack: Workspace,
+    directory: Callable[..., Directory],
+    clock: HandClock,
+    lists: Mapping[str, Allowlist],
+) -> None:
+    known = directory(**lists)
+    await known.refresh_groups()
+    clock.seconds = GROUP_FRESH + 1
+    slack.state.put_group(replace(slack.group("oncall"), users=("U0SAM",)))
+    asked = [await allowed(known, Right.KILL, actor) for actor in (ANA, SAM)]
+    assert asked == [False, True]
+
+
+async def test_a_crowd_that_kills_asks_once_who_is_in_the_group(
+    slack: Workspace, directory: Callable[..., Directory], clock: HandClock
+) -> None:
+    known = directory(ON_CALL)
+    await known.refresh_groups()
+    clock.seconds = GROUP_FRESH + 1
+    before = len(slack.calls("usergroups.users.list"))
+    assert all(await asyncio.gather(*(allowed(known, Right.KILL, ANA) for _ in range(20))))
+    assert len(slack.calls("usergroups.users.list")) == before + 1
+
+
+async def test_who_is_named_is_not_looked_up_in_groups(
+    slack: Workspace, directory: Callable[..., Directory], clock: HandClock
+) -> None:
+    known = directory(replace(ON_CALL, users=frozenset({"U0SAM"})))
+    await known.refresh_groups()
+    clock.seconds = GROUP_FRESH + 1
+    before = len(slack.calls("usergroups.users.list"))
+    assert await allowed(known, Right.KILL, SAM)
+    assert len(slack.calls("usergroups.users.list")) == before
 
 
 @pytest.mark.parametrize("group", ["S0OLD", "S0NOBODY"])
