@@ -123,7 +123,7 @@ async def test_certificate_check_is_answered_without_a_signature(port: int) -> N
 async def test_strangers_bodies_take_little_memory(port: int, http: HttpMode) -> None:
     """Two hundred bodies of a mebibyte each: only a few are read at a time."""
     size = 2**20
-    head = HEAD + sealed() + f"Content-Length: {size}\r\n\r\n".encode()
+    head = HEAD + sealed() + f"Connection: close\r\nContent-Length: {size}\r\n\r\n".encode()
     tracemalloc.start()
 
     async def send() -> None:
