@@ -24,8 +24,10 @@ from bot.grammar.parser import parse_kill
 from bot.grammar.requests import KillRequest, SessionsRequest, Target
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules, claims
+from bot.operations import clusters as clusters_module
 from bot.operations.results import NothingToKill, Preview
 from bot.operations.results import Sessions as Shown
+from bot.postgres import cluster as cluster_module
 from bot.postgres import connections
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import BOT, Sessions
@@ -396,6 +398,15 @@ async def cut(scene: Scene) -> None:
 LOSSES = (terminated, terminated_unseen, restarted, crashed, cut)
 
 
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine, a server takes longer to restart than people wait for an answer."""
+    for limit in ("ALIVE_WITHIN", "REMADE_WITHIN", "TURN_WITHIN"):
+        monkeypatch.setattr(cluster_module, limit, PATIENCE)
+    monkeypatch.setattr(clusters_module, "ANSWER_WITHIN", PATIENCE)
+
+
+@pytest.mark.usefixtures("unhurried")
 @pytest.mark.parametrize("lose", LOSSES, ids=lambda lose: lose.__name__)
 @pytest.mark.parametrize("by", ["a look", "a preview", "a click"])
 async def test_the_first_to_ask_after_all_connections_were_lost_is_answered(
@@ -420,6 +431,7 @@ async def test_the_first_to_ask_after_all_connections_were_lost_is_answered(
                 each.terminate()
 
 
+@pytest.mark.usefixtures("unhurried")
 async def test_the_first_to_ask_after_a_failover_is_answered(scene: Scene) -> None:
     async with postgres() as heir:
         await set_up(heir)
