@@ -46,6 +46,10 @@ PERSON_FRESH = 15 * 60.0
 ASK_WITHIN = 2.4
 """Seconds for everything that a request asks Slack: an acknowledgement is due within three."""
 
+MEMBERS_WITHIN = 1.0
+"""Seconds of these for the members of groups. If they run out, the last answer counts, and there is
+time left to ask about the channel, of which no earlier answer counts before a kill."""
+
 MEMBERS = 1000
 """How many members of a channel Slack lists at a time, at most."""
 
@@ -119,7 +123,7 @@ class Directory:
 
     async def _read_members(self, group_id: str) -> None:
         """Ask Slack who is in a group; keep the last answer if it fails."""
-        team_id = self._workspace_of.get(group_id)
+        team_id, asked_at = self._workspace_of.get(group_id), self._clock.monotonic()
         if team_id is None and self._identity.workspaces is not None:
             log.warning("groups.not_read", group=group_id, error="in no workspace of the bot's")
             return
@@ -142,7 +146,9 @@ class Directory:
                 log.warning("groups.not_read", group=group_id, error="no users in the answer")
                 return
             members = frozenset(told) if group_id not in self._disabled else frozenset()
-        self._groups[group_id] = _Kept(members, self._clock.monotonic())
+        kept = self._groups.get(group_id)
+        if kept is None or kept.at <= asked_at:  # otherwise a later question was answered sooner
+            self._groups[group_id] = _Kept(members, asked_at)
 
     async def _disabled_groups(self) -> frozenset[str]:
         """The listed groups that are disabled; also learns all groups' names.
@@ -189,24 +195,28 @@ class Directory:
         )
 
     async def _ask_again(self, right: Right, person: Person, until: float) -> None:
-        """Ask Slack about the groups by which somebody has a right or, if by none, might."""
+        """Ask Slack about the groups that decide on which clusters somebody has a right.
+
+        On each these are the groups by which they have it or, if by none, might. The same goes for
+        the rights that include it: a preview shows whether they may kill.
+        """
         named = replace(person, groups=frozenset())
-        deciding = {
-            group_id
-            for each in right.and_more
-            for cluster in self._rights.clusters
-            if not self._rights.may(each, named, cluster)
-            for one in self._rights.granting(each, cluster)
-            for group_id in one.groups
-        }
+        deciding: set[str] = set()
+        for each in right.and_more:
+            for cluster in self._rights.clusters:
+                if not self._rights.may(each, named, cluster):
+                    lists = self._rights.granting(each, cluster)
+                    groups = frozenset[str]().union(*(one.groups for one in lists))
+                    deciding |= groups & person.groups or groups
         now = self._clock.monotonic()
         old = [
             group_id
-            for group_id in deciding & person.groups or deciding
+            for group_id in deciding
             if (kept := self._groups.get(group_id)) is None or now - kept.at > GROUP_FRESH
         ]
+        by = min(until, asyncio.get_running_loop().time() + MEMBERS_WITHIN)
         with suppress(TimeoutError):
-            async with asyncio.timeout_at(until):
+            async with asyncio.timeout_at(by):
                 await asyncio.gather(
                     *(
                         self._asking_members.answer(each, partial(self._read_members, each))

@@ -12,12 +12,13 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.domain.kills import Actor
 from bot.domain.people import Allowlist, Right
 from bot.slack.api_errors import FAILURES, code_of
-from bot.slack.directory import CHANNEL_FRESH, GOOD_FOR, GROUP_FRESH, Directory
+from bot.slack.directory import CHANNEL_FRESH, GOOD_FOR, GROUP_FRESH, Directory, ask_by
 from bot.slack.objects import Identity
 from bot.slack.views.errors import Obstacle
 from tests.integration.kills import HandClock
 from tests.rights import rights
 from workspace import Workspace
+from workspace.state import UserGroup
 
 
 @pytest.fixture
@@ -93,6 +94,67 @@ async def test_before_a_kill_slack_is_asked_again_who_is_in_the_group(
     slack.state.put_group(replace(slack.group("oncall"), users=("U0SAM",)))
     asked = [await allowed(known, Right.KILL, actor) for actor in (ANA, SAM)]
     assert asked == [False, True]
+
+
+async def test_before_a_kill_slack_is_asked_about_the_group_of_each_cluster_and_right(
+    slack: Workspace, client: AsyncWebClient, clock: HandClock
+) -> None:
+    """Also of somebody who has a lesser right, or the same one elsewhere, by another group."""
+    for name in ("s0dba", "s0prod"):
+        slack.state.put_group(UserGroup(id=name.upper(), handle=name, name=name))
+    dba, prod = (Allowlist(groups=frozenset({name})) for name in ("S0DBA", "S0PROD"))
+    lists = rights(
+        {Right.CANCEL: ON_CALL, Right.KILL: dba},
+        clusters=("main", "prod"),
+        of={Right.CANCEL: {"prod": prod}},
+    )
+    known = Directory(client, Identity("T0ACME", ""), lists, clock)
+    await known.refresh_groups()
+    clock.seconds = GROUP_FRESH + 1
+    for name in ("s0dba", "s0prod"):
+        slack.state.put_group(replace(slack.group(name), users=("U0ANA",)))
+    person = await known.person(Right.CANCEL, ANA)
+    assert person.groups == {"S0ONCALL", "S0DBA", "S0PROD"}
+
+
+async def test_a_slow_answer_about_a_group_leaves_time_to_ask_about_the_channel(
+    slack: Workspace, directory: Callable[..., Directory], clock: HandClock
+) -> None:
+    known = directory(ON_CALL)
+    await known.refresh_groups()
+    clock.seconds = GROUP_FRESH + 1
+    slack.faults.slow("usergroups.users.list", seconds=600)
+    until = ask_by()
+    person = await known.person(Right.KILL, ANA, until)
+    assert known.rights.may(Right.KILL, person, "main")
+    assert await known.obstacle("C0INCIDENTS", afresh=True, until=until) is None
+
+
+async def test_late_answer_about_a_group_does_not_replace_a_newer_one(
+    client: AsyncWebClient, clock: HandClock
+) -> None:
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def members(request: web.Request) -> web.Response:
+        users = [] if asked.is_set() else ["U0ANA"]
+        if users:
+            asked.set()
+            await go_on.wait()
+        return web.json_response({"ok": True, "users": users})
+
+    app = web.Application()
+    app.router.add_post("/usergroups.users.list", members)
+    app.router.add_get("/usergroups.users.list", members)
+    async with TestServer(app) as server:
+        client.base_url = str(server.make_url("/"))
+        known = Directory(client, Identity("T0ACME"), rights({Right.KILL: ON_CALL}), clock)
+        refreshing = asyncio.create_task(known.refresh_groups())
+        await asked.wait()
+        clock.seconds = 1
+        assert not await allowed(known, Right.KILL, ANA)
+        go_on.set()
+        await refreshing
+        assert not await allowed(known, Right.KILL, ANA)
 
 
 async def test_a_crowd_that_kills_asks_once_who_is_in_the_group(
