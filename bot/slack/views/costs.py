@@ -101,8 +101,9 @@ def warning(proposal: Proposal) -> str:
     """Who ends and what that costs, for a dialog of 300 characters."""
     what = f"{_named(proposal.targets)} {_in_short(proposal)}"
     if proposal.basis is Basis.IDENTITY:
-        it_ends = "It ends" if len(proposal.targets) == 1 else "They end"
-        what += f" {it_ends}, whatever runs by then."
+        one = len(proposal.targets) == 1
+        ends = "The session ends whatever it runs" if one else "The sessions end whatever they run"
+        what += f" {ends} by then."
     return f"{what} This can't be undone."
 
 

@@ -75,17 +75,20 @@ def _left_behind(conclusion: Conclusion) -> Iterable[Block]:
         for result in conclusion.results
         if result.outcome in SUCCEEDED
     )
-    databases = dict.fromkeys(seen.datname for seen in ended if builds_an_index(seen))
-    if not databases:
+    builds = [seen for seen in ended if builds_an_index(seen)]
+    if not builds:
         return
-    where = lines.listed(tuple(Quoted(name) for name in databases if name), most=_DATABASES)
+    one = len(builds) == 1
+    databases = dict.fromkeys(Quoted(seen.datname) for seen in builds if seen.datname)
+    where = lines.listed((*databases,), most=_DATABASES)
     yield blocks.paragraph(
         (
-            "An index build was ended. Drop the invalid index that it left",
+            f"This ended {'an index build' if one else f'{len(builds)} index builds'}. Drop the ",
+            "invalid index that it left" if one else "invalid indexes that they left",
             *((" in ", *where) if where else ()),
-            " by ",
+            " with ",
             Quoted("drop index concurrently", code=True),
-            "; to find it:",
+            f"; to find {'it' if one else 'them'}:",
         )
     )
     yield blocks.preformatted(FIND_INVALID)

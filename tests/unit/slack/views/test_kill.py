@@ -212,8 +212,9 @@ def test_button_says_that_only_identity_counts():
     two = pressable(drawn(preview(target(), target(waiter()), basis=Basis.IDENTITY)))
     assert next(iter(two)) == "Terminate 2, whatever runs"
     one, two = (next(iter(buttons.values()))["confirm"]["text"]["text"] for buttons in (one, two))
-    assert one.endswith("rolls back. It ends, whatever runs by then. This can't be undone.")
-    assert two.endswith("back. They end, whatever runs by then. This can't be undone.")
+    then = "by then. This can't be undone."
+    assert one.endswith(f"rolls back. The session ends whatever it runs {then}")
+    assert two.endswith(f"roll back. The sessions end whatever they run {then}")
 
 
 def test_second_person_is_named_and_notified_only_if_needed():
@@ -894,9 +895,25 @@ def test_outcome_says_how_to_find_what_an_index_build_left(query, result):
     message = outcome_view.outcome(conclusion(result, targets=(build,)))
     assert problems(message) == []
     (said,) = [each for each in lines(message) if "index build" in each]
-    assert "Drop the invalid index that it left in some_db by drop index concurrently" in said
+    assert said == (
+        "This ended an index build. Drop the invalid index that it left in some_db with"
+        " drop index concurrently; to find it:"
+    )
     found = lines(message)[lines(message).index(said) + 1]
     assert found == "select indexrelid::regclass from pg_index where not indisvalid;"
+
+
+def test_outcome_counts_the_index_builds_that_it_ended():
+    query = "create index concurrently i on t (a)"
+    builds = tuple(
+        target(backend(pid, datname=datname, state="active", query=query))
+        for pid, datname in ((1, "some_db"), (2, "other_db"), (3, "some_db"))
+    )
+    message = outcome_view.outcome(conclusion(*3 * [Outcome.TERMINATED], targets=builds))
+    assert (
+        "This ended 3 index builds. Drop the invalid indexes that they left in some_db and other_db"
+        " with drop index concurrently; to find them:"
+    ) in lines(message)
 
 
 @pytest.mark.parametrize(
