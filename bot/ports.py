@@ -227,7 +227,7 @@ class Alerts(Protocol):
         """Record what an alert has become; None if it was changed, or another process speaks."""
 
     async def posted(self, alert: Alert, message_ts: str) -> None:
-        """Record an alert's message, and when and of how many affected it told."""
+        """Record an alert's message, when it was told, and how many it said are affected."""
 
     async def replied(self, alert: Alert) -> None:
         """Record that its news was said in its thread."""

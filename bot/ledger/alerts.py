@@ -2,7 +2,8 @@
 
 An alert is on record before it is posted. Whoever speaks may be another process a moment later, so
 each change is one UPDATE that names the revision it starts from, and that only the speaker may
-make. What Slack has taken is recorded by anyone: it has happened.
+make. What Slack has taken, and when a finding was last seen, is recorded by anyone: it has
+happened.
 """
 
 import secrets

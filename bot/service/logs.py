@@ -76,9 +76,10 @@ def configure(level: str, form: Literal["json", "console"]) -> None:
 
 
 class _AtLeisure(logging.StreamHandler[TextIO]):
-    """Writes what tells of no trouble in the event loop's next turn, in order with the rest.
+    """Writes lines below WARNING in the event loop's next turn, in order with the others.
 
-    By then whoever has logged it mostly waits for something. A line takes as long as a signal.
+    By then, whoever logged them mostly waits for something. To write a line takes as long as to
+    send a signal.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -86,7 +87,7 @@ class _AtLeisure(logging.StreamHandler[TextIO]):
         self._kept: list[tuple[Context, logging.LogRecord]] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record: at once if it tells of trouble, or if there is no loop to wait for."""
+        """Write a record: at once from WARNING on, and if no event loop runs in this thread."""
         try:
             loop = asyncio.get_running_loop() if record.levelno <= logging.INFO else None
         except RuntimeError:
