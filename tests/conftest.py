@@ -31,7 +31,7 @@ def write_into_memory() -> None:
 
 write_into_memory()
 
-# Thousands of tests are collected, and stay: nothing of it is garbage.
+# Thousands of tests are collected and kept: none of that is garbage.
 gc.disable()
 
 # No test is timed: a busy machine must not fail one. In CI, the examples are the same each time.

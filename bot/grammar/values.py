@@ -61,7 +61,7 @@ def state_filter(word: str) -> tuple[str, ...]:
 
 
 def meant_words(word: str) -> tuple[str, ...]:
-    """What a word that is nothing's name may mean: a state's filter, or a word of the grammar."""
+    """What an unknown name may have been meant for: a state's filter, or a word of the grammar."""
     return state_filter(word.lower()) or nearest(word.lower(), sorted(RESERVED))
 
 

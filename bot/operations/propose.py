@@ -86,7 +86,7 @@ class Proposing:
             require_narrow(meant)  # `all` means a whole database, never a whole cluster
             return self._clusters.choice(request.target.database or "", (meant,), found.troubles)
         if request.target.database is not None and not request.pids and len(found.clusters) > 1:
-            # Which is meant is theirs to say, although sessions may match on one of them only.
+            # The person says which one is meant, even if sessions match on only one of them.
             return self._clusters.choice(
                 request.target.database,
                 tuple(

@@ -121,9 +121,9 @@ def members(answer: Fields, name: str = "users") -> tuple[str, ...] | None:
 
 
 def is_enabled(group: Mapping[str, Any]) -> bool:
-    """Whether a group is enabled, from `usergroups.list`: its `date_delete` is 0, or isn't told.
+    """Whether a group is enabled, from `usergroups.list`: its `date_delete` is 0 or missing.
 
-    Who is in it, `usergroups.users.list` says: it refuses a disabled group.
+    `usergroups.users.list` says who is in it, and refuses a disabled group.
     """
     deleted = group.get("date_delete", 0)
     return deleted == 0 and deleted is not False

@@ -1,8 +1,8 @@
 """Bots that start at once: forked from a process that has imported everything.
 
 Importing takes longer than what most tests do with a bot, most of all while lines are counted.
-Nor do they read PostgreSQL's catalogs ahead: that costs the server more than all else that most
-tests do, and a bot goes without it too while somebody waits. Apart from that such a bot is
+Nor do they read PostgreSQL's catalogs ahead: that costs the server more than everything else that
+most tests do, and a bot does without it, too, while somebody waits. Apart from that, such a bot is
 `python -m bot`: a process with a pid, an environment, a folder and an exit status of its own.
 """
 

@@ -87,7 +87,8 @@ def horizon(survey: Survey, question: Question) -> Iterable[Finding]:
 def counts(row: Backend | None) -> bool:
     """Whether vacuum waits for it at all.
 
-    It doesn't wait for another vacuum (`PROC_IN_VACUUM`), but for one that only analyzes.
+    It doesn't wait for another vacuum (`PROC_IN_VACUUM`), but it does for an autovacuum worker that
+    only analyzes.
     """
     if row is None or row.backend_type != "autovacuum worker":
         return True

@@ -147,7 +147,7 @@ def _lets_go(survey: Survey, held: Held) -> str:
 
 
 def _is_client(backend: Backend) -> bool:
-    """Also if its kind can't be seen: a worker of the server's own has no role."""
+    """If its kind can't be seen, it is one if it has a role: the server's own workers have none."""
     if backend.backend_type is None:
         return backend.usename is not None
     return backend.backend_type == CLIENT_BACKEND

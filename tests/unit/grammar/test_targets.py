@@ -125,7 +125,7 @@ def test_a_second_target_that_would_be_a_filter_suggests_it(text: str, nearest: 
         ("some_db", ()),
     ],
 )
-def test_a_name_of_nothing_suggests_what_it_may_mean(word: str, meant: tuple[str, ...]) -> None:
+def test_unknown_name_suggests_what_it_may_mean(word: str, meant: tuple[str, ...]) -> None:
     assert meant_words(word) == meant
 
 
