@@ -331,6 +331,26 @@ async def test_several_clusters_stand_side_by_side(
             await ask(ops, text)
 
 
+async def test_clusters_without_the_right_are_counted(
+    sampled: PostgresCluster, ledger: SqlLedger, clock: Steps
+) -> None:
+    silent, closed = [
+        PostgresCluster(name, "postgresql://x@127.0.0.1:1/x", f"{name}.internal", sampled=True)
+        for name in ("silent", "closed")
+    ]
+    ops = operations(ledger, clock, sampled, silent, closed)
+    await ops.samples.take("silent")
+    await sample_and_wait(ops, clock)
+    theirs = ops.within(Reach({Right.LOOK: frozenset({"main", "silent"})}))
+    for text in ("at=-3m", "by=app at=-3m"):
+        answer = (await ask(theirs, text)).shown
+        assert isinstance(answer, Overview | Grouped)
+        assert answer.left_out == 1
+    one = (await ask(theirs, "by=app main/ at=-3m")).shown
+    assert isinstance(one, Grouped)
+    assert one.left_out == 0
+
+
 async def test_right_goes_by_the_server_that_was_sampled(
     pg: PostgresServer, sampled: PostgresCluster, ledger: SqlLedger, clock: Steps
 ) -> None:
