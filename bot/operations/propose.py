@@ -35,7 +35,15 @@ from bot.operations.clusters import Clusters, answer_by, read_together
 from bot.operations.conditions import conditions_of, names_type
 from bot.operations.journal import Journal
 from bot.operations.log_context import follow
-from bot.operations.results import NotClaimed, NothingToKill, Preview, Proposed, TooMany, closed
+from bot.operations.results import (
+    Choice,
+    NotClaimed,
+    NothingToKill,
+    Preview,
+    Proposed,
+    TooMany,
+    closed,
+)
 from bot.ports import Clock, Cluster, Ledger, Urgency
 
 log = structlog.get_logger(__name__)
@@ -87,14 +95,8 @@ class Proposing:
             return self._clusters.choice(request.target.database or "", (meant,), found.troubles)
         if request.target.database is not None and not request.pids and len(found.clusters) > 1:
             # The person says which one is meant, even if sessions match on only one of them.
-            return self._clusters.choice(
-                request.target.database,
-                tuple(
-                    replace(request, target=Named(each.name, request.target.database))
-                    for each in found.clusters
-                ),
-                found.troubles,
-            )
+            what = request.target.database
+            return self._choice(what, request, found.clusters, found.troubles)
 
         def read(cluster: Cluster) -> Awaitable[_Gathered]:
             return read_together(cluster, lambda: self._gather(cluster, request), until)
@@ -110,16 +112,22 @@ class Proposing:
             matching = [g for g in matching if await self._is_in_reach(g)] or matching
         if len(matching) > 1 or (matching and troubles):
             # If one cluster could not be asked, a person must choose the one that could.
-            return self._clusters.choice(
-                str(replace(request, reason=None)),
-                tuple(
-                    replace(request, target=Named(g.cluster.name, request.target.database))
-                    for g in matching
-                ),
-                troubles,
-            )
+            what = str(replace(request, reason=None))
+            return self._choice(what, request, (g.cluster for g in matching), troubles)
         asked = _Asked(actor, channel_id, thread_ts, reference)
         return await self._freeze(asked, matching[0] if matching else gathered[0], request)
+
+    def _choice(
+        self,
+        what: str,
+        request: KillRequest,
+        clusters: Iterable[Cluster],
+        troubles: tuple[ClusterError, ...],
+    ) -> Choice:
+        """The same request for each of these clusters."""
+        database = request.target.database
+        requests = tuple(replace(request, target=Named(each.name, database)) for each in clusters)
+        return self._clusters.choice(what, requests, troubles)
 
     async def propose_backends(  # noqa: PLR0913  keyword-only, each with its own meaning
         self,
