@@ -3,7 +3,7 @@
 import asyncio
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
@@ -37,18 +37,19 @@ STUBBORN = """
 
 @dataclass
 class HandClock:
-    """A clock that a test moves."""
+    """A clock that only the test moves, and whoever sleeps."""
 
     seconds: float = 0.0
 
     def now(self) -> datetime:
-        return datetime.now(UTC)
+        return datetime(2026, 1, 31, 12, tzinfo=UTC) + timedelta(seconds=self.seconds)
 
     def monotonic(self) -> float:
         return self.seconds
 
     async def sleep(self, seconds: float) -> None:
         self.seconds += seconds
+        await asyncio.sleep(0)
 
 
 class QuickClock:

@@ -1,6 +1,5 @@
 """Alerts over the real ledger and Slack's protocol: a crash at every step, on the test's clock."""
 
-import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,6 +30,7 @@ from bot.slack.api_errors import Client
 from bot.slack.directory import Directory
 from bot.slack.objects import Identity
 from tests.integration.conftest import Sessions
+from tests.integration.kills import HandClock
 from tests.integration.ledger.building import claimed
 from tests.integration.ledger.test_leases import pass_time
 from tests.rights import rights
@@ -45,23 +45,6 @@ LONG = 60.0
 
 class Crash(BaseException):
     """What SIGKILL does: nobody handles it."""
-
-
-class HandClock:
-    """Only the test, and whoever sleeps, makes the time pass."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def now(self) -> datetime:
-        return datetime(2026, 1, 31, 12, tzinfo=UTC) + timedelta(seconds=self.seconds)
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    async def sleep(self, seconds: float) -> None:
-        self.seconds += seconds
-        await asyncio.sleep(0)
 
 
 class Steps:
