@@ -96,6 +96,7 @@ class BoundedConnection(PinnedConnection):
         assert us is not None  # noqa: S101  a backend always sees itself
         self.pooled = us["pid"] != self.get_server_pid()
         if not self.pooled:
+            self.server = server_id(us)
             await self.execute(self.sets(_SESSION, "session"))
         return us
 
@@ -150,11 +151,20 @@ class BoundedConnection(PinnedConnection):
         statement = self._prepared.pop(query, None)
         if statement is None:
             # With our own name: without its cache, which guesses, the driver would use none.
-            statement = await self.prepare(query, name=f"statement_{next(self._numbers)}")
+            statement = await self.prepare(
+                self.sent(query), name=f"statement_{next(self._numbers)}"
+            )
         self._prepared[query] = statement
         if len(self._prepared) > KEPT_STATEMENTS:
             self._prepared.popitem(last=False)
         return statement
+
+    def sent(self, query: str) -> str:
+        """A statement as the server gets it: a backend belongs to one server while it lives."""
+        if self.server is None:
+            return query
+        known = f"{self.server.system_identifier}::bigint"
+        return query.replace(queries.get("system_identifier").rstrip(), known)
 
     @asynccontextmanager
     async def _bounds(self) -> AsyncIterator[None]:

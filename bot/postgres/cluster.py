@@ -20,6 +20,7 @@ import structlog
 from bot import driver, pg_url
 from bot.domain.blocking import HeldLock, Locks
 from bot.domain.filters import Condition, InLock, InTree
+from bot.domain.findings.model import PATIENCE
 from bot.domain.findings.survey import Survey
 from bot.domain.groups import Groups
 from bot.domain.holdings import Holdings
@@ -249,9 +250,8 @@ class PostgresCluster:
             raise
         self._datid = us["datid"]
         self._is_own(us["system_identifier"], us["usesysid"])
-        if not connection.pooled:
-            self._leads_to(server_id(us))
-            connection.server = server_id(us)
+        if connection.server is not None:
+            self._leads_to(connection.server)
         return connection
 
     async def _briefly(self, datname: str) -> Connection:
@@ -580,13 +580,10 @@ class PostgresCluster:
             sampled.counted, self._name, self._host, names, frozenset(own)
         )
         self._near_full = look.server.ordinary.near
-        texts = await self._fetch(
-            queries.get("queries_of"),
-            [row.pid for row in look.rows[:WITH_QUERY]],
-            urgency=Urgency.SAMPLE,
-        )
-        look = replace(look, rows=with_queries(look.rows, texts, names))
-        reading = Reading(look, until)
+        if unread := [row.pid for row in look.rows[:WITH_QUERY] if row.query is None]:
+            texts = await self._fetch(queries.get("queries_of"), unread, urgency=Urgency.SAMPLE)
+            look = replace(look, rows=with_queries(look.rows, texts, names))
+        reading = Reading(look, until, idle_for=PATIENCE.idle)
         reading.rows.update(sampled.parts())
         return await self._surveyed(reading, Urgency.SAMPLE), crowd
 

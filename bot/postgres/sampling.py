@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from heapq import nsmallest
+from itertools import zip_longest
 from operator import itemgetter
 from typing import Any
 
@@ -41,7 +42,7 @@ MOST_ROWS = 500
 """How many sessions the rules go by, what hurts most first; `why` goes by as many."""
 
 WITH_QUERY = WORST
-"""How many of these have their queries: reading one by one costs more than all the rest."""
+"""How many of these have their queries."""
 
 MOST_COUNTED = 1000
 """How many groups of equal sessions are kept, the largest first."""
@@ -103,7 +104,7 @@ class Sampled:
     def counted(
         self, cluster: str, host: str, names: Names, own: Collection[int]
     ) -> tuple[Look, Groups]:
-        """A look without `all` and without queries, and all its sessions counted.
+        """A look without `all`, and all its sessions counted. Some of its queries are unread.
 
         `own` are the roles of the bot's own sessions.
         """
@@ -118,12 +119,16 @@ class Sampled:
         worst = nsmallest(
             MOST_ROWS, sessions, key=partial(_hurts, waits=waits, at_limit=_at_limit(server, names))
         )
+        queries = (row["short_query"] for row in worst[:WITH_QUERY])
+        backends = [backend_of(row, names) for row in worst]
         look = Look(
             server=server,
             names=names,
             counts=_counts(sessions),
             waits=waits,
-            rows=tuple(backend_of(row, names) for row in worst),
+            rows=tuple(
+                _running(backend, query, names) for backend, query in zip_longest(backends, queries)
+            ),
         )
         return look, _crowd(sessions, names)
 
@@ -181,12 +186,15 @@ def with_queries(
     found = {(row["pid"], row["query_start"]): row["query"] for row in texts}
 
     def completed(row: Backend) -> Backend:
-        query = found.get((row.pid, row.query_start))
-        if query is None:
-            return row
-        return replace(row, query=text_of(query, encoding_of(names, row.datid)))
+        return _running(row, found.get((row.pid, row.query_start)), names)
 
     return tuple(map(completed, rows))
+
+
+def _running(row: Backend, query: bytes | None, names: Names) -> Backend:
+    if query is None:
+        return row
+    return replace(row, query=text_of(query, encoding_of(names, row.datid)))
 
 
 def _counts(sessions: _Rows) -> Counts:

@@ -7,6 +7,7 @@ server itself ends it after `lock_timeout` (`bot.postgres.bounded`).
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -59,7 +60,8 @@ REFUSED = "the bot's role may not read it"
 class Reading:
     """The parts as they arrive. `until` is on the event loop's clock.
 
-    `login` and `role` as in `bot.ports.Cluster.survey`.
+    `login` and `role` as in `bot.ports.Cluster.survey`. Locks are read of sessions that are idle in
+    their transactions for at least `idle_for`.
     """
 
     look: Look
@@ -67,24 +69,34 @@ class Reading:
     _: KW_ONLY
     login: bool = False
     role: int | None = None
+    idle_for: timedelta = timedelta(0)
     rows: dict[Part, Sequence[Row]] = field(default_factory=dict)
     unread: dict[Part, str] = field(default_factory=dict)
 
     def statements(self) -> Mapping[Part, tuple[str, tuple[Any, ...]]]:
         """Each part's statement and parameters, the most informative first."""
-        idle = [row.pid for row in self.look.rows if row.is_idle_in_transaction]
         wanted: dict[Part, tuple[str, tuple[Any, ...]]] = {}
-        if self.look.waits.blocked_by:
+        if waits := self.look.waits.blocked_by:
             wanted[Part.LOCKS] = ("locks", ())
         wanted[Part.PREPARED] = ("prepared", ())
         if self.login:
             wanted[Part.LOGIN] = ("login", (self.role,))
         wanted[Part.HORIZON] = ("horizon", (MOST_HOLDERS,))
-        wanted[Part.TRANSACTIONS] = ("held", (idle[:MOST_IDLE], LOCKS_EACH))
-        wanted[Part.INDEXES] = ("builds", (MOST_BUILDS,))
+        if idle := self._idle():
+            wanted[Part.TRANSACTIONS] = ("held", (idle, LOCKS_EACH))
+        if waits:
+            wanted[Part.INDEXES] = ("builds", (MOST_BUILDS,))
         wanted[Part.SLOTS] = ("slots", (MOST_HOLDERS,))
         wanted[Part.GROUPS] = ("groups", (MOST_GROUPS,))
         return wanted
+
+    def _idle(self) -> list[int]:
+        """The sessions whose locks are read."""
+        now = self.look.server.now
+        ages = (
+            (row.pid, row.state_age(now)) for row in self.look.rows if row.is_idle_in_transaction
+        )
+        return [pid for pid, age in ages if age is None or age >= self.idle_for][:MOST_IDLE]
 
     async def read(self, connection: Connection) -> None:
         """Read what has not been read yet. Raises errors that end the connection."""
@@ -114,7 +126,9 @@ class Reading:
         names = self.look.names
         prepared = self.rows.get(Part.PREPARED, [])
         of_prepared = {row["pid"]: prepared_of(row, names) for row in prepared}
-        held: dict[int, list[HeldLock]] = {}
+        idle = self._idle()
+        was_read = not idle or Part.TRANSACTIONS in self.rows
+        held: dict[int, list[HeldLock]] = {pid: [] for pid in idle} if was_read else {}
         for row in self.rows.get(Part.TRANSACTIONS, []):
             lock = HeldLock(
                 row["locktype"],
@@ -125,8 +139,11 @@ class Reading:
                 None,
                 relname(relation_of(row)),
             )
-            held.setdefault(row["pid"], []).append(lock)
-        nobody_waits = () if self.look.waits.blocked_by else (Part.LOCKS,)
+            held[row["pid"]].append(lock)
+        nothing = (
+            *(() if self.look.waits.blocked_by else (Part.LOCKS, Part.INDEXES)),
+            *(() if idle else (Part.TRANSACTIONS,)),
+        )
         return Survey(
             look=self.look,
             locks=Locks(waits_of(self.rows.get(Part.LOCKS, []), relname), of_prepared),
@@ -135,7 +152,7 @@ class Reading:
             builds=tuple(self._builds(relname)),
             groups=tuple(self._groups()),
             login=self._login(),
-            looked_at=frozenset({Part.SESSIONS, Part.LIMITS, *nobody_waits, *self.rows}),
+            looked_at=frozenset({Part.SESSIONS, Part.LIMITS, *nothing, *self.rows}),
             unread=tuple(Unread(part, why) for part, why in self.unread.items()),
         )
 

@@ -42,13 +42,19 @@ async def statements(connection: BoundedConnection) -> set[str]:
 async def test_each_connection_has_its_statements_prepared_from_the_start(
     own: PostgresCluster,
 ) -> None:
-    expected = {statement for statement, _ in every_statement()}
     for slot in (*own._work._slots, *own._kept._slots):
         assert slot.connection is not None
         kept = await statements(slot.connection)
-        assert kept >= expected
+        assert kept >= {slot.connection.sent(statement) for statement, _ in every_statement()}
         for function in ("pg_terminate_backend", "pg_cancel_backend"):
             assert any(f"when {function}(a.pid)" in statement for statement in kept)
+
+
+async def test_only_a_signal_reads_again_which_server_it_is_on(own: PostgresCluster) -> None:
+    kept = await statements(kept_back(own))
+    assert {each for each in kept if "pg_control_system()" in each} == {
+        each for each in kept if "'signalled'" in each
+    }
 
 
 async def test_statement_is_planned_once_for_all_parameters(own: PostgresCluster) -> None:

@@ -129,9 +129,9 @@ class Survey:
     """One reading of a server. Its query texts are redacted.
 
     `look.rows` are the most harmful sessions, of `look.counts.total`. `held` are the locks on
-    relations of sessions that are idle in transaction, by pid. `spared` are those that the bot
-    never ends, with the reason. `looked_at` and `unread` together are everything that was asked
-    for.
+    relations of sessions that are idle in transaction, by pid, of those whose locks were read.
+    `spared` are those that the bot never ends, with the reason. `looked_at` and `unread` together
+    are everything that was asked for.
     """
 
     look: Look

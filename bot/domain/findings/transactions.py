@@ -18,7 +18,7 @@ from bot.domain.findings.model import (
     Subject,
     SubjectOf,
 )
-from bot.domain.findings.survey import Held, Holder, Part, Survey
+from bot.domain.findings.survey import Held, Holder, Survey
 from bot.domain.sessions import Backend
 from bot.domain.sql_text import literal, rollback_prepared
 
@@ -44,7 +44,7 @@ def _held(survey: Survey, row: Backend) -> Idle:
     held = by_session.get(row.pid)
     return Idle(
         backend=row,
-        locks=survey.held.get(row.pid, ()) if Part.TRANSACTIONS in survey.looked_at else None,
+        locks=survey.held.get(row.pid),
         xids=None if held is None else held.xids,
     )
 

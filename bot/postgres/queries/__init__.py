@@ -3,7 +3,7 @@
 from functools import cache
 from importlib.resources import files
 
-_PARTS = ("logins", "now", "own", "waits")
+_PARTS = ("logins", "now", "own", "system_identifier", "waits")
 
 
 @cache

@@ -152,8 +152,7 @@ select
     case when is_first then counts.places end as places,
     case when is_first then counts.pids end as pids,
     case when is_first then counts.modes end as modes,
-    case when is_first then (select system_identifier from pg_control_system()) end
-        as system_identifier,
+    case when is_first then {system_identifier} end as system_identifier,
     pg_postmaster_start_time() as postmaster_start_time,
     pg_is_in_recovery() as in_recovery,
     current_setting('server_version_num')::int as server_version_num,

@@ -3,5 +3,5 @@ select
     clock_timestamp() as now,
     current_setting('server_version_num')::int as server_version_num,
     pg_is_in_recovery() as in_recovery,
-    (select system_identifier from pg_control_system()) as system_identifier,
+    {system_identifier} as system_identifier,
     pg_postmaster_start_time() as postmaster_start_time

@@ -1,5 +1,6 @@
--- Every backend without its query, in one snapshot, to be sorted and counted by the bot: that costs
--- the server a quarter of a look. Calls the function behind pg_stat_activity, as look.sql does. The
+-- Every backend in one snapshot, to be sorted and counted by the bot: that costs the server a
+-- quarter of a look. Long queries are read of the few that are shown, and so are those of the idle:
+-- track_activity_query_size may be 1 MB, and there may be thousands of sessions. Calls the function behind pg_stat_activity, as look.sql does. The
 -- bot's own row has what is said of the server.
 select
     pid,
@@ -20,12 +21,13 @@ select
     backend_xid,
     backend_xmin,
     query_id,
+    case when state <> 'idle' and octet_length(query) <= 1024 then textsend(query) end
+        as short_query,
     backend_type,
     greatest(age(backend_xid), age(backend_xmin)) as xids,
     case when is_own then clock_timestamp() end as now,
     case when is_own then pg_is_in_recovery() end as in_recovery,
-    case when is_own then (select system_identifier from pg_control_system()) end
-        as system_identifier,
+    case when is_own then {system_identifier} end as system_identifier,
     case when is_own then pg_postmaster_start_time() end as postmaster_start_time,
     case when is_own then current_setting('server_version_num')::int end as server_version_num,
     case when is_own then current_setting('max_connections')::int end as max_connections,

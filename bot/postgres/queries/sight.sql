@@ -1,7 +1,7 @@
 -- Which of some backends still exist. A row whose backend_start the bot may not see counts as
 -- existing: only a backend that is seen to be gone is called gone.
 select
-    (select system_identifier from pg_control_system()) as system_identifier,
+    {system_identifier} as system_identifier,
     pg_postmaster_start_time() as postmaster_start_time,
     clock_timestamp() as now,
     wanted.pid,

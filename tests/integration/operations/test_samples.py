@@ -12,7 +12,9 @@ import asyncpg
 import pytest
 
 from bot.domain.blocking import worst_first
-from bot.domain.findings.model import Rule
+from bot.domain.findings.model import AT_ONCE, Idle, Question, Rule
+from bot.domain.findings.survey import Part
+from bot.domain.findings.transactions import idle_in_transaction
 from bot.domain.samples import Sample
 from bot.domain.sessions import Backend, Limit, Look
 from bot.errors import NoSample
@@ -252,9 +254,14 @@ async def until_it_waits(admin: asyncpg.Connection, *pids: int) -> None:
 
 
 async def test_sample_says_what_a_look_and_a_survey_say(
-    pg: PostgresServer, sampled: PostgresCluster, sessions: Sessions, admin: asyncpg.Connection
+    pg: PostgresServer,
+    sampled: PostgresCluster,
+    sessions: Sessions,
+    admin: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Counting and sorting are done by the bot for a sample, and by the server for a look."""
+    monkeypatch.setattr(cluster_module, "PATIENCE", AT_ONCE)
     at_limit = await sessions.open("some_user", app="psql")
     holder, reader, ddl, late = [await sessions.open("batch", app=f"job-{n}") for n in range(4)]
     prepared = await sessions.open("postgres")
@@ -320,6 +327,34 @@ async def test_sample_says_what_a_look_and_a_survey_say(
             await prepared.execute("rollback prepared 'forgotten'")
             await ending.execute("rollback prepared 'forgotten'")
         await ending.close()
+
+
+async def test_locks_of_who_has_just_gone_idle_are_unknown(
+    sampled: PostgresCluster, sessions: Sessions
+) -> None:
+    """Reading them takes the server as long as all the rest, and no rule goes by them yet."""
+    holder = await sessions.open("batch")
+    await holder.execute("begin; lock table accounts")
+    until = asyncio.get_running_loop().time() + PATIENCE
+    survey, _ = await sampled.sample(until=until)
+    assert Part.TRANSACTIONS in survey.looked_at
+    subject = survey.backend(holder.get_server_pid())
+    assert subject is not None
+    (finding,) = idle_in_transaction(survey, Question(pid=subject.pid, patience=AT_ONCE))
+    assert isinstance(finding.evidence, Idle)
+    assert finding.evidence.locks is None
+
+
+async def test_queries_of_who_works_and_who_rests_are_read(
+    sampled: PostgresCluster, sessions: Sessions
+) -> None:
+    at_rest, at_work = await sessions.open("batch"), await sessions.open("batch")
+    await at_rest.execute("select 'rests'")
+    await at_work.execute("begin; select 'works'")
+    survey, _ = await sampled.sample(until=asyncio.get_running_loop().time() + PATIENCE)
+    queries = {row.pid: row.query for row in survey.look.rows}
+    assert queries[at_rest.get_server_pid()] == "select 'rests'"
+    assert queries[at_work.get_server_pid()] == "begin; select 'works'"
 
 
 async def test_query_of_another_moment_is_left_out(sampled: PostgresCluster) -> None:
