@@ -81,16 +81,24 @@ Condition = OidIn | TextLike | AddressIn | Before | InLock | PidIn | InTree
 
 
 def freeze(
-    terms: Iterable[Term], names: Names, now: datetime, *, datid: int | None = None
+    terms: Iterable[Term], names: Names, now: datetime, *, database: str | None = None
 ) -> tuple[Condition, ...]:
-    """A request's terms as conditions on this server, as of `now` on its clock.
+    """A request's database and terms as conditions on this server, as of `now` on its clock.
 
-    Raises `TargetError` if this server lacks a role or database that is named: a typo in
-    `user!=admn` must not end everyone's session.
+    Raises `TargetError` with the nearest names if this server lacks a role or database that is
+    named: a typo in `user!=admn` must not end everyone's session.
     """
-    frozen: list[Condition] = [] if datid is None else [OidIn("datid", (datid,))]
+    frozen: list[Condition] = [] if database is None else [_in_database(database, names)]
     frozen += (_freeze(term, names, now) for term in terms)
     return tuple(frozen)
+
+
+def _in_database(datname: str, names: Names) -> OidIn:
+    database = names.database_named(datname)
+    if database is None:
+        every = (each.datname for each in names.databases.values())
+        raise TargetError(datname, "no such database", near(datname, every))
+    return OidIn("datid", (database.oid,))
 
 
 def _freeze(term: Term, names: Names, now: datetime) -> Condition:

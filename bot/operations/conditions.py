@@ -24,28 +24,16 @@ def conditions_of(
 
     Raises `ClusterRefused` if the bot can't see whether it exists.
     """
-    datid = None
+    terms = request.terms
+    if isinstance(request, SessionsRequest):  # `_tagged` looks for them
+        terms = tuple(term for term in terms if not isinstance(term, Tagged))
     try:
-        if request.target.database is not None:
-            datid = _database_of(names, request.target.database)
-        terms = request.terms
-        if isinstance(request, SessionsRequest):  # `_tagged` looks for them
-            terms = tuple(term for term in terms if not isinstance(term, Tagged))
-        conditions = freeze(terms, names, names.read_at, datid=datid)
+        conditions = freeze(terms, names, names.read_at, database=request.target.database)
     except TargetError:
         if names.known_at is None and names.stale:
             raise ClusterRefused(cluster.name, HIDDEN) from None
         raise
     return (*conditions, PidIn(request.pids)) if request.pids else conditions
-
-
-def _database_of(names: Names, datname: str) -> int:
-    """The oid of a database. Raises `TargetError` with the nearest names."""
-    database = names.database_named(datname)
-    if database is None:
-        every = (d.datname for d in names.databases.values())
-        raise TargetError(datname, "no such database", near(datname, every))
-    return database.oid
 
 
 async def conditions_with_tags(

@@ -45,8 +45,9 @@ def read_kill_request(text: str) -> KillRequest:
     return request
 
 
-def frozen(text: str, *, datid: int | None = None):
-    return freeze(read_kill_request(text).terms, NAMES, NOW, datid=datid)
+def frozen(text: str):
+    request = read_kill_request(text)
+    return freeze(request.terms, NAMES, NOW, database=request.target.database)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_a_term_freezes_to_oids_and_instants(text: str, expected: object) -> Non
 
 
 def test_named_database_comes_first() -> None:
-    assert frozen("user=web", datid=5) == (OidIn("datid", (5,)), OidIn("usesysid", (20,)))
+    assert frozen("main/some_db user=web") == (OidIn("datid", (5,)), OidIn("usesysid", (20,)))
 
 
 @pytest.mark.parametrize(
@@ -100,6 +101,14 @@ def test_unknown_name_is_an_error_with_the_nearest_names(
     assert unknown.value.name == text
     assert unknown.value.problem == problem
     assert unknown.value.nearest == nearest
+
+
+def test_unknown_database_of_a_cluster_is_an_error_with_the_nearest_names() -> None:
+    with pytest.raises(TargetError) as unknown:
+        frozen("main/some_bd user=web")
+    assert unknown.value.name == "some_bd"
+    assert unknown.value.problem == "no such database"
+    assert unknown.value.nearest == ("some_db",)
 
 
 @pytest.mark.parametrize(
