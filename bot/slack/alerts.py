@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from typing import Any
 
 import structlog
-from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
@@ -18,18 +17,12 @@ from bot.domain.people import Right
 from bot.errors import LedgerError, Unsaid, UsageError
 from bot.ports import Clock
 from bot.slack import kills
-from bot.slack.api_errors import (
-    FAILURES,
-    code_of,
-    is_refusal,
-    may_be_the_layout,
-    retry_after,
-    status_of,
-)
+from bot.slack.api_errors import FAILURES, code_of, is_refusal, retry_after
 from bot.slack.authorization import Admitted
 from bot.slack.buttons import RowRef, decoded, kill_key
 from bot.slack.delivery import content_of
 from bot.slack.directory import Directory
+from bot.slack.layouts import Layouts
 from bot.slack.objects import items, mapping, next_cursor, text
 from bot.slack.payloads import Click
 from bot.slack.runner import Runner
@@ -73,6 +66,7 @@ class SlackVoice:
         self._directory = directory
         self._allowed_channels = allowed_channels
         self._clock = clock
+        self._layouts = Layouts(clock)
         self._free_at: dict[str, float] = {}  # by channel, on the monotonic clock
 
     async def post(self, saying: Saying) -> str:
@@ -104,7 +98,7 @@ class SlackVoice:
                 blocks=list(shape.blocks) or None,
             )
 
-        await _in_shapes(update, alert_view.alert(saying))
+        await self._send("chat.update", update, alert_view.alert(saying))
 
     async def posted(self, alert: Alert) -> str | None:
         since = alert.opened_at.timestamp() - SKEW
@@ -149,7 +143,14 @@ class SlackVoice:
                 **content_of(shape),
             )
 
-        return await _in_shapes(post, message)
+        return await self._send("chat.postMessage", post, message)
+
+    async def _send(self, method: str, call: Call, message: Message) -> AsyncSlackResponse:
+        """Send a message in the first layout that Slack takes. Raises `Unsaid`."""
+        try:
+            return await self._layouts.sender(method, call)(message, last=False)
+        except FAILURES as error:
+            raise _unsaid(error) from error
 
     async def _wait(self, channel_id: str) -> None:
         now = self._clock.monotonic()
@@ -202,22 +203,6 @@ def _is_before(page: list[Mapping[str, Any]], since: float) -> bool:
         return float(oldest or 0) < since
     except ValueError:
         return True
-
-
-async def _in_shapes(call: Call, message: Message) -> AsyncSlackResponse:
-    """Send the first shape that Slack takes. Raises `Unsaid`."""
-    for shape in message.shapes():
-        try:
-            return await call(shape)
-        except SlackApiError as error:
-            code = code_of(error)
-            if shape.blocks and is_refusal(error) and may_be_the_layout(code, status_of(error)):
-                log.warning("alert.layout_refused", error=code)
-                continue
-            raise _unsaid(error) from error
-        except FAILURES as error:
-            raise _unsaid(error) from error
-    raise AssertionError  # the last shape returns or raises
 
 
 def _unsaid(error: BaseException, *, surely: bool | None = None) -> Unsaid:

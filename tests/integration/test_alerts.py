@@ -196,6 +196,16 @@ async def test_alert_whose_end_no_process_saw_is_told_for_as_long_as_it_was_seen
     assert "was at its limit for 1 min " in over or "was at its limit for 2 min " in over
 
 
+async def test_alert_goes_out_as_text_if_slack_refuses_its_layout(stage: Stage) -> None:
+    stage.slack.faults.refuse_blocks()
+    await story(stage, stage.replica("one"))
+    (message,) = stage.told
+    worse, over = stage.replies
+    assert "⚠ Worse: main: some_user is at its limit" in worse
+    assert "✓ main: some_user was at its limit" in over
+    assert "✓ main: some_user was at its limit" in stage.shown(message)
+
+
 async def test_opened_and_closed_alerts_are_counted_by_finding(stage: Stage) -> None:
     replica, metrics = stage.replica("one"), Metrics(dict)
     replica.alerting._meter = metrics
