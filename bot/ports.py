@@ -1,10 +1,11 @@
-"""What the use cases need from outside: a cluster, the ledger, a clock.
+"""What the use cases need from outside: settings, a cluster, the ledger, a clock.
 
 The adapters (`bot.postgres`, `bot.ledger`, `bot.slack`) implement these and don't know each other.
 This module is long because it states each promise once: adapters don't repeat it.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Protocol
@@ -25,11 +26,27 @@ from bot.domain.kills import (
     Proposal,
     Result,
 )
+from bot.domain.people import Glob
+from bot.domain.poolers import Poolers
+from bot.domain.query_tags import DEFAULT_KEYS
 from bot.domain.record import Entry, HistoryFilter, LedgerHome, Note, Noted, Record, Unreadable
 from bot.domain.sessions import About, Backend, BackendId, Look, Names, ServerId
 from bot.domain.signals import Guard, Reply, Sighting
 from bot.grammar.requests import SortKey
 from bot.grammar.terms import Field
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the settings say about kills, what is shown, and how often samples are taken."""
+
+    protected_roles: tuple[Glob, ...] = ()
+    protected_applications: tuple[Glob, ...] = ()
+    second_person: frozenset[str] = frozenset()
+    confirm_ttl: timedelta = timedelta(seconds=600)
+    query_tags: tuple[str, ...] = DEFAULT_KEYS
+    poolers: Poolers = field(default_factory=Poolers)
+    sample_every: timedelta = timedelta(0)  # 0: never
 
 
 class Urgency(IntEnum):

@@ -13,12 +13,11 @@ import structlog
 from bot import __version__, config
 from bot.background import together
 from bot.domain.people import Glob
-from bot.domain.poolers import Poolers
 from bot.domain.protection import roles_named
 from bot.domain.record import IDENTITY_SHOWN
 from bot.errors import LedgerError, SettingsError
 from bot.ledger.sql import SqlLedger
-from bot.operations import AlertRules, Operations, Rules
+from bot.operations import AlertRules, Operations
 from bot.postgres.cluster import PostgresCluster
 from bot.postgres.fleet import fleet_of, open_fleet
 from bot.postgres.passwords import PasswordCommand
@@ -51,7 +50,7 @@ async def run(settings: config.Settings) -> int:
             clusters,
             ledger,
             clock,
-            rules=rules(settings),
+            rules=settings.rules,
             owner=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
             meter=metrics,
             alerts=alert_rules(settings),
@@ -143,19 +142,6 @@ async def _listen(health: HealthServer) -> None:
         await health.open()
     except OSError as error:
         raise SettingsError((f"HEALTH_PORT: can't listen ({error.strerror})",)) from None
-
-
-def rules(settings: config.Settings) -> Rules:
-    """The settings that the use cases need."""
-    return Rules(
-        protected_roles=settings.protected_roles,
-        protected_applications=settings.protected_applications,
-        second_person=settings.second_person_clusters,
-        confirm_ttl=settings.confirm_ttl,
-        query_tags=settings.query_tags,
-        poolers=Poolers(settings.pgbouncer_addresses),
-        sample_every=settings.sample_every,
-    )
 
 
 def alert_rules(settings: config.Settings) -> AlertRules:

@@ -12,8 +12,10 @@ from bot.config.secret import Secret
 from bot.domain.alerts import DEFAULT_AFTER
 from bot.domain.findings.model import Rule
 from bot.domain.people import Allowlist, Allowlists, Glob, Right, Rights
+from bot.domain.poolers import Poolers
 from bot.domain.query_tags import DEFAULT_KEYS
 from bot.pg_url import read
+from bot.ports import Rules
 
 T = TypeVar("T")
 PerCluster = Mapping[str, T]
@@ -165,6 +167,19 @@ class Settings:
         general = self.alert_channels.get(GENERAL, "")
         found = {name: self.alert_channels.get(name, general) for name in self.clusters}
         return {name: channel for name, channel in found.items() if channel}
+
+    @property
+    def rules(self) -> Rules:
+        """What the use cases go by."""
+        return Rules(
+            protected_roles=self.protected_roles,
+            protected_applications=self.protected_applications,
+            second_person=self.second_person_clusters,
+            confirm_ttl=self.confirm_ttl,
+            query_tags=self.query_tags,
+            poolers=Poolers(self.pgbouncer_addresses),
+            sample_every=self.sample_every,
+        )
 
     @property
     def rights(self) -> Rights:

@@ -12,7 +12,7 @@ from bot.domain.people import NOWHERE, Reach
 from bot.operations.alerts import NO_ALERTS, Alerting, AlertRules
 from bot.operations.boards import Watching
 from bot.operations.claims import Claims
-from bot.operations.clusters import Clusters, Health, Rules
+from bot.operations.clusters import Clusters, Health
 from bot.operations.diagnose import Diagnosing
 from bot.operations.execute import Executing
 from bot.operations.grouping import Grouping
@@ -26,7 +26,7 @@ from bot.operations.recover import Recovering
 from bot.operations.samples import Samples
 from bot.operations.second_look import Following
 from bot.operations.speaker import Speaker
-from bot.ports import Clock, Cluster, Ledger, Meter
+from bot.ports import Clock, Cluster, Ledger, Meter, Rules
 
 
 class Operations:

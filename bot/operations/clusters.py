@@ -12,15 +12,13 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from bot.background import in_background
-from bot.domain.people import NOWHERE, Glob, Reach, Right
-from bot.domain.poolers import Poolers
+from bot.domain.people import NOWHERE, Reach, Right
 from bot.domain.protection import Protection
-from bot.domain.query_tags import DEFAULT_KEYS
 from bot.domain.sessions import Look, Names, ServerId
 from bot.errors import (
     ClusterError,
@@ -36,7 +34,7 @@ from bot.grammar.suggest import near
 from bot.grammar.values import meant_words
 from bot.operations.conditions import HIDDEN
 from bot.operations.results import Choice
-from bot.ports import Clock, Cluster, Ledger
+from bot.ports import Clock, Cluster, Ledger, Rules
 
 _T = TypeVar("_T")
 
@@ -56,19 +54,6 @@ Together with the way to Slack, the answer arrives within 5 s."""
 
 RESOLVE_WITHIN = 2.0
 """Seconds that a cluster has to say whether it has a database that was named without a cluster."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What the settings say about kills, what is shown, and how often samples are taken."""
-
-    protected_roles: tuple[Glob, ...] = ()
-    protected_applications: tuple[Glob, ...] = ()
-    second_person: frozenset[str] = frozenset()
-    confirm_ttl: timedelta = timedelta(seconds=600)
-    query_tags: tuple[str, ...] = DEFAULT_KEYS
-    poolers: Poolers = field(default_factory=Poolers)
-    sample_every: timedelta = timedelta(0)  # 0: never
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +80,7 @@ class Clusters:
         by_name: Mapping[str, Cluster],
         ledger: Ledger,
         clock: Clock,
-        rules: "Rules",
+        rules: Rules,
         reach: Reach = NOWHERE,
     ) -> None:
         self.by_name = by_name

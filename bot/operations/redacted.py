@@ -5,7 +5,7 @@ from dataclasses import replace
 from bot.domain.query_tags import query_tags
 from bot.domain.sessions import Look
 from bot.domain.shown import ROW_QUERY, as_shown
-from bot.operations.clusters import Rules
+from bot.ports import Rules
 
 
 def redacted(look: Look, rules: Rules) -> Look:

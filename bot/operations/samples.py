@@ -19,9 +19,9 @@ from bot.domain.groups import Groups
 from bot.domain.protection import Protection
 from bot.domain.samples import APART, MOST_BYTES, Ring, Sample, Seen
 from bot.errors import ClusterError, NoSample
-from bot.operations.clusters import Clusters, Rules, read_together
+from bot.operations.clusters import Clusters, read_together
 from bot.operations.redacted import redacted
-from bot.ports import Clock, Cluster, Meter
+from bot.ports import Clock, Cluster, Meter, Rules
 
 log = structlog.get_logger(__name__)
 
