@@ -20,7 +20,8 @@ from bot.grammar.suggest import near
 from bot.grammar.terms import Aged, AgeOf, Field, Match, Pattern, Tagged, Term, Word
 
 OidColumn = Literal["usesysid", "datid"]
-TextColumn = Literal["application_name", "client_addr", "state", "backend_type", "wait_event"]
+TEXT_COLUMNS = frozenset(map(str, Field)) - {Field.USENAME, Field.DATNAME}
+"""The columns that are compared as text; roles and databases are compared by oid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +35,9 @@ class OidIn:
 
 @dataclass(frozen=True, slots=True)
 class TextLike:
-    """A text column is (not) like a glob; `parts` as in `bot.grammar.terms.Pattern`."""
+    """One of `TEXT_COLUMNS` is (not) like a glob; `parts` as in `bot.grammar.terms.Pattern`."""
 
-    column: TextColumn
+    column: str
     parts: tuple[str, ...]
     negated: bool = False
 
@@ -118,7 +119,7 @@ def _freeze(term: Term, names: Names, now: datetime) -> Condition:
         case Match(Field.CLIENT_ADDR, Pattern((network,)), negated):
             return AddressIn(network, negated)
         case Match(column, pattern, negated):
-            return TextLike(column.value, pattern.parts, negated)  # type: ignore[arg-type]
+            return TextLike(column.value, pattern.parts, negated)
 
 
 def _resolve(kind: str, term: Match, names: Mapping[int, str]) -> tuple[int, ...]:
@@ -181,7 +182,7 @@ def _read(item: Any) -> Condition:  # noqa: ANN401  JSON's
         ):
             return OidIn(column, tuple(oids), negated)
         case {"is": "like", "column": column, "parts": parts, "negated": bool(negated)} if (
-            column in get_args(TextColumn) and all(type(part) is str for part in parts)
+            column in TEXT_COLUMNS and all(type(part) is str for part in parts)
         ):
             return TextLike(column, tuple(parts), negated)
         case {"is": "address_in", "network": str(network), "negated": bool(negated)}:

@@ -12,15 +12,7 @@ from bot.postgres import queries
 from bot.postgres.statements import Statement, literal
 from bot.postgres.where import EVERYTHING, Parameters, by_default, where
 
-KEYS = {
-    Field.USENAME: "usesysid",
-    Field.DATNAME: "datid",
-    Field.APPLICATION_NAME: "application_name",
-    Field.CLIENT_ADDR: "client_addr",
-    Field.STATE: "state",
-    Field.BACKEND_TYPE: "backend_type",
-    Field.WAIT_EVENT: "wait_event",
-}
+KEYS = {of: of.value for of in Field} | {Field.USENAME: "usesysid", Field.DATNAME: "datid"}
 """What the server counts by. Roles and databases go by oid: their catalogs may be locked."""
 
 

@@ -1,18 +1,27 @@
 """Conditions as SQL over a row `a` of `pg_stat_get_activity`.
 
-The SQL is put together only from the constants of this module. Everything typed, and every name, is
-a parameter.
+The SQL is put together only from constants. Everything typed, and every name, is a parameter.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any, assert_never
 
-from bot.domain.filters import AddressIn, Before, Condition, InLock, InTree, OidIn, PidIn, TextLike
+from bot.domain.filters import (
+    TEXT_COLUMNS,
+    AddressIn,
+    Before,
+    Condition,
+    InLock,
+    InTree,
+    OidIn,
+    PidIn,
+    TextLike,
+)
 from bot.domain.kept_names import MAY_BE_CUT, Applications
 from bot.domain.sessions import Names
 from bot.domain.shown import HIDES
 from bot.driver import APPLICATION_NAME
-from bot.grammar.columns import AGES
+from bot.grammar.columns import AGES, COLUMNS
 from bot.grammar.requests import SortKey
 from bot.grammar.terms import AgeOf, Word
 
@@ -74,35 +83,12 @@ _IN_LOCK = {
 
 _OID = {"usesysid": "a.usesysid", "datid": "a.datid"}
 
-_TEXT = {
-    "application_name": ("a.application_name",),
+_TEXT = {column: (f"a.{column}",) for column in TEXT_COLUMNS} | {
     "client_addr": ("host(a.client_addr)",),
-    "state": ("a.state",),
-    "backend_type": ("a.backend_type",),
     "wait_event": ("a.wait_event_type", "a.wait_event"),
 }
 
-_SORT = {
-    column: f"a.{column}"
-    for column in (
-        "datid",
-        "pid",
-        "leader_pid",
-        "usesysid",
-        "application_name",
-        "client_addr",
-        "client_hostname",
-        "client_port",
-        "backend_start",
-        "xact_start",
-        "query_start",
-        "state_change",
-        "wait_event_type",
-        "wait_event",
-        "state",
-        "backend_type",
-    )
-} | {
+_SORT = {column: f"a.{column}" for column in COLUMNS} | {
     # An age grows as its instant gets earlier; 'infinity' can't occur here.
     **{name: f"clock_timestamp() - a.{instant}" for name, instant in AGES.items()},
     "backend_xid": "age(a.backend_xid)",  # xid has no order; age() counts from now

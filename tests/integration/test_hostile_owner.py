@@ -15,7 +15,9 @@ from bot.domain.kept_names import Applications
 from bot.domain.kills import Action, Basis, Outcome
 from bot.domain.record import ALONE, HistoryFilter, Record
 from bot.domain.sessions import Backend, Look
+from bot.domain.shown import HIDES
 from bot.domain.signals import Guard, Verdict
+from bot.grammar.columns import COLUMNS, TAGS
 from bot.grammar.parser import parse_sessions
 from bot.grammar.requests import SessionsRequest, SortKey
 from bot.ledger import probe as ledger_probe
@@ -23,7 +25,6 @@ from bot.ledger import sql as ledger_module
 from bot.ledger.sql import SqlLedger
 from bot.postgres.cluster import PostgresCluster
 from bot.postgres.probe import probe
-from bot.postgres.where import _SORT
 from tests.integration import hostile
 from tests.integration.conftest import BOT, SCHEMA, SETUP, Sessions
 from tests.integration.ledger.building import (
@@ -226,7 +227,7 @@ async def test_owners_code_never_runs_in_a_look_or_kill(
         for text in FILTERS:
             for strict in (False, True):
                 assert (await look(cluster, text, strict=strict)).rows, text
-        for column in (*_SORT, "usename", "datname"):
+        for column in (each for each in COLUMNS if each not in {*HIDES, TAGS}):
             for descending in (False, True):
                 await cluster.look((), names=names, sort=(SortKey(column, descending),))
         assert (await cluster.look((InTree(),), names=names)).waits.blocked_by

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from bot.domain.kills import Action
 from bot.grammar.requests import KILL, SESSIONS
+from bot.grammar.terms import SHORT_NAMES
 from bot.slack.views import blocks
 from bot.slack.views.lines import Line, code, strong
 from bot.slack.views.message import Message, message
@@ -88,7 +89,7 @@ _CANCEL = (
 )
 
 _FILTERS: tuple[Line, ...] = (
-    _example("user= db= app= client= state= type= wait=", "or the column's own name"),
+    _example(" ".join(f"{name}=" for name in SHORT_NAMES), "or the column's own name"),
     _example("!=", "is not"),
     _example("*", "matches anything: app=web*"),
     _example("client=10.0.0.0/8", "a network"),

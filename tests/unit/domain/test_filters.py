@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain.filters import (
+    TEXT_COLUMNS,
     AddressIn,
     Before,
     InLock,
@@ -139,7 +140,7 @@ conditions = st.one_of(
         st.lists(st.integers(0, 2**32 - 1), max_size=4).map(tuple),
         st.booleans(),
     ),
-    st.builds(TextLike, st.sampled_from(["application_name", "state"]), parts, st.booleans()),
+    st.builds(TextLike, st.sampled_from(sorted(TEXT_COLUMNS)), parts, st.booleans()),
     st.builds(AddressIn, st.just("10.0.0.0/8"), st.booleans()),
     st.builds(Before, st.sampled_from(AgeOf), instants, st.booleans()),
     st.builds(InLock, st.sampled_from(Word)),
