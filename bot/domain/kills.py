@@ -79,20 +79,20 @@ class Unclaimable(Enum):
 
 
 class Outcome(StrEnum):
-    """What became of one target."""
+    """What became of one target. They are shown in this order: those that need someone first."""
 
-    TERMINATED = "terminated"
-    CANCELLED = "cancelled"
-    ALREADY_GONE = "already gone"
-    ALREADY_FINISHED = "already finished"
+    UNKNOWN = "unknown"
+    STILL_RUNNING = "still running"
+    INTERRUPTED = "interrupted"
     CHANGED = "changed"
     NO_LONGER_MATCHES = "no longer matches"
     NOT_PERMITTED = "not permitted"
     PROTECTED = "protected"
-    STILL_RUNNING = "still running"
     SERVER_CHANGED = "server changed"
-    INTERRUPTED = "interrupted"
-    UNKNOWN = "unknown"
+    ALREADY_FINISHED = "already finished"
+    ALREADY_GONE = "already gone"
+    CANCELLED = "cancelled"
+    TERMINATED = "terminated"
 
 
 class Reason(StrEnum):
@@ -103,22 +103,6 @@ class Reason(StrEnum):
     NOT_KNOWN = "not known"  # the bot stopped before it knew
     GONE_SINCE = "gone since"  # it was gone when the bot looked later
 
-
-NEEDS_SOMEONE: tuple[Outcome, ...] = (
-    Outcome.UNKNOWN,
-    Outcome.STILL_RUNNING,
-    Outcome.INTERRUPTED,
-    Outcome.CHANGED,
-    Outcome.NO_LONGER_MATCHES,
-    Outcome.NOT_PERMITTED,
-    Outcome.PROTECTED,
-    Outcome.SERVER_CHANGED,
-    Outcome.ALREADY_FINISHED,
-    Outcome.ALREADY_GONE,
-    Outcome.CANCELLED,
-    Outcome.TERMINATED,
-)
-"""All outcomes in the order of an outcome's table: those that need someone come first."""
 
 SUCCEEDED = frozenset({Outcome.TERMINATED, Outcome.CANCELLED})
 
@@ -282,7 +266,8 @@ class Conclusion:
     @property
     def in_order(self) -> tuple[Result, ...]:
         """The results, with those that need someone first."""
-        return tuple(sorted(self.results, key=lambda r: (NEEDS_SOMEONE.index(r.outcome), r.id.pid)))
+        order = list(Outcome)
+        return tuple(sorted(self.results, key=lambda r: (order.index(r.outcome), r.id.pid)))
 
     def target(self, backend_id: BackendId) -> Target:
         """The target that a result is about."""

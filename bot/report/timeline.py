@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bot.domain.alerts import Alert, AlertState
-from bot.domain.kills import NEEDS_SOMEONE, Actor, Result, Target
+from bot.domain.kills import Actor, Outcome, Result, Target
 from bot.domain.record import Entry, Noted
 from bot.domain.sessions import Backend
 from bot.domain.timeline import Event, Step, Timeline
@@ -139,7 +139,7 @@ def _of_kill(event: Event, entry: Entry) -> tuple[str, Sequence[str]]:
 
 def _outcome(entry: Entry) -> str:
     counts = Counter(result.outcome for result in entry.latest)
-    became = ", ".join(f"{counts[each]} {each}" for each in NEEDS_SOMEONE if counts[each])
+    became = ", ".join(f"{counts[each]} {each}" for each in Outcome if counts[each])
     took = "" if entry.took is None else f" in {entry.took.total_seconds():.3f} s"
     limits = [
         f"{_code(before.name)} {before.used} of {before.limit} → {after.used} of {after.limit}"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from enum import Enum
 
-from bot.domain.kills import NEEDS_SOMEONE, Action, State
+from bot.domain.kills import Action, Outcome, State
 from bot.domain.record import Entry, Unreadable
 from bot.grammar.requests import KILL
 from bot.operations.results import History
@@ -142,7 +142,7 @@ def _outcome(entry: Entry) -> str:
             return "dismissed"
         case State.DONE:
             counts = Counter(result.outcome for result in entry.latest)
-            told = dotted(f"{counts[each]} {each}" for each in NEEDS_SOMEONE if counts[each])
+            told = dotted(f"{counts[each]} {each}" for each in Outcome if counts[each])
             is_two = entry.proposal.action is Action.CANCEL_THEN_TERMINATE
             return f"cancel, then terminate: {told}" if is_two else told
 

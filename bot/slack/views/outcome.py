@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from bot.domain.holdings import FIND_INVALID, builds_an_index
 from bot.domain.kills import (
-    NEEDS_SOMEONE,
     SUCCEEDED,
     Action,
     Basis,
@@ -128,7 +127,7 @@ def _done(conclusion: Conclusion) -> Line:
 def _rest(conclusion: Conclusion) -> Iterator[str]:
     counts, results = conclusion.counts, conclusion.results
     gone = Counter(each.outcome for each in results if each.reason is Reason.GONE_SINCE)
-    for each in NEEDS_SOMEONE:
+    for each in Outcome:
         if counts[each] and each not in SUCCEEDED:
             yield f" · {counts[each]} {each}"
             if gone[each] and len(results) > 1:
