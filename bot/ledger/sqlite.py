@@ -24,11 +24,33 @@ BUSY_TIMEOUT = 3.5
 _BESIDE = ("", "-journal", "-wal", "-shm")
 """What SQLite appends to the file's name for the files that it keeps beside it."""
 
+_FIRST_BYTES = b"SQLite format 3\0"
+
 RETRY_AFTER = (0.001, 0.002, 0.005, 0.01, 0.02)
 """Seconds between two tries to get the lock; the last one is repeated. A commit takes a few ms."""
 
 CLOSED_WITHIN = 0.5
 """Seconds for a connection to close: its thread may hang on a disk that doesn't answer."""
+
+
+def what_else(path: str) -> str:
+    """What is there, if it can't be a ledger; empty if it can.
+
+    An empty file can: SQLite fills it.
+    """
+    place = Path(path)
+    if place.is_dir():
+        return "a folder, not a file in it"
+    if not place.exists():
+        return ""
+    if not place.is_file():
+        return "a device, a socket or a pipe, not a file"
+    try:
+        with place.open("rb") as file:
+            first = file.read(len(_FIRST_BYTES))
+    except OSError:
+        return ""  # SQLite will say why it can't be read
+    return "" if first in (b"", _FIRST_BYTES) else "a file that isn't SQLite's"
 
 
 def is_open_to_others(path: str) -> bool:

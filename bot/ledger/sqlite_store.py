@@ -79,9 +79,11 @@ class SqliteStore(Store):
         return True
 
     def check(self) -> None:
-        """Raise `LedgerError` if the file's folder is missing."""
+        """Raise `LedgerError` if the file's folder is missing, or something else has its name."""
         if not Path(self._file).parent.is_dir():
             raise LedgerError(f"the ledger's folder does not exist: {Path(self._file).parent}")
+        if wrong := sqlite.what_else(self._file):
+            raise LedgerError(f"the ledger's URL names {wrong}: {self.place}")
 
     @property
     def is_open_to_others(self) -> bool:

@@ -11,6 +11,7 @@ import sqlalchemy
 
 from bot.domain.kills import Outcome, Result
 from bot.domain.record import HistoryFilter, Record
+from bot.errors import LedgerError
 from bot.ledger import retention, schema, sql
 from bot.ledger.probe import probe
 from bot.ledger.sql import SqlLedger
@@ -164,3 +165,21 @@ class TestWhoMayReadTheFile:
         await ledger.open()
         assert self.modes(tmp_path) == {"ledger.db": then}
         assert not (await probe(sqlite_url)).is_open_to_others
+
+    @pytest.mark.parametrize(
+        ("name", "mode"), [(".", 0o755), ("notes.txt", 0o644), ("pipe", 0o644)]
+    )
+    async def test_what_cannot_be_a_ledger_keeps_its_mode(
+        self, tmp_path: Path, name: str, mode: int
+    ):
+        (tmp_path / "notes.txt").write_text("another program's, and long enough")
+        os.mkfifo(tmp_path / "pipe")
+        place = tmp_path / name
+        place.chmod(mode)
+        url = f"sqlite:///{place}"
+        with pytest.raises(LedgerError, match=f"^the ledger's URL names a .*: {place}$"):
+            await SqlLedger(url).open()
+        told = (await probe(url)).problem
+        assert told is not None
+        assert told.startswith("the ledger's URL names a ")
+        assert place.stat().st_mode & 0o777 == mode

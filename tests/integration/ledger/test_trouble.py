@@ -89,7 +89,7 @@ class TestTrouble:
 
     async def test_a_file_that_is_something_else_is_refused(self, tmp_path: Path):
         (tmp_path / "ledger.db").write_text("Dear diary" * 99)
-        with pytest.raises(LedgerError, match="not a database"):
+        with pytest.raises(LedgerError, match=r"a file that isn't SQLite's"):
             await SqlLedger(f"sqlite:///{tmp_path}/ledger.db").open()
 
     async def test_locked_file_is_an_error_after_a_wait(
