@@ -73,9 +73,16 @@ async def ask(ops: Operations, text: str) -> Past:
 
 
 async def until_somebody_waits(ops: Operations, clock: Steps) -> None:
-    """Sample until the last sample has a waiter."""
+    """Sample until the last sample has a waiter, and everyone else waits for their client.
+
+    Who has just been answered doesn't wait yet.
+    """
     async with asyncio.timeout(PATIENCE):
-        while not (await ops.samples.take("main")).waiting:
+        while True:
+            sample = await ops.samples.take("main")
+            assert sample.seen is not None
+            if sample.waiting and all(row.wait_event for row in sample.seen.survey.look.rows):
+                return
             clock.skip(5.0)
             await asyncio.sleep(0.01)
 
