@@ -66,6 +66,8 @@ def _locked(
     if relation is not None:
         name = relname or f"relation {relation}"
         return name if locktype == "relation" else f"{locktype} of {name}"
+    if locktype == "advisory":
+        return "advisory lock"
     return f"{locktype} {transactionid}" if transactionid is not None else locktype
 
 

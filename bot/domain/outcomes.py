@@ -245,7 +245,7 @@ def came_back(rolname: str, rows: list[Backend], when: str) -> str:
     sessions = "1 session" if len(rows) == 1 else f"{len(rows)} sessions"
     return (
         f"{when}: {rolname} is back with {sessions} (pid {pids}). "
-        "Stop the client or pause its pool, or it will go on coming."
+        "Stop the client or pause its pool, or it will keep coming back."
     )
 
 

@@ -105,7 +105,7 @@ async def test_advisory_locks_are_counted(bench: Bench, sessions: Sessions) -> N
     await holder.execute("select pg_advisory_lock(n) from generate_series(1, 12) as n")
     shown = await preview(bench(), "app=guards")
     assert shown.holdings == {holder.get_server_pid(): Holdings(advisory=12)}
-    assert "⚠ it holds 12 advisory locks: what they guard is open to others." in read(shown)
+    assert "⚠ it holds 12 advisory locks, which others can then take." in read(shown)
 
 
 async def test_a_temporary_slot_goes_with_its_session(
@@ -136,7 +136,7 @@ async def test_prepared_transactions_of_the_role_outlive_it(
         shown = await preview(bench(), "app=preparer")
         assert shown.holdings == {preparer.get_server_pid(): Holdings(prepared=("tx7",))}
         pid = preparer.get_server_pid()
-        assert f"⚠ pid {pid}: 1 prepared transaction stays, of its role: tx7." in read(shown)
+        assert f"⚠ pid {pid}: 1 prepared transaction of its role stays: tx7." in read(shown)
         assert other.get_server_pid() not in shown.holdings
     finally:
         await in_some_db.execute("rollback prepared 'tx7'")

@@ -130,8 +130,8 @@ def listed(told: Alert, url: str) -> Line:
 
 def _about(topic: Topic, *, past: bool) -> Line:
     if topic.rule is None:
-        told = "were" if past else "are"
-        return (f"more problems than {MOST_NEW} an hour {told} not told one by one",)
+        have = "had" if past else "have"
+        return (f"problems beyond {MOST_NEW} an hour {have} no alerts of their own",)
     said = _WORDS[topic.rule]
     subject = () if topic.rule is Rule.SERVER_FULL else _subject(topic.subject)
     return _tidy((said.before, *subject, said.then if past else said.now))
@@ -151,8 +151,9 @@ def _headline(saying: Saying) -> Line:
     """What is wrong, how badly, and for how long."""
     topic = saying.alert.topic
     if topic.rule is None:
-        number = count(saying.hurt, "more problem isn't", "more problems aren't")
-        return (f"{number} told one by one: {MOST_NEW} were within an hour.",)
+        no_alert = " has no alert of its own", "s have no alerts of their own"
+        number = count(saying.hurt, *(f"more problem{each}" for each in no_alert))
+        return (f"{number}: {MOST_NEW} were told within an hour.",)
     lasting = f",{_for(saying.alert, saying.now)}."
     about = _about(topic, past=False)
     return _tidy((*about, _detail(saying.finding), lasting, _WORDS[topic.rule].so))

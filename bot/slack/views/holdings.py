@@ -65,8 +65,7 @@ def _builds(answer: Preview) -> Iterator[Line]:
 def _ended(target: Target, held: Holdings) -> Iterator[Line]:
     if held.advisory:
         number = count(held.advisory, "advisory lock")
-        guards = "it guards" if held.advisory == 1 else "they guard"
-        yield (f"it holds {number}: what {guards} is open to others.",)
+        yield (f"it holds {number}, which others can then take.",)
     for slot in held.slots[:_NAMED]:
         name = Quoted(slot.name)
         if slot.temporary:
@@ -75,8 +74,8 @@ def _ended(target: Target, held: Holdings) -> Iterator[Line]:
             yield ("it reads from the replication slot ", name, ", which stays.")
     if held.prepared:
         named = lines.listed(tuple(Quoted(gid, 30) for gid in held.prepared), most=_NAMED)
-        stay = "prepared transaction stays", "prepared transactions stay"
-        yield (f"{count(len(held.prepared), *stay)}, of its role: ", *named, ".")
+        stay = "prepared transaction of its role stays", "prepared transactions of its role stay"
+        yield (f"{count(len(held.prepared), *stay)}: ", *named, ".")
     yield from ((f"{_TOLD[each]}.",) for each in told(target.seen))
 
 

@@ -84,7 +84,7 @@ def _summary(answer: Horizon) -> list[Line]:
         else:
             xids = words.transactions(worst.xids)
             held = f": vacuum can't remove what was deleted in the last {xids}, because of "
-            few = " (so few are ordinary)" if worst.xids < PATIENCE.horizon_xids else ""
+            few = " (so few is normal)" if worst.xids < PATIENCE.horizon_xids else ""
             told.append((name, held, *transactions.holder(worst), *((few,) if few else ())))
         if survey.server.in_recovery:
             told.append(("⚠ ", Quoted(on), _STANDBY))

@@ -69,25 +69,28 @@ def outcome(conclusion: Conclusion, page: int = 0) -> Message:
 
 def _left_behind(conclusion: Conclusion) -> Iterable[Block]:
     """How to find what index builds left: the preview, which named it, is gone by now."""
-    ended = (
-        conclusion.target(result.id).seen
+    ended = [
+        (result, seen)
         for result in conclusion.results
         if result.outcome in SUCCEEDED
-    )
-    builds = [seen for seen in ended if builds_an_index(seen)]
-    if not builds:
+        and builds_an_index(seen := conclusion.target(result.id).seen)
+    ]
+    if not ended:
         return
-    one = len(builds) == 1
-    databases = dict.fromkeys(Quoted(seen.datname) for seen in builds if seen.datname)
+    one = len(ended) == 1
+    # In another transaction it may have been the same build, or something else after it.
+    may_have = "may have " * any(result.reason is Reason.OTHER_WORK for result, _ in ended)
+    databases = dict.fromkeys(Quoted(seen.datname) for _, seen in ended if seen.datname)
     where = lines.listed((*databases,), most=_DATABASES)
     yield blocks.paragraph(
         (
-            f"This ended {'an index build' if one else f'{len(builds)} index builds'}. Drop the ",
-            "invalid index that it left" if one else "invalid indexes that they left",
+            f"This {may_have}ended {'an index build' if one else f'{len(ended)} index builds'}. ",
+            f"If {'it' if one else 'they'} left ",
+            "an invalid index" if one else "invalid indexes",
             *((" in ", *where) if where else ()),
-            " with ",
+            f", drop {'that' if one else 'these'} with ",
             Quoted("drop index concurrently", code=True),
-            f"; to find {'it' if one else 'them'}:",
+            f". To find {'it' if one else 'them'}:",
         )
     )
     yield blocks.preformatted(FIND_INVALID)

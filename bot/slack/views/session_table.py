@@ -89,9 +89,16 @@ def _caption(answer: Sessions, shown: int) -> Iterable[str]:
         place = f"{answer.database} on {place}"
     yield unmarked(place, 2 * NAME)
     yield unmarked(" ".join(map(str, (*answer.request.pids, *answer.request.terms))), 100).strip()
-    page = f"{first + 1} to {first + shown}" if first else f"{shown}"
-    yield f"{page} of {count(total, 'session')}"
+    yield page_of(first, shown, count(total, "session"))
     yield f"as of {clock(answer.look.server.now)}"
+
+
+def page_of(offset: int, shown: int, total: str) -> str:
+    """Which sessions are on a page: `20 of 41`, `21 to 40 of 41`, `number 41 of 41`."""
+    if not offset:
+        return f"{shown} of {total}"
+    last = offset + shown
+    return f"{offset + 1} to {last} of {total}" if shown > 1 else f"number {last} of {total}"
 
 
 def _tells(name: str, look: Look, said: Mapping[str, Sequence[str | None]]) -> bool:
@@ -122,6 +129,12 @@ def since_on(then: datetime, look: Look) -> timedelta:
 
 
 _AT_LIMIT = {LimitOf.ROLE: "at its limit", LimitOf.DATABASE: "its database at its limit"}
+
+
+IDLE = "idle"
+FAILED = "transaction failed"
+QUIET = frozenset({IDLE, FAILED})
+"""What `why` says of sessions that do nothing and hold up nobody."""
 
 
 def why(look: Look, backend: Backend) -> str:
@@ -155,7 +168,9 @@ def _doing(look: Look, backend: Backend) -> str:
         return "logging in" if length is None else f"logging in for {age(length, short=True)}"
     if backend.is_idle:
         length = backend.xact_age(now)
-        return "idle" if length is None else f"transaction open {age(length, short=True)}"
+        if length is not None:
+            return f"transaction open {age(length, short=True)}"
+        return FAILED if backend.is_idle_in_transaction else IDLE
     length = backend.query_age(now)
     if backend.state == "active" and length is not None:
         return f"running {age(length, short=True)}"

@@ -18,7 +18,15 @@ from bot.slack.views import blocks, cluster
 from bot.slack.views.blocks import Block
 from bot.slack.views.lines import Line, Quoted, as_of, strong
 from bot.slack.views.message import Message, message
-from bot.slack.views.session_table import is_turned, page_size, since_on, tabled, why
+from bot.slack.views.session_table import (
+    QUIET,
+    is_turned,
+    page_of,
+    page_size,
+    since_on,
+    tabled,
+    why,
+)
 from bot.slack.views.text import age, count, dotted, plain, some
 
 _FEW = 5
@@ -65,15 +73,17 @@ def _listed(answer: Sessions) -> int:
     asked_for = asked_for or any(map(_speaks_of_idle, request.terms))
     if asked_for or is_turned(request):
         return len(rows)
-    quiet = takewhile(lambda row: why(answer.look, row) == "idle", reversed(rows))
+    quiet = takewhile(lambda row: why(answer.look, row) in QUIET, reversed(rows))
     return min(max(len(rows) - sum(1 for _ in quiet), _FEW), len(rows))
 
 
 def _rest(answer: Sessions, shown: int) -> str:
     """The rows that are only counted: `21 idle`, or `22 more` if not all of them are idle."""
-    counts = answer.look.counts
-    number = counts.total - shown
-    return f"{number} idle" if number <= counts.by_state.get("idle", 0) else f"{number} more"
+    look = answer.look
+    number = look.counts.total - shown
+    listed = sum(row.state == "idle" for row in look.rows[:shown])
+    all_idle = number <= look.counts.by_state.get("idle", 0) - listed
+    return f"{number} idle" if all_idle else f"{number} more"
 
 
 def _speaks_of_idle(term: Term) -> bool:
@@ -137,8 +147,7 @@ def _below(answer: Sessions, shown: int, *, folded: bool) -> Line:
             f"{shown} of {total} shown, what hurts most first · + {_rest(answer, shown)}",
         )
     elif shown:
-        page = f"{offset + 1} to {offset + shown}" if offset else f"{shown}"
-        line = (f"{page} of {total} shown, ", *_order(answer.request))
+        line = (f"{page_of(offset, shown, str(total))} shown, ", *_order(answer.request))
     elif total:
         line = (f"no session on this page; {count(total, 'session')} in all",)
     else:

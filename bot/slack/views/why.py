@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from bot.domain.blocking import tree
 from bot.domain.findings.diagnosis import Diagnosis
-from bot.domain.findings.model import Act, Cancel, Finding, Question, Rule, Run
+from bot.domain.findings.model import Act, Cancel, Finding, Idle, Question, Rule, Run
 from bot.domain.findings.survey import Part, Survey
 from bot.domain.findings.wait_events import meaning
 from bot.domain.kills import Action
@@ -241,6 +241,8 @@ def _not_visible(diagnosis: Diagnosis) -> str:
     if unseen := survey.server.unseen:
         hidden.append(cluster.partly_seen(unseen))
     hidden += (f"{unread.part} ({unread.why})" for unread in survey.unread)
+    if Part.TRANSACTIONS in survey.looked_at and (unread := _without_locks(diagnosis)):
+        hidden.append(f"the locks of {count(unread, 'session')}")
     if survey.names.stale:
         hidden.append(cluster.stale(survey.names).rstrip("."))
     if (more := survey.look.counts.total - len(survey.look.rows)) > 0:
@@ -248,6 +250,12 @@ def _not_visible(diagnosis: Diagnosis) -> str:
     if question.role is not None or question.database is not None:
         hidden.append("pg_hba.conf and passwords")
     return ", ".join(hidden)
+
+
+def _without_locks(diagnosis: Diagnosis) -> int:
+    """How many sessions are told of whose locks were not read though those of others were."""
+    evidence = (finding.evidence for finding in diagnosis.findings)
+    return sum(isinstance(each, Idle) and each.locks is None for each in evidence)
 
 
 def _asked(answer: Why) -> Line:

@@ -336,7 +336,7 @@ async def test_standby_without_a_slot_is_told_by_its_address(bench: Bench, ask: 
             assert any("by hot_standby_feedback" in cell for cell in row)
             first = lines(message)[0]
             assert "main: vacuum can't remove what was deleted in the last 3," in first
-            assert "because of standby walreceiver from 127.0.0.1 (so few are ordinary)" in first
+            assert "because of standby walreceiver from 127.0.0.1 (so few is normal)" in first
             assert list(pressable(message)) == ["Refresh"]
             why = await ask(patience=far, main=cluster)
             assert why.names == [("horizon", "walreceiver")]

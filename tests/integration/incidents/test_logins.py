@@ -279,7 +279,7 @@ async def test_full_server_names_who_fills_it(small: PostgresServer, ask: Ask) -
             (finding,) = answer.findings
             assert isinstance(finding.evidence, Full)
             assert finding.evidence.error == f"FATAL: {caught.value}"
-            assert f"most of them: {len(crowd)} gunicorn idle" in answer.screen
+            assert f"all of them: {len(crowd)} gunicorn idle" in answer.screen
             assert answer.acts == [f"end {crowd[0].get_server_pid()}"]
             assert "alter role web connection limit" in answer.prevention[-1]
             # A question about a role also reports it.

@@ -81,7 +81,8 @@ def queue_head(queue: Queue, finding: Finding, survey: Survey) -> Line:
     """Who is first in the queue, and how many wait because of it."""
     pids = [queue.head.pid, *(row.pid for row in queue.further)]
     head = f"pid {pids[0]} waits, and {words.wait(queue.behind)} behind it"
-    only = f": {queue.freed} of them only because of {'it' if len(pids) == 1 else 'such requests'}"
+    them = "" if queue.behind == 1 else f"{queue.freed} of them "
+    only = f": {them}only because of {'it' if len(pids) == 1 else 'such requests'}"
     return (head, *words.on(survey), f"{words.since(finding.since, survey)}{only}")
 
 

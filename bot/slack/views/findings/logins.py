@@ -31,11 +31,19 @@ def full(full: Full, _: Finding, survey: Survey) -> Iterable[Line]:
     yield (Quoted(full.error, 300, code=True),)
     if full.groups and full.limit.taken > 1:
         told = lines.listed(tuple(Quoted(_group(group), 150) for group in full.groups))
-        yield ("most of them: ", *told)
+        yield (_share(full), *told)
     for at, row in enumerate(full.holders):
         behind = f", and {words.wait(full.behind)} behind it" if full.behind and not at else ""
         label = "held by " if full.limit.limit == 1 else "then " if at else "cheapest to end: "
         yield (label, *words.doing(row, survey), behind)
+
+
+def _share(full: Full) -> str:
+    """How the groups that are named relate to all who hold a slot."""
+    named, taken = sum(group.sessions for group in full.groups), full.limit.taken
+    if named >= taken:
+        return "all of them: "
+    return "most of them: " if 2 * named > taken else "the largest groups: "
 
 
 def _group(group: Group) -> str:

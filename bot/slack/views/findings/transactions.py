@@ -28,7 +28,7 @@ def idle(idle: Idle, _: Finding, survey: Survey) -> Iterable[Line]:
         yield ("It holds no lock on a relation and holds back no vacuum: it only takes a slot.",)
         return
     if idle.locks is None:
-        yield ("what it has locked could not be read",)
+        yield ("what it has locked was not read",)
     elif idle.locks:
         shown = lines.listed(tuple(Quoted(_lock(lock), 120) for lock in idle.locks), most=_LOCKS)
         yield ("nobody waits for it now; it holds ", *shown)

@@ -189,7 +189,11 @@ def test_replies_say_what_is_new() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hurt", "words"), [(1, "1 more problem isn't told"), (3, "3 more problems aren't told")]
+    ("hurt", "words"),
+    [
+        (1, "1 more problem has no alert of its own: 6 were told"),
+        (3, "3 more problems have no alerts of their own: 6 were told"),
+    ],
 )
 def test_line_over_the_most_says_how_many_more(hurt: int, words: str) -> None:
     told = replace(alert(), topic=Topic.more("main"))

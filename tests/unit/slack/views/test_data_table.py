@@ -78,7 +78,7 @@ def test_caption_tells_what_a_screen_reader_would_not_hear_from_the_rows() -> No
     asked = request("main/some_db user=some_user xact>5m")
     shown = sessions(answer(look=look(backend(), counts=counts), request=asked, offset=20))
     assert data_table(shown)["caption"].replace("\u2060", "") == (
-        "some_db on main · user=some_user xact›5m · 21 to 21 of 143 sessions · as of 12:00:01 UTC"
+        "some_db on main · user=some_user xact›5m · number 21 of 143 sessions · as of 12:00:01 UTC"
     )
     everything = sessions(answer(backend(), request=request("main/"), database=None))
     assert data_table(everything)["caption"] == "main · 1 of 1 session · as of 12:00:01 UTC"

@@ -34,7 +34,7 @@ def test_each_of_several_is_named_with_what_it_has():
     warnings = [line for line in said if line.startswith("⚠")]
     assert warnings == [
         "⚠ pid 2: it runs CREATE INDEX CONCURRENTLY: its end leaves an invalid index.",
-        "⚠ pid 1: it holds 1 advisory lock: what it guards is open to others.",
+        "⚠ pid 1: it holds 1 advisory lock, which others can then take.",
     ]
     at = said.index("Afterwards, if the index is invalid, drop it in some_db:")
     assert said[at + 1] == "drop index concurrently public.i;"
@@ -63,7 +63,7 @@ def test_long_lists_are_counted(number):
     more = 4 * number - 10
     assert listed[10:] == [f"⚠ {more} more such costs"]
     rest = "tx0, tx1 and tx2." if number == 3 else "tx0, tx1, tx2 and 2 more."
-    assert any(line.endswith(f"of its role: {rest}") for line in listed)
+    assert any(line.endswith(f"of its role stay: {rest}") for line in listed)
 
 
 def test_what_could_not_be_read_is_said():

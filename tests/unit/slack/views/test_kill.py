@@ -896,8 +896,8 @@ def test_outcome_says_how_to_find_what_an_index_build_left(query, result):
     assert problems(message) == []
     (said,) = [each for each in lines(message) if "index build" in each]
     assert said == (
-        "This ended an index build. Drop the invalid index that it left in some_db with"
-        " drop index concurrently; to find it:"
+        "This ended an index build. If it left an invalid index in some_db, drop that with"
+        " drop index concurrently. To find it:"
     )
     found = lines(message)[lines(message).index(said) + 1]
     assert found == "select indexrelid::regclass from pg_index where not indisvalid;"
@@ -911,9 +911,17 @@ def test_outcome_counts_the_index_builds_that_it_ended():
     )
     message = outcome_view.outcome(conclusion(*3 * [Outcome.TERMINATED], targets=builds))
     assert (
-        "This ended 3 index builds. Drop the invalid indexes that they left in some_db and other_db"
-        " with drop index concurrently; to find them:"
+        "This ended 3 index builds. If they left invalid indexes in some_db and other_db, drop"
+        " these with drop index concurrently. To find them:"
     ) in lines(message)
+
+
+def test_outcome_does_not_know_whether_other_work_was_still_the_build():
+    build = target(backend(state="active", query="create index concurrently i on t (a)"))
+    ended = conclusion(Outcome.TERMINATED, targets=(build,))
+    later = replace(ended, results=(replace(ended.results[0], reason=Reason.OTHER_WORK),))
+    said = "\n".join(lines(outcome_view.outcome(later)))
+    assert "This may have ended an index build. If it left an invalid index" in said
 
 
 @pytest.mark.parametrize(

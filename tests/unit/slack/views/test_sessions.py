@@ -93,6 +93,7 @@ def test_column_is_shown_if_it_adds_something(row, columns):
     assert set(told) - set(plain) == columns
 
 
+FAILED = "idle in transaction (aborted)"
 IDLE = {"state": "idle", "xact_start": None, "backend_xid": None, "usename": "web"}
 
 
@@ -124,12 +125,15 @@ def test_uninteresting_sessions_are_counted_and_one_click_away(loud, listed):
 
 
 def test_counted_sessions_are_called_idle_only_if_all_are():
-    failed = {**IDLE, "state": "idle in transaction (aborted)"}
+    failed = {**IDLE, "state": FAILED}
     message = of_many(*crowd(7, 12), backend(200, **failed), total=42)
     assert any(
         "7 of 42 shown, what hurts most first · + 35 more" in line for line in lines(message)
     )
     assert "Show 35 more" in pressable(message)
+    # As many sessions are idle as are not shown, but some of these are shown.
+    message = of_many(*crowd(0, 9), backend(200, **failed), total=10)
+    assert "Show 5 more" in pressable(message)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +154,7 @@ def test_idle_sessions_that_are_asked_for_are_listed(asked):
         (backend(1, usename="web", state="active"), "running 32 min"),
         (backend(1, usename="web", state="active", query_start=None), "active"),
         (backend(1, usename="web", state="idle", xact_start=None), "idle"),
+        (backend(1, usename="web", state=FAILED, xact_start=None), "transaction failed"),
         (backend(1, usename="web", state=None), " "),
         (waiter(33912), "waits 4 min for 33911"),
         (waiter(5), "waits for 51, 52, 53 and 1 more"),
@@ -276,6 +281,11 @@ def test_no_buttons_beyond_the_first_and_last_page():
     last = pressable(sessions(many(40, offset=20)))
     assert "Previous" in last
     assert "Next" not in last
+
+
+def test_the_only_session_of_a_page_is_not_a_range():
+    message = of_many(backend(), total=41, offset=40)
+    assert "number 41 of 41 shown, what hurts most first" in lines(message)
 
 
 def test_a_page_that_has_emptied_leads_back():

@@ -374,3 +374,47 @@ def test_diagnosis_marks_what_is_through_a_pooler() -> None:
     for seen, marked in ((pooled, True), (survey(row), False)):
         message = why(answer(Diagnosis(Question(), seen, (finding,))), every)
         assert any("port 43512 through a pooler" in line for line in lines(message)) is marked
+
+
+def test_locks_that_were_not_read_are_among_what_is_not_visible() -> None:
+    rows = backend(1), backend(2), backend(3)
+    finding = findings(["x"])[0]
+    told = tuple(
+        replace(finding, evidence=Idle(backend=row, locks=locks, xids=None))
+        for row, locks in zip(rows, [None, None, ()], strict=True)
+    )
+    seen = survey(*rows, looked_at=frozenset({Part.TRANSACTIONS}))
+    said = lines(why(answer(Diagnosis(Question(), seen, told)), every))
+    assert any(line.endswith("not visible: the locks of 2 sessions") for line in said)
+    unread = replace(seen, looked_at=frozenset(), unread=(Unread(Part.TRANSACTIONS, "locked"),))
+    said = lines(why(answer(Diagnosis(Question(), unread, told)), every))
+    assert any(line.endswith("not visible: transactions (locked)") for line in said)
+
+
+def test_groups_are_called_most_only_if_they_are() -> None:
+    groups = tuple(Group(name, None, "idle", 2) for name in "abc")
+    for taken, label in ((6, "all"), (7, "most"), (11, "most"), (12, "the largest")):
+        full = Full(limit=Limit("web", taken, taken), error="FATAL", groups=groups)
+        said = lines(why(answer(Diagnosis(Question(), survey(), (full_finding(full),))), every))
+        heads = {"all": "all of them", "most": "most of them", "the largest": "the largest groups"}
+        assert f"{heads[label]}: 2 a idle, 2 b idle and 2 c idle" in said
+
+
+def full_finding(full: Full) -> Finding:
+    return Finding(
+        rule=Rule.LIMIT,
+        severity=Severity.ERROR,
+        subject=Subject(SubjectOf.ROLE, "web"),
+        evidence=full,
+    )
+
+
+def test_one_that_waits_behind_is_not_one_of_them() -> None:
+    lock = LockWait("advisory", "ExclusiveLock", ago(minutes=1), None, None, None)
+    head, blocker = backend(1, state="active"), Blocks(pid=2, behind=2, freed=2)
+    for number, told_of in ((1, ": only because of it"), (3, ": 3 of them only because of it")):
+        queue = Queue(head=head, wait=lock, behind=number, freed=number, blocker=blocker)
+        finding = replace(findings(["x"])[0], rule=Rule.DDL_QUEUE, evidence=queue, since=None)
+        said = lines(why(answer(Diagnosis(Question(), survey(head), (finding,))), every))
+        assert any(line.endswith(f"behind it on main{told_of}") for line in said)
+        assert "it asks for ExclusiveLock on advisory lock" in said
