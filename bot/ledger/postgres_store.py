@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 from bot import driver, pg_url
 from bot.domain.people import Glob
 from bot.domain.record import LedgerHome
-from bot.driver import tls
+from bot.driver import login, tls
 from bot.errors import LedgerError
 from bot.ledger.engine import AsyncConnection, AsyncEngine
 from bot.ledger.schema import Instant
@@ -85,10 +85,9 @@ _SQLSTATES = {
     "08P01": "the ledger's server or a pooler in front of it refuses the connection",
     "22": "the ledger's server can't store such a value",
     "25006": "the ledger's server accepts no writes: it is read-only or a standby",
-    "28": "the ledger's server refuses the login",
     "3D": "the ledger's database does not exist",
     "3F": "the ledger's schema does not exist, or its role may not use it",
-    "42501": "the ledger's role lacks a right in its database",
+    "42501": "the ledger's role lacks a right in its database, which it should own",
     "42P07": "another program's tables are in the way: give the ledger its own database",
     "53100": "the disk of the ledger's server is full",
     "53300": "the ledger's server has no free connection for it",
@@ -231,6 +230,8 @@ class PostgresStore(Store):
         """Words for an SQLSTATE. PostgreSQL's own text may hold an address or a value."""
         if isinstance(error, DBAPIError):
             sqlstate = getattr(error.orig, "sqlstate", None)
+            if (refused := login.refusal(sqlstate)) is not None:
+                return f"the ledger's server {refused}"
             if sqlstate is not None:
                 words = _SQLSTATES.get(sqlstate) or _SQLSTATES.get(sqlstate[:2])
                 return words or f"the ledger's server refused: SQLSTATE {sqlstate}"
@@ -243,11 +244,19 @@ class PostgresStore(Store):
             return f"the ledger's server {refused}"
         if isinstance(error, pg_url.UnreadableFileError):
             return f"the ledger's server can't be used: {error}"
-        if isinstance(error, FileNotFoundError | PermissionError):
-            return "the socket of the ledger's server is missing, or closed to the bot"
         if isinstance(error, OSError):
-            return "no connection to the ledger's server"
+            return _unreachable(error)
         return f"the ledger's server can't be used: {type(error).__name__}"
+
+
+def _unreachable(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError | PermissionError):
+        return "the socket of the ledger's server is missing, or closed to the bot"
+    if login.is_refused(error):
+        return "nothing listens at the address of the ledger's server; it may not be running"
+    if login.is_unknown_name(error):
+        return "the name of the ledger's server is not found (DNS)"
+    return "no connection to the ledger's server"
 
 
 def _durable(*, local: bool) -> str:

@@ -3,7 +3,7 @@
 import asyncpg
 
 from bot import pg_url
-from bot.driver import tls
+from bot.driver import login, tls
 from bot.errors import ClusterDown, ClusterError, ClusterRefused, ClusterTimeout
 from bot.postgres.passwords import NoPasswordError
 
@@ -13,11 +13,15 @@ NO_REPLY = "did not answer in time (connected, no reply)"
 def of_connecting(error: BaseException) -> str:  # noqa: C901, PLR0912  one case an error
     if (refused := tls.problem(error)) is not None:
         return f"it {refused}"
+    if (refused := login.refusal(getattr(error, "sqlstate", None))) is not None:
+        return f"it {refused}"
+    if login.is_refused(error):
+        return "nothing listens at its address; PostgreSQL may not be running"
+    if login.is_unknown_name(error):
+        return "its host's name is not found (DNS)"
     match error:
         case asyncpg.TooManyConnectionsError():
             return "it has no free connection slot for the bot"
-        case asyncpg.InvalidPasswordError() | asyncpg.InvalidAuthorizationSpecificationError():
-            return "it refuses the bot's role or password (see its DATABASE_URL and pg_hba.conf)"
         case asyncpg.InvalidCatalogNameError():
             return "the database that its URL names does not exist there"
         case asyncpg.InsufficientPrivilegeError():
@@ -27,8 +31,6 @@ def of_connecting(error: BaseException) -> str:  # noqa: C901, PLR0912  one case
         case asyncpg.ProtocolViolationError():
             # PgBouncer uses this code for everything that it refuses; PostgreSQL hardly uses it.
             return "a pooler in front of it refuses the connection; the pooler's log says why"
-        case ConnectionRefusedError():
-            return "nothing listens at its address; PostgreSQL may not be running"
         case asyncpg.PostgresConnectionError() | ConnectionError():
             return "it, or a pooler in front of it, closed the connection before it answered"
         case asyncpg.PostgresError():

@@ -1,6 +1,7 @@
 """Names for Slack's refusals and failures."""
 
 import asyncio
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,27 +20,20 @@ SLACK = "https://slack.com/api/"
 FAILURES = (SlackClientError, aiohttp.ClientError, OSError, asyncio.TimeoutError)
 """Every way in which a call to the Web API can end without an answer."""
 
-_BAD_TOKEN = frozenset(
-    {
-        "invalid_auth",
-        "not_authed",
-        "account_inactive",
-        "token_revoked",
-        "token_expired",
-        "not_allowed_token_type",
-    }
-)
+_ENDED_TOKEN = frozenset({"account_inactive", "token_revoked", "token_expired"})
 
-_SLACKS_OWN = frozenset(
-    {
-        "internal_error",
-        "fatal_error",
-        "service_unavailable",
-        "request_timeout",
-        "ratelimited",
-        "rate_limited",
-    }
-)
+_BAD_TOKEN = _ENDED_TOKEN | {"invalid_auth", "not_authed", "not_allowed_token_type"}
+
+_TOO_OFTEN = frozenset({"ratelimited", "rate_limited"})
+
+_SCOPES = re.compile(r"[a-z_.:]+(,[a-z_.:]+)*")
+
+_SLACKS_OWN = {
+    "internal_error",
+    "fatal_error",
+    "service_unavailable",
+    "request_timeout",
+} | _TOO_OFTEN
 
 _RESTRICTED = frozenset({"action_prohibited", "posting_to_general_channel_denied"})
 """What response_urls answer, besides `restricted_action…`, if a channel restricts posting."""
@@ -150,10 +144,26 @@ def in_words(error: BaseException, api_url: str) -> str:
     code = code_of(error)
     if not isinstance(error, SlackApiError):
         return f"Slack can't be reached at {place(api_url)}: {_why_not(error)} ({code})"
+    if code in {*_TOO_OFTEN, "http_429"}:
+        return f"Slack limits how often it may be asked ({code}): try again in a minute"
+    if not _told(error) and status_of(error) < 500:
+        what = f"what answers at {place(api_url)} is not Slack"
+        return f"{what}, but a proxy or another server ({code})"
     if not is_refusal(error):
         return f"Slack is in trouble: {code}"
-    means = "Slack refuses this token" if code in _BAD_TOKEN else "Slack refuses it"
-    return f"{means} ({code})"
+    if code in _ENDED_TOKEN:
+        return f"Slack no longer takes this token ({code}): get a new one in the app's settings"
+    if code in _BAD_TOKEN:
+        return f"Slack refuses this token ({code}): copy it again from the app's settings"
+    if code == "missing_scope":
+        return f"Slack refuses it ({code}): the token lacks {_needed(error)}"
+    return f"Slack refuses it ({code})"
+
+
+def _needed(error: SlackApiError) -> str:
+    data = getattr(error.response, "data", None)
+    needed = str(data.get("needed") or "") if isinstance(data, dict) else ""
+    return f"the scope {needed}" if _SCOPES.fullmatch(needed) else "a scope"
 
 
 def place(api_url: str) -> str:

@@ -238,7 +238,12 @@ async def test_refused_tokens(check: Check) -> None:
     assert report.says("cluster main", "ok", "PostgreSQL")
     assert "xoxb-not-this" not in report.printed
     report = await check(status=FAILED, SLACK_APP_TOKEN="xapp-not-this")
-    assert report.failures == ["SLACK_APP_TOKEN: Slack refuses this token (invalid_auth)"]
+    assert report.failures == [
+        (
+            "SLACK_APP_TOKEN: Slack refuses this token (invalid_auth): copy it again from the app's"
+            " settings"
+        )
+    ]
 
 
 async def test_missing_scope(check: Check, slack: Workspace) -> None:
@@ -506,9 +511,9 @@ async def test_a_ledger_that_cant_be_used(
     assert report.says("ledger", "failure", "folder does not exist", "the bot ends no session")
     (tmp_path / "text").write_text("this is no ledger, and long enough not to be taken for one\n")
     report = await check(status=FAILED, LEDGER_URL="sqlite:///text")
-    assert report.says("ledger", "failure", "file is not a database")
+    assert report.says("ledger", "failure", "a file that isn't SQLite's")
     report = await check(status=FAILED, LEDGER_URL="postgresql://me:hunter2@127.0.0.1:1/ledger")
-    assert report.says("ledger", "failure", "PostgreSQL, 127.0.0.1:1/ledger", "no connection")
+    assert report.says("ledger", "failure", "PostgreSQL, 127.0.0.1:1/ledger", "nothing listens")
     assert "hunter2" not in report.printed
     assert len(report.failures) == 1
     plain = server.dsn(password="hunter2") + "?sslmode=require"
@@ -560,7 +565,9 @@ async def test_a_ledger_of_a_later_version_or_without_rights(
     records = await asyncpg.connect(server.dsn(database="records"))
     await records.execute("revoke update on ledger_version from keeper")
     report = await check(status=FAILED, LEDGER_URL=ledger_url)
-    assert report.says("ledger", "failure", "the ledger's role lacks a right")
+    assert report.says(
+        "ledger", "failure", "the ledger's role lacks a right in its database, which it should own"
+    )
     await records.execute("grant update on ledger_version to keeper")
     await records.execute(f"insert into ledger_version values ({SCHEMA_VERSION + 7}, 0)")
     report = await check(LEDGER_URL=ledger_url)  # that version serves this one
@@ -745,7 +752,7 @@ async def test_silent_servers_do_not_affect_the_others(
             writer.close()
     assert report.says("cluster silent", "failure", f"127.0.0.1:{port}: did not answer within 5 s")
     assert report.says("cluster down", "failure", "nothing listens at its address")
-    assert report.says("cluster nobody", "failure", "refuses the bot's role or password")
+    assert report.says("cluster nobody", "failure", "refuses the bot's login: the role is NOLOGIN")
     assert report.says("cluster nowhere", "failure", "the database that its URL names")
     assert report.says("cluster plain", "failure", "it offers no TLS", "sslmode of its URL")
     assert report.says("cluster main", "ok", "sees all sessions")

@@ -266,8 +266,8 @@ async def strict() -> AsyncIterator[PostgresServer]:
             (b"password authentication", b"Pa\xdfwort-Authentifizie.."),
             "wrong",
             "postgres",
-            "it refuses the bot's role or password",
-            "refuses the login",
+            "it refuses the bot's login",
+            "refuses the bot's login",
         ),
         (
             (b"does not exist", b"gibt es n\xf6cht."),

@@ -235,7 +235,7 @@ LOST = f"the connection was lost|{NO_REPLY}"
         (stopped, NO_REPLY),
         (refused, "nothing listens at its address"),
         (without_a_server, "it, or a pooler in front of it, closed the connection"),
-        (password_refused, "it refuses the bot's role or password"),
+        (password_refused, "it refuses the bot's login"),
     ],
     ids=lambda case: getattr(case, "__name__", ""),
 )

@@ -213,7 +213,7 @@ class TestTrouble:
     @pytest.mark.parametrize(
         ("change", "words"),
         [
-            (("user", "nobody_of_that_name"), "refuses the login"),
+            (("user", "nobody_of_that_name"), "refuses the bot's login: .* NOLOGIN"),
             (("database", "no_such_database"), "does not exist"),
             (("sslmode", "require"), "offers no TLS, which the sslmode of its URL requires"),
         ],
@@ -234,9 +234,16 @@ class TestTrouble:
 
     async def test_missing_server_is_an_error(self):
         ledger = SqlLedger("postgresql://u:s3cret@127.0.0.1:1/db")
-        with pytest.raises(LedgerError, match="no connection") as refused:
+        with pytest.raises(
+            LedgerError, match="nothing listens at the address of the ledger's server"
+        ) as refused:
             await ledger.open()
         assert "s3cret" not in str(refused.value)
+
+    async def test_unknown_name_of_the_server_is_an_error(self):
+        ledger = SqlLedger("postgresql://u:s3cret@nowhere.invalid/db")
+        with pytest.raises(LedgerError, match="the name of the ledger's server is not found"):
+            await ledger.open()
 
     @pytest.mark.smoke
     @pytest.mark.parametrize(

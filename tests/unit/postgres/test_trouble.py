@@ -1,5 +1,6 @@
 """What the driver's errors mean, when connecting and for a statement that may have signalled."""
 
+import socket
 import ssl
 
 import asyncpg
@@ -71,6 +72,26 @@ def not_verified(code: int) -> ssl.SSLCertVerificationError:
         (asyncpg.TargetServerAttributeNotMatched("None of"), "than target_session_attrs in its"),
         (asyncpg.ClientConfigurationError("what else"), "failed (ClientConfigurationError)"),
         (OSError("No route to host 10.0.0.1"), "its address can't be reached"),
+        (
+            OSError(
+                "Multiple exceptions: [Errno 111] Connect call failed ('::1', 5432, 0, 0), "
+                "[Errno 111] Connect call failed ('10.0.0.1', 5432)"
+            ),
+            "nothing listens at its address",
+        ),
+        (
+            OSError(
+                "Multiple exceptions: [Errno 111] Connect call failed ('::1', 5432, 0, 0), "
+                "[Errno 113] Connect call failed ('10.0.0.1', 5432)"
+            ),
+            "its address can't be reached",
+        ),
+        (socket.gaierror(-2, "Name or service not known: db-1"), "its host's name is not found"),
+        (asyncpg.InvalidPasswordError("for user db-1"), "its password is wrong, missing or exp"),
+        (
+            asyncpg.InvalidAuthorizationSpecificationError("no entry for db-1"),
+            "the role is NOLOGIN",
+        ),
     ],
 )
 def test_connection_error_shows_no_address(error: Exception, words: str) -> None:

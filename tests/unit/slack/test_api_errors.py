@@ -51,12 +51,35 @@ def test_every_failure_has_a_name(error: Exception, code: str) -> None:
         (
             refusal({"ok": False, "error": "invalid_auth"}, 200),
             True,
-            "Slack refuses this token (invalid_auth)",
+            "Slack refuses this token (invalid_auth): copy it again from the app's settings",
+        ),
+        (
+            refusal({"ok": False, "error": "token_revoked"}, 200),
+            True,
+            (
+                "Slack no longer takes this token (token_revoked): get a new one in the app's"
+                " settings"
+            ),
         ),
         (
             refusal({"ok": False, "error": "missing_scope"}, 200),
             True,
-            "Slack refuses it (missing_scope)",
+            "Slack refuses it (missing_scope): the token lacks a scope",
+        ),
+        (
+            refusal({"ok": False, "error": "missing_scope", "needed": "connections:write"}, 200),
+            True,
+            "Slack refuses it (missing_scope): the token lacks the scope connections:write",
+        ),
+        (
+            refusal({"ok": False, "error": "missing_scope", "needed": "<!channel>"}, 200),
+            True,
+            "Slack refuses it (missing_scope): the token lacks a scope",
+        ),
+        (
+            refusal({"ok": False, "error": "ratelimited"}, 429),
+            False,
+            "Slack limits how often it may be asked (ratelimited): try again in a minute",
         ),
         (
             refusal({"ok": False, "error": "internal_error"}, 200),
@@ -65,8 +88,16 @@ def test_every_failure_has_a_name(error: Exception, code: str) -> None:
         ),
         (refusal("upstream", 503), False, "Slack is in trouble: http_503"),
         # A proxy's page doesn't come from Slack, whatever its status.
-        (refusal("blocked", 403), False, "Slack is in trouble: http_403"),
-        (refusal({}, 200), False, "Slack is in trouble: http_200"),
+        (
+            refusal("blocked", 403),
+            False,
+            "what answers at slack.com is not Slack, but a proxy or another server (http_403)",
+        ),
+        (
+            refusal({}, 200),
+            False,
+            "what answers at slack.com is not Slack, but a proxy or another server (http_200)",
+        ),
         (
             TimeoutError(),
             False,
