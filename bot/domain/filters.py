@@ -126,7 +126,7 @@ def _resolve(kind: str, term: Match, names: Mapping[int, str]) -> tuple[int, ...
     pattern = term.pattern
     oids = tuple(sorted(oid for oid, name in names.items() if pattern.matches(name)))
     if not oids:
-        problem = f"no such {kind}" if pattern.exact is not None else f"no {kind} is named so"
+        problem = f"no such {kind}" if pattern.exact is not None else f"no {kind} has such a name"
         found = near("*".join(pattern.parts), names.values())
         filters = (str(replace(term, pattern=Pattern((name,)))) for name in found)
         raise TargetError(str(term), problem, tuple(filters))

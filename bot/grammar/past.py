@@ -93,4 +93,4 @@ def _unclear(token: Token, text: str) -> UsageError:
     age = _AGE.fullmatch(text.lstrip(MINUS))
     unit = (age[2] or "m")[0] if age is not None else ""
     near = (f"{AT}=-{age[1]}{unit}",) if age is not None and unit in "sm" else ()
-    return fault(token.typed, f"is how long ago, in seconds or minutes, such as `{AT}=-3m`", near)
+    return fault(token.typed, f"say how long ago, in seconds or minutes, as in `{AT}=-3m`", near)

@@ -72,6 +72,12 @@ class Found:
     troubles: tuple[ClusterError, ...] = ()
 
 
+def but_for(asked: Iterable[str], silent: Iterable[ClusterError]) -> str:
+    """Where something was not found, and who couldn't be asked: silence must not hide a typo."""
+    unasked = ", ".join(trouble.cluster for trouble in silent)
+    return f" on {', '.join(asked)}; no answer from {unasked}"
+
+
 class Clusters:
     """The clusters in the settings, the rules for kills on them, and where a person has rights."""
 
@@ -221,9 +227,7 @@ class Clusters:
         if len(allowed) < len(self.by_name) and not troubles:
             problem += f" on {', '.join(allowed)}"  # the person may not look into the others
         if troubles:
-            # A silent cluster must not hide a typo.
-            silent = ", ".join(trouble.cluster for trouble in troubles)
-            problem += f" on {', '.join(c.name for c, _ in known)}; no answer from {silent}"
+            problem += but_for((c.name for c, _ in known), troubles)
         names = near(target.database, everywhere)
         raise TargetError(target.database, problem, (*names, *meant_words(target.database)))
 

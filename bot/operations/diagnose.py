@@ -18,7 +18,7 @@ from bot.errors import ClusterError, NotAllowed, TargetError
 from bot.grammar.requests import HorizonRequest, Target, WhyRequest
 from bot.grammar.suggest import near
 from bot.grammar.terms import Field
-from bot.operations.clusters import Clusters, answer_by, read_together
+from bot.operations.clusters import Clusters, answer_by, but_for, read_together
 from bot.operations.journal import Journal
 from bot.operations.redacted import redacted
 from bot.operations.results import Horizon, Why
@@ -186,12 +186,16 @@ class Diagnosing:
         return Wanted(request.target.cluster, either=name)
 
     def _raise(self, wanted: Wanted, failed: Sequence[Exception]) -> None:
-        """Raise what kept every cluster from answering, trouble before an unknown name."""
+        """Raise what kept every cluster from answering, an unknown name before trouble."""
         unknown = [each for each in failed if isinstance(each, Unknown)]
         troubles = [each for each in failed if isinstance(each, ClusterError)]
-        if troubles or not unknown:
+        if not unknown:
             raise (troubles or failed)[0]
         what, name = unknown[0].what, unknown[0].name
+        if troubles:
+            silent = {trouble.cluster for trouble in troubles}
+            asked = (each.name for each in self._asked(wanted.cluster))
+            what += but_for((each for each in asked if each not in silent), troubles)
         every = {each for one in unknown for each in one.valid}
         if wanted.either:
             every |= {f"{cluster}/" for cluster in self._clusters.allowed(Right.LOOK)}

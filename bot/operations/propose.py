@@ -31,7 +31,7 @@ from bot.errors import ClusterError, TargetError
 from bot.grammar.requests import KillRequest
 from bot.grammar.requests import Target as Named
 from bot.operations.claims import Previews
-from bot.operations.clusters import Clusters, answer_by, read_together
+from bot.operations.clusters import Clusters, answer_by, but_for, read_together
 from bot.operations.conditions import conditions_of, names_type
 from bot.operations.journal import Journal
 from bot.operations.log_context import follow
@@ -107,7 +107,9 @@ class Proposing:
             raise (*failed, *troubles)[0]
         matching = [g for g in gathered if g.look.counts.total]
         if not matching and troubles:
-            raise troubles[0]
+            what = "no session matches" if request.terms else "no such session"
+            what += but_for((g.cluster.name for g in gathered), troubles)
+            raise TargetError(str(replace(request, reason=None)), what)
         if len(matching) > 1 and not request.pids:
             matching = [g for g in matching if await self._is_in_reach(g)] or matching
         if len(matching) > 1 or (matching and troubles):

@@ -32,7 +32,7 @@ def of_connecting(error: BaseException) -> str:  # noqa: C901, PLR0912  one case
             # PgBouncer uses this code for everything that it refuses; PostgreSQL hardly uses it.
             return "a pooler in front of it refuses the connection; the pooler's log says why"
         case asyncpg.PostgresConnectionError() | ConnectionError():
-            return "it, or a pooler in front of it, closed the connection before it answered"
+            return "it, or a pooler in front of it, closed the connection without an answer"
         case asyncpg.PostgresError():
             return f"it refuses the connection (SQLSTATE {error.sqlstate})"
         case asyncpg.ClientConfigurationError() if "root certificate" in str(error):

@@ -17,7 +17,7 @@ from bot.domain.sessions import Database, Look, Names, ServerId
 from bot.driver import APPLICATION_NAME
 from bot.errors import ClusterError, ClusterRefused, ClusterTimeout, TargetError
 from bot.grammar.parser import parse_kill, parse_sessions
-from bot.grammar.requests import KillRequest, SessionsRequest
+from bot.grammar.requests import KillRequest, SessionsRequest, WhyRequest
 from bot.grammar.requests import Target as Named
 from bot.grammar.terms import Field, Match, Pattern
 from bot.ledger.sql import SqlLedger
@@ -218,6 +218,25 @@ async def test_typo_is_reported_although_a_cluster_is_silent(
     with pytest.raises(TargetError) as slip:
         await both.look(ANA, "C1", SessionsRequest(target=Named(database="blocekd")))
     assert slip.value.nearest == ("blocked",)
+
+
+async def test_typos_are_reported_although_a_cluster_is_silent_by_why_and_kill(
+    both: Operations,
+) -> None:
+    """What was asked of all clusters is told of those that answered."""
+    nobody = WhyRequest(target=Named(), terms=(Match(Field.USENAME, Pattern(("wbe",))),))
+    with pytest.raises(TargetError, match="no such role on main; no answer from prod") as slip:
+        await both.why(ANA, "C1", nobody)
+    assert slip.value.nearest == ("web",)
+    gone = "no such session on main; no answer from prod"
+    with pytest.raises(TargetError, match=f"^99999999: {gone}"):
+        await both.why(ANA, "C1", WhyRequest(target=Named(), pid=99999999))
+    with pytest.raises(TargetError, match=f"^99999999: {gone}"):
+        await both.propose(ANA, "C1", KillRequest(pids=(99999999,), reason="slow"))
+    nothing = parse_kill("xact>9d")
+    assert isinstance(nothing, KillRequest)
+    with pytest.raises(TargetError, match="no session matches on main; no answer from prod"):
+        await both.propose(ANA, "C1", nothing)
 
 
 async def test_name_missing_on_some_clusters_leaves_none_out(

@@ -58,7 +58,7 @@ def target_error(error: TargetError) -> Message:
 
 def _fault(word: str, problem: str, nearest: Sequence[str]) -> Line:
     said: Line = (Quoted(word, 200, code=True), ": ") if word else ()
-    said += (*worded(problem), ".")
+    said += (*worded(problem if word else problem[:1].upper() + problem[1:]), ".")
     if not nearest:
         return said
     candidates = tuple(Quoted(name, 100, code=True) for name in nearest)

@@ -50,7 +50,7 @@ _SESSIONS = (
         ("/pg-sessions prod/", "one cluster; prod/some_db is a database there"),
         (
             "/pg-sessions why some_user",
-            "what is wrong with a role, a database or a pid; or with all",
+            "what is wrong with a role, a database or a pid; or anywhere",
         ),
         ("/pg-sessions horizon", "what holds back vacuum; tree: who waits for whom"),
         ("/pg-sessions watch prod/", "a board: a message that is redrawn"),

@@ -58,7 +58,8 @@ def horizon(answer: Horizon, offered: Callable[[str], Action | None]) -> Message
     left_out = sum(len(survey.holders) for survey in answer.surveys) - fitted.shown
     below = [f"{left_out} more not shown"] if left_out else []
     if answer.elsewhere:
-        below.append(f"of other databases only, not listed: {answer.elsewhere}")
+        hold = "holds" if answer.elsewhere == 1 else "hold"
+        below.append(f"{answer.elsewhere} more {hold} back only other databases")
     endable = [row for row in rows if offered(row[0].server.cluster) is Action.TERMINATE]
     return message(
         _summary(answer),

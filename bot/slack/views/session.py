@@ -212,7 +212,8 @@ def _locks(answer: Inspection) -> Iterable[Block]:
     while len(drawn := "\n".join(lines)) > _LOCKS:
         lines.pop()
     shown = f"{len(lines)} of " if len(lines) < answer.all_locks else ""
-    what = f"{shown}{count(answer.all_locks, 'lock')}, those it waits for and the strongest first"
+    order = "" if answer.all_locks == 1 else "; first those it waits for, then the strongest"
+    what = f"{shown}{count(answer.all_locks, 'lock')}{order}"
     yield blocks.paragraph(strong(what))
     yield blocks.preformatted(drawn)
     if any(lock.relation is not None and lock.relname is None for lock in answer.locks):
@@ -221,12 +222,12 @@ def _locks(answer: Inspection) -> Iterable[Block]:
 
 
 def _lock(answer: Inspection, lock: HeldLock) -> str:
-    how = "holds " if lock.granted else "waits "
+    how = "holds " if lock.granted else "waits for "
     what = plain(lock.on, 130)
     database = answer.names.databases.get(lock.database) if lock.database else None
     within = f" in {visible(database.datname)}" if database is not None else ""
     since = (
-        f" for {age(answer.server.now - lock.since)}"
+        f", for {age(answer.server.now - lock.since)}"
         if lock.since is not None and not lock.granted
         else ""
     )

@@ -75,7 +75,9 @@ def form(shortcut: ActionId, command: str, here: Here) -> dict[str, Any]:
                 "block_id": FIELD,
                 "optional": not is_kill,
                 "label": blocks.plain_text(label),
-                "hint": blocks.plain_text(f"What {command} takes, such as {example} or help."),
+                "hint": blocks.plain_text(
+                    f"What {command} takes, such as {example}. Type help for more."
+                ),
                 "element": {
                     "type": "plain_text_input",
                     "action_id": FIELD,
@@ -92,8 +94,8 @@ _BUTTONS = {
     True: ("End a PostgreSQL session", "Preview"),
 }
 _FIELDS = {
-    False: ("Which sessions", "some_db, why some_user, user=web idle>10m"),
-    True: ("Which session", "33507, user=some_user, app=psql -- blocks the deploy"),
+    False: ("Which sessions", "some_db, why some_user or user=web idle>10m"),
+    True: ("Which session", "33507, user=some_user or app=psql -- blocks the deploy"),
 }
 
 

@@ -136,7 +136,7 @@ async def test_database_is_held_back_by_no_snapshot_of_another(
     assert [held.pid for held in answer.surveys[0].holders] == [mine.get_server_pid()]
     screen = "\n".join(lines(message))
     assert "some_db on main: vacuum can't remove what was deleted" in screen
-    assert "of other databases only, not listed: 1" in screen
+    assert "1 more holds back only other databases" in screen
     answer, _ = await horizon(bench, "main/postgres")
     assert [held.pid for held in answer.surveys[0].holders] == [other.get_server_pid()]
     for whole in ("Main", "main/"):

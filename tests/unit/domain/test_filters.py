@@ -89,9 +89,9 @@ def test_named_database_comes_first() -> None:
         ("db=some_bd", "no such database", ("db=some_db",)),
         ("db=nothing_like_it", "no such database", ()),
         # `user!=admin*` with a typo would match everyone.
-        ("user!=nobody*", "no role is named so", ()),
-        ("user!=webb*", "no role is named so", ("user!=web",)),
-        ("db=some*bd", "no database is named so", ("db=some_db",)),
+        ("user!=nobody*", "no role has such a name", ()),
+        ("user!=webb*", "no role has such a name", ("user!=web",)),
+        ("db=some*bd", "no database has such a name", ("db=some_db",)),
     ],
 )
 def test_unknown_name_is_an_error_with_the_nearest_names(

@@ -99,9 +99,9 @@ def test_locks_are_named_where_the_bot_may_read_their_names():
         HeldLock("transactionid", "ExclusiveLock", True, None, None, None),
     )
     said = lines(shown(locks=locks))
-    at = said.index("4 locks, those it waits for and the strongest first")
+    at = said.index("4 locks; first those it waits for, then the strongest")
     assert said[at + 1 : at + 5] == [
-        "waits AccessExclusiveLock on public.a in some_db for 2 min",
+        "waits for AccessExclusiveLock on public.a in some_db, for 2 min",
         "holds ExclusiveLock on tuple of public.a in some_db",
         "holds RowExclusiveLock on relation 7",
         "holds ExclusiveLock on transactionid",
@@ -114,7 +114,7 @@ def test_locks_are_named_where_the_bot_may_read_their_names():
 def test_locks_and_queries_that_are_cut_say_so():
     locks = (HeldLock("relation", "AccessShareLock", True, 99, 7, None),)
     said = lines(shown(locks=locks, all_locks=258))
-    assert "1 of 258 locks, those it waits for and the strongest first" in said
+    assert "1 of 258 locks; first those it waits for, then the strongest" in said
     long = backend(query="q" * 5000)
     assert "cut here at 3000 of 5000 characters" in lines(shown(seen=long, full=True))
     assert "cut here at 3000 characters" in lines(shown(seen=long))
@@ -146,7 +146,7 @@ def test_any_name_and_query_fits_without_markup():
     around = {pid: waiter(pid, usename=hostile) for pid in range(1, 60)}
     seen = backend(usename=hostile, application_name=hostile, query=hostile * 200)
     message = shown(seen=seen, locks=many, branches=tree(waits), around=around, full=True)
-    assert any(" of 50 locks, those it waits for" in line for line in lines(message))
+    assert any(" of 50 locks; first those it waits for" in line for line in lines(message))
     assert "\u202e" not in "\n".join(lines(message))
 
 

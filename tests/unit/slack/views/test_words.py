@@ -174,7 +174,7 @@ def test_an_empty_history_says_so():
         (
             parse_kill,
             "",
-            "say what to end: a pid or a filter.   /pg-sessions help",
+            "Say what to end: a pid or a filter.   /pg-sessions help",
         ),
     ],
 )
