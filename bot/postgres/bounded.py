@@ -9,6 +9,7 @@ server's slots, and the next look would add another.
 """
 
 import itertools
+import sys
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -102,7 +103,8 @@ class BoundedConnection(PinnedConnection):
 
     async def ready(self, queries: Iterable[str]) -> None:
         """Prepare statements that will soon be needed; does nothing behind a pooler."""
-        missing = [] if self.pooled else [each for each in queries if each not in self._prepared]
+        texts = () if self.pooled else map(self.sent, queries)
+        missing = [each for each in texts if each not in self._prepared]
         for query in missing:
             await self._statement(query)
         if missing:
@@ -127,6 +129,7 @@ class BoundedConnection(PinnedConnection):
         return await self._run(query, lambda statement: statement.fetchval(*args))
 
     async def _run(self, query: str, ask: Callable[[_Prepared], Awaitable[_T]]) -> _T:
+        query = self.sent(query)
         try:
             return await ask(await self._statement(query))
         except (asyncpg.InvalidCachedStatementError, asyncpg.InvalidSQLStatementNameError) as error:
@@ -151,20 +154,21 @@ class BoundedConnection(PinnedConnection):
         statement = self._prepared.pop(query, None)
         if statement is None:
             # With our own name: without its cache, which guesses, the driver would use none.
-            statement = await self.prepare(
-                self.sent(query), name=f"statement_{next(self._numbers)}"
-            )
+            statement = await self.prepare(query, name=f"statement_{next(self._numbers)}")
         self._prepared[query] = statement
         if len(self._prepared) > KEPT_STATEMENTS:
             self._prepared.popitem(last=False)
         return statement
 
     def sent(self, query: str) -> str:
-        """A statement as the server gets it: a backend belongs to one server while it lives."""
-        if self.server is None:
-            return query
-        known = f"{self.server.system_identifier}::bigint"
-        return query.replace(queries.get("system_identifier").rstrip(), known)
+        """A statement as the server gets it: a backend belongs to one server while it lives.
+
+        It is one string for all connections: a look takes 15 kB, and each filter has its own.
+        """
+        if self.server is not None:
+            known = f"{self.server.system_identifier}::bigint"
+            query = query.replace(queries.get("system_identifier").rstrip(), known)
+        return sys.intern(query)
 
     @asynccontextmanager
     async def _bounds(self) -> AsyncIterator[None]:
