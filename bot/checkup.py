@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from bot import config
 from bot.check.alerts import of_alerts
-from bot.check.facts import ClusterFacts, LedgerFacts
+from bot.check.facts import ClusterFacts, LedgerFacts, Port
 from bot.check.findings import Section, lines, passed, summary
 from bot.check.layouts import of_layouts
 from bot.check.ledger import of_ledger
@@ -15,7 +15,7 @@ from bot.check.settings import of_settings
 from bot.check.slack import of_allowlists, of_channels, of_slack
 from bot.domain.people import Right
 from bot.ledger.probe import probe as probe_ledger
-from bot.listening import in_the_way
+from bot.listening import in_the_way, is_the_bot
 from bot.postgres.probe import probe as probe_cluster
 from bot.serve import password_commands, slack_settings
 from bot.slack.probe import probe as probe_slack
@@ -36,7 +36,8 @@ async def _looked_at(settings: config.Settings) -> AsyncIterator[Section]:
     """Each section as soon as it is ready; Slack and all servers are asked at the same time."""
     asked_slack = asyncio.create_task(probe_slack(slack_settings(settings)))
     asked_servers = asyncio.create_task(_servers(settings))
-    yield of_settings(clusters=settings.clusters, mode=_mode(settings), ports=_ports(settings))
+    ports = [await _port(*each) for each in _ports(settings)]
+    yield of_settings(clusters=settings.clusters, mode=_mode(settings), ports=ports)
     slack = await asked_slack
     yield of_slack(slack)
     for section in of_allowlists(
@@ -88,12 +89,18 @@ def _mode(settings: config.Settings) -> str:
     return "HTTP mode" if settings.slack_app_token is None else "Socket Mode"
 
 
-def _ports(settings: config.Settings) -> Iterator[tuple[str, int, str | None]]:
-    """The ports that the bot listens on, by variable, and why it can't listen there."""
+def _ports(settings: config.Settings) -> Iterator[tuple[str, int]]:
+    """The ports that the bot listens on, by variable."""
     if settings.slack_app_token is None:
-        yield "PORT", settings.port, in_the_way(settings.port)
+        yield "PORT", settings.port
     if settings.health_port is not None:
-        yield "HEALTH_PORT", settings.health_port, in_the_way(settings.health_port)
+        yield "HEALTH_PORT", settings.health_port
+
+
+async def _port(variable: str, port: int) -> Port:
+    problem = in_the_way(port)
+    is_the_bots = problem is not None and await is_the_bot(port)
+    return Port(variable, port, problem, is_the_bots=is_the_bots)
 
 
 def print_section(section: Section) -> None:

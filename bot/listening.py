@@ -23,6 +23,28 @@ def in_the_way(port: int) -> str | None:
     return None
 
 
+NAME = "pg-sessions-bot"
+"""What the bot's ports call themselves, in the header `Server`."""
+
+ASK_WITHIN = 2.0
+"""Seconds for a port to say who listens there."""
+
+
+async def is_the_bot(port: int) -> bool:
+    """Whether a bot of ours listens on this port of this machine."""
+    try:
+        async with asyncio.timeout(ASK_WITHIN):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                writer.write(b"HEAD / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                head = await reader.readuntil(b"\r\n\r\n")
+            finally:
+                writer.close()
+    except (OSError, EOFError, asyncio.LimitOverrunError):
+        return False
+    return f"\r\nserver: {NAME}\r\n".encode() in head.lower()
+
+
 GRACE = 1.0
 """Seconds that a new connection has to send its request and get the answer."""
 
@@ -92,4 +114,6 @@ class BoundedServer(web.Server):
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if (used := self._open.pop(request.protocol, None)) is not None:
             self._open[request.protocol] = used[0], time.monotonic()
-        return await self._answer(request)
+        response = await self._answer(request)
+        response.headers["Server"] = NAME  # also instead of the versions of what it is made with
+        return response

@@ -24,6 +24,16 @@ class Unknown:
     """The id exists nowhere."""
 
 
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port that the bot would listen on; `problem` says why it can't, if it can't."""
+
+    variable: str
+    number: int
+    problem: str | None = None
+    is_the_bots: bool = False
+
+
 # --- Slack -------------------------------------------------------------------------
 
 

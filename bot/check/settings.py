@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from bot.check.facts import Port
 from bot.check.findings import Finding, Section, failure, ok, some
 
 TITLE = "settings"
@@ -12,20 +13,17 @@ def wrong_settings(problems: Iterable[str]) -> Section:
     return Section(TITLE, tuple(map(failure, problems)))
 
 
-def of_settings(
-    *, clusters: Iterable[str], mode: str, ports: Iterable[tuple[str, int, str | None]]
-) -> Section:
-    """`ports` holds each port's variable, its number, and why the bot can't listen there."""
+def of_settings(*, clusters: Iterable[str], mode: str, ports: Iterable[Port]) -> Section:
     read = ok(f"valid: {mode}, clusters {some(clusters, most=10)}")
     return Section(TITLE, (read, *_of_ports(ports)))
 
 
-def _of_ports(ports: Iterable[tuple[str, int, str | None]]) -> Iterator[Finding]:
-    for variable, port, problem in ports:
-        if problem is None:
-            yield ok(f"{variable}: {port} is free to listen on")
+def _of_ports(ports: Iterable[Port]) -> Iterator[Finding]:
+    for each in ports:
+        where = f"{each.variable}: {each.number}"
+        if each.problem is None:
+            yield ok(f"{where} is free to listen on")
+        elif each.is_the_bots:
+            yield ok(f"{where} is a running bot's; beside it, no other one can listen there")
         else:
-            yield failure(
-                f"{variable}: can't listen on {port} ({problem}). If the bot is running, it"
-                " is the one that listens there"
-            )
+            yield failure(f"{each.variable}: can't listen on {each.number} ({each.problem})")

@@ -18,10 +18,11 @@ from aiohttp import web
 
 from bot.ledger.migrations import SCHEMA_VERSION
 from bot.slack.probe import MOST_PEOPLE
-from tests.e2e.conftest import Bot
+from tests.e2e.conftest import IN_BOTH_MODES, Bot
 from tests.e2e.warm import Warm
 from tests.integration.conftest import BOT, Sessions
 from tests.pgbouncer import PgBouncer
+from tests.ports import free_port
 from tests.servers import bin_dir, postgres
 from workspace import Workspace
 from workspace.people import PATIENCE
@@ -353,6 +354,18 @@ async def test_the_health_port_is_free_or_taken(check: Check, port: int) -> None
     with socket.create_server(("127.0.0.1", port)):
         report = await check(status=FAILED, HEALTH_PORT=str(port))
     assert report.says("settings", "failure", f"HEALTH_PORT: can't listen on {port}")
+
+
+@IN_BOTH_MODES
+async def test_check_beside_the_running_bot_does_not_fail(
+    check: Check, start: Callable, mode: str, port: int
+) -> None:
+    health = free_port()
+    await start(HEALTH_PORT=str(health))
+    report = await check(HEALTH_PORT=str(health))
+    assert report.says("settings", "ok", f"HEALTH_PORT: {health} is a running bot's")
+    if mode == "http":
+        assert report.says("settings", "ok", f"PORT: {port} is a running bot's")
 
 
 # --- people, groups, channels

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wcwidth import wcswidth
 
-from bot.check.facts import LedgerFacts
+from bot.check.facts import LedgerFacts, Port
 from bot.check.findings import (
     WIDTH,
     Level,
@@ -112,13 +112,19 @@ def test_a_port_is_free_or_taken():
     section = of_settings(
         clusters=["main", "prod"],
         mode="HTTP mode",
-        ports=[("PORT", 3000, None), ("HEALTH_PORT", 9090, "Address already in use")],
+        ports=[
+            Port("PORT", 3000),
+            Port("HEALTH_PORT", 9090, "Address already in use"),
+            Port("HEALTH_PORT", 9090, "Address already in use", is_the_bots=True),
+        ],
     )
-    read, free, taken = section.findings
+    read, free, taken, own = section.findings
     assert read.text == "valid: HTTP mode, clusters main and prod"
     assert (free.level, free.text) == (Level.OK, "PORT: 3000 is free to listen on")
     assert taken.level is Level.FAILURE
-    assert "HEALTH_PORT: can't listen on 9090 (Address already in use)" in taken.text
+    assert taken.text == "HEALTH_PORT: can't listen on 9090 (Address already in use)"
+    assert own.level is Level.OK
+    assert "HEALTH_PORT: 9090 is a running bot's" in own.text
 
 
 # The ledger
