@@ -128,7 +128,7 @@ def _add_timeline(commands: "_Subparsers") -> argparse.ArgumentParser:
     timeline.add_argument(
         "--until", type=_since, default="0m", metavar="WHEN", help="the same; without it, until now"
     )
-    timeline.add_argument("--cluster", metavar="NAME", help="only of this cluster")
+    timeline.add_argument("--cluster", type=str.lower, metavar="NAME", help="only of this cluster")
     timeline.add_argument("--json", action="store_true", help="one JSON object per line")
     return timeline
 

@@ -131,8 +131,8 @@ async def _ended(task: asyncio.Task[None]) -> None:
 async def _writable(ledger: SqlLedger) -> bool:
     try:
         await ledger.ready()
-    except LedgerError:
-        log.warning("ledger.not_writable", exc_info=True)
+    except LedgerError as error:
+        log.warning("ledger.not_writable", problem=str(error))
         return False
     return True
 
@@ -148,7 +148,8 @@ def alert_rules(settings: config.Settings) -> AlertRules:
     """What is told where. Without samples nothing is: they may be switched off for a while."""
     if settings.alert_channel_by_cluster and not settings.sample_every:
         log.warning(
-            "settings.tells_nothing", variable="SAMPLE_EVERY", problem="ALERT_CHANNEL is set"
+            "alerts.off",
+            problem="ALERT_CHANNEL is set, but SAMPLE_EVERY is 0: no samples, no alerts",
         )
         return AlertRules()
     return AlertRules(settings.alert_channel_by_cluster, settings.alert_after)

@@ -9,9 +9,12 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
+import structlog
 from aiohttp import web
 
 from bot.listening import BoundedServer
+
+log = structlog.get_logger(__name__)
 
 CHECK_TIMEOUT = 3.0
 
@@ -89,7 +92,7 @@ class HealthServer:
         return await asyncio.shield(checking)
 
     async def _check(self) -> dict[str, bool]:
-        results = await asyncio.gather(*(_passes(check) for check in self._checks.values()))
+        results = await asyncio.gather(*(_passes(*each) for each in self._checks.items()))
         self._checked_at = time.monotonic()
         return dict(zip(self._checks, results, strict=True))
 
@@ -100,9 +103,10 @@ class HealthServer:
         )
 
 
-async def _passes(check: Check) -> bool:
+async def _passes(name: str, check: Check) -> bool:
     try:
         async with asyncio.timeout(CHECK_TIMEOUT):
             return await check()
     except TimeoutError:
+        log.warning("health.no_answer", check=name, seconds=CHECK_TIMEOUT)
         return False

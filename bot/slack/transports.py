@@ -64,6 +64,8 @@ MOST_CONNECTIONS = 256
 SIGNED_WITHIN = 300
 """Seconds that a signature's timestamp may be off, which is Slack's own rule."""
 
+_OFF = f"its time is more than {SIGNED_WITHIN} s off: it is old, or this machine's clock is wrong"
+
 _TIMESTAMP = re.compile("[0-9]{1,12}")
 _SIGNATURE = re.compile("v0=[0-9a-f]{64}")
 
@@ -203,8 +205,10 @@ class HttpMode:
                 # Slack checks the certificate now and then, and signs nothing.
                 return web.Response()
             seal = _seal(request)
-            if seal is None or not self._is_slacks(body, seal):
+            if seal is None:
                 return _not_signed()
+            if not self._is_slacks(body, seal):
+                return _not_signed("its signature was not made with SLACK_SIGNING_SECRET")
             with server.keeping(request):
                 is_json = request.content_type == "application/json"
                 return await self._receive(app, body, seal, is_json=is_json)
@@ -272,6 +276,10 @@ class _Seal(NamedTuple):
     timestamp: str
     signature: str
 
+    @property
+    def is_recent(self) -> bool:
+        return abs(time.time() - int(self.timestamp)) <= SIGNED_WITHIN
+
 
 def _seal(request: web.BaseRequest) -> _Seal | None:
     """The two headers, each present once and in Slack's form; otherwise None."""
@@ -281,8 +289,6 @@ def _seal(request: web.BaseRequest) -> _Seal | None:
         return None
     (timestamp,), (signature,) = timestamps, signatures
     if not _TIMESTAMP.fullmatch(timestamp) or not _SIGNATURE.fullmatch(signature):
-        return None
-    if abs(time.time() - int(timestamp)) > SIGNED_WITHIN:
         return None
     return _Seal(timestamp, signature)
 
@@ -301,11 +307,14 @@ def _refused_by_its_head(request: web.BaseRequest) -> web.Response | None:
         and length <= SSL_CHECK_MOST
         and "x-slack-signature" not in request.headers
     )
-    return None if may_be_ssl_check or _seal(request) else _not_signed()
+    seal = _seal(request)
+    if seal is None:
+        return None if may_be_ssl_check else _not_signed()
+    return None if seal.is_recent else _not_signed(_OFF)
 
 
-def _not_signed() -> web.Response:
-    log.info("http.not_signed")
+def _not_signed(problem: str = "no signature in Slack's form") -> web.Response:
+    log.info("http.not_signed", problem=problem)
     return web.Response(status=401)
 
 

@@ -59,7 +59,7 @@ async def test_right_to_look_is_asked_for_at_the_click(
 
 async def test_timeline_is_printed_without_tokens(killed: None, bot: Bot, tmp_path: Path) -> None:
     await bot.stop()  # what it has noted is on record now
-    printed = await run(tmp_path, "timeline", "--cluster", "main")
+    printed = await run(tmp_path, "timeline", "--cluster", "Main")
     assert (printed.status, printed.said) == (0, "")
     assert printed.printed.startswith("## Timeline of `main`, ")
     assert "kill 1: 1 terminated" in printed.printed

@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 
 from bot.service import health
-from bot.service.health import HealthServer
+from bot.service.health import Check, HealthServer
 from tests.ports import free_port
 from workspace.people import PATIENCE
 
@@ -22,14 +23,19 @@ def rounds() -> list[str]:
     return []
 
 
-@pytest.fixture(autouse=True)
-async def server(port: int, rounds: list[str]) -> AsyncIterator[HealthServer]:
+@pytest.fixture
+def checks(rounds: list[str]) -> dict[str, Check]:
     async def check() -> bool:
         rounds.append("began")
         await asyncio.sleep(0.1)
         return True
 
-    server = HealthServer(port, {"it": check}, lambda: b"numbers 1\n")
+    return {"it": check}
+
+
+@pytest.fixture(autouse=True)
+async def server(port: int, checks: dict[str, Check]) -> AsyncIterator[HealthServer]:
+    server = HealthServer(port, checks, lambda: b"numbers 1\n")
     await server.open()
     yield server
     await server.close()
@@ -51,6 +57,18 @@ async def test_concurrent_requests_share_one_round_of_checks(
         monkeypatch.setattr(health, "KEPT_FOR", 0.0)
         assert await status(session, port, "/readyz") == 200
     assert len(rounds) == 2
+
+
+async def test_log_names_the_check_that_does_not_answer(
+    port: int, checks: dict[str, Check], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "CHECK_TIMEOUT", 0.2)
+    checks.clear()
+    checks["silent"] = asyncio.Event().wait
+    with capture_logs() as logs:
+        async with aiohttp.ClientSession() as session:
+            assert await status(session, port, "/readyz") == 503
+    assert [(each["event"], each["check"]) for each in logs] == [("health.no_answer", "silent")]
 
 
 async def test_disconnecting_client_does_not_affect_the_others(

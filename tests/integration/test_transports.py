@@ -13,6 +13,7 @@ import pytest
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.signature import SignatureVerifier
 from slack_sdk.web.async_client import AsyncWebClient
+from structlog.testing import capture_logs
 
 from bot import listening
 from bot.slack import routes, transports
@@ -188,6 +189,33 @@ async def test_slacks_question_for_the_address_is_answered_if_it_is_signed(port:
         url = f"http://127.0.0.1:{port}/slack/events"
         async with session.post(url, data=asked) as unsigned:
             assert unsigned.status == 401
+
+
+@pytest.mark.parametrize(
+    ("secret", "age", "problem"),
+    [
+        (None, 0, "no signature in Slack's form"),
+        (SECRET, 400, "its time is more than 300 s off"),
+        (SECRET, -400, "its time is more than 300 s off"),
+        ("another app's", 0, "its signature was not made with SLACK_SIGNING_SECRET"),
+    ],
+)
+async def test_log_says_why_a_request_is_not_slacks(
+    port: int, secret: str | None, age: int, problem: str
+) -> None:
+    stamp = str(int(time()) - age)
+    headers = {"X-Slack-Request-Timestamp": stamp}
+    if secret is not None:
+        signature = SignatureVerifier(secret).generate_signature(timestamp=stamp, body=b"a=1")
+        assert signature is not None
+        headers["X-Slack-Signature"] = signature
+    with capture_logs() as logs:
+        async with aiohttp.ClientSession() as session:
+            url = f"http://127.0.0.1:{port}/slack/events"
+            async with session.post(url, data=b"a=1", headers=headers) as refused:
+                assert refused.status == 401
+    (told,) = [each["problem"] for each in logs if each["event"] == "http.not_signed"]
+    assert told.startswith(problem)
 
 
 async def status(session: aiohttp.ClientSession, port: int, body: bytes) -> int:
