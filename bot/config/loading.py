@@ -40,7 +40,12 @@ def load(environ: Mapping[str, str | None]) -> Settings:
             problems += wrong
     commands = variables["DATABASE_PASSWORD_COMMAND"]
     problems += clusters.two_passwords(given, urls, commands)
-    problems += [*_no_way_in(given), *clusters.unknown(given, urls), *spelling.misspelt(given)]
+    problems += [
+        *_no_way_in(given),
+        *_one_port_twice(given),
+        *clusters.unknown(given, urls),
+        *spelling.misspelt(given),
+    ]
     values: dict[str, Any] = {}
     for name, form in FORMS.items():
         alone = {GENERAL: form.variable} if form.variable in given else {}
@@ -91,6 +96,12 @@ def _no_way_in(given: Mapping[str, str]) -> Iterator[str]:
         yield "SLACK_BOT_TOKEN: is required"
     if "SLACK_APP_TOKEN" not in given and "SLACK_SIGNING_SECRET" not in given:
         yield "SLACK_APP_TOKEN: is required, or SLACK_SIGNING_SECRET for HTTP mode"
+
+
+def _one_port_twice(given: Mapping[str, str]) -> Iterator[str]:
+    is_http = "SLACK_APP_TOKEN" not in given
+    if is_http and given.get("HEALTH_PORT") == given.get("PORT", str(FORMS["port"].default)):
+        yield "HEALTH_PORT: is the port of HTTP mode, too (PORT); choose another"
 
 
 def _values(

@@ -141,6 +141,11 @@ def shown(items: Iterable[str]) -> str:
     )
 
 
+def _apart(items: Iterable[str]) -> str:
+    """A hint, if items look like several that something else than a comma separates."""
+    return "; separate them with commas" if any(re.search(r"[\s;]", each) for each in items) else ""
+
+
 def _ids(text: str, kinds: Iterable[re.Pattern[str]], expected: str) -> list[str]:
     items = _items(text)
     wrong = [item for item in items if not any(kind.fullmatch(item) for kind in kinds)]
@@ -148,7 +153,7 @@ def _ids(text: str, kinds: Iterable[re.Pattern[str]], expected: str) -> list[str
         hint = ""
         if any(kind.fullmatch(item.upper()) for item in wrong for kind in kinds):
             hint = "; ids are in upper case"
-        raise ValueError(f"must be {expected}, not {shown(wrong)}{hint}")
+        raise ValueError(f"must be {expected}, not {shown(wrong)}{hint}{_apart(wrong)}")
     return items
 
 
@@ -211,7 +216,9 @@ def alert_after(text: str) -> dict[Rule, timedelta]:
         met.add(name)
     if wrong:
         every = ", ".join(Rule)
-        raise ValueError(f"must be findings as `limit=30`, not {shown(wrong)}; findings: {every}")
+        raise ValueError(
+            f"must be findings as `limit=30`, not {shown(wrong)}{_apart(wrong)}; findings: {every}"
+        )
     return after
 
 
@@ -241,8 +248,17 @@ def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
         except ValueError:
             wrong.append(item)
     if wrong:
-        raise ValueError(f"must be addresses or networks (10.0.0.0/8), not {shown(wrong)}")
+        said = ", ".join(map(_no_network, wrong)) + _apart(wrong)
+        raise ValueError(f"must be addresses or networks (10.0.0.0/8), not {said}")
     return tuple(found)
+
+
+def _no_network(item: str) -> str:
+    """An item for a message, and the network that it may have been meant to be."""
+    try:
+        return f"`{item}` (its network is {ip_network(item, strict=False)})"
+    except ValueError:
+        return shown([item])
 
 
 def tag_keys(text: str) -> tuple[str, ...]:
@@ -252,8 +268,11 @@ def tag_keys(text: str) -> tuple[str, ...]:
     items = _items(text)
     if wrong := [item for item in items if not KEY.fullmatch(item)]:
         raise ValueError(
-            f"must be keys of letters, digits, `_`, `.` and `-`, or `none`, not {shown(wrong)}"
+            "must be keys of letters, digits, `_`, `.` and `-`, or `none`, not"
+            f" {shown(wrong)}{_apart(wrong)}"
         )
+    if "none" in map(str.lower, items):
+        raise ValueError("must be either `none` or keys, not both")
     return tuple(dict.fromkeys(items))
 
 

@@ -233,7 +233,7 @@ def _address(authority: str, query: list[tuple[str, str]]) -> tuple[str, int]:
     named = [value for name, value in query if name == "host"]
     hosts = [_decoded(authority)] * bool(authority) + named
     if len(hosts) > 1 or any("," in host for host in hosts):
-        raise ValueError("names several hosts: a cluster is one server")
+        raise ValueError("names several hosts: it must name one server")
     if not any(hosts):
         raise ValueError("names no host (for a Unix socket: ?host=/its/directory)")
     ports = [value for name, value in query if name == "port"]

@@ -104,6 +104,31 @@ def test_an_id_in_lower_case_gets_a_hint():
     assert "upper case" not in problem(PG_KILL_ALLOWLIST="@ana")
 
 
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("PG_KILL_ALLOWLIST", "U1 U2"),
+        ("ALLOWED_CHANNELS", "C1;C2"),
+        ("QUERY_TAGS", "job route"),
+        ("PGBOUNCER_ADDRESSES", "10.0.0.1 10.0.0.2"),
+    ],
+)
+def test_list_without_commas_gets_a_hint(variable: str, text: str):
+    assert problem(**{variable: text}).endswith("characters; separate them with commas")
+
+
+def test_alert_times_without_commas_get_a_hint():
+    assert "; separate them with commas; findings: " in problem(ALERT_AFTER="x;y")
+
+
+def test_two_servers_of_the_bot_need_two_ports():
+    over_http = {"SLACK_APP_TOKEN": None, "SLACK_SIGNING_SECRET": "top-secret"}
+    for ports in ({"PORT": "8080", "HEALTH_PORT": "8080"}, {"HEALTH_PORT": "3000"}):
+        line = problem(**over_http, **ports)
+        assert line == "HEALTH_PORT: is the port of HTTP mode, too (PORT); choose another"
+    assert load(HEALTH_PORT="3000").health_port == 3000  # over a socket, PORT is unused
+
+
 def test_pasted_secret_is_counted_but_not_shown():
     line = problem(PG_KILL_ALLOWLIST="xoxb-1-2,postgresql://u:p@h/d")
     assert line.endswith("not an item of 8 characters, an item of 20 characters")
@@ -138,7 +163,9 @@ def test_poolers_are_addresses_and_networks():
     found = load(PGBOUNCER_ADDRESSES="10.0.0.5, 10.1.0.0/16,::1").pgbouncer_addresses
     assert list(map(str, found)) == ["10.0.0.5/32", "10.1.0.0/16", "::1/128"]
     told = problem(PGBOUNCER_ADDRESSES="pgbouncer,10.0.0.1/8,10.0.0.5")
-    assert told.endswith("networks (10.0.0.0/8), not `pgbouncer`, an item of 10 characters")
+    assert told.endswith(
+        "networks (10.0.0.0/8), not `pgbouncer`, `10.0.0.1/8` (its network is 10.0.0.0/8)"
+    )
 
 
 def test_query_tags_are_keys_or_none():
@@ -146,8 +173,9 @@ def test_query_tags_are_keys_or_none():
     assert load(QUERY_TAGS="job, a.b-c_1,job").query_tags == ("job", "a.b-c_1")
     assert load(QUERY_TAGS="None").query_tags == ()
     assert problem(QUERY_TAGS="job,a b,c=d").endswith(
-        "or `none`, not an item of 3 characters, an item of 3 characters"
+        "or `none`, not an item of 3 characters, an item of 3 characters; separate them with commas"
     )
+    assert problem(QUERY_TAGS="None,job").endswith("must be either `none` or keys, not both")
 
 
 def test_impossible_role_name_is_refused():
