@@ -56,44 +56,61 @@ matched as materialized (
     select a.* from sessions as a where ({where})
 ),
 counts as (
-    select
-        (select count(*)::int from matched) as total,
-        (select count(*)::int from matched where is_waiting) as waiting,
-        (select count(*)::int from everyone as a where ({hidden})) as hidden,
-        (
-            select min(xact_start) from matched
-            where backend_type = 'client backend' and state is distinct from 'starting'
-        ) as oldest_xact,
-        (
-            select array_agg(coalesce(state, '') order by state)
-            from (select distinct state from matched) as states
-        ) as states,
-        (
-            select array_agg(n order by state)
-            from (select state, count(*)::int as n from matched group by state) as states
-        ) as by_state,
-        (select array_agg(usesysid order by usesysid) from by_role where usesysid is not null)
-            as role_oids,
-        (select array_agg(used order by usesysid) from by_role where usesysid is not null)
-            as role_used,
-        (select array_agg(datid order by datid) from by_database where datid is not null)
-            as database_oids,
-        (select array_agg(used order by datid) from by_database where datid is not null)
-            as database_used,
-        (select array_agg(queue order by queue, place, pid) from requests) as queues,
-        (select array_agg(place order by queue, place, pid) from requests) as places,
-        (select array_agg(pid order by queue, place, pid) from requests) as pids,
-        (select array_agg(mode order by queue, place, pid) from requests) as modes,
-        (select count(*)::int from sessions where is_waiting) as server_waiting,
-        (
-            select count(*)::int from everyone
-            where backend_type = 'client backend' and state is distinct from 'starting'
-        ) as client_backends,
-        (select count(*)::int from logins) as logging_in,
-        (
-            select count(*)::int from everyone
-            where backend_start is null and usesysid is not null and datid is not null
-        ) as unseen
+    select of_matched.*, by_state.*, of_everyone.*, of_roles.*, of_databases.*, of_requests.*, logins.*
+    from (
+        select
+            count(*)::int as total,
+            (count(*) filter (where is_waiting))::int as waiting,
+            min(xact_start) filter (
+                where backend_type = 'client backend' and state is distinct from 'starting'
+            ) as oldest_xact
+        from matched
+    ) as of_matched
+    cross join (
+        select
+            array_agg(coalesce(state, '') order by state) as states,
+            array_agg(n order by state) as by_state
+        from (select state, count(*)::int as n from matched group by state) as states
+    ) as by_state
+    cross join (
+        select
+            (count(*) filter (where {hidden}))::int as hidden,
+            (count(*) filter (where is_waiting))::int as server_waiting,
+            (
+                count(*) filter (
+                    where backend_type = 'client backend' and state is distinct from 'starting'
+                )
+            )::int as client_backends,
+            (
+                count(*) filter (
+                    where backend_start is null and usesysid is not null and datid is not null
+                )
+            )::int as unseen
+        from sessions as a
+    ) as of_everyone
+    cross join (
+        select
+            array_agg(usesysid order by usesysid) as role_oids,
+            array_agg(used order by usesysid) as role_used
+        from by_role
+        where usesysid is not null
+    ) as of_roles
+    cross join (
+        select
+            array_agg(datid order by datid) as database_oids,
+            array_agg(used order by datid) as database_used
+        from by_database
+        where datid is not null
+    ) as of_databases
+    cross join (
+        select
+            array_agg(queue order by queue, place, pid) as queues,
+            array_agg(place order by queue, place, pid) as places,
+            array_agg(pid order by queue, place, pid) as pids,
+            array_agg(mode order by queue, place, pid) as modes
+        from requests
+    ) as of_requests
+    cross join (select count(*)::int as logging_in from logins) as logins
 ),
 page as (
     select row_number() over (order by {order}) as place, a.*
