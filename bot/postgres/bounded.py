@@ -13,6 +13,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
@@ -81,6 +82,7 @@ class BoundedConnection(PinnedConnection):
     """
 
     server: ServerId | None = None
+    _known: Mapping[str, str] = MappingProxyType({})  # parts of statements, and what they give
 
     def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401  the driver's own
         super().__init__(*arguments, **options)
@@ -98,6 +100,10 @@ class BoundedConnection(PinnedConnection):
         self.pooled = us["pid"] != self.get_server_pid()
         if not self.pooled:
             self.server = server_id(us)
+            self._known = {
+                _text("system_identifier"): f"{self.server.system_identifier}::bigint",
+                _text("own"): f"select {us['usesysid']}::oid as own_role",
+            }
             await self.execute(self.sets(_SESSION, "session"))
         return us
 
@@ -161,13 +167,12 @@ class BoundedConnection(PinnedConnection):
         return statement
 
     def sent(self, query: str) -> str:
-        """A statement as the server gets it: a backend belongs to one server while it lives.
+        """A statement as the server gets it: a backend has one server and one role for life.
 
         It is one string for all connections: a look takes 15 kB, and each filter has its own.
         """
-        if self.server is not None:
-            known = f"{self.server.system_identifier}::bigint"
-            query = query.replace(queries.get("system_identifier").rstrip(), known)
+        for part, known in self._known.items():
+            query = query.replace(part, known)
         return sys.intern(query)
 
     @asynccontextmanager
@@ -187,6 +192,11 @@ class BoundedConnection(PinnedConnection):
             await self.execute("rollback")
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             self.terminate()
+
+
+def _text(part: str) -> str:
+    """What stands for `{part}` in the statements."""
+    return queries.get(part).rstrip()
 
 
 def server_id(row: Row) -> ServerId:

@@ -55,6 +55,7 @@ async def test_only_a_signal_reads_again_which_server_it_is_on(own: PostgresClus
     assert {each for each in kept if "pg_control_system()" in each} == {
         each for each in kept if "'signalled'" in each
     }
+    assert not [each for each in kept if "own_role" in each and "pg_backend_pid()" in each]
 
 
 async def test_statement_is_planned_once_for_all_parameters(own: PostgresCluster) -> None:
