@@ -148,13 +148,19 @@ def test_secrets_are_refused_among_the_settings():
         return ",".join(f"{of}.{name}=x" for name in names)
 
     said = refused("-f", SQLITE, "--set", each("settings"))
-    assert sorted(re.findall(r"invalid propertyName '(\w+)'", said)) == names
+    assert re.findall(r"settings\.(\w+): may hold a secret; put it into the Secret", said) == names
     assert rendered("-f", SECRET, "--set", each("secret"))
 
 
 def test_only_secrets_go_into_the_secret():
     said = refused("-f", SECRET, "--set", "secret.PG_KILL_ALLOWLIST=U1")
-    assert "invalid propertyName 'PG_KILL_ALLOWLIST'" in said
+    assert "secret.PG_KILL_ALLOWLIST: is no secret; put it under settings" in said
+
+
+@pytest.mark.parametrize("name", ["HEALTH_PORT", "PORT", "SECRETS_DIR"])
+def test_what_the_chart_sets_is_refused_among_the_settings(name):
+    said = refused("-f", SQLITE, "--set", f"settings.{name}=1")
+    assert f"settings.{name}: is set by the chart; leave it out" in said
 
 
 def test_every_value_is_described_and_checked():

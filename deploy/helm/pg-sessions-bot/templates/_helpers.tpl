@@ -51,3 +51,20 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "bot.claimName" -}}
 {{- default (printf "%s-ledger" (include "bot.fullname" .)) .Values.ledger.persistence.existingClaim -}}
 {{- end -}}
+
+{{- /* Sentences about what stands in the wrong place, one per line; a schema could only refuse it. */ -}}
+{{- define "bot.misplaced" -}}
+{{- $secret := "^(SLACK_BOT_TOKEN|SLACK_APP_TOKEN|SLACK_SIGNING_SECRET|LEDGER_URL|DATABASE_URL(_[A-Z0-9_]+)?|DATABASE_PASSWORD_COMMAND(_[A-Z0-9_]+)?)$" -}}
+{{- range $name, $_ := .Values.settings }}
+{{- if regexMatch $secret $name }}
+settings.{{ $name }}: may hold a secret; put it into the Secret that existingSecret names
+{{- else if has $name (list "SECRETS_DIR" "HEALTH_PORT" "PORT") }}
+settings.{{ $name }}: is set by the chart; leave it out
+{{- end }}
+{{- end }}
+{{- range $name, $_ := .Values.secret }}
+{{- if not (regexMatch $secret $name) }}
+secret.{{ $name }}: is no secret; put it under settings
+{{- end }}
+{{- end }}
+{{- end -}}
