@@ -240,25 +240,40 @@ def outside(path: str) -> Iterator[tuple[Mutant, str]]:
 
 
 def _patterns(module: cst.Module) -> Iterator[tuple[cst.CSTNode, cst.CSTNode]]:
-    """The patterns passed to `re`, and every raw string."""
-    for node in _walk(module):
-        match node:
-            case cst.Call(
-                func=cst.Attribute(value=cst.Name(value="re")), args=[cst.Arg(value=pattern), *_]
-            ):
-                found = pattern
-            case cst.SimpleString() | cst.FormattedString():
-                found = node
-            case _:
-                continue
-        text = module.code_for_node(found)
-        is_raw = text.lower().startswith(("r", "fr"))
-        if isinstance(found, cst.SimpleString | cst.FormattedString) and is_raw == (found is node):
-            quote = text.lstrip("rfRF")
-            quote = quote[: 3 if quote.startswith('"""') else 1]
-            head, pattern, tail = text.partition(quote)[0], text.split(quote)[1], quote
+    """The patterns passed to `re`, and every raw string that isn't a docstring."""
+    passed = {
+        node.args[0].value
+        for node in _walk(module)
+        if isinstance(node, cst.Call)
+        and node.args
+        and module.code_for_node(node.func).startswith("re.")
+    }
+    for found in _texts(module):
+        text = module.code_for_node(found.with_changes(lpar=(), rpar=()))
+        string = _RAW.match(text)
+        if string and (string["raw"] or found in passed):
+            head, pattern, tail = string.group("head", "pattern", "quote")
             for changed in pattern_mutants(pattern):
-                yield found, cst.parse_expression(f"{head}{quote}{changed}{tail}")
+                after = cst.parse_expression(f"({head}{changed}{tail})")
+                yield found, after.with_changes(lpar=found.lpar, rpar=found.rpar)
+
+
+_RAW = re.compile(
+    r"""(?P<head> f?(?P<raw>r?)f? (?P<quote>"{3}|["'])) (?P<pattern>.*) (?P=quote)""",
+    re.DOTALL | re.IGNORECASE | re.VERBOSE,
+)
+
+
+def _texts(node: cst.CSTNode) -> Iterator[cst.BaseString]:
+    """Every string that isn't a docstring. Strings that follow each other are one."""
+    match node:
+        case cst.BaseString():
+            yield node
+        case cst.Expr(value=cst.BaseString()):
+            pass
+        case _:
+            for child in node.children:
+                yield from _texts(child)
 
 
 def _name(module: cst.Module, node: cst.CSTNode) -> str:

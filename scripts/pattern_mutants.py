@@ -1,7 +1,8 @@
 """Regular expressions with one change each, for `scripts/mutants.py`; mutmut doesn't make these.
 
 A lookaround is left out, a repetition is changed, a character is missing in its class, or an
-alternative is missing. The text is as in the source: what stands in braces counts as one part.
+alternative is missing. The text is as in the source: what stands in braces counts as one part, and
+raw strings that follow each other are one pattern.
 """
 
 # ruff: noqa: INP001 - a part of a script
@@ -11,20 +12,21 @@ from collections.abc import Iterator
 
 _TOKEN = re.compile(
     r"""
-      (?P<class>  \[ \^? \]? (?: \\. | [^\]\\] )* \] )
+      (?P<seam>   " \s* (?: \#[^\n]* \s* )* (?: r | fr | rf ) " )
+    | (?P<class>  \[ \^? \]? (?: \\. | [^\]\\] )* \] )
     | (?P<name>   \{\{ [^{}]* \}\} | \{ [^{}]+ \} | \(\?P=\w+\) )
-    | (?P<look>   \(\?[=!] )
+    | (?P<look>   \(\?<?[=!] )
     | (?P<open>   \( (?: \?: | \?P<\w+> )? )
     | (?P<close>  \) )
     | (?P<or>     \| )
-    | (?P<often>  [*+?] \?? )
+    | (?P<often>  [*+?] [?+]? )
     | (?P<other>  \\. | . )
     """,
     re.VERBOSE | re.DOTALL,
 )
 _CHARACTER = r"(?: \{ [^{}]* \} | \\x.. | \\U.{8} | \\. | [^\\] )"
 _MEMBER = re.compile(rf"{_CHARACTER} (?: - {_CHARACTER} )?", re.VERBOSE | re.DOTALL)
-_OFTEN = {"*": "+", "+": "*", "?": "", "*?": "*"}
+_OFTEN = {"*": "+", "+": "*", "?": ""}
 
 
 def pattern_mutants(pattern: str) -> Iterator[str]:
@@ -36,7 +38,8 @@ def pattern_mutants(pattern: str) -> Iterator[str]:
             case "class":
                 yield from _classes(pattern, start, end)
             case "often":
-                yield pattern[:start] + _OFTEN[token[0]] + pattern[end:]
+                often = _OFTEN[token[0][0]]
+                yield pattern[:start] + often + (token[0][1:] if often else "") + pattern[end:]
             case "look" | "open":
                 opened.append((token, [end]))
             case "or":
@@ -46,6 +49,8 @@ def pattern_mutants(pattern: str) -> Iterator[str]:
                 yield from _branches(pattern, branches, start)
                 if group is not None and group.lastgroup == "look":
                     yield pattern[: group.start()] + pattern[end:]
+            case _:
+                pass
     yield from _branches(pattern, opened[0][1], len(pattern))
 
 

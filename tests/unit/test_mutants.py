@@ -1,9 +1,10 @@
-"""How mutants are named: an edit elsewhere doesn't rename them."""
+"""How mutants are named: an edit elsewhere doesn't rename them. And how patterns are broken."""
 
 from difflib import unified_diff
 
 import pytest
 
+from scripts.pattern_mutants import pattern_mutants
 from tests.mutants import Mutant, keys
 
 
@@ -34,3 +35,28 @@ def test_equal_changes_are_numbered_in_the_order_of_the_code() -> None:
         "1 => 2 (3)",
     ]
     assert [each.line for each in found] == [2, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "mutants"),
+    [
+        ("a", []),
+        ("a|b", ["b", "a"]),
+        ("a+?b??c*+", ["a*?b??c*+", "a+?bc*+", "a+?b??c++"]),
+        ("[^ab]", ["[ab]", "[^b]", "[^a]"]),
+        ("a(?=b)(?<!c)", ["a(?<!c)", "a(?=b)"]),
+    ],
+)
+def test_pattern_is_broken_in_one_place_at_a_time(pattern: str, mutants: list[str]) -> None:
+    assert [*pattern_mutants(pattern)] == mutants
+
+
+def test_alternatives_may_stand_in_several_strings() -> None:
+    source = """(a"  # (why?
+        r"|b"
+        rf"|c)"""
+    assert ["".join(each.split()) for each in pattern_mutants(source)] == [
+        '(b"rf"|c)',
+        '(a"#(why?r"|c)',
+        '(a"#(why?r"|b"rf")',
+    ]
