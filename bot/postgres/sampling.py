@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from heapq import nsmallest
-from itertools import zip_longest
 from operator import itemgetter
 from typing import Any
 
@@ -42,7 +41,7 @@ MOST_ROWS = 500
 """How many sessions the rules go by, what hurts most first; `why` goes by as many."""
 
 WITH_QUERY = WORST
-"""How many of these have their queries."""
+"""How many of these have their queries; those of other processes than clients' always do."""
 
 MOST_COUNTED = 1000
 """How many groups of equal sessions are kept, the largest first."""
@@ -119,22 +118,27 @@ class Sampled:
         worst = nsmallest(
             MOST_ROWS, sessions, key=partial(_hurts, waits=waits, at_limit=_at_limit(server, names))
         )
-        queries = (row["short_query"] for row in worst[:WITH_QUERY])
-        backends = [backend_of(row, names) for row in worst]
+        # Rules go by what an autovacuum does, however many sessions hurt more than it.
+        backends = (
+            _running(
+                backend_of(row, names),
+                row["short_query"] if at < WITH_QUERY or not _is_client(row) else None,
+                names,
+            )
+            for at, row in enumerate(worst)
+        )
         look = Look(
             server=server,
             names=names,
             counts=_counts(sessions),
             waits=waits,
-            rows=tuple(
-                _running(backend, query, names) for backend, query in zip_longest(backends, queries)
-            ),
+            rows=tuple(backends),
         )
         return look, _crowd(sessions, names)
 
     def _server(self) -> Mapping[str, Any]:
         """What `bot.postgres.rows.server_of` takes, as a look's first row has it."""
-        clients = [row for row in self.rows if row["backend_type"] == CLIENT_BACKEND]
+        clients = [row for row in self.rows if _is_client(row)]
         roles = Counter(row["usesysid"] for row in clients if row["usesysid"] is not None)
         databases = Counter(row["datid"] for row in clients if row["datid"] is not None)
         starting = sum(row["state"] == "starting" for row in clients)
@@ -170,7 +174,7 @@ class Sampled:
         counted = Counter(
             tuple(row[column] for column in _APPLICATION)
             for row in self.rows
-            if row["backend_type"] == CLIENT_BACKEND and row["state"] != "starting"
+            if _is_client(row) and row["state"] != "starting"
         )
         groups = [
             {**dict(zip(_APPLICATION, values, strict=True)), "sessions": number}
@@ -245,12 +249,16 @@ def _is_connected(row: asyncpg.Record) -> bool:
     return row["datid"] is not None or row["backend_type"] in (None, "walsender")
 
 
+def _is_client(row: asyncpg.Record) -> bool:
+    return bool(row["backend_type"] == CLIENT_BACKEND)
+
+
 def _is_own(row: asyncpg.Record, own: Collection[int]) -> bool:
     return row["usesysid"] in own and row["application_name"] == APPLICATION_NAME.encode()
 
 
 def _xact_of_client(row: asyncpg.Record) -> datetime | None:
-    is_client = row["backend_type"] == CLIENT_BACKEND and row["state"] != "starting"
+    is_client = _is_client(row) and row["state"] != "starting"
     return row["xact_start"] if is_client else None
 
 
@@ -259,7 +267,7 @@ def _hurts(
 ) -> tuple[Any, ...]:
     """`bot.postgres.where.HURTS_MOST`, for one row."""
     holds_up = 0 if row["leader_pid"] else waits.holds_up(row["pid"])
-    is_client = row["backend_type"] == CLIENT_BACKEND
+    is_client = _is_client(row)
     roles, databases = at_limit
     return (
         not (holds_up and not _is_waiting(row)),

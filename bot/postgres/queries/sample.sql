@@ -1,7 +1,7 @@
 -- Every backend in one snapshot, to be sorted and counted by the bot: that costs the server a
 -- quarter of a look. Long queries are read of the few that are shown, and so are those of the idle:
--- track_activity_query_size may be 1 MB, and there may be thousands of sessions. Calls the function behind pg_stat_activity, as look.sql does. The
--- bot's own row has what is said of the server.
+-- track_activity_query_size may be 1 MB, and there may be thousands of sessions. Calls the function
+-- behind pg_stat_activity, as look.sql does. The bot's own row has what is said of the server.
 select
     pid,
     datid,

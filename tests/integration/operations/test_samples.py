@@ -24,7 +24,7 @@ from bot.operations import Operations, Rules
 from bot.operations.samples import Samples
 from bot.postgres import cluster as cluster_module
 from bot.postgres.cluster import PostgresCluster
-from bot.postgres.sampling import with_queries
+from bot.postgres.sampling import WITH_QUERY, with_queries
 from tests.integration.conftest import BOT, Sessions, everybody_left
 from tests.integration.steps import Steps
 from tests.unit.builders import ago, backend
@@ -355,6 +355,40 @@ async def test_queries_of_who_works_and_who_rests_are_read(
     queries = {row.pid: row.query for row in survey.look.rows}
     assert queries[at_rest.get_server_pid()] == "select 'rests'"
     assert queries[at_work.get_server_pid()] == "begin; select 'works'"
+
+
+async def test_queries_of_background_processes_are_read_however_many_hurt_more(
+    sampled: PostgresCluster, sessions: Sessions
+) -> None:
+    """What an autovacuum does decides what is said of it. A parallel worker stands in for it."""
+    for _ in range(WITH_QUERY):
+        await (await sessions.open("web")).execute("begin")
+    leader = await sessions.open(
+        "postgres",
+        parallel_leader_participation="off",
+        parallel_setup_cost="0",
+        parallel_tuple_cost="0",
+        min_parallel_table_scan_size="0",
+    )
+    await leader.execute("begin; create table many as select generate_series(1, 9) as id")
+    await leader.execute("alter table many set (parallel_workers = 2)")
+    query = "select count(*) from many where pg_sleep(60) is null"
+    asking = asyncio.create_task(leader.execute(query))
+    try:
+        async with asyncio.timeout(PATIENCE):
+            rows: tuple[Backend, ...] = ()
+            workers: list[Backend] = []
+            # One that has just begun has no query yet.
+            while not any(row.query == query for row in workers):
+                until = asyncio.get_running_loop().time() + PATIENCE
+                survey, _ = await sampled.sample(until=until)
+                rows = survey.look.rows
+                workers = [row for row in rows if row.backend_type == "parallel worker"]
+        assert all(rows.index(row) >= WITH_QUERY for row in workers)
+    finally:
+        leader.terminate()
+        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError):
+            await asking
 
 
 async def test_query_of_another_moment_is_left_out(sampled: PostgresCluster) -> None:
