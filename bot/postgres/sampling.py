@@ -89,16 +89,29 @@ class Sampled:
         return server_id(self.rows[0])
 
     def fits(self, names: Names, most_age: float) -> bool:
-        """Whether these names are of this server, new enough, and of everyone here."""
+        """Whether these names are of this server, new enough, and of everyone here.
+
+        A limit that is exceeded was probably raised since they were read.
+        """
         first = self.rows[0]
         age = (first["now"] - names.read_at).total_seconds()
-        if names.stale or names.server != self.server or age > most_age:
+        if names.stale or names.server != self.server or age > most_age or self._exceeds(names):
             return False
         return all(
             (not row["usesysid"] or row["usesysid"] in names.roles)
             and (not row["datid"] or row["datid"] in names.databases)
             for row in self.rows
         )
+
+    def _exceeds(self, names: Names) -> bool:
+        """Whether a role or a database has more sessions than its limit allows."""
+        clients = [row for row in self.rows if _is_client(row)]
+        for column, limited in (("usesysid", names.roles), ("datid", names.databases)):
+            for oid, used in Counter(row[column] for row in clients).items():
+                limit = limited[oid].limit if oid in limited else None
+                if limit is not None and used > limit:
+                    return True
+        return False
 
     def counted(
         self, cluster: str, host: str, names: Names, own: Collection[int]

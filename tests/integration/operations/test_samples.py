@@ -415,6 +415,25 @@ async def test_new_role_is_named_at_once(
         await admin.execute("drop role newcomer")
 
 
+async def test_raised_limit_counts_once_somebody_has_used_it(
+    sampled: PostgresCluster, sessions: Sessions, admin: asyncpg.Connection
+) -> None:
+    until = asyncio.get_running_loop().time() + PATIENCE
+    await admin.execute("create role newcomer login connection limit 1")
+    several = [await sessions.open("newcomer")]
+    try:
+        survey, _ = await sampled.sample(until=until)
+        assert survey.server.role_limit("newcomer") == Limit("newcomer", 1, 1)
+        await admin.execute("alter role newcomer connection limit 3")
+        several.append(await sessions.open("newcomer"))
+        survey, _ = await sampled.sample(until=until)
+        assert survey.server.role_limit("newcomer") == Limit("newcomer", 2, 3)
+    finally:
+        for each in several:
+            await each.close()
+        await admin.execute("drop role newcomer")
+
+
 async def test_samples_read_the_names_only_now_and_then(
     sampled: PostgresCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
