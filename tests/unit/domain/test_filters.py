@@ -24,7 +24,7 @@ from bot.errors import TargetError
 from bot.grammar.parser import parse_kill
 from bot.grammar.requests import KillRequest
 from bot.grammar.suggest import near
-from bot.grammar.terms import AgeOf, Word
+from bot.grammar.terms import AgeOf, Pattern, Tagged, Word
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 NAMES = Names(
@@ -104,6 +104,13 @@ def test_unknown_name_is_an_error_with_the_nearest_names(
     assert unknown.value.nearest == nearest
 
 
+def test_a_kill_by_tag_is_refused_rather_than_widened() -> None:
+    with pytest.raises(TargetError) as refused:
+        freeze([Tagged("job", Pattern(("Mailer", "")))], NAMES, NOW)
+    assert refused.value.name == "tag.job=Mailer*"
+    assert refused.value.problem == "only a look takes tags"
+
+
 def test_unknown_database_of_a_cluster_is_an_error_with_the_nearest_names() -> None:
     with pytest.raises(TargetError) as unknown:
         frozen("main/some_bd user=web")
@@ -175,5 +182,6 @@ def test_the_ledger_gives_back_what_it_was_given(given: tuple) -> None:
     ],
 )
 def test_unknown_condition_is_never_skipped(unknown: object) -> None:
-    with pytest.raises(ValueError, match=r"another version|can't be read|not a valid"):
+    reasons = r"^a condition (was written by another version|can't be read)|not a valid"
+    with pytest.raises(ValueError, match=reasons):
         from_json([unknown])

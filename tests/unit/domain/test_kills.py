@@ -97,10 +97,13 @@ def test_preview_has_no_owner_until_it_is_claimed() -> None:
         confirmed_by=None,
         claimed_at=None,
         dismissed_by=None,
+        dismissed_at=None,
         reference="",
     )
     assert new.place == Place("C0OPS", "")
     assert replace(new, message_ts="17.1").place == Place("C0OPS", "17.1")
+    in_a_thread = replace(new, message_ts="17.1", thread_ts="16.5")
+    assert in_a_thread.place == Place("C0OPS", "17.1", "16.5")
 
 
 def test_outcome_defaults() -> None:
@@ -120,7 +123,7 @@ def test_outcome_defaults() -> None:
         watched_until=None,
     )
     assert Result(identity(), Outcome.TERMINATED) == Result(
-        identity(), Outcome.TERMINATED, "", None
+        identity(), Outcome.TERMINATED, detail="", reason=None, first_step=None
     )
 
 

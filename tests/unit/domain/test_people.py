@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bot.domain.people import NOWHERE, Allowlist, Grant, Home, Person, Right, Rights
+from bot.domain.people import NOWHERE, Allowlist, Allowlists, Grant, Home, Person, Right, Rights
 from tests.rights import rights
 
 
@@ -43,10 +43,20 @@ class TestMay:
     def test_default_list_allows_nobody(self) -> None:
         assert Allowlist() == Allowlist(frozenset(), frozenset(), everyone=False)
         assert Allowlist().empty is True
+        assert Allowlists() == Allowlists(Allowlist(), {})
 
     def test_empty_list_allows_nobody(self) -> None:
         assert not may(Right.KILL, person(), lists())
         assert not may(Right.LOOK, person(), lists())
+
+    def test_right_without_a_list_is_nobodys(self) -> None:
+        known = Rights(("main",))
+        for right in Right:
+            assert not may(right, person(), known)
+            assert known.allowlist(right) == Allowlist()
+            assert known.users(right) == frozenset()
+            assert not known.varies(right)
+            assert not known.has_own(right, "main")
 
     def test_listed_people_may(self) -> None:
         assert may(Right.KILL, person(), lists(kill=LISTED))
@@ -101,6 +111,14 @@ class TestByCluster:
         assert known.reach(Right.KILL, ana).on == {Right.KILL: {"prod"}}
         assert known.reach(Right.KILL, ben).on == {Right.KILL: {"main"}}
 
+    def test_list_is_the_general_one_where_a_cluster_has_none_of_its_own(self) -> None:
+        known = self.known({Right.KILL: ON_PROD}, kill=GROUPED)
+        assert known.allowlist(Right.KILL, "prod") == LISTED
+        assert known.allowlist(Right.KILL, "main") == known.allowlist(Right.KILL) == GROUPED
+        assert [right for right in Right if known.varies(right)] == [Right.KILL]
+        assert known.has_own(Right.KILL, "prod")
+        assert not known.has_own(Right.KILL, "main")
+
     def test_blank_list_for_a_cluster_means_nobody_there(self) -> None:
         known = self.known({Right.KILL: {"prod": Allowlist()}}, kill=LISTED)
         assert not known.may(Right.KILL, person(), "prod")
@@ -141,6 +159,8 @@ class TestByCluster:
         assert prod == Grant(
             "PG_KILL_ALLOWLIST_PROD", by_name=False, groups=("S1",), everyone=False
         )
+        (there_only,) = self.known({Right.KILL: ON_PROD}).grants(Right.KILL, ana, "prod")
+        assert there_only.by_name
         for home in (Home.ELSEWHERE, None):
             assert known.grants(Right.LOOK, person(home=home), "main") == ()
 

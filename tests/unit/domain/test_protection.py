@@ -65,6 +65,13 @@ class TestProtection:
     def test_reason_a_backend_is_spared(self, changes: dict, why: SpareReason | None) -> None:
         assert self.protection.why(backend(**changes)) == why
 
+    def test_spared_sessions_are_told_by_pid_with_the_reason(self) -> None:
+        sessions = [backend(pid=1), backend(pid=2, usename="admin"), backend(pid=3, usesysid=99)]
+        assert self.protection.spared(sessions) == {
+            2: SpareReason.PROTECTED_ROLES,
+            3: SpareReason.OWN_ROLE,
+        }
+
     def test_missing_application_name_counts_as_empty(self) -> None:
         unnamed = Protection(applications=(("",),))
         assert unnamed.why(backend(application_name=None)) == SpareReason.PROTECTED_APPLICATIONS
