@@ -14,6 +14,7 @@ from bot.domain.alerts import Alert, KillSeen, Opening, Saying
 from bot.domain.blocking import HeldLock, Locks
 from bot.domain.boards import AskedBoard, Board, End
 from bot.domain.filters import Condition
+from bot.domain.findings.model import PATIENCE, Patience
 from bot.domain.findings.survey import Survey
 from bot.domain.groups import Groups
 from bot.domain.holdings import Holdings
@@ -47,6 +48,7 @@ class Rules:
     query_tags: tuple[str, ...] = DEFAULT_KEYS
     poolers: Poolers = field(default_factory=Poolers)
     sample_every: timedelta = timedelta(0)  # 0: never
+    patience: Patience = PATIENCE  # of the findings of samples
 
 
 class Urgency(IntEnum):
@@ -183,10 +185,13 @@ class Cluster(Protocol):
         a role's own settings if its oid is given.
         """
 
-    async def sample(self, *, until: float) -> tuple[Survey, Groups]:
+    async def sample(
+        self, *, until: float, idle_for: timedelta = PATIENCE.idle
+    ) -> tuple[Survey, Groups]:
         """What a sample is made of: a survey, and all sessions counted as `Seen` says.
 
         Has all that a look without `all` has, except that only the worst sessions have queries.
+        Locks are read of sessions that have been idle in their transactions for `idle_for`.
         Roles, databases and their limits are up to 30 s old. It goes by a connection of its own.
         `until` is on the event loop's clock.
         """

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from bot.config import texts
 from bot.config.secret import Secret
-from bot.domain.alerts import DEFAULT_AFTER
+from bot.domain.alerts import DEFAULT_AFTER, patience
 from bot.domain.findings.model import Rule
 from bot.domain.people import Allowlist, Allowlists, Glob, Right, Rights
 from bot.domain.poolers import Poolers
@@ -179,6 +179,7 @@ class Settings:
             query_tags=self.query_tags,
             poolers=Poolers(self.pgbouncer_addresses),
             sample_every=self.sample_every,
+            patience=patience(self.alert_after),
         )
 
     @property

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum, auto
 from types import MappingProxyType
 
-from bot.domain.findings.model import Finding, Rule
+from bot.domain.findings.model import PATIENCE, Finding, Patience, Rule
 from bot.domain.findings.survey import Survey
 from bot.domain.kills import Actor, Place
 from bot.domain.tracks import Topic, Track, Watch
@@ -34,6 +34,22 @@ DEFAULT_AFTER: Thresholds = MappingProxyType(
     }
 )
 """No sample has a `login`: somebody has to ask about the role."""
+
+
+def patience(after: Thresholds) -> Patience:
+    """What the findings of samples go by: one that is due to be told must have been found."""
+
+    def at_most(usual: timedelta, rule: Rule) -> timedelta:
+        return min(usual, after.get(rule, usual))
+
+    return replace(
+        PATIENCE,
+        idle=at_most(PATIENCE.idle, Rule.IDLE_IN_TRANSACTION),
+        event=at_most(PATIENCE.event, Rule.WAITING),
+        prepared=at_most(PATIENCE.prepared, Rule.PREPARED_TRANSACTION),
+        horizon=at_most(PATIENCE.horizon, Rule.HORIZON),
+    )
+
 
 QUIET = timedelta(seconds=30)
 """How long an alert's finding has to be gone before the alert is over. Each relapse doubles it."""

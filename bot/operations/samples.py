@@ -151,11 +151,13 @@ class Samples:
 
     async def _seen(self, cluster: Cluster) -> Seen:
         until = asyncio.get_running_loop().time() + SAMPLE_WITHIN
+        rules = self._clusters.rules
         survey, crowd = await read_together(
-            cluster, lambda: cluster.sample(until=until - NAMES_WITHIN), until
+            cluster,
+            lambda: cluster.sample(until=until - NAMES_WITHIN, idle_for=rules.patience.idle),
+            until,
         )
         protection = await self._clusters.protection(cluster, survey.look)
-        rules = self._clusters.rules
         # Off the event loop: a server may have thousands of sessions.
         return await asyncio.to_thread(_seen, survey, crowd, protection, rules)
 
@@ -169,6 +171,6 @@ def findings_of(sample: Sample) -> Counter[str] | None:
 def _seen(survey: Survey, crowd: Groups, protection: Protection, rules: Rules) -> Seen:
     look = redacted(survey.look, rules)
     survey = replace(survey, look=look, spared=protection.spared(look.rows))
-    findings = diagnose(survey, Question()).findings
+    findings = diagnose(survey, Question(patience=rules.patience)).findings
     kept = replace(survey, look=replace(look, rows=look.rows[:ROWS]))
     return Seen(kept, findings, crowd)

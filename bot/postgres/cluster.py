@@ -562,7 +562,9 @@ class PostgresCluster:
         relname = await self._relname(relations_in(reading), here, look.names)
         return reading.survey(relname)
 
-    async def sample(self, *, until: float) -> tuple[Survey, Groups]:
+    async def sample(
+        self, *, until: float, idle_for: timedelta = PATIENCE.idle
+    ) -> tuple[Survey, Groups]:
         """At most a dozen cheap statements. Needs pg_read_all_stats to see other roles' rows."""
         began = time.monotonic()
         logins = self._near_full or began - self._logins_at > NAMES_KEPT
@@ -583,7 +585,7 @@ class PostgresCluster:
         if unread := [row.pid for row in look.rows[:WITH_QUERY] if row.query is None]:
             texts = await self._fetch(queries.get("queries_of"), unread, urgency=Urgency.SAMPLE)
             look = replace(look, rows=with_queries(look.rows, texts, names))
-        reading = Reading(look, until, idle_for=PATIENCE.idle)
+        reading = Reading(look, until, idle_for=idle_for)
         reading.rows.update(sampled.parts())
         return await self._surveyed(reading, Urgency.SAMPLE), crowd
 

@@ -66,10 +66,10 @@ class DayCluster:
     def has_changed(self) -> None:
         self._sampled = None
 
-    async def sample(self, *, until: float) -> tuple[Survey, Groups]:
+    async def sample(self, *, until: float, idle_for: timedelta) -> tuple[Survey, Groups]:
         self._answer()
         if self._sampled is None:
-            self._sampled = await self._cluster.sample(until=until)
+            self._sampled = await self._cluster.sample(until=until, idle_for=idle_for)
         survey, crowd = self._sampled
         return self._dated(survey), self._counted(crowd)
 

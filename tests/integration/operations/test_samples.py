@@ -258,10 +258,8 @@ async def test_sample_says_what_a_look_and_a_survey_say(
     sampled: PostgresCluster,
     sessions: Sessions,
     admin: asyncpg.Connection,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Counting and sorting are done by the bot for a sample, and by the server for a look."""
-    monkeypatch.setattr(cluster_module, "PATIENCE", AT_ONCE)
     at_limit = await sessions.open("some_user", app="psql")
     holder, reader, ddl, late = [await sessions.open("batch", app=f"job-{n}") for n in range(4)]
     prepared = await sessions.open("postgres")
@@ -285,7 +283,7 @@ async def test_sample_says_what_a_look_and_a_survey_say(
         await everybody_left(pg, admin)  # also the bot, which read there what its tables are called
         async with asyncio.timeout_at(until):
             while True:
-                found, crowd = await sampled.sample(until=until)
+                found, crowd = await sampled.sample(until=until, idle_for=timedelta(0))
                 # Who has just been answered doesn't wait for its client yet.
                 if all(row.wait_event for row in found.look.rows):
                     break
@@ -343,6 +341,20 @@ async def test_locks_of_who_has_just_gone_idle_are_unknown(
     (finding,) = idle_in_transaction(survey, Question(pid=subject.pid, patience=AT_ONCE))
     assert isinstance(finding.evidence, Idle)
     assert finding.evidence.locks is None
+
+
+async def test_finding_that_is_to_be_told_sooner_is_found_sooner(
+    sampled: PostgresCluster, ledger: SqlLedger, clock: Steps, sessions: Sessions
+) -> None:
+    holder = await sessions.open("batch")
+    await holder.execute("begin; lock table accounts")
+    rules = Rules(sample_every=timedelta(seconds=5), patience=AT_ONCE)
+    ops = Operations({"main": sampled}, ledger, clock, rules=rules, owner="me")
+    seen = (await ops.samples.take("main")).seen
+    assert seen is not None
+    (idle,) = (each.evidence for each in seen.findings if isinstance(each.evidence, Idle))
+    assert idle.backend.pid == holder.get_server_pid()
+    assert [lock.relname for lock in idle.locks or ()] == ["public.accounts"]
 
 
 async def test_queries_of_who_works_and_who_rests_are_read(

@@ -1,12 +1,13 @@
 """What each variable's text must be."""
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from bot.domain.alerts import DEFAULT_AFTER
-from bot.domain.findings.model import Rule
+from bot.domain.findings.model import PATIENCE, Rule
 from bot.domain.people import Allowlist, Right
 from tests.unit.config.loaded import load, problem
 
@@ -280,6 +281,18 @@ def test_times_of_findings_are_set_one_by_one_over_the_defaults():
         Rule.WAITING: timedelta(seconds=5),
     }
     assert load().alert_after == DEFAULT_AFTER
+
+
+def test_what_is_to_be_told_sooner_than_it_is_usually_found_is_found_sooner():
+    sooner = "idle_in_transaction=5,waiting=2,prepared_transaction=7,horizon=8"
+    assert load(ALERT_AFTER=sooner).rules.patience == replace(
+        PATIENCE,
+        idle=timedelta(seconds=5),
+        event=timedelta(seconds=2),
+        prepared=timedelta(seconds=7),
+        horizon=timedelta(seconds=8),
+    )
+    assert load(ALERT_AFTER="horizon=9000,waiting=off").rules.patience == PATIENCE
 
 
 @pytest.mark.parametrize(
