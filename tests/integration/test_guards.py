@@ -739,6 +739,11 @@ READINGS: dict[str, Reading] = {
         yes=each("application_name", "a_%\\", "a_%\\b"),
         no=each("application_name", "ax%\\", "a_x\\", "a_%", "a_%b", "a_"),
     ),
+    "an application in characters that not every encoding has": Reading(
+        TextLike("application_name", ("aΩ",)),
+        yes=each("application_name", "a\x7f"),  # which never occurs there
+        no=each("application_name", "a", "aO", "a?"),
+    ),
     "a state": Reading(
         TextLike("state", ("idle in transaction",)),
         yes=each("state", "idle in transaction"),
