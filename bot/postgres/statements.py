@@ -102,7 +102,7 @@ def signal_statement(guard: Guard) -> Statement:
     asks_of_waits = InLock(Word.BLOCKING) in guard.conditions
     statement = (
         queries.get("signal")
-        .replace("{blocking}", f"{queries.get('blocking').rstrip()}," if asks_of_waits else "")
+        .replace("{blocking}", f"{queries.get('blocking')}," if asks_of_waits else "")
         .replace("{transaction}", _transaction(guard, parameters))
         .replace("{running}", _running(guard, parameters))
         .replace("{match}", _match(guard, parameters))

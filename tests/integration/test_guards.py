@@ -656,6 +656,26 @@ async def test_sessions_that_others_wait_for(stage: asyncpg.Connection, case: st
     assert seen == Seen(tuple(expected), asked)
 
 
+@pytest.mark.parametrize(
+    ("blocker", "verdict", "notes"),
+    [
+        (100, Verdict.SIGNALLED, "who blocks 101; terminate 100; "),
+        (99, Verdict.NO_LONGER_MATCHES, "who blocks 101; "),
+    ],
+)
+async def test_kill_of_blockers_asks_at_the_signal_who_waits(
+    stage: asyncpg.Connection, server_id: ServerId, blocker: int, verdict: Verdict, notes: str
+) -> None:
+    one = by_filter(conditions=(InLock(Word.BLOCKING),))
+    scene = waiting(session(), session(pid=101, **LOCK), _101=(blocker,))
+
+    seen = await play(stage, scene, *signal_statement(real(one, server_id)))
+
+    assert isinstance(seen.rows, tuple), seen
+    assert [row[0] for row in seen.rows] == [verdict.value]
+    assert seen.notes == notes
+
+
 # --- what a filter means
 
 INSTANT = NOW - timedelta(minutes=15)
