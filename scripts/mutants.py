@@ -81,7 +81,10 @@ FILES: dict[str, tuple[str, ...]] = {
     "bot/domain/people.py": ("tests/unit/domain/test_people.py",),
     "bot/domain/protection.py": ("tests/unit/domain/test_protection.py",),
     "bot/domain/kills.py": ("tests/unit/domain/test_kills.py",),
-    "bot/domain/redaction.py": ("tests/unit/domain/test_redaction.py",),
+    "bot/domain/redaction.py": (
+        "tests/unit/domain/test_redaction.py",
+        "tests/unit/domain/test_query_tags.py",
+    ),
     "bot/domain/filters.py": ("tests/unit/domain/test_filters.py",),
     "bot/domain/steps.py": ("tests/unit/domain/test_steps.py",),
     "bot/domain/alerts.py": ALERTS,

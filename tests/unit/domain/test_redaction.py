@@ -65,7 +65,9 @@ from bot.domain.redaction import redact
         # what is not understood
         (r"select \a {b} $ $a c", "select ?a ?b? ? ?a c"),
         ("select a\x01\x7fb, c\u202ed, \u200b, \ufeffe, “f g”", "select a b, ?, ?, ?, ? ?"),
+        ("select a`b, 1`b, 1{b", "select a`b, ?`b, ??b"),
         ('select "a\nb", "a\u202eb"', "select ?, ?"),
+        ('select "\u202eb", "a\u202e"', "select ?, ?"),
         # values that need no quotes
         ("set my.secret to abc, d", "set my.secret to ?"),
         ("SET SESSION a=b; select c", "SET SESSION a=?; select c"),
@@ -92,7 +94,7 @@ from bot.domain.redaction import redact
             'select dblink("u:p@h", "PGPASSWORD: p", "a b", "a@b")',
             'select dblink(?, ?, "a b", "a@b")',
         ),
-        ("psql postgresql://u:p-w!o@h/db?a=b -c x", "psql ? -c x"),
+        ("psql postgresql://u:p-w!oX@h/db?a=b -c x", "psql ? -c x"),
         ("jdbc:postgresql://u:p@h x, ://y z", "jdbc:? x, ? z"),
         ("psql postgres://u:p'w@h/db' x", "psql ?"),
         ("psql postgres://u:p$w$ x $w$ y", "psql ?"),
@@ -101,6 +103,7 @@ from bot.domain.redaction import redact
         ("PGPASSWORD = p.w q; export db_pwd=a;b c", "PGPASSWORD = ? q; export db_pwd=? c"),
         ("password=;set a to b", "password=;set a to ?"),
         ("password=a;set b to c d;e", "password=? b to ?;e"),
+        ("password = X, a; password X b", "password = ? a; password X b"),
         ("user: u, api_key: a/b, secretKey : c d", "user: u, api_key: ? secretKey : ? d"),
         ('where "passWord" = b and c', 'where "passWord" = ? and c'),
         ("f(password := a, token => b.c) d", "f(password := ? token => ? d"),
@@ -113,6 +116,8 @@ from bot.domain.redaction import redact
         (f"use github_pat_{'a1' * 11}_{'a1' * 10} a", "use ? a"),
         ("use glpat-x1y2-z3 xoxb-1-2-a1b2 a", "use ? ? a"),
         (f"use sk_live_{'a1' * 12},AKIA{'A1' * 8} a", "use ? a"),
+        (f"use ghp_{'A' * 36} github_pat_{'A' * 22} rk_live_{'A' * 24} a", "use ? ? ? a"),
+        (f"use AKIA{'A1' * 8} ASIA{'A1' * 8} a", "use ? ? a"),
         (
             "select eyj, eyJail, glpath, ghp_rows, xoxbase, asia",
             "select eyj, eyJail, glpath, ghp_rows, xoxbase, asia",
@@ -156,7 +161,7 @@ def test_redacted_examples(query: str, shown: str) -> None:
         "select password, password::text, token:: text, f(password) from t",
         "select passwords = a, password_hash = b, a -> password, password is null from t",
         'select "password", "a:b" from t',
-        f'select {"a" * 63}, "{"é" * 31}"',
+        f'select {"a" * 63}, "{"a" * 63}", "{"é" * 31}"',
         "identified, by",
     ],
 )
