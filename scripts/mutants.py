@@ -48,6 +48,7 @@ from tests.mutants import Mutant, keys, living  # noqa: E402
 
 LEDGER = (
     "tests/integration/ledger/test_record.py::TestTheRecord",
+    "tests/integration/ledger/test_record.py::TestHistory",
     *(
         f"tests/integration/ledger/test_claims.py::{name}"
         for name in ("TestClaims", "TestLeases", "TestSecondLooks")

@@ -244,12 +244,10 @@ def read_columns(token: Token, value: Span) -> tuple[str, ...]:
 
 def read_sort(token: Token, value: Span) -> tuple[SortKey, ...]:
     """`sort=-xact_age,pid`. Raises `UsageError`."""
-    if any(name.lower().lstrip(MINUS) == TAGS for name in _names(token, value)):
+    names = _names(token, value)
+    if any(name.lower().lstrip(MINUS) == TAGS for name in names):
         raise fault(token.typed, f"a table can't be sorted by {TAGS}; `{TAG}job=` narrows it")
-    keys = tuple(
-        SortKey(_column(name[name[0] in MINUS :]), name[0] in MINUS)
-        for name in _names(token, value)
-    )
+    keys = tuple(SortKey(_column(name[name[0] in MINUS :]), name[0] in MINUS) for name in names)
     _refuse_repeats(tuple(key.column for key in keys))
     return keys
 
