@@ -52,6 +52,7 @@ async def _looks(stage: Stage, sessions: int, most: float) -> AsyncIterator[Line
     bare = await asyncpg.connect(
         stage.pg.dsn(user=BOT, database="postgres"),
         server_settings={"jit": "off"},  # which makes it slower
+        max_cacheable_statement_size=0,  # as the bot, which keeps all statements prepared
     )
     async with stage.running(stage.new_bot()) as pid:
         for _ in range(WARM_UP + LOOK_ROUNDS):
