@@ -13,7 +13,6 @@ import sys
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
@@ -82,12 +81,12 @@ class BoundedConnection(PinnedConnection):
     """
 
     server: ServerId | None = None
-    _known: Mapping[str, str] = MappingProxyType({})  # parts of statements, and what they give
 
     def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401  the driver's own
         super().__init__(*arguments, **options)
         self._prepared: OrderedDict[str, _Prepared] = OrderedDict()  # least recently used first
         self._numbers = itertools.count(1)
+        self._known: dict[str, str] = {}  # parts of statements, and what they give
 
     async def bound(self) -> asyncpg.Record:
         """Detect a pooler, and set the bounds; returns the row of `session`.
@@ -101,8 +100,8 @@ class BoundedConnection(PinnedConnection):
         if not self.pooled:
             self.server = server_id(us)
             self._known = {
-                _text("system_identifier"): f"{self.server.system_identifier}::bigint",
-                _text("own"): f"select {us['usesysid']}::oid as own_role",
+                queries.part("system_identifier"): f"{self.server.system_identifier}::bigint",
+                queries.part("own"): f"select {us['usesysid']}::oid as own_role",
             }
             await self.execute(self.sets(_SESSION, "session"))
         return us
@@ -192,11 +191,6 @@ class BoundedConnection(PinnedConnection):
             await self.execute("rollback")
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             self.terminate()
-
-
-def _text(part: str) -> str:
-    """What stands for `{part}` in the statements."""
-    return queries.get(part).rstrip()
 
 
 def server_id(row: Row) -> ServerId:

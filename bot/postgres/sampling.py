@@ -105,13 +105,17 @@ class Sampled:
 
     def _exceeds(self, names: Names) -> bool:
         """Whether a role or a database has more sessions than its limit allows."""
-        clients = [row for row in self.rows if _is_client(row)]
         for column, limited in (("usesysid", names.roles), ("datid", names.databases)):
-            for oid, used in Counter(row[column] for row in clients).items():
+            for oid, used in self._used(column).items():
                 limit = limited[oid].limit if oid in limited else None
                 if limit is not None and used > limit:
                     return True
         return False
+
+    def _used(self, column: str) -> Counter[int]:
+        """How many clients each role or database has."""
+        clients = filter(_is_client, self.rows)
+        return Counter(row[column] for row in clients if row[column] is not None)
 
     def counted(
         self, cluster: str, host: str, names: Names, own: Collection[int]
@@ -152,8 +156,7 @@ class Sampled:
     def _server(self) -> Mapping[str, Any]:
         """What `bot.postgres.rows.server_of` takes, as a look's first row has it."""
         clients = [row for row in self.rows if _is_client(row)]
-        roles = Counter(row["usesysid"] for row in clients if row["usesysid"] is not None)
-        databases = Counter(row["datid"] for row in clients if row["datid"] is not None)
+        roles, databases = self._used("usesysid"), self._used("datid")
         starting = sum(row["state"] == "starting" for row in clients)
         return {
             **dict(self.rows[0]),

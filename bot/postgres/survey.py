@@ -50,6 +50,9 @@ MOST_IDLE = 100
 LOCKS_EACH = 5
 """How many locks of one session are read."""
 
+_IF_ANY = frozenset({Part.LOCKS, Part.TRANSACTIONS, Part.INDEXES})
+"""Parts that aren't asked for if the look shows that there is nothing of them."""
+
 TOO_LATE = "there was no time left to read it"
 LOCKED = "a catalog that it needs is locked"
 TOO_SLOW = "PostgreSQL took too long"
@@ -126,9 +129,9 @@ class Reading:
         names = self.look.names
         prepared = self.rows.get(Part.PREPARED, [])
         of_prepared = {row["pid"]: prepared_of(row, names) for row in prepared}
-        idle = self._idle()
-        was_read = not idle or Part.TRANSACTIONS in self.rows
-        held: dict[int, list[HeldLock]] = {pid: [] for pid in idle} if was_read else {}
+        held: dict[int, list[HeldLock]] = {}
+        if Part.TRANSACTIONS in self.rows:
+            held = {pid: [] for pid in self._idle()}
         for row in self.rows.get(Part.TRANSACTIONS, []):
             lock = HeldLock(
                 row["locktype"],
@@ -140,10 +143,7 @@ class Reading:
                 relname(relation_of(row)),
             )
             held[row["pid"]].append(lock)
-        nothing = (
-            *(() if self.look.waits.blocked_by else (Part.LOCKS, Part.INDEXES)),
-            *(() if idle else (Part.TRANSACTIONS,)),
-        )
+        nothing = _IF_ANY - self.statements().keys()
         return Survey(
             look=self.look,
             locks=Locks(waits_of(self.rows.get(Part.LOCKS, []), relname), of_prepared),

@@ -58,6 +58,14 @@ async def test_only_a_signal_reads_again_which_server_it_is_on(own: PostgresClus
     assert not [each for each in kept if "own_role" in each and "pg_backend_pid()" in each]
 
 
+async def test_only_the_role_that_we_have_counts_as_our_own(
+    own: PostgresCluster, admin: asyncpg.Connection
+) -> None:
+    await own.names()
+    role = await admin.fetchval("select oid from pg_roles where rolname = $1", BOT)
+    assert [*own.own_roles.values()] == [{role}]
+
+
 async def test_statement_is_planned_once_for_all_parameters(own: PostgresCluster) -> None:
     connection = kept_back(own)
     for number in range(10):

@@ -13,7 +13,12 @@ def get(name: str) -> str:
     `{waits}` in it stands for the text of `waits.sql`, and so on.
     """
     text = files(__name__).joinpath(f"{name}.sql").read_text(encoding="utf-8")
-    for part in _PARTS:
-        if f"{{{part}}}" in text:
-            text = text.replace(f"{{{part}}}", get(part).rstrip())
+    for each in _PARTS:
+        if f"{{{each}}}" in text:
+            text = text.replace(f"{{{each}}}", part(each))
     return text
+
+
+def part(name: str) -> str:
+    """What stands for `{name}` in other statements."""
+    return get(name).rstrip()
