@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
-from aiohttp import web
+from aiohttp import ClientError, ClientSession, ClientTimeout, web
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -33,16 +33,13 @@ ASK_WITHIN = 2.0
 async def is_the_bot(port: int) -> bool:
     """Whether a bot of ours listens on this port of this machine."""
     try:
-        async with asyncio.timeout(ASK_WITHIN):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            try:
-                writer.write(b"HEAD / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-                head = await reader.readuntil(b"\r\n\r\n")
-            finally:
-                writer.close()
-    except (OSError, EOFError, asyncio.LimitOverrunError):
+        async with (
+            ClientSession(timeout=ClientTimeout(ASK_WITHIN)) as session,
+            session.head(f"http://127.0.0.1:{port}/") as answer,
+        ):
+            return answer.headers.get("Server") == NAME
+    except (ClientError, TimeoutError):
         return False
-    return f"\r\nserver: {NAME}\r\n".encode() in head.lower()
 
 
 GRACE = 1.0
