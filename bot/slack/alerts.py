@@ -17,7 +17,7 @@ from bot.domain.people import Right
 from bot.errors import LedgerError, Unsaid, UsageError
 from bot.ports import Clock
 from bot.slack import kills
-from bot.slack.api_errors import FAILURES, code_of, is_refusal, retry_after
+from bot.slack.api_errors import FAILURES, TOO_OFTEN, code_of, is_refusal, retry_after
 from bot.slack.authorization import Admitted
 from bot.slack.buttons import RowRef, decoded, kill_key
 from bot.slack.delivery import content_of
@@ -47,7 +47,6 @@ _MAY_NOT_LOOK = frozenset({"missing_scope", "not_in_channel", "no_permission", "
 _LOST = frozenset(
     {"message_not_found", "thread_not_found", "cant_update_message", "edit_window_closed"}
 )
-_LIMITED = frozenset({"ratelimited", "rate_limited"})
 
 Call = Callable[[Message], Awaitable[AsyncSlackResponse]]
 
@@ -61,12 +60,13 @@ class SlackVoice:
         directory: Directory,
         allowed_channels: Collection[str],
         clock: Clock,
+        layouts: Layouts,
     ) -> None:
         self._client = client
         self._directory = directory
         self._allowed_channels = allowed_channels
         self._clock = clock
-        self._layouts = Layouts(clock)
+        self._layouts = layouts
         self._free_at: dict[str, float] = {}  # by channel, on the monotonic clock
 
     async def post(self, saying: Saying) -> str:
@@ -208,7 +208,7 @@ def _is_before(page: list[Mapping[str, Any]], since: float) -> bool:
 def _unsaid(error: BaseException, *, surely: bool | None = None) -> Unsaid:
     code = code_of(error)
     if surely is None:
-        surely = is_refusal(error) or code in _LIMITED
+        surely = is_refusal(error) or code in TOO_OFTEN
     return Unsaid(code, surely=surely, lost=code in _LOST, retry_after=retry_after(error) or 0.0)
 
 

@@ -24,7 +24,7 @@ _ENDED_TOKEN = frozenset({"account_inactive", "token_revoked", "token_expired"})
 
 _BAD_TOKEN = _ENDED_TOKEN | {"invalid_auth", "not_authed", "not_allowed_token_type"}
 
-_TOO_OFTEN = frozenset({"ratelimited", "rate_limited"})
+TOO_OFTEN = frozenset({"ratelimited", "rate_limited"})
 
 _SCOPES = re.compile(r"[a-z_.:]+(,[a-z_.:]+)*")
 
@@ -33,7 +33,7 @@ _SLACKS_OWN = {
     "fatal_error",
     "service_unavailable",
     "request_timeout",
-} | _TOO_OFTEN
+} | TOO_OFTEN
 
 _RESTRICTED = frozenset({"action_prohibited", "posting_to_general_channel_denied"})
 """What response_urls answer, besides `restricted_action…`, if a channel restricts posting."""
@@ -67,7 +67,8 @@ _NOT_THE_LAYOUT = (
     | {"exchanged_trigger_id", "expired_trigger_id", "expired_url", "invalid_trigger_id"}
     | {"push_limit_reached", "used_url"}
     # how often, and how
-    | {"message_limit_exceeded", "rate_limited", "ratelimited", "request_timeout"}
+    | {"message_limit_exceeded", "request_timeout"}
+    | TOO_OFTEN
     | {"deprecated_endpoint", "method_deprecated", "service_unavailable", "unknown_method"}
 )
 """Codes from Slack's method reference that no simpler layout would fix. Slack refuses layouts with
@@ -144,7 +145,7 @@ def in_words(error: BaseException, api_url: str) -> str:
     code = code_of(error)
     if not isinstance(error, SlackApiError):
         return f"Slack can't be reached at {place(api_url)}: {_why_not(error)} ({code})"
-    if code in {*_TOO_OFTEN, "http_429"}:
+    if code in {*TOO_OFTEN, "http_429"}:
         return f"Slack limits how often it may be asked ({code}): try again in a minute"
     if not _told(error) and status_of(error) < 500:
         what = f"what answers at {place(api_url)} is not Slack"

@@ -168,7 +168,9 @@ class SlackService:
         self._tasks.start(self._operations.speaker.keep(), name="speaker", optional=True)
         boards = drawing.Drawing(runner, self._clock)
         self._tasks.start(boards.run(), name="boards", optional=True)
-        voice = SlackVoice(unrepeated, directory, self._settings.allowed_channels, self._clock)
+        voice = SlackVoice(
+            unrepeated, directory, self._settings.allowed_channels, self._clock, layouts
+        )
         self._start_every(TELL_EVERY, partial(self._operations.alerting.work, voice), "alerts")
         self._start_every(ASK_EVERY, channels.ask, "alert-channels")
         self._start_every(RECOVER_EVERY, partial(self._recover, runner), "recovery")

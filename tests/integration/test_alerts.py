@@ -28,6 +28,7 @@ from bot.service.metrics import Metrics
 from bot.slack.alerts import SlackVoice
 from bot.slack.api_errors import Client
 from bot.slack.directory import Directory
+from bot.slack.layouts import Layouts
 from bot.slack.objects import Identity
 from tests.integration.conftest import Sessions
 from tests.integration.kills import HandClock
@@ -112,7 +113,7 @@ class Stage:
         directory = Directory(
             client, Identity("T0ACME", ""), rights({Right.LOOK: Allowlist()}), self.clock
         )
-        self.voice = SlackVoice(client, directory, (CHANNEL,), self.clock)
+        self.voice = SlackVoice(client, directory, (CHANNEL,), self.clock, Layouts(self.clock))
 
     def replica(
         self, owner: str, befalls: Callable[[int, str], BaseException | None] = nothing
@@ -175,7 +176,10 @@ async def story(stage: Stage, replica: Replica) -> None:
     await stage.run(60, replica, findings=())
 
 
-async def test_alert_is_told_gets_worse_and_is_over(stage: Stage) -> None:
+@pytest.mark.parametrize("as_text", [False, True], ids=["", "as text: Slack refuses its layout"])
+async def test_alert_is_told_gets_worse_and_is_over(stage: Stage, as_text: bool) -> None:
+    if as_text:
+        stage.slack.faults.refuse_blocks()
     await story(stage, stage.replica("one"))
     (message,) = stage.told
     worse, over = stage.replies
@@ -194,16 +198,6 @@ async def test_alert_whose_end_no_process_saw_is_told_for_as_long_as_it_was_seen
     await stage.run(60, stage.replica("two"), findings=())
     *_, over = stage.replies
     assert "was at its limit for 1 min " in over or "was at its limit for 2 min " in over
-
-
-async def test_alert_goes_out_as_text_if_slack_refuses_its_layout(stage: Stage) -> None:
-    stage.slack.faults.refuse_blocks()
-    await story(stage, stage.replica("one"))
-    (message,) = stage.told
-    worse, over = stage.replies
-    assert "⚠ Worse: main: some_user is at its limit" in worse
-    assert "✓ main: some_user was at its limit" in over
-    assert "✓ main: some_user was at its limit" in stage.shown(message)
 
 
 async def test_opened_and_closed_alerts_are_counted_by_finding(stage: Stage) -> None:

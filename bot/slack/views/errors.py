@@ -20,7 +20,7 @@ from bot.slack.views import lines
 from bot.slack.views.lines import Line, Quoted, code, strong, worded
 from bot.slack.views.message import Message, message
 from bot.slack.views.people import named
-from bot.slack.views.text import age
+from bot.slack.views.text import age, capital
 
 _ON_RECORD = "Nothing was done; the attempt is on record."
 _DOING = {
@@ -58,7 +58,7 @@ def target_error(error: TargetError) -> Message:
 
 def _fault(word: str, problem: str, nearest: Sequence[str]) -> Line:
     said: Line = (Quoted(word, 200, code=True), ": ") if word else ()
-    said += (*worded(problem if word else problem[:1].upper() + problem[1:]), ".")
+    said += (*worded(problem if word else capital(problem)), ".")
     if not nearest:
         return said
     candidates = tuple(Quoted(name, 100, code=True) for name in nearest)

@@ -77,6 +77,11 @@ def count(number: int, one: str, many: str | None = None) -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
+def capital(text: str) -> str:
+    """The same as the beginning of a sentence; names in it stay as they are."""
+    return text[:1].upper() + text[1:]
+
+
 def some(items: Sequence[str], most: int, last: str = "and", *, of: int | None = None) -> str:
     """List a few of these: `a, b and c`, `a, b and 3 more`; `of` is how many there are in all."""
     more = (len(items) if of is None else of) - most

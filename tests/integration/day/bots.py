@@ -114,7 +114,7 @@ class Bot:
             meter=Metrics(dict),
             speech=Speech(client, layouts),
         )
-        self._voice = steps.of(SlackVoice(client, directory, (CHANNEL,), bots.clock))
+        self._voice = steps.of(SlackVoice(client, directory, (CHANNEL,), bots.clock, layouts))
         self._boards = drawing.Drawing(self.runner, bots.clock)
         self.began = self._clock.seconds
         self.first: dict[tuple[Rule, str], float] = {}  # of its samples in a row with a problem

@@ -10,7 +10,7 @@ from bot.domain.findings.survey import Survey
 from bot.slack.views import lines
 from bot.slack.views.findings import words
 from bot.slack.views.lines import Line, Quoted
-from bot.slack.views.text import age, count
+from bot.slack.views.text import age, capital, count
 
 _LOCK = 150
 
@@ -65,7 +65,7 @@ def blocks_gain(blocks: Blocks, finding: Finding) -> str:
         return " Try it again when the vacuum is done."
     if not blocks.behind:
         return ""
-    return f" {words.capital(words.gain(blocks.freed, blocks.behind))}."
+    return f" {capital(words.gain(blocks.freed, blocks.behind))}."
 
 
 def blocks_otherwise(blocks: Blocks, finding: Finding) -> Line:

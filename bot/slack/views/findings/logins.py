@@ -9,7 +9,7 @@ from bot.domain.sessions import LimitOf
 from bot.slack.views import lines
 from bot.slack.views.findings import words
 from bot.slack.views.lines import Line, Quoted
-from bot.slack.views.text import age, timestamp, used
+from bot.slack.views.text import age, capital, timestamp, used
 
 
 def full_head(full: Full, _: Finding, survey: Survey) -> Line:
@@ -57,7 +57,7 @@ def full_gain(full: Full, _: Finding) -> str:
     parts = ["login works again"] if limit.taken == limit.limit else []
     parts += [words.gain(full.freed, full.behind)] if full.behind else []
     gain = ", ".join(parts)
-    return f" {words.capital(gain)}." if gain else ""
+    return f" {capital(gain)}." if gain else ""
 
 
 def full_otherwise(full: Full, _: Finding) -> Line:

@@ -79,11 +79,6 @@ def gain(freed: int, behind: int) -> str:
     return f"{freed} of {behind} go on; the others wait for somebody else, too"
 
 
-def capital(text: str) -> str:
-    """The same as the beginning of a sentence; names in it stay as they are."""
-    return text[:1].upper() + text[1:]
-
-
 def transactions(xids: int) -> str:
     """`41,000 transactions`, `3.2 million transactions`."""
     if xids >= 1_000_000:
