@@ -125,19 +125,24 @@ class Samples:
         )
 
     async def take(self, name: str) -> Sample:
-        """Take one sample of a cluster now."""
+        """Take one sample of a cluster now.
+
+        A line of the log says when it ceases to answer and when it answers again, none says that
+        nothing has changed: a server may be gone for weeks.
+        """
         cluster, at = self._clusters.by_name[name], self._clock.monotonic()
+        before = None if (latest := self.latest(name)) is None else latest.problem
         try:
             seen = await self._seen(cluster)
         except ClusterError as error:
-            log.info("sample.no_answer", cluster=name, why=error.problem)
-            sample = Sample(
-                cluster=name,
-                taken_at=self._clock.now(),
-                problem=f"{NO_ANSWER} ({error.problem})",
-            )
+            problem = f"{NO_ANSWER} ({error.problem})"
+            sample = Sample(cluster=name, taken_at=self._clock.now(), problem=problem)
+            if problem != before:
+                log.info("sample.no_answer", cluster=name, why=error.problem)
         else:
             sample = Sample.of(seen)
+            if before is not None:
+                log.info("sample.answers", cluster=name)
         self._due[name] = at + self.seconds
         if self._meter is not None:
             self._meter.sampled(name, findings_of(sample))

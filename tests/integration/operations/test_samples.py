@@ -10,6 +10,7 @@ from datetime import timedelta
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from bot.domain.blocking import worst_first
 from bot.domain.findings.model import AT_ONCE, Idle, Question, Rule
@@ -27,6 +28,7 @@ from bot.postgres.cluster import PostgresCluster
 from bot.postgres.sampling import WITH_QUERY, with_queries
 from tests.integration.conftest import BOT, Sessions, everybody_left
 from tests.integration.steps import Steps
+from tests.proxy import Proxy
 from tests.unit.builders import ago, backend
 from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
@@ -225,6 +227,32 @@ async def test_hanging_cluster_says_no_answer_and_costs_the_others_nothing(
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     await hanging.close()
+
+
+async def test_log_says_once_that_a_cluster_is_silent_and_once_that_it_answers(
+    pg: PostgresServer, clock: Steps, ledger: SqlLedger
+) -> None:
+    refused = "nothing listens at its address; PostgreSQL may not be running"
+    async with Proxy(pg) as proxy:
+        cluster = PostgresCluster("main", proxy.dsn(user=BOT), "db-1.internal", sampled=True)
+        await cluster.open()
+        samples = samples_of(clock, ledger, cluster)
+        with capture_logs() as logs:
+            await samples.take("main")
+            proxy.refuse()
+            proxy.cut()
+            while refused not in ((await samples.take("main")).problem or ""):
+                await asyncio.sleep(0.01)
+            for _ in range(2):
+                await samples.take("main")
+            await proxy.heal()
+            while (await samples.take("main")).problem is not None:
+                await asyncio.sleep(0.01)
+            await samples.take("main")
+        await cluster.close()
+    told = [(each["event"], each.get("why")) for each in logs if "sample." in each["event"]]
+    assert told[-2:] == [("sample.no_answer", refused), ("sample.answers", None)]
+    assert len(told) == len(set(told))
 
 
 async def test_samples_have_a_connection_of_their_own(
