@@ -25,6 +25,7 @@ from tests.integration.ledger.building import (
     MAIN,
     OVER,
     THEN,
+    Opened,
     claimed,
     conclusion,
     done,
@@ -401,6 +402,17 @@ class TestTheClockSetBack:
         assert await ledger.claim(fresh.key, ANA, "one", LONG)
         self.put(ledger, timedelta(0))
         assert await ledger.claim(proposal.key, ANA, "one", LONG) is None
+
+    async def test_preview_ends_although_nobody_can_note_that_the_clock_was_set_back(
+        self, postgres_url: str, opened: Opened
+    ):
+        """Who holds the mark may have lost its network."""
+        ledger, holder = [await opened(postgres_url) for _ in range(2)]
+        proposal = await ledger.propose(draft(), timedelta(minutes=10))
+        self.put(ledger, -LONG)
+        async with holder._transactions.write() as connection:
+            await connection.execute(sqlalchemy.select(schema.ledger_marks).with_for_update())
+            assert await ledger.claim(proposal.key, ANA, "one", LONG) is None
 
     async def test_adjusted_clock_ends_nothing(self, ledger: SqlLedger):
         proposal = await ledger.propose(draft(), timedelta(minutes=10))
