@@ -71,12 +71,10 @@ def read_sessions(text: str) -> Asked:
     if len(tokens) == 1 and _starts(tokens, "help"):
         return HelpRequest(SESSIONS)
     ago, tokens = past.taken(tokens)
-    request = _read_present(tokens)
-    if ago is None:
-        return request
-    then = past.then(request, ago)
-    _refuse_long(then)
-    return then
+    present = _read_present(tokens)
+    request = present if ago is None else past.then(present, ago)
+    _refuse_long(request)
+    return request
 
 
 def _read_present(tokens: list[Token]) -> Askable | WatchRequest:
@@ -101,7 +99,6 @@ def _read_look(tokens: Iterable[Token]) -> SessionsRequest | GroupsRequest:
     )
     if parts.by:
         return _groups(request, parts.by)
-    _refuse_long(request)
     return request
 
 
@@ -111,15 +108,11 @@ def _groups(of: SessionsRequest, by: tuple[Field, ...]) -> GroupsRequest:
     for name in ("columns", "sort", "limit"):
         if getattr(of, name):
             raise fault(f"{name}=", "can't be combined with `by=`, which has its own table")
-    request = GroupsRequest(by, of)
-    _refuse_long(request)
-    return request
+    return GroupsRequest(by, of)
 
 
 def _read_watch(tokens: Iterable[Token]) -> WatchRequest:
-    request = watch(_read_look(tokens))
-    _refuse_long(request)
-    return request
+    return watch(_read_look(tokens))
 
 
 def _read_why(tokens: Iterable[Token]) -> WhyRequest:
@@ -140,20 +133,16 @@ def _read_why(tokens: Iterable[Token]) -> WhyRequest:
     target = parts.target or Target()
     if Field.DATNAME in terms and target.database is not None:
         raise fault(parts.terms[terms[Field.DATNAME]], "a second database; there can be only one")
-    request = WhyRequest(
+    return WhyRequest(
         target=target,
         pid=next(iter(parts.pids), None),
         terms=tuple(terms.values()),
         private=parts.private,
     )
-    _refuse_long(request)
-    return request
 
 
 def _read_horizon(tokens: Iterable[Token]) -> HorizonRequest:
-    request = HorizonRequest(*_read_target(_HORIZON, tokens, "a cluster or a database"))
-    _refuse_long(request)
-    return request
+    return HorizonRequest(*_read_target(_HORIZON, tokens, "a cluster or a database"))
 
 
 def _read_tree(tokens: Iterable[Token]) -> TreeRequest:
@@ -191,8 +180,13 @@ def read_kill(text: str) -> KillRequest | HistoryRequest | HelpRequest:
     if reason is None and len(tokens) == 1 and _starts(tokens, "help"):
         return HelpRequest(KILL)
     past.refuse(tokens)
-    if _starts(tokens, "history"):
-        return _read_history(tokens[1:], reason)
+    is_history = _starts(tokens, "history")
+    request = _read_history(tokens[1:], reason) if is_history else _kill(tokens, reason)
+    _refuse_long(request)
+    return request
+
+
+def _kill(tokens: Iterable[Token], reason: str | None) -> KillRequest:
     parts = Parts(KILL)
     parts.take(tokens)
     described = next(iter(parts.terms.values()), parts.all)
@@ -200,15 +194,13 @@ def read_kill(text: str) -> KillRequest | HistoryRequest | HelpRequest:
         raise fault(described, "pids and filters can't be combined: use one or the other")
     if not (parts.target or parts.pids or described):
         raise fault("", "say what to end: a pid or a filter")
-    request = KillRequest(
+    return KillRequest(
         target=parts.target or Target(),
         pids=tuple(parts.pids),
         terms=tuple(parts.terms),
         all=parts.all is not None,
         reason=read_reason(reason),
     )
-    _refuse_long(request)
-    return request
 
 
 def _read_history(tokens: Iterable[Token], reason: str | None) -> HistoryRequest:
@@ -219,11 +211,9 @@ def _read_history(tokens: Iterable[Token], reason: str | None) -> HistoryRequest
     for term, token in parts.terms.items():
         if not (isinstance(term, Match) and term.field in {Field.USENAME, Field.DATNAME}):
             raise fault(token, f"{HISTORY} takes only the filters `user=` and `db=`")
-    request = HistoryRequest(
+    return HistoryRequest(
         target=parts.target or Target(), terms=tuple(parts.terms), limit=parts.limit
     )
-    _refuse_long(request)
-    return request
 
 
 def _tokens(text: str) -> tuple[list[Token], str | None]:
@@ -244,8 +234,9 @@ def read_reason(text: str | None) -> str | None:
     None if it is empty. Raises `UsageError` if it has more than `MAX_REASON` characters, or a
     character that can't be seen.
     """
-    refuse_hidden(text or "")
-    reason = " ".join((text or "").splitlines()).replace("\t", " ").strip()
+    text = text or ""
+    refuse_hidden(text)
+    reason = " ".join(text.splitlines()).replace("\t", " ").strip()
     if len(reason) > MAX_REASON:
         raise fault(reason, f"the reason has {len(reason)} characters; the limit is {MAX_REASON}")
     return reason or None

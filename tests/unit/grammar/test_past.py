@@ -159,18 +159,19 @@ def test_tree_reads_and_prints(text: str, request_: object, printed: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("text", "problem"),
+    ("text", "word", "problem", "nearest"),
     [
-        ("tree 33507", "takes only a cluster"),
-        ("tree prod/some_db", "takes only a cluster"),
-        ("tree blocked", "takes only a cluster"),
-        ("tree all", "already looks at everything"),
-        ("some_db tree", "must be the first word"),
+        ("tree 33507", "33507", "takes only a cluster", ()),
+        ("tree prod/some_db", "some_db", "takes only a cluster", ("prod/",)),
+        ("tree blocked", "blocked", "takes only a cluster", ()),
+        ("tree all", "all", "already looks at everything", ()),
+        ("some_db tree", "tree", "must be the first word", ()),
     ],
 )
-def test_tree_takes_only_a_cluster(text: str, problem: str) -> None:
-    with pytest.raises(UsageError, match=problem):
+def test_tree_takes_only_a_cluster(text: str, word: str, problem: str, nearest: tuple) -> None:
+    with pytest.raises(UsageError, match=problem) as caught:
         parse_sessions(text)
+    assert (caught.value.word, caught.value.nearest) == (word, nearest)
 
 
 @given(st.integers(1, 900))
