@@ -47,20 +47,20 @@ def test_diagnosis_reads_and_prints(text: str, request_: object, printed: str | 
     [
         ("some_db why", "why", "must be the first word"),
         ("why why", "why", "must be the first word"),
-        ("why state=idle", "state=idle", "takes only a target, `user=`, `db=` or one pid"),
-        ("why xact>5m", "xact>5m", "takes only a target"),
-        ("why blocked", "blocked", "takes only a target"),
-        ("why user!=web", "user!=web", "takes one name"),
-        ("why user=web*", "user=web*", "takes one name"),
-        ("why user=a user=b", "user=b", "takes one role and one database"),
-        ("why some_db db=other", "db=other", "a second database"),
-        ("why 1 2", "", "takes one pid or one role"),
-        ("why 1 user=web", "", "takes one pid or one role"),
-        ("why all", "all", "already looks at everything"),
-        ("why limit=3", "limit=3", "doesn't take this"),
-        ("why columns=pid", "columns=pid", "doesn't take this"),
-        ("horizon 33507", "33507", "takes only a cluster or a database"),
-        ("horizon user=web", "user=web", "takes only a cluster or a database"),
+        ("why state=idle", "state=idle", "why takes only a target, `user=`, `db=` or one pid"),
+        ("why xact>5m", "xact>5m", "why takes only a target, `user=`, `db=` or one pid"),
+        ("why blocked", "blocked", "why takes only a target, `user=`, `db=` or one pid"),
+        ("why user!=web", "user!=web", "why takes one name, without `!=` and `*`"),
+        ("why user=web*", "user=web*", "why takes one name, without `!=` and `*`"),
+        ("why user=a user=b", "user=b", "why takes one role and one database"),
+        ("why some_db db=other", "db=other", "a second database; there can be only one"),
+        ("why 1 2", "", "why takes one pid or one role"),
+        ("why 1 user=web", "", "why takes one pid or one role"),
+        ("why all", "all", "why already looks at everything"),
+        ("why limit=3", "limit=3", "why doesn't take this"),
+        ("why columns=pid", "columns=pid", "why doesn't take this"),
+        ("horizon 33507", "33507", "horizon takes only a cluster or a database"),
+        ("horizon user=web", "user=web", "horizon takes only a cluster or a database"),
         ("horizon -- now", "--", "only /pg-kill takes a reason"),
     ],
 )
@@ -68,7 +68,7 @@ def test_word_that_a_diagnosis_does_not_take_is_named(text: str, word: str, prob
     with pytest.raises(UsageError) as caught:
         parse_sessions(text)
     assert caught.value.word == word
-    assert problem in caught.value.problem
+    assert caught.value.problem.removeprefix("/pg-sessions ") == problem
 
 
 @pytest.mark.parametrize("word", FIRST_WORDS)
