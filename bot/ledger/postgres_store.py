@@ -44,8 +44,7 @@ _PINNED = {
     "lock_timeout": "0",
 }
 
-_SESSION = {**_PINNED, **driver.PATH, "idle_session_timeout": "0"}
-"""Held connections are idle; the server must not end them for it."""
+_SESSION = {**_PINNED, **driver.PATH, **driver.LOST_AFTER}
 
 _HOLD_ALL = frozenset({"UTF8", "SQL_ASCII"})
 """The encodings that take any UTF-8 text: SQL_ASCII checks nothing."""

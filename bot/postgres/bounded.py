@@ -19,7 +19,7 @@ import asyncpg
 from asyncpg.prepared_stmt import PreparedStatement
 
 from bot.domain.sessions import ServerId
-from bot.driver import PATH, PINNED, PinnedConnection
+from bot.driver import LOST_AFTER, PATH, PINNED, PinnedConnection
 from bot.postgres import queries
 
 PINS = {
@@ -39,8 +39,7 @@ BOUNDS = {**PINS, "statement_timeout": "2500ms", "lock_timeout": "400ms"}
 
 _SESSION = {
     **BOUNDS,
-    # The server must not close our connections for being idle.
-    "idle_session_timeout": "0",
+    **LOST_AFTER,
     # Our parameters never make a custom plan worthwhile: what we read has no statistics.
     "plan_cache_mode": "force_generic_plan",
 }

@@ -28,7 +28,7 @@ from bot.operations import clusters as clusters_module
 from bot.operations.results import NothingToKill, Preview
 from bot.operations.results import Sessions as Shown
 from bot.postgres import cluster as cluster_module
-from bot.postgres import connections
+from bot.postgres import bounded, connections
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import BOT, Sessions
 from tests.integration.kills import QuickClock, lives
@@ -293,6 +293,30 @@ async def test_one_request_at_most_meets_a_lost_connection(
     await scene.preview()
     assert (await scene.confirm(shown)).counts == {Outcome.TERMINATED: 1}
     await scene.recovers()
+
+
+async def test_server_ends_what_the_network_has_lost(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would otherwise hold the bot's slots for hours, and as many again at each loss."""
+    name = "idle_session_timeout"
+    milliseconds = f"select setting::int from pg_settings where name = '{name}'"
+    async with scene.main._work.acquire(within=PATIENCE) as connection:
+        kept = await connection.fetchval(milliseconds)
+    assert isinstance(kept, int)
+    assert kept >= 2000 * (connections.PROBE_EVERY + connections.PROBE_TIMEOUT)
+
+    monkeypatch.setitem(bounded._SESSION, name, "3s")
+    monkeypatch.setattr(connections, "PROBE_EVERY", 0.3)
+    scene.proxy.cut()
+    await scene.recovers()
+    scene.proxy.swallow(new=False)
+    with pytest.raises(ClusterError, match="did not answer in time"):
+        await scene.look()
+    await scene.recovers()
+    async with asyncio.timeout(PATIENCE):
+        while len(await backends(scene.server)) > scene.main.connections[1]:
+            await asyncio.sleep(0.05)
 
 
 async def test_signal_is_not_sent_over_a_dead_connection(scene: Scene) -> None:

@@ -384,6 +384,15 @@ class TestOnAServerInTrouble:
         assert len(await self.pids(one)) == 2
         await one.close()
 
+    async def test_server_ends_those_that_the_network_has_lost(
+        self, small: PostgresServer, opened: Opened
+    ):
+        ledger = await opened(small.dsn())
+        async with ledger._transactions.read() as connection:
+            setting = "SELECT setting::int FROM pg_settings WHERE name = 'idle_session_timeout'"
+            kept = await connection.scalar(sqlalchemy.text(setting))
+        assert kept >= 10_000 * transactions.KEEP_EVERY
+
     async def test_ledger_works_again_after_a_restart(self, small: PostgresServer, opened: Opened):
         ledger = await opened(small.dsn())
         before = await ledger.propose(draft(), LONG)
