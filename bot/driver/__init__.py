@@ -51,9 +51,9 @@ the bot may get its rights from `alter role … set role`."""
 
 LOST_AFTER = {"idle_session_timeout": "5min"}
 """The bot says something on each connection every half minute. If the server hears nothing for much
-longer, the network has lost the connection, or the machine has died: the server ends the session.
-Otherwise it would keep its slot for hours, until TCP gives up. The server's own limit is overridden:
-it may be so short that it ends a connection that is only held."""
+longer, the network has lost the connection, or the bot's machine has died: the server ends the
+session, which would otherwise keep its slot for hours, until TCP gives up. The server's own limit
+may be so short that it ends a connection that is only held."""
 
 _AT_STARTUP_ONLY = {"local_preload_libraries": "", **LOST_AFTER}
 

@@ -96,6 +96,12 @@ class OnRecord:
             and self._clusters.may(Right.LOOK, each.proposal.cluster, each.proposal.server)
         )
 
+    async def unexpired(self) -> tuple[Proposal, ...]:
+        """The last previews in any channel that can be confirmed. Raises `LedgerError`."""
+        entries = await self._ledger.history(HistoryFilter(open_only=True), limit=HISTORY_PAGE)
+        found = (each.proposal for each in entries if isinstance(each, Entry))
+        return tuple(each for each in found if each.message_ts)
+
     async def open_alerts(self) -> tuple[Alert, ...]:
         """The alerts that aren't over, on clusters where the person may look.
 

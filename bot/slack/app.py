@@ -26,7 +26,7 @@ from bot.errors import (
 )
 from bot.operations import Operations
 from bot.ports import Clock, Meter
-from bot.slack import drawing, objects, outcomes, routes
+from bot.slack import drawing, kills, objects, outcomes, routes
 from bot.slack.alerts import SlackVoice
 from bot.slack.api_errors import FAILURES, Client, ShortRateLimits, in_words, is_refusal, place
 from bot.slack.authorization import Authorization
@@ -171,6 +171,7 @@ class SlackService:
         voice = SlackVoice(
             unrepeated, directory, self._settings.allowed_channels, self._clock, layouts
         )
+        self._tasks.start(kills.follow_open_previews(runner), name="previews", optional=True)
         self._start_every(TELL_EVERY, partial(self._operations.alerting.work, voice), "alerts")
         self._start_every(ASK_EVERY, channels.ask, "alert-channels")
         self._start_every(RECOVER_EVERY, partial(self._recover, runner), "recovery")

@@ -37,6 +37,9 @@ from bot.slack.views.message import Message
 
 log = structlog.get_logger(__name__)
 
+EXPIRY_TRIES = 6
+"""How often it is tried to show that a preview has expired: each time after as long as it lasts."""
+
 
 async def command(runner: Runner, ack: AsyncAck, command: Command, admitted: Admitted) -> bool:
     """Acknowledge `/pg-kill`; return whether that was the answer."""
@@ -184,14 +187,34 @@ async def _follow_preview(runner: Runner, proposal: Proposal, place: Place) -> N
 async def _show_expiry(runner: Runner, proposal: Proposal, place: Place) -> None:
     """Remove the buttons from a preview that expired.
 
-    A courtesy, tried once: if the bot has stopped meanwhile, the next click does it.
+    A courtesy, tried a few times: after that, the next click does it.
+    """
+    for _ in range(EXPIRY_TRIES):
+        try:
+            if not await runner.operations.left_to_expire(proposal):
+                return
+        except LedgerError as error:
+            log.warning("kill.expiry_not_shown", problem=str(error))
+            continue
+        log.info("kill.expired")
+        given = await runner.delivery.update(place, kill_view.expired(proposal), at_any_cost=False)
+        if isinstance(given, Place) or given.surely:
+            return
+
+
+async def follow_open_previews(runner: Runner) -> None:
+    """Let the previews expire that were made before this process began: their process may be gone.
+
+    If it isn't, both show the same.
     """
     try:
-        if await runner.operations.left_to_expire(proposal):
-            log.info("kill.expired")
-            await runner.delivery.update(place, kill_view.expired(proposal), at_any_cost=False)
-    except LedgerError:
-        log.warning("kill.expiry_not_shown", exc_info=True)
+        proposals = await runner.operations.unexpired()
+    except LedgerError as error:
+        log.warning("kill.previews_not_followed", problem=str(error))
+        return
+    for proposal in proposals:
+        work = _show_expiry(runner, proposal, proposal.place)
+        runner.tasks.start(work, name=f"preview-{proposal.id}", optional=True)
 
 
 def _without_preview(given: Undelivered) -> Message:

@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from bot.domain.kills import SIGNAL_WINDOW
-from tests.e2e.conftest import IN_BOTH_MODES, Bot, buttons
+from tests.e2e.conftest import IN_BOTH_MODES, Bot, becomes, buttons
 from tests.integration.conftest import BOT, Sessions, everybody_left
 from tests.integration.kills import STUBBORN, lives
 from tests.proxy import Proxy, signal_to
@@ -188,6 +188,33 @@ async def test_expired_preview_loses_its_buttons(
     assert (await lives(left), await lives(used), await lives(dismissed)) == (True, False, True)
     await ben.click("Preview again", channel="incidents")
     await ben.sees("Terminate 1 session on main?", "app=left", "good until")
+
+
+async def test_preview_of_a_bot_that_was_killed_loses_its_buttons(
+    start: Callable, ana: Person, sessions: Sessions, tmp_path: Path
+) -> None:
+    victim = await sessions.open("batch", app="left")
+    bot = await start(CONFIRM_TTL="10")
+    await ana.command("/pg-kill app=left", channel="incidents")
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as ledger:
+        async with asyncio.timeout(PATIENCE):
+            while not ledger.execute("select message_ts from kills").fetchone()[0]:
+                await asyncio.sleep(0.02)
+    await bot.stop(signal.SIGKILL)
+    await start(CONFIRM_TTL="10")
+    await ana.sees("Expired at", "nothing was done", "app=left")
+    assert await lives(victim)
+
+
+async def test_expiry_that_could_not_be_shown_is_shown_later(
+    start: Callable, slack: Workspace, ana: Person, sessions: Sessions
+) -> None:
+    await sessions.open("batch", app="old")
+    bot = await start(CONFIRM_TTL="1")
+    slack.faults.fail("chat.update")
+    preview = await ana.command("/pg-kill app=old", channel="incidents")
+    await bot.says("kill.expired")
+    await becomes(slack, ana, preview, "Expired at")
 
 
 async def test_expiry_refused_by_slack_is_shown_at_the_next_click(

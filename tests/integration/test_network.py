@@ -27,8 +27,8 @@ from bot.operations import Operations, Rules, claims
 from bot.operations import clusters as clusters_module
 from bot.operations.results import NothingToKill, Preview
 from bot.operations.results import Sessions as Shown
-from bot.postgres import cluster as cluster_module
 from bot.postgres import bounded, connections
+from bot.postgres import cluster as cluster_module
 from bot.postgres.cluster import PostgresCluster
 from tests.integration.conftest import BOT, Sessions
 from tests.integration.kills import QuickClock, lives
