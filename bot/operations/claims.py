@@ -105,8 +105,8 @@ class Claims:
                 if not await self._ledger.renew(kill, self._owner, LEASE):
                     log.error("kill.lease_lost", kill=kill)
                     return
-            except LedgerError:
-                log.warning("kill.lease_not_renewed", kill=kill, exc_info=True)
+            except LedgerError as error:
+                log.warning("kill.lease_not_renewed", kill=kill, problem=str(error))
 
     async def lapsed(self) -> tuple[Proposal, ...]:
         """Take over the claims whose lease has run out. Raises `LedgerError`."""
@@ -154,8 +154,9 @@ class Claims:
             try:
                 if await self._ledger.conclude(conclusion, self._owner):
                     return True
-            except LedgerError:
-                log.warning("kill.not_recorded", kill=conclusion.proposal.id, exc_info=True)
+            except LedgerError as error:
+                kill = conclusion.proposal.id
+                log.warning("kill.not_recorded", kill=kill, problem=str(error))
             else:
                 log.error("kill.claim_lost", kill=conclusion.proposal.id)
                 return False
@@ -181,8 +182,8 @@ class Claims:
                 try:
                     await self._ledger.renew(kill, self._owner, LEASE)
                     mine = await self._ledger.conclude(conclusion, self._owner)
-                except LedgerError:
-                    log.warning("kill.not_recorded", exc_info=True)
+                except LedgerError as error:
+                    log.warning("kill.not_recorded", problem=str(error))
                     break
                 del self.unwritten[kill]
                 self._working.discard(kill)
@@ -225,8 +226,8 @@ class Claims:
             return True
         try:
             return await self._ledger.amend(kill, amendments, notes)
-        except LedgerError:
-            log.warning("kill.amendment_not_recorded", kill=kill, exc_info=True)
+        except LedgerError as error:
+            log.warning("kill.amendment_not_recorded", kill=kill, problem=str(error))
             return True
 
     async def settle(self) -> None:

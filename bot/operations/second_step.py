@@ -74,7 +74,7 @@ class SecondStep:
                 return steps.LEASE_LOST
         except ClusterError as error:
             return f"{cluster.name} {error.problem}"
-        except LedgerError:
-            log.warning("kill.lease_not_renewed", exc_info=True)
+        except LedgerError as error:
+            log.warning("kill.lease_not_renewed", problem=str(error))
             return steps.NO_LEDGER
         return steps.STOPPING if self._claims.stopping.is_set() else guards

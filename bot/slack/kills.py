@@ -179,8 +179,8 @@ async def _follow_preview(runner: Runner, proposal: Proposal, place: Place) -> N
     """
     try:
         await runner.operations.posted(proposal, place.message_ts)
-    except LedgerError:
-        log.warning("kill.place_not_recorded", exc_info=True)
+    except LedgerError as error:
+        log.warning("kill.place_not_recorded", problem=str(error))
     await _show_expiry(runner, proposal, place)
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from bot.domain.kills import Actor, Conclusion, Outcome, State
 from bot.domain.record import Entry
@@ -659,10 +660,15 @@ async def test_outcome_refused_by_the_ledger_is_shown_and_recorded_later(
     await hold.reached()
     far.proxy.swallow()
 
-    conclusion = await work
+    with capture_logs() as logs:
+        conclusion = await work
 
     assert not conclusion.recorded
     assert conclusion.counts == {Outcome.TERMINATED: 1}
+    tries = [each for each in logs if each["event"] == "kill.not_recorded"]
+    # An outage of the ledger is a line with the reason, no stack trace.
+    assert all("did not answer" in each["problem"] and "exc_info" not in each for each in tries)
+    assert tries
     assert not await lives(far.victim)
     await far.proxy.heal()
     async with asyncio.timeout(PATIENCE):
