@@ -174,7 +174,8 @@ class Saying:
     """An alert, and what its finding is like now.
 
     `finding` and `survey` are None if that isn't known, and for the line that says how many more
-    there are: `hurt` is their number, and otherwise how many are affected.
+    there are: `hurt` is their number, and otherwise how many are affected. `last` is when a sample
+    last had the finding, if the newest one doesn't have it or had no answer.
     """
 
     alert: Alert
@@ -182,6 +183,7 @@ class Saying:
     hurt: int
     finding: Finding | None = None
     survey: Survey | None = None
+    last: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

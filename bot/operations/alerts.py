@@ -44,6 +44,10 @@ SEEN_EVERY = timedelta(seconds=30)
 """How often it is recorded that a finding is still there: another replica may have to say for how
 long it was."""
 
+UNSEEN_AFTER = timedelta(minutes=1)
+"""How long a finding has to be out of sight before its alert says when it was last seen. Most are
+over by then."""
+
 LOOK_EVERY = timedelta(minutes=1)
 """How often the speaker reads the ledger while nothing is wrong."""
 
@@ -218,8 +222,9 @@ class Alerting:
             return Now(self._untold.get(watch.cluster) or None)
         track = watch.tracks.get(alert.topic)
         if track is None or track.gone is not None or not watch.answers:
-            return Now()
-        return Now(track.finding.hurt, track.finding, self._seen[watch.cluster])
+            last = alert.seen_at if track is None else track.last
+            return Now(last=last if self._clock.now() - last >= UNSEEN_AFTER else None)
+        return Now(track.finding.hurt, finding=track.finding, seen=self._seen[watch.cluster])
 
     # --- what people ask for ---------------------------------------------------------
 

@@ -9,7 +9,7 @@ does less harm than one that nobody gets.
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import structlog
@@ -37,9 +37,14 @@ FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """What an alert's finding is like by the last sample; `hurt` is None if it isn't there."""
+    """What an alert's finding is like by the last sample.
+
+    If it isn't there, or there was no answer, `hurt` is None; and if that has been so for a while,
+    `last` is when it was last seen.
+    """
 
     hurt: int | None = None
+    last: datetime | None = None
     finding: Finding | None = None
     seen: Seen | None = None
 
@@ -48,7 +53,7 @@ class _Shown(NamedTuple):
     """What a message shows, and since when on the monotonic clock."""
 
     revision: int
-    what: tuple[int | None, ...]
+    what: tuple[object, ...]
     minutes: int
     at: float
 
@@ -172,7 +177,7 @@ class Telling:
         shown = self._shown.get(alert.id)
         if (alert.drawn if shown is None else shown.revision) < alert.revision:
             return True
-        if now.hurt is None or alert.id in self._lost:
+        if alert.id in self._lost or (now.hurt is None and now.last is None):
             return False
         at = self._clock.monotonic()
         if len(self._redraws) == REDRAWS_A_MINUTE and at - self._redraws[0] < 60:
@@ -181,6 +186,8 @@ class Telling:
             return True
         if shown.what != _what(now):
             return at - shown.at >= DRAW_EVERY
+        if now.hurt is None:
+            return False
         return shown.minutes != self._minutes(alert) and at - shown.at >= AGE_EVERY
 
     async def _reply(self, voice: Voice, alert: Alert, now: Now) -> None:
@@ -208,6 +215,7 @@ class Telling:
             hurt=alert.told_hurt if now.hurt is None else now.hurt,
             finding=now.finding,
             survey=None if now.seen is None else now.seen.survey,
+            last=now.last,
         )
 
     def _remember(self, alert: Alert, now: Now) -> None:
@@ -253,8 +261,8 @@ def _has_more(alert: Alert) -> bool:
     return bool(alert.message_ts) and (alert.drawn < alert.revision or alert.news is not None)
 
 
-def _what(now: Now) -> tuple[int | None, ...]:
+def _what(now: Now) -> tuple[object, ...]:
     """What a drawing shows besides the age."""
     acts = () if now.finding is None else now.finding.acts[:1]
     pids = (None if isinstance(act, Run) else act.backend.pid for act in acts)
-    return (now.hurt, *pids)
+    return (now.hurt, now.last, *pids)

@@ -188,6 +188,32 @@ async def test_alert_is_told_gets_worse_and_is_over(stage: Stage, as_text: bool)
     assert "✓ main: some_user was at its limit" in stage.shown(message)
 
 
+@pytest.mark.parametrize("answers", [True, False])
+async def test_alert_says_that_its_finding_is_out_of_sight(stage: Stage, answers: bool) -> None:
+    """It came and went, so that it is over late; or its server says nothing."""
+    replica = stage.replica("one")
+    for _ in range(2 if answers else 0):
+        await stage.run(60, replica, findings=BAD)
+        await stage.run(120, replica, findings=())
+    await stage.run(60, replica, findings=BAD)
+    last = stage.clock.now()
+    for _ in range(20):
+        if answers:
+            await stage.run(5, replica, findings=())
+        else:
+            stage.clock.seconds += 5
+            replica.alerting.sampled("main", Sample(cluster="main", taken_at=last, problem="-"))
+            await replica.speaker.hold()
+            await replica.alerting.work(replica.voice)
+    (message,) = stage.told
+    shown = stage.shown(message)
+    assert "⚠ main: some_user was at its limit" in shown
+    assert f"last seen {last:%H:%M} UTC" in shown
+    assert "New logins fail" not in shown
+    await stage.run(60, replica, findings=BAD)
+    assert "⚠ main: some_user is at its limit" in stage.shown(message)
+
+
 async def test_alert_whose_end_no_process_saw_is_told_for_as_long_as_it_was_seen(
     stage: Stage,
 ) -> None:

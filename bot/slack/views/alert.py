@@ -50,8 +50,9 @@ def alert(saying: Saying) -> Message:
     if told.has_ended:
         timeline = blocks.button("Timeline", ActionId.ALERT_TIMELINE, told.key)
         return message([_ended(told)], blocks.actions([timeline]))
+    headline = _headline(saying) if saying.last is None else _unseen(told, saying.last)
     return message(
-        [(*_strong("⚠ ", told), *_headline(saying))],
+        [(*_strong("⚠ ", told), *headline)],
         *_evidence(saying),
         blocks.actions(_controls(saying)),
         *(blocks.foot(line) for line in _feet(saying)),
@@ -157,6 +158,11 @@ def _headline(saying: Saying) -> Line:
     lasting = f",{_for(saying.alert, saying.now)}."
     about = _about(topic, past=False)
     return _tidy((*about, _detail(saying.finding), lasting, _WORDS[topic.rule].so))
+
+
+def _unseen(told: Alert, last: datetime) -> Line:
+    """What it was, and for how long, as far as it was seen; it isn't over yet."""
+    return _tidy((*_about(told.topic, past=True), f"{_for(told, max(last, told.since))}."))
 
 
 def _detail(finding: Finding | None) -> str:
@@ -276,6 +282,8 @@ def _feet(saying: Saying) -> Iterable[Line]:
         yield (f"{since} · /pg-sessions why has the worst five",)
         return
     back = f" · came back {count(told.relapses, 'time')}" if told.relapses else ""
+    if saying.last is not None:
+        back = f" · last seen {clock_short(saying.last)}{back}"
     if told.muted_until is not None and told.is_muted(saying.now):
         by: Line = () if told.muted_by is None else (" by ", person(told.muted_by.user_id))
         yield (f"{since}{back} · muted until {clock_short(told.muted_until)}", *by)

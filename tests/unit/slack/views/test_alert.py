@@ -202,6 +202,15 @@ def test_line_over_the_most_says_how_many_more(hurt: int, words: str) -> None:
     assert pressable(message) == {}
 
 
+def test_alert_whose_finding_is_out_of_sight_says_when_it_was_last_seen() -> None:
+    told = alert(since=ago(minutes=7), relapses=1)
+    message = view.alert(Saying(alert=told, now=NOW, hurt=1, last=ago(minutes=2)))
+    assert lines(message)[0] == "⚠ main: some_user was at its limit on and off for 5 min."
+    seen = f"last seen {ago(minutes=2):%H:%M} UTC · came back 1 time"
+    assert any(seen in line for line in lines(message))
+    assert "New logins" not in message.text
+
+
 @pytest.mark.parametrize("rule", list(Rule))
 @pytest.mark.parametrize("subject", list(SubjectOf))
 def test_every_finding_has_words_as_it_is_and_as_it_was(rule: Rule, subject: SubjectOf) -> None:
