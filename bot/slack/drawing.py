@@ -30,6 +30,9 @@ log = structlog.get_logger(__name__)
 IDLE = 2.0
 """Seconds between two looks into the ledger while no board is due."""
 
+NONE = 6.0
+"""The same while there is no board. One that this replica puts on record is drawn at once."""
+
 AT_ONCE = 8
 """How many boards are drawn at the same time: a cluster that hangs delays no other board."""
 
@@ -135,7 +138,7 @@ class Drawing:
                 break
             self._begin(board, now)
             return APART
-        return IDLE
+        return IDLE if boards else NONE
 
     async def settled(self) -> None:
         """Wait until all that has begun is done."""
