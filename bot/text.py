@@ -8,8 +8,6 @@ columns.
 import unicodedata
 from functools import lru_cache
 
-from wcwidth import wcwidth
-
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 """Characters of other categories that look like nothing, or like a space."""
 
@@ -46,7 +44,8 @@ def cost(text: str) -> int:
 
 @lru_cache(maxsize=4096)
 def _cost(character: str) -> int:
-    return max(1, wcwidth(character), 2 if character > "\uffff" else 1)
+    is_wide = character > "\uffff" or unicodedata.east_asian_width(character) in {"W", "F"}
+    return 2 if is_wide else 1
 
 
 def cut(text: str, most: int) -> str:

@@ -6,8 +6,6 @@ Pure.
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from wcwidth import wcswidth
-
 from bot.slack.views import blocks, lines
 from bot.slack.views.blocks import Block
 from bot.slack.views.lines import Line
@@ -118,18 +116,14 @@ def _as_text(block: Block) -> Iterable[Block]:
 
 def _drawn(rows: Sequence[Sequence[str]]) -> list[str]:
     """A table as lines of text: in columns, or just separated if that would be too long."""
-    widths = [max(map(_columns, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(cost, column)) for column in zip(*rows, strict=True)]
     if (sum(widths) + 2 * len(widths)) * len(rows) > _PADDED:
         return [" | ".join(row) for row in rows]
     return ["  ".join(map(_padded, row, widths)).rstrip() or " " for row in rows]
 
 
 def _padded(cell: str, width: int) -> str:
-    return cell + " " * (width - _columns(cell))
-
-
-def _columns(cell: str) -> int:
-    return max(wcswidth(cell), 0)
+    return cell + " " * (width - cost(cell))
 
 
 def in_chunks(written: Iterable[str]) -> Iterable[str]:

@@ -1,9 +1,11 @@
 import re
+import sys
 from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from wcwidth import wcwidth
 
 from bot.domain.sessions import Limit
 from bot.slack.views import blocks, lines, tables
@@ -19,7 +21,7 @@ from bot.slack.views.text import (
     some,
     took,
 )
-from bot.text import cost, cut, visible
+from bot.text import cost, cut, is_visible, visible
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
@@ -102,6 +104,14 @@ def test_a_cut_counts_wide_characters_twice_and_ends_in_an_ellipsis():
     assert cut("漢字漢字", 7) == "漢字漢…"
     assert cut("abcdef", 4) == "abc…"
     assert cut("e" + "\u0301" * 200, 10) == "e" + "\u0301" * 8 + "…"
+
+
+def test_no_visible_character_costs_less_than_its_columns():
+    became_wide_in_unicode_16 = {*range(0x2630, 0x2638), *range(0x268A, 0x2690)}
+    became_wide_in_unicode_16 |= {*range(0x4DC0, 0x4E00)}
+    characters = filter(is_visible, map(chr, range(sys.maxunicode + 1)))
+    cheap = {ord(each) for each in characters if cost(each) < wcwidth(each)}
+    assert cheap <= became_wide_in_unicode_16
 
 
 def test_empty_text_becomes_a_space():
