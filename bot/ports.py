@@ -414,8 +414,11 @@ class Voice(Protocol):
         """Whether its news was said; False also if the bot may not look."""
 
 
-class Meter(Protocol):
-    """Counts and times what the bot does. `what` is a command or an action's id."""
+class Meter:
+    """Counts and times what the bot does; by itself, it keeps nothing.
+
+    `what` is a command or an action's id.
+    """
 
     def acknowledged(self, what: str, seconds: float) -> None:
         """A command was acknowledged, after this many seconds."""
@@ -449,6 +452,9 @@ class Meter(Protocol):
 
     def sampled(self, cluster: str, findings: Mapping[str, int] | None) -> None:
         """A cluster was sampled: how many findings of each name; None if it didn't answer."""
+
+
+UNMEASURED = Meter()
 
 
 class Clock(Protocol):

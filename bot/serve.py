@@ -18,12 +18,12 @@ from bot.domain.record import IDENTITY_SHOWN
 from bot.errors import LedgerError, SettingsError
 from bot.ledger.sql import SqlLedger
 from bot.operations import AlertRules, Operations
+from bot.ports import UNMEASURED
 from bot.postgres.cluster import PostgresCluster
 from bot.postgres.fleet import fleet_of, open_fleet
 from bot.postgres.passwords import PasswordCommand
 from bot.service.clock import SystemClock
 from bot.service.health import HealthServer
-from bot.service.metrics import Metrics
 from bot.slack.app import SlackService, SlackSettings
 from bot.terminal import EX_OK
 
@@ -42,25 +42,31 @@ async def run(settings: config.Settings) -> int:
         urls = {name: url.revealed for name, url in settings.clusters.items()}
         sampled = bool(settings.sample_every)
         clusters = fleet_of(urls, password_commands(settings), sampled=sampled)
-        metrics = Metrics(
-            lambda: {name: one.connections for name, one in clusters.items()},
-            lambda: operations.samples.late(),  # noqa: PLW0108  made below
-        )
+        metrics = None
+        if settings.health_port is not None:
+            # Prometheus's client takes 1.4 MB, and a part of the start.
+            from bot.service.metrics import Metrics  # noqa: PLC0415
+
+            metrics = Metrics(
+                lambda: {name: one.connections for name, one in clusters.items()},
+                lambda: operations.samples.late(),  # noqa: PLW0108  made below
+            )
+        meter = metrics or UNMEASURED
         operations = Operations(
             clusters,
             ledger,
             clock,
             rules=settings.rules,
             owner=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
-            meter=metrics,
+            meter=meter,
             alerts=alert_rules(settings),
         )
-        slack = SlackService(slack_settings(settings), operations, clock, metrics)
+        slack = SlackService(slack_settings(settings), operations, clock, meter)
         for close in (ledger.close, *(one.close for one in clusters.values()), slack.close):
             stack.push_async_callback(close)
         if not await _unless(stop, _open(ledger, clusters.values(), slack, settings)):
             return EX_OK
-        if settings.health_port is not None:
+        if settings.health_port is not None and metrics is not None:
             checks = {"slack": slack.connected, "ledger": lambda: _writable(ledger)}
             health = HealthServer(settings.health_port, checks, metrics.exposed)
             stack.push_async_callback(health.close)

@@ -26,7 +26,7 @@ from bot.operations.recover import Recovering
 from bot.operations.samples import Samples
 from bot.operations.second_look import Following
 from bot.operations.speaker import Speaker
-from bot.ports import Clock, Cluster, Ledger, Meter, Rules
+from bot.ports import UNMEASURED, Clock, Cluster, Ledger, Meter, Rules
 
 
 class Operations:
@@ -43,7 +43,7 @@ class Operations:
         *,
         rules: Rules,
         owner: str,
-        meter: Meter | None = None,
+        meter: Meter = UNMEASURED,
         reach: Reach = NOWHERE,
         alerts: AlertRules = NO_ALERTS,
     ) -> None:

@@ -70,7 +70,7 @@ class Alerting:
     """The alerts of all clusters that have a channel."""
 
     def __init__(
-        self, alerts: Alerts, speaker: Speaker, clock: Clock, rules: AlertRules, meter: Meter | None
+        self, alerts: Alerts, speaker: Speaker, clock: Clock, rules: AlertRules, meter: Meter
     ) -> None:
         self._alerts = alerts
         self._speaker = speaker
@@ -190,9 +190,9 @@ class Alerting:
     def _log(self, event: str, alert: Alert) -> None:
         finding = str(alert.topic.rule or "more")
         log.info(event, alert=alert.id, cluster=alert.topic.cluster, finding=finding)
-        if self._meter is not None and event == "alert.opened":
+        if event == "alert.opened":
             self._meter.alert_opened(finding)
-        if self._meter is not None and event == "alert.finish":
+        if event == "alert.finish":
             self._meter.alert_closed(finding)
 
     async def _note_seen(self, alert: Alert) -> None:

@@ -57,7 +57,7 @@ class Claims:
     outcome that the ledger doesn't take is kept, and tried again with every `write_unwritten`.
     """
 
-    def __init__(self, ledger: Ledger, clock: Clock, owner: str, meter: Meter | None) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock, owner: str, meter: Meter) -> None:
         self._ledger = ledger
         self._clock = clock
         self._owner = owner
@@ -119,8 +119,7 @@ class Claims:
         """
         outcomes = {outcome.value: number for outcome, number in conclusion.counts.items()}
         log.info("kill.concluded", outcomes=outcomes, took=conclusion.took.total_seconds())
-        if self._meter is not None:
-            self._meter.concluded(outcomes)
+        self._meter.concluded(outcomes)
         try:
             async with asyncio.timeout(RECORD_WITHIN):
                 recorded = await self._concluded(conclusion)

@@ -45,9 +45,7 @@ class Samples:
     One is taken of each cluster `every` so often; with 0 there are none.
     """
 
-    def __init__(
-        self, clusters: Clusters, clock: Clock, every: timedelta, meter: Meter | None = None
-    ) -> None:
+    def __init__(self, clusters: Clusters, clock: Clock, every: timedelta, meter: Meter) -> None:
         self._clusters = clusters
         self._clock = clock
         self._meter = meter
@@ -144,8 +142,7 @@ class Samples:
             if before is not None:
                 log.info("sample.answers", cluster=name)
         self._due[name] = at + self.seconds
-        if self._meter is not None:
-            self._meter.sampled(name, findings_of(sample))
+        self._meter.sampled(name, findings_of(sample))
         self._rings[name].add(at, sample)
         for follower in self._followers:
             try:

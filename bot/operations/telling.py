@@ -73,7 +73,7 @@ _About = tuple[str, int]
 class Telling:
     """Says what is due, and knows what was said since this process has been the one that speaks."""
 
-    def __init__(self, alerts: Alerts, clock: Clock, meter: Meter | None) -> None:
+    def __init__(self, alerts: Alerts, clock: Clock, meter: Meter) -> None:
         self._alerts = alerts
         self._clock = clock
         self._meter = meter
@@ -231,8 +231,7 @@ class Telling:
 
     def _failed(self, alert: Alert, error: Unsaid) -> None:
         """Try again later: this alert, if Slack certainly refused it; otherwise its channel."""
-        if self._meter is not None:
-            self._meter.alert_unsaid()
+        self._meter.alert_unsaid()
         channel, this = _about(alert)
         about = this if error.surely and not error.retry_after else channel
         before = self._trouble.get(about)

@@ -8,13 +8,14 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from bot.domain.findings.model import Rule
+from bot.ports import Meter
 
 _ACK = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0)
 _ANSWER = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
-class Metrics:
-    """A `bot.ports.Meter` with its own registry.
+class Metrics(Meter):
+    """What Prometheus reads, in a registry of its own.
 
     `connections` returns, for each cluster, how many held connections are alive and how many there
     should be; `late`, by how many seconds its next sample is late. They are called at each scrape.

@@ -14,8 +14,8 @@ from bot.domain.sessions import Backend, ServerId
 from bot.errors import LedgerError
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
+from bot.ports import UNMEASURED, Meter
 from bot.postgres.cluster import PostgresCluster
-from bot.service.metrics import Metrics
 from bot.slack.api_errors import Client
 from tests.integration import rehearsal
 from tests.integration.kills import QuickClock
@@ -212,7 +212,7 @@ async def bench(cluster: PostgresCluster, ledger: SqlLedger, at_rest: None) -> A
         clusters: dict | None = None,
         ledger: SqlLedger = ledger,
         owner: str = "me",
-        meter: Metrics | None = None,
+        meter: Meter = UNMEASURED,
         **rules,
     ) -> Operations:
         operations = Operations(

@@ -23,6 +23,7 @@ from bot.ledger.sql import SqlLedger
 from bot.operations import AlertRules, Operations, Rules
 from bot.operations.alerts import Alerting
 from bot.operations.speaker import LEASE, Speaker
+from bot.ports import UNMEASURED
 from bot.postgres.cluster import PostgresCluster
 from bot.service.metrics import Metrics
 from bot.slack.alerts import SlackVoice
@@ -91,7 +92,7 @@ class Replica:
         self.speaker = Speaker(stage.ledger.leases, stage.clock, owner)
         alerts = AlertRules({"main": CHANNEL}, {Rule.LIMIT: AFTER})
         self.alerting = Alerting(
-            steps.of(stage.ledger.alerts), self.speaker, stage.clock, alerts, None
+            steps.of(stage.ledger.alerts), self.speaker, stage.clock, alerts, UNMEASURED
         )
         self.voice = steps.of(stage.voice)
         self._held_at = float("-inf")
@@ -444,7 +445,7 @@ async def test_alert_of_a_cluster_that_has_no_channel_any_more_is_closed(stage: 
     (message,) = stage.told
     unwatched = stage.replica("one")
     unwatched.alerting = Alerting(
-        stage.ledger.alerts, unwatched.speaker, stage.clock, AlertRules(), None
+        stage.ledger.alerts, unwatched.speaker, stage.clock, AlertRules(), UNMEASURED
     )
     await stage.run(10, unwatched, findings=BAD)
     assert "The bot no longer watches this" in stage.shown(message)
