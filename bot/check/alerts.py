@@ -3,9 +3,10 @@
 from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
 
-from bot.check.facts import NOT_ASKED, Channel, SlackFacts, Unknown, Untold
+from bot.check.facts import NOT_ASKED, SlackFacts, Unknown, Untold
 from bot.check.findings import Finding, Section, failure, name, ok, some, warning
-from bot.check.slack import NO_CHANNEL, OPTIONAL_SCOPES
+from bot.check.slack import OPTIONAL_SCOPES
+from bot.domain.channels import NO_CHANNEL, Channel, wrong_with
 
 
 def of_alerts(
@@ -65,23 +66,6 @@ def _of_channel(
                     " look whether an alert was posted"
                 )
             return ok(f"{where}; the bot is a member and may post")
-
-
-def wrong_with(channel: Channel, allowed: Collection[str]) -> str:
-    """What keeps alerts out of a channel; empty if nothing does."""
-    if channel.is_archived:
-        return "it is archived"
-    if channel.is_read_only:
-        return "the bot may not post there. Ask whoever manages the channel to let it"
-    if channel.id in allowed:
-        return ""
-    if channel.is_direct:
-        return "it is a direct message"
-    if channel.is_shared is None:
-        return "Slack didn't say whether another workspace shares it"
-    if channel.is_shared:
-        return "another workspace shares it; ALLOWED_CHANNELS would have to name it"
-    return ""
 
 
 def _of_scopes(facts: SlackFacts) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from bot.domain.channels import Channel
 from bot.domain.people import Home
 from bot.domain.record import LedgerHome
 from bot.domain.sessions import ServerId
@@ -91,20 +92,6 @@ class Group:
     is_locked: bool = False
     is_restricted: bool | None = None
     editor: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Channel:
-    """A channel that a setting names. An `is_shared` of None means that Slack didn't say."""
-
-    id: str
-    name: str
-    is_private: bool = False
-    is_member: bool = False
-    is_archived: bool = False
-    is_direct: bool = False
-    is_read_only: bool = False
-    is_shared: bool | None = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from bot.check.facts import (
     NOT_ASKED,
     Bot,
-    Channel,
     Group,
     Member,
     SlackFacts,
@@ -24,6 +23,7 @@ from bot.check.findings import (
     some,
     warning,
 )
+from bot.domain.channels import NO_CHANNEL, Channel
 from bot.domain.people import Allowlist, Home, Right, Rights
 from bot.errors import NO_WORKSPACE
 
@@ -47,9 +47,6 @@ OPTIONAL_SCOPES: Mapping[str, str] = {
 MOST_CONNECTIONS = 10
 """How many sockets Slack lets an app hold."""
 
-NO_CHANNEL = (
-    "Slack knows no such channel, or it is private and the bot isn't a member: invite the bot"
-)
 _DOING = {Right.LOOK: "look", Right.CANCEL: "cancel queries", Right.KILL: "end sessions"}
 
 

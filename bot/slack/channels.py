@@ -9,9 +9,7 @@ from collections.abc import Collection
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.check.alerts import wrong_with
-from bot.check.facts import Channel
-from bot.check.slack import NO_CHANNEL
+from bot.domain.channels import NO_CHANNEL, Channel, wrong_with
 from bot.ports import Meter
 from bot.slack.api_errors import FAILURES, code_of
 from bot.slack.objects import Fields, is_direct, is_shared, mapping, text

@@ -17,7 +17,6 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.check.facts import (
     Bot,
-    Channel,
     Group,
     Layouts,
     Member,
@@ -26,6 +25,7 @@ from bot.check.facts import (
     Unknown,
     Untold,
 )
+from bot.domain.channels import Channel
 from bot.domain.people import Home, Right
 from bot.errors import WORKSPACES_UNTOLD
 from bot.slack.api_errors import (

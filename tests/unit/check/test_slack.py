@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from bot.check.facts import Bot, Channel, Group, Member, SlackFacts, Socket, Unknown, Untold
+from bot.check.facts import Bot, Group, Member, SlackFacts, Socket, Unknown, Untold
 from bot.check.findings import Finding, Level
 from bot.check.slack import SCOPES, able, of_allowlists, of_channels, of_slack
+from bot.domain.channels import Channel
 from bot.domain.people import Allowlist, Home, Right
 from tests.rights import rights
 
