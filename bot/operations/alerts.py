@@ -190,7 +190,7 @@ class Alerting:
     def _log(self, event: str, alert: Alert) -> None:
         finding = str(alert.topic.rule or "more")
         log.info(event, alert=alert.id, cluster=alert.topic.cluster, finding=finding)
-        if event == "alert.opened":
+        if event in {"alert.opened", "alert.resume"}:
             self._meter.alert_opened(finding)
         if event == "alert.finish":
             self._meter.alert_closed(finding)

@@ -46,8 +46,9 @@ class Metrics(Meter):
         self._answer = histogram(
             "pg_sessions_answer_seconds", until_answer, ["what"], buckets=_ANSWER
         )
-        self._alerts_opened = counter("pg_sessions_alerts_opened", "Alerts opened.", ["finding"])
-        over = "Alerts that are over."
+        opened = "Alerts opened; one that is over and comes back counts again."
+        self._alerts_opened = counter("pg_sessions_alerts_opened", opened, ["finding"])
+        over = "Alerts that were over, each time."
         self._alerts_closed = counter("pg_sessions_alerts_closed", over, ["finding"])
         takes = "Whether a channel of ALERT_CHANNEL takes alerts, as Slack said last."
         self._alert_channels = gauge("pg_sessions_alert_channel_ok", takes, ["channel"])

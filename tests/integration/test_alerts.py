@@ -237,6 +237,11 @@ async def test_opened_and_closed_alerts_are_counted_by_finding(stage: Stage) -> 
     assert closed not in metrics.exposed()
     await stage.run(60, replica, findings=())
     assert closed in metrics.exposed()
+    # It comes back, and is over again: as many as are open lie between the two.
+    await stage.run(60, replica, findings=BAD)
+    assert opened.replace(b"1.0", b"2.0") in metrics.exposed()
+    await stage.run(120, replica, findings=())
+    assert closed.replace(b"1.0", b"2.0") in metrics.exposed()
 
 
 async def test_crash_at_any_step_tells_everything_once(stage: Stage) -> None:
