@@ -22,7 +22,9 @@ def refusal(sqlstate: str | None) -> str | None:
 
 def is_unknown_name(error: BaseException) -> bool:
     """Whether its host's name leads to no address."""
-    return isinstance(error, socket.gaierror)
+    # Python doesn't ask about a name such as `db..internal`, which can't be one.
+    is_no_name = isinstance(error, UnicodeError) and "idna" in str(error)
+    return is_no_name or isinstance(error, socket.gaierror)
 
 
 def is_refused(error: BaseException) -> bool:

@@ -243,12 +243,12 @@ class PostgresStore(Store):
             return f"the ledger's server {refused}"
         if isinstance(error, pg_url.UnreadableFileError):
             return f"the ledger's server can't be used: {error}"
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) or login.is_unknown_name(error):
             return _unreachable(error)
         return f"the ledger's server can't be used: {type(error).__name__}"
 
 
-def _unreachable(error: OSError) -> str:
+def _unreachable(error: Exception) -> str:
     if isinstance(error, FileNotFoundError | PermissionError):
         return "the socket of the ledger's server is missing, or closed to the bot"
     if login.is_refused(error):

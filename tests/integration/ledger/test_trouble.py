@@ -240,8 +240,9 @@ class TestTrouble:
             await ledger.open()
         assert "s3cret" not in str(refused.value)
 
-    async def test_unknown_name_of_the_server_is_an_error(self):
-        ledger = SqlLedger("postgresql://u:s3cret@nowhere.invalid/db")
+    @pytest.mark.parametrize("name", ["nowhere.invalid", "db..internal"])
+    async def test_unknown_name_of_the_server_is_an_error(self, name: str):
+        ledger = SqlLedger(f"postgresql://u:s3cret@{name}/db")
         with pytest.raises(LedgerError, match="the name of the ledger's server is not found"):
             await ledger.open()
 

@@ -38,6 +38,13 @@ def test_error_after_a_signal_is_not_a_refusal(
     assert told.cluster == "main"
 
 
+def no_name(name: str) -> Exception:
+    """What looking up such a name raises, which the system is never asked for."""
+    with pytest.raises(UnicodeError) as raised:
+        socket.getaddrinfo(name, 5432)
+    return raised.value
+
+
 def test_defect_does_not_count_as_server_trouble() -> None:
     with pytest.raises(ZeroDivisionError):
         of_statement("main", ZeroDivisionError())
@@ -87,6 +94,7 @@ def not_verified(code: int) -> ssl.SSLCertVerificationError:
             "its address can't be reached",
         ),
         (socket.gaierror(-2, "Name or service not known: db-1"), "its host's name is not found"),
+        (no_name("db-1..internal"), "its host's name is not found"),
         (asyncpg.InvalidPasswordError("for user db-1"), "its password is wrong, missing or exp"),
         (
             asyncpg.InvalidAuthorizationSpecificationError("no entry for db-1"),
