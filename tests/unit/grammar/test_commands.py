@@ -146,6 +146,7 @@ def test_a_view_that_cant_be_understood_is_named(
         ("History prod/some_db", HistoryRequest(Target("prod", "some_db"))),
         ("history user=a", HistoryRequest(terms=(user("a"),))),
         ("history 3", HistoryRequest(limit=3)),
+        (f"history {MAX_LIMIT}", HistoryRequest(limit=MAX_LIMIT)),
         ("history prod/ 12 user=a", HistoryRequest(Target("prod"), (user("a"),), limit=12)),
         ('"history"', KillRequest(Target(None, "history"))),
     ],
@@ -259,8 +260,8 @@ def test_a_backtick_inside_a_word_closes_in_it(text: str) -> None:
         ("history #3", "#3", "no pids"),
         ("history 3 4", "4", "takes one number"),
         ("history 0", "0", "use a number from 1 to 10000"),
-        ("user=a - it hangs", "-", "a reason comes after two dashes"),
-        ("some_db because", "because", "a reason comes after `--`"),
+        ("user=a - it hangs", "-", "two dashes"),
+        ("some_db because", "because", "a second target"),
         ("`33507` user=a", "user=a", "pids and filters can't be combined"),
         ("pid=33507 user=a", "user=a", "pids and filters can't be combined"),
         ("history all", "all", "already shows all kills of its target"),
@@ -277,6 +278,10 @@ def test_a_kill_that_cant_be_understood_is_named(text: str, word: str, problem: 
     error = refusal(parse_kill, text)
     assert error.word == word
     assert problem in error.problem
+
+
+def test_kill_suggests_two_dashes_for_one() -> None:
+    assert refusal(parse_kill, "user=a - it hangs").nearest == ("--",)
 
 
 def test_kill_never_suggests_a_view_option() -> None:
@@ -372,6 +377,14 @@ def test_error_texts_for_sessions(text: str, problem: str) -> None:
             "pids and filters can't be combined: use one or the other",
         ),
         ("private", "only /pg-sessions takes this"),
+        ("user=a - it hangs", "a reason comes after two dashes"),
+        (
+            "some_db because",
+            (
+                "a second target; there can be only one, and a name with spaces needs quotes;"
+                " a reason comes after `--`"
+            ),
+        ),
         (" ".join(map(str, range(1, MAX_PIDS + 2))), "one pid too many: the limit is 100"),
         (f"1 -- {'x' * (MAX_REASON + 1)}", "the reason has 501 characters; the limit is 500"),
         ("history -- x", "/pg-kill history takes no reason"),
