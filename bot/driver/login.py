@@ -27,6 +27,14 @@ def is_unknown_name(error: BaseException) -> bool:
     return is_no_name or isinstance(error, socket.gaierror)
 
 
+TOO_MANY_FILES = "the bot may open no more files and connections: raise LimitNOFILE (ulimit -n)"
+
+
+def has_too_many_files(error: BaseException) -> bool:
+    """Whether the bot's own limit of open files is reached."""
+    return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE)
+
+
 def is_refused(error: BaseException) -> bool:
     """Whether nothing listens, at none of the addresses that its name leads to."""
     if isinstance(error, ConnectionRefusedError):

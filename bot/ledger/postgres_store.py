@@ -251,6 +251,8 @@ class PostgresStore(Store):
 def _unreachable(error: Exception) -> str:
     if isinstance(error, FileNotFoundError | PermissionError):
         return "the socket of the ledger's server is missing, or closed to the bot"
+    if login.has_too_many_files(error):
+        return login.TOO_MANY_FILES
     if login.is_refused(error):
         return "nothing listens at the address of the ledger's server; it may not be running"
     if login.is_unknown_name(error):

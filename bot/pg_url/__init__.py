@@ -8,6 +8,7 @@ else is refused before the bot starts, above all what should make the connection
 https://www.postgresql.org/docs/current/libpq-connect.html
 """
 
+import errno
 import os
 import re
 import ssl
@@ -87,6 +88,7 @@ class ServerUrl:
 
         Raises `UnreadableFileError` if a file is missing or the bot may not read it. The driver's
         own errors don't say which file, and may be about one that it finds only through HOME.
+        Raises `OSError` if the bot may open no more files.
         """
         arguments: dict[str, Any] = {
             "host": [self.host],
@@ -158,6 +160,8 @@ def _unreadable(path: Path) -> OSError | None:
         with path.open("rb"):
             return None
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise  # that says nothing about this file
         return error
 
 

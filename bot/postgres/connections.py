@@ -84,6 +84,7 @@ class HeldConnections:
         self._all_stand = asyncio.Event()
         self._keepers: list[asyncio.Task[None]] = []
         self._trouble = "it has not answered yet"
+        self._told = set[str]()  # the log, since one was connected: attempts may fail in turn
         self._queue: list[Turn] = []  # a heap
         self._arrivals = count()
         self._wanted = asyncio.Event()
@@ -252,12 +253,14 @@ class HeldConnections:
                 slot.connection = await self._connect()
             except Exception as error:  # noqa: BLE001  whatever it is, the next try is the remedy
                 words = trouble.of_connecting(error)
-                if words != self._trouble:
+                if words not in self._told:
+                    self._told.add(words)
                     log.warning("cluster.down", cluster=self._cluster, problem=words)
                 self._trouble = words
                 await self._rest(_pause(time.monotonic() - lost_at))
                 continue
             log.info("cluster.connected", cluster=self._cluster, slot=slot.number)
+            self._told.clear()
             slot.used_at = time.monotonic()
             slot.doubted = slot.retired = False
             slot.wake.clear()

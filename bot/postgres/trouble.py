@@ -17,6 +17,8 @@ def of_connecting(error: BaseException) -> str:  # noqa: C901, PLR0912  one case
         return f"it {refused}"
     if login.is_refused(error):
         return "nothing listens at its address; PostgreSQL may not be running"
+    if login.has_too_many_files(error):
+        return login.TOO_MANY_FILES
     if login.is_unknown_name(error):
         return "its host's name is not found (DNS)"
     match error:

@@ -1,12 +1,14 @@
 """Who gets one of a server's few connections when many want one."""
 
 import asyncio
+import itertools
 import random
 from collections import Counter
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from bot.domain.kept_names import Applications
 from bot.domain.kills import Action, Basis, Outcome
@@ -17,7 +19,10 @@ from bot.operations.results import (
 )
 from bot.ports import Urgency
 from bot.postgres import cluster as cluster_module
+from bot.postgres.bounded import BoundedConnection
 from bot.postgres.cluster import PostgresCluster
+from bot.postgres.connections import HeldConnections
+from bot.postgres.trouble import of_connecting
 from tests.integration.conftest import BOT, Bench, Sessions
 from tests.integration.kills import (
     ANA,
@@ -90,6 +95,23 @@ async def test_the_most_urgent_comes_first_and_among_equals_who_came_first(
     assert served == [
         f"{kind} {at}" for kind in kinds for at in range(3) if f"{kind} {at}" != "kill 2"
     ]
+
+
+async def test_log_says_each_reason_once_however_often_they_take_turns() -> None:
+    tries = itertools.count()
+    errors = ConnectionRefusedError(), TimeoutError()
+
+    async def connect() -> BoundedConnection:
+        raise errors[next(tries) % 2]
+
+    held = HeldConnections("main", 2, connect)
+    with capture_logs() as logs:
+        await held.open(within=timedelta(0))
+        while next(tries) < 12:
+            await asyncio.sleep(0.05)
+        await held.close()
+    told = [each["problem"] for each in logs if each["event"] == "cluster.down"]
+    assert sorted(told) == ["did not answer within 5 s", of_connecting(errors[0])]
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -4,6 +4,7 @@ The tests' PostgreSQL is built without TLS. PgBouncer has it, and stands in for 
 """
 
 import os
+import resource
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
@@ -169,6 +170,17 @@ async def test_a_home_that_may_not_be_read_is_named(
     for said in await told(url(pg, "", "127.0.0.1").rstrip("?")):
         assert f"looks for {tmp_path}/.postgresql/root.crl" in said
         assert "set HOME" in said
+
+
+async def test_bot_that_may_open_no_more_files_says_so(pg: PostgresServer) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        said = await told(url(pg, "", "127.0.0.1").rstrip("?"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    for each in said:
+        assert "the bot may open no more files and connections: raise LimitNOFILE" in each
 
 
 async def test_verification_needs_a_root_certificate(

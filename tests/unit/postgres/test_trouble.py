@@ -1,5 +1,6 @@
 """What the driver's errors mean, when connecting and for a statement that may have signalled."""
 
+import errno
 import socket
 import ssl
 
@@ -94,6 +95,7 @@ def not_verified(code: int) -> ssl.SSLCertVerificationError:
             "its address can't be reached",
         ),
         (socket.gaierror(-2, "Name or service not known: db-1"), "its host's name is not found"),
+        (OSError(errno.EMFILE, "Too many open files: db-1"), "may open no more files"),
         (no_name("db-1..internal"), "its host's name is not found"),
         (asyncpg.InvalidPasswordError("for user db-1"), "its password is wrong, missing or exp"),
         (
