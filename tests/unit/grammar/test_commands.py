@@ -177,7 +177,7 @@ def test_kill_takes_pids_or_filters(text: str, request_: Request) -> None:
         "PID:33507",
         "pid#33507",
         "pid=33507",
-        "pid = 33507",
+        "pids = 33507",
         "`pid=33507`",
         "pid=`33507`",
         "pids 33507",
