@@ -10,6 +10,7 @@ import io
 import logging
 import re
 import sys
+import time
 from contextvars import Context, copy_context
 from typing import Literal, TextIO
 
@@ -20,6 +21,9 @@ from bot.text import visible
 
 _AT_LEAST = {"sqlalchemy": logging.WARNING, "aiosqlite": logging.WARNING}
 """Libraries whose lower levels log statements. Below INFO, every library logs payloads."""
+
+SELDOM = 60.0
+"""Seconds between two lines about connections that can't be accepted."""
 
 _REST = r"[^\s'\"\\]"
 _SECRET = re.compile(
@@ -64,6 +68,7 @@ def configure(level: str, form: Literal["json", "console"]) -> None:
     handler = _AtLeisure(sys.stderr)
     handler.addFilter(_fit_to_keep)
     handler.addFilter(_without_what_was_sent)
+    handler.addFilter(_Seldom())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -132,6 +137,27 @@ def _fit_to_keep(record: logging.LogRecord) -> bool:
     """
     library = record.name.partition(".")[0]
     return library == "bot" or record.levelno >= _AT_LEAST.get(library, logging.INFO)
+
+
+class _Seldom(logging.Filter):
+    """Lets asyncio say once a minute that a server can accept nobody, because files have run out.
+
+    It says so for each connection that might wait, more than a hundred times a second.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said_at = float("-inf")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to write a record."""
+        if record.name != "asyncio" or not record.getMessage().startswith("socket.accept() out"):
+            return True
+        now = time.monotonic()
+        is_due = now - self._said_at >= SELDOM
+        if is_due:
+            self._said_at = now
+        return is_due
 
 
 def _legible(_: object, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -46,6 +46,19 @@ try:
 except OSError:
     log.exception("it failed")
 """
+NO_FILES = """
+import asyncio, resource, socket, sys
+from bot.service import logs
+logs.configure("INFO", "json")
+async def main():
+    server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+    client = socket.create_connection(server.sockets[0].getsockname())
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    await asyncio.sleep(0.1)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+asyncio.run(main())
+"""
 IN_TURN = """
 import asyncio, logging, os, sys, structlog
 from bot.service import logs
@@ -132,6 +145,14 @@ def test_no_name_in_the_log_acts_on_the_terminal(form: str) -> None:
     assert all(line.isprintable() for line in lines)
     assert not [line for line in lines[:2] if line.startswith("forged")]
     assert done.stderr.count("u001b[2J") + done.stderr.count("x1b[2J") >= 4
+
+
+def test_server_that_can_accept_nobody_is_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", NO_FILES], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    (line,) = done.stderr.splitlines()
+    assert "out of system resource" in json.loads(line)["event"]
 
 
 def test_lines_wait_for_the_loops_next_turn_unless_they_tell_of_trouble(tmp_path: Path) -> None:
