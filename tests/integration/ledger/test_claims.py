@@ -30,6 +30,7 @@ from tests.integration.ledger.building import (
     conclusion,
     done,
     draft,
+    rows,
 )
 from tests.processes import TIED
 
@@ -384,6 +385,13 @@ class TestTheClockSetBack:
         assert not await ledger.dismiss(proposal.key, ANA)
         self.put(ledger, timedelta(minutes=-50))
         assert await ledger.claim(proposal.key, ANA, "one", LONG) is None
+
+    async def test_recovery_notes_no_clock_while_no_preview_is_open(self, ledger: SqlLedger):
+        """It comes every 5 s, and what is idle isn't written."""
+        noted = await rows(ledger, schema.ledger_marks)
+        self.put(ledger, LONG)
+        assert await ledger.lapsed("one", LONG, working=()) == ()
+        assert await rows(ledger, schema.ledger_marks) == noted
 
     @pytest.mark.parametrize("noticed_by", ["a click", "recovery"])
     async def test_clock_set_back_ends_open_previews_but_not_new_ones(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy
+from structlog.testing import capture_logs
 
 from bot.domain.kills import Outcome, Proposal, Spared, State
 from bot.domain.record import Entry, HistoryFilter, Record, Unreadable
@@ -316,8 +317,12 @@ class TestAnotherVersion:
         first, theirs, last = [await claimed(ledger, "dead", OVER) for _ in range(3)]
         await rewrite(ledger, schema.kills, theirs.id, basis="cost")
         before = await held_by(ledger, theirs)
-        taken = await ledger.lapsed("one", LONG, working=())
+        with capture_logs() as logs:
+            taken = await ledger.lapsed("one", LONG, working=())
         assert [each.id for each in taken] == [first.id, last.id]
+        (left,) = logs
+        assert (left["event"], left["kill"]) == ("ledger.kill_unreadable", theirs.id)
+        assert "cost" in left["why"]
         # A version that understands it finds it unchanged.
         assert await held_by(ledger, theirs) == before
 
