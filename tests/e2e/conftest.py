@@ -69,7 +69,7 @@ class Bot:
                 folder=self.folder,
                 environment=environment,
                 limit=limit,
-                all_output=all_output,
+                errors=None if all_output else 2,
             )
         return await asyncio.create_subprocess_exec(
             *(*self.within, *TIED, *started, *arguments),

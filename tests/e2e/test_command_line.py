@@ -4,6 +4,8 @@ import asyncio
 import os
 import sqlite3
 import sys
+import tempfile
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from bot import __version__
 from bot.domain.record import RefusalNote
 from bot.ledger.sql import SqlLedger
 from tests.e2e.conftest import Bot
+from tests.e2e.warm import Warm
 from tests.processes import TIED
 from tests.servers import ROOT
 from tests.unit.builders import ALICE
@@ -43,6 +46,29 @@ async def run(folder: Path, *arguments: str, **environment: str) -> Ended:
     return Ended(process.returncode, printed.decode(), said.decode())
 
 
+Run = Callable[..., Awaitable[Ended]]
+
+
+@pytest.fixture
+def run_warm(tmp_path: Path, warm: Warm) -> Run:
+    """The same in a process that is forked: for what `run` need not show again."""
+
+    async def run_warm(*arguments: str, **environment: str) -> Ended:
+        with tempfile.TemporaryFile() as errors:
+            process = await warm.start(
+                *arguments,
+                folder=tmp_path,
+                environment=environment,
+                limit=2**16,
+                errors=errors.fileno(),
+            )
+            printed, _ = await process.communicate()
+            errors.seek(0)
+            return Ended(process.returncode, printed.decode(), errors.read().decode())
+
+    return run_warm
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -59,9 +85,9 @@ async def run(folder: Path, *arguments: str, **environment: str) -> Ended:
     ],
 )
 async def test_wrong_argument_is_reported_with_the_right_ones(
-    tmp_path: Path, arguments: tuple[str, ...], words: list[str]
+    run_warm: Run, arguments: tuple[str, ...], words: list[str]
 ) -> None:
-    ended = await run(tmp_path, *arguments)
+    ended = await run_warm(*arguments)
     assert (ended.status, ended.printed) == (2, "")
     for word in words:
         assert word in ended.said
@@ -105,9 +131,9 @@ async def ledger(tmp_path: Path) -> Path:
     [("history",), ("history", "--of", "refusals"), ("timeline",), ("timeline", "--json")],
 )
 async def test_the_record_does_not_create_a_missing_ledger(
-    tmp_path: Path, command: tuple[str, ...]
+    run_warm: Run, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
-    ended = await run(tmp_path, *command)
+    ended = await run_warm(*command)
     assert (ended.status, ended.printed) == (1, "")
     assert ended.said == f"LEDGER_URL: there is no ledger at {tmp_path / 'ledger.db'}\n"
     assert not any(tmp_path.iterdir())  # noqa: ASYNC240 - a test
@@ -168,9 +194,12 @@ async def test_history_leaves_a_ledger_of_an_earlier_schema_as_it_is(
     ],
 )
 async def test_history_reads_its_one_setting_as_the_bot_does(
-    tmp_path: Path, ledger: Path, environment: dict[str, str], said: str
+    run_warm: Run,
+    ledger: Path,
+    environment: dict[str, str],
+    said: str,
 ) -> None:
-    ended = await run(tmp_path, "history", **environment, PG_KILL_ALLOWLIST="*")
+    ended = await run_warm("history", **environment, PG_KILL_ALLOWLIST="*")
     assert (ended.status, ended.printed) == (2, "")
     assert ended.said.startswith(said)
     assert "PG_KILL_ALLOWLIST" not in ended.said

@@ -105,14 +105,14 @@ class Warm:
         folder: Path,
         environment: Mapping[str, str],
         limit: int,
-        all_output: bool,
+        errors: int | None,
     ) -> Forked:
-        """Start `python -m bot` with these arguments; its errors join its output or ours."""
+        """Start `python -m bot` with these arguments; its errors join its output or that file."""
         reading, writing = os.pipe()
         ours, theirs = socket.socketpair()
         with theirs:
-            errors = writing if all_output else 2
-            socket.send_fds(self._requests, [b"."], [theirs.fileno(), writing, errors])
+            given = [theirs.fileno(), writing, writing if errors is None else errors]
+            socket.send_fds(self._requests, [b"."], given)
         os.close(writing)
         status, line = await asyncio.open_unix_connection(sock=ours)
         request = {"arguments": arguments, "folder": str(folder), "environment": {**environment}}
