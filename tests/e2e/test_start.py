@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Bot
+from tests.e2e.warm import Warm
 from workspace import Workspace
 
 REFUSED = 2
@@ -30,8 +31,8 @@ async def test_every_bad_setting_is_named_at_once(start: Callable) -> None:
     assert "secret-one" not in bot.output
 
 
-async def test_missing_settings_are_all_named(tmp_path) -> None:
-    bot = Bot({}, tmp_path)
+async def test_missing_settings_are_all_named(tmp_path: Path, warm: Warm) -> None:
+    bot = Bot({}, tmp_path, warm=warm)
     await bot.start()
     assert await bot.ended() == REFUSED
     assert "SLACK_BOT_TOKEN" in bot.output
@@ -40,9 +41,11 @@ async def test_missing_settings_are_all_named(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
-async def test_a_dotenv_in_another_encoding_is_named(tmp_path: Path, encoding: str) -> None:
+async def test_a_dotenv_in_another_encoding_is_named(
+    tmp_path: Path, warm: Warm, encoding: str
+) -> None:
     (tmp_path / ".env").write_bytes("PROTECTED_ROLES=Rückmeldung\n".encode(encoding))
-    bot = Bot({}, tmp_path)
+    bot = Bot({}, tmp_path, warm=warm)
     await bot.start()
     assert await bot.ended() == REFUSED
     assert ".env: is" in bot.output
@@ -51,9 +54,9 @@ async def test_a_dotenv_in_another_encoding_is_named(tmp_path: Path, encoding: s
     assert "not UTF-8" in await bot.run("check", status=REFUSED)
 
 
-async def test_invalid_line_in_dotenv_stops_the_bot(tmp_path: Path) -> None:
+async def test_invalid_line_in_dotenv_stops_the_bot(tmp_path: Path, warm: Warm) -> None:
     (tmp_path / ".env").write_text("PORT=many\nPROTECTED_ROLES: admin\n")
-    bot = Bot({}, tmp_path)
+    bot = Bot({}, tmp_path, warm=warm)
     await bot.start()
     assert await bot.ended() == REFUSED
     assert ".env: line 2 can't be read; write NAME=value" in bot.output

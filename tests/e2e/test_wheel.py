@@ -35,13 +35,14 @@ def done(*command: object) -> str:
     return ran.stdout
 
 
-@pytest.fixture
-def wheel(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
     done(
         *(*PIP, "wheel", "--no-index", "--no-deps", "--no-build-isolation"),
-        *("--wheel-dir", tmp_path / "wheel", ROOT),
+        *("--wheel-dir", folder, ROOT),
     )
-    (built,) = (tmp_path / "wheel").iterdir()
+    (built,) = folder.iterdir()
     return built
 
 
