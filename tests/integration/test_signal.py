@@ -149,21 +149,37 @@ async def idle_then_and_in_a_transaction_now(scene: Scene) -> tuple[Backend, Gua
     return backend, await scene.guard(backend)
 
 
+GATE = "select pg_advisory_xact_lock(1)"
+"""A statement that waits while the gate is shut."""
+
+
+async def shut_gate(scene: Scene) -> Callable[[], Awaitable[None]]:
+    """Shut the gate; return what opens it. Within one message, nothing else can be waited for."""
+    keeper = await scene.sessions.open("web")
+    await keeper.execute(f"begin; {GATE}")
+
+    async def open_gate() -> None:
+        await keeper.execute("commit")
+
+    return open_gate
+
+
 async def one_message_that_commits_and_begins(scene: Scene) -> tuple[Backend, Guard]:
     """`xact_start` stays the same within one message; the transaction id does not."""
     connection = await scene.sessions.open()
     holder = await scene.sessions.open()
     await holder.execute("begin; update accounts set balance = 0 where id = 2")
+    open_gate = await shut_gate(scene)
     task = asyncio.ensure_future(
         connection.execute(
-            "begin; update accounts set balance = 1 where id = 1;"
-            "select pg_sleep(0.3); commit;"
+            f"begin; update accounts set balance = 1 where id = 1; {GATE}; commit;"
             "begin; update accounts set balance = 1 where id = 2"
         )
     )
     scene.sessions.stack.callback(task.cancel)
     while (backend := await scene.row(connection)).backend_xid is None:
         await asyncio.sleep(0.01)
+    await open_gate()
     while (now := await scene.row(connection)).backend_xid in (None, backend.backend_xid):
         await asyncio.sleep(0.01)
     assert now.xact_start == backend.xact_start
@@ -174,12 +190,14 @@ async def one_message_that_commits_and_begins(scene: Scene) -> tuple[Backend, Gu
 async def one_message_that_only_reads(scene: Scene) -> tuple[Backend, Guard]:
     """Nothing is written, so neither transaction has an id; but each has a number."""
     connection = await scene.sessions.open()
+    open_gate = await shut_gate(scene)
     task = asyncio.ensure_future(
-        connection.execute("begin; select pg_sleep(0.3); commit; begin; select pg_sleep(600)")
+        connection.execute(f"begin; {GATE}; commit; begin; select pg_sleep(600)")
     )
     scene.sessions.stack.callback(task.cancel)
     while (backend := await scene.row(connection)).virtualtransaction is None:
         await asyncio.sleep(0.01)
+    await open_gate()
     while (now := await scene.row(connection)).virtualtransaction in (
         None,
         backend.virtualtransaction,
@@ -367,10 +385,10 @@ async def test_transaction_that_has_written_since_is_still_the_shown_one(
     scene: Scene,
 ) -> None:
     connection = await scene.sessions.open("some_user")
+    open_gate = await shut_gate(scene)
     task = asyncio.ensure_future(
         connection.execute(
-            "begin; select pg_sleep(0.3); update accounts set balance = 0 where id = 4;"
-            "select pg_sleep(600)"
+            f"begin; {GATE}; update accounts set balance = 0 where id = 4; select pg_sleep(600)"
         )
     )
     scene.sessions.stack.callback(task.cancel)
@@ -378,6 +396,7 @@ async def test_transaction_that_has_written_since_is_still_the_shown_one(
     while (backend := await scene.row(connection)).virtualtransaction is None:
         await asyncio.sleep(0.01)
     guard = await scene.guard(backend, virtualtransaction=backend.virtualtransaction)
+    await open_gate()
     while (await scene.row(connection)).backend_xid is None:
         await asyncio.sleep(0.01)
     assert (await scene.cluster.signal(guard)).verdict is Verdict.SIGNALLED
