@@ -749,7 +749,9 @@ def playing(kind: Kind, folder: Path) -> Iterator[type[AnyOrder]]:
         loop.close()
 
 
-def test_every_sequence_of_events_ends_as_it_must(quiet: None, tmp_path: Path) -> None:
+def test_every_sequence_of_events_ends_as_it_must(
+    quiet: None, reads_ahead: None, tmp_path: Path
+) -> None:
     tally: Counter[str] = Counter()
     for at, kind in enumerate(get_args(Kind)):
         with playing(kind, tmp_path) as machine:

@@ -44,7 +44,7 @@ from tests.servers import postgres
 from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 
-pytestmark = pytest.mark.sql
+pytestmark = [pytest.mark.sql, pytest.mark.usefixtures("reads_ahead")]
 
 OWNER = "landlord"
 LEDGER = "bookkeeper"

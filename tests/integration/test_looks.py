@@ -449,7 +449,7 @@ async def test_a_look_does_not_hang_behind_a_lock_on_a_catalog(
 
 @pytest.mark.parametrize("catalog", ["pg_database", "pg_authid", "pg_class", "pg_proc"])
 async def test_the_first_look_of_a_connection_does_not_hang_behind_it_either(
-    pg: PostgresServer, sessions: Sessions, catalog: str
+    pg: PostgresServer, sessions: Sessions, reads_ahead: None, catalog: str
 ) -> None:
     """What a backend has not read before, it can't read now; the sessions still show."""
     session = await sessions.open()

@@ -271,7 +271,7 @@ async def test_unreachable_cluster_is_named_and_comes_back_by_itself(
 
 
 async def test_over_a_slow_network_connections_are_made_and_both_commands_work(
-    scene: Scene,
+    reads_ahead: None, scene: Scene
 ) -> None:
     """Each of the server's answers takes 0.3 s longer, as if from the other end of the world."""
     scene.proxy.delay = 0.3
@@ -431,7 +431,7 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clusters_module, "ANSWER_WITHIN", PATIENCE)
 
 
-@pytest.mark.usefixtures("unhurried")
+@pytest.mark.usefixtures("reads_ahead", "unhurried")
 @pytest.mark.parametrize("lose", LOSSES, ids=lambda lose: lose.__name__)
 @pytest.mark.parametrize("by", ["a look", "a preview", "a click"])
 async def test_the_first_to_ask_after_all_connections_were_lost_is_answered(
@@ -456,7 +456,7 @@ async def test_the_first_to_ask_after_all_connections_were_lost_is_answered(
                 each.terminate()
 
 
-@pytest.mark.usefixtures("unhurried")
+@pytest.mark.usefixtures("reads_ahead", "unhurried")
 async def test_the_first_to_ask_after_a_failover_is_answered(scene: Scene) -> None:
     async with postgres() as heir:
         await set_up(heir)

@@ -20,7 +20,7 @@ KEPT = "select statement from pg_prepared_statements"
 
 
 @pytest.fixture
-async def own(pg: PostgresServer) -> AsyncIterator[PostgresCluster]:
+async def own(pg: PostgresServer, reads_ahead: None) -> AsyncIterator[PostgresCluster]:
     """A cluster whose connections nobody has used yet."""
     cluster = PostgresCluster("main", pg.dsn(user=BOT), "db-1.internal")
     await cluster.open()

@@ -88,7 +88,12 @@ async def test_two_problems_at_once_the_worst_first(
     ],
 )
 async def test_locked_catalog_costs_a_part_of_the_answer_and_no_time(
-    pg: PostgresServer, bench: Bench, sessions: Sessions, waiters: Waiters, catalogs: str
+    pg: PostgresServer,
+    bench: Bench,
+    sessions: Sessions,
+    waiters: Waiters,
+    reads_ahead: None,
+    catalogs: str,
 ) -> None:
     root = await sessions.open("web")
     await root.execute("begin; update accounts set balance = balance where id = 7")
