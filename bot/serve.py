@@ -62,15 +62,16 @@ async def run(settings: config.Settings) -> int:
             alerts=alert_rules(settings),
         )
         slack = SlackService(slack_settings(settings), operations, clock, meter)
-        for close in (ledger.close, *(one.close for one in clusters.values()), slack.close):
-            stack.push_async_callback(close)
-        if not await _unless(stop, _open(ledger, clusters.values(), slack, settings)):
-            return EX_OK
         if settings.health_port is not None and metrics is not None:
+            # From the first moment to the last: what keeps the bot from being ready is asked here.
             checks = {"slack": slack.connected, "ledger": lambda: _writable(ledger)}
             health = HealthServer(settings.health_port, checks, metrics.exposed)
             stack.push_async_callback(health.close)
             await _listen(health)
+        for close in (ledger.close, *(one.close for one in clusters.values()), slack.close):
+            stack.push_async_callback(close)
+        if not await _unless(stop, _open(ledger, clusters.values(), slack, settings)):
+            return EX_OK
         log.info(
             "bot.ready",
             version=__version__,
@@ -135,6 +136,8 @@ async def _ended(task: asyncio.Task[None]) -> None:
 
 
 async def _writable(ledger: SqlLedger) -> bool:
+    if not ledger.identity:
+        return False  # it is being opened
     try:
         await ledger.ready()
     except LedgerError as error:

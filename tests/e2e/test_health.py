@@ -5,6 +5,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -13,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from bot.domain.findings.model import Rule
 from bot.domain.kills import Outcome
 from bot.slack.buttons import ActionId
-from tests.e2e.conftest import IN_BOTH_MODES
+from tests.e2e.conftest import IN_BOTH_MODES, Bot
 from tests.integration.conftest import Sessions
 from tests.ports import free_port
 from workspace import Person, Workspace
@@ -105,6 +106,23 @@ async def test_not_ready_without_slack(start: Callable, slack: Workspace) -> Non
         await asyncio.sleep(0.05)
     assert await ready(port) == {"slack": False, "ledger": True}
     assert (await get(port, "/healthz"))[0] == 200
+
+
+async def test_a_bot_that_is_starting_is_healthy_but_not_ready(
+    start: Callable, slack: Workspace
+) -> None:
+    slack.faults.slow("auth.test", seconds=60)
+    port = free_port()
+    bot: Bot = await start(wait=False, HEALTH_PORT=str(port))
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            with suppress(aiohttp.ClientConnectorError):  # not yet
+                assert (await get(port, "/healthz"))[0] == 200
+                break
+            await asyncio.sleep(0.02)
+    assert not (await ready(port))["slack"]
+    assert await bot.stop() == 0
+    assert "bot.ready" not in bot.output
 
 
 async def test_not_ready_if_the_ledger_is_not_writable(
