@@ -218,16 +218,6 @@ class TestSchema:
         with pytest.raises(OtherVersion, match="later version of the bot"):
             await SqlLedger(url).open()
 
-    async def test_later_version_that_serves_this_one_is_accepted(
-        self, ledger: SqlLedger, url: str, opened: Opened
-    ):
-        proposal = await ledger.propose(draft(), LONG)
-        async with ledger._transactions.write() as connection:
-            row = {"version": migrations.SCHEMA_VERSION + 1, "at": THEN}
-            await connection.execute(sqlalchemy.insert(schema.ledger_version).values(row))
-        older = await opened(url)
-        assert await older.claim(proposal.key, BEN, "one", LONG)
-
 
 async def serve(ledger: SqlLedger, version: int) -> None:
     """Make the ledger serve bots from a schema version on, as a later bot's migration does."""
@@ -325,6 +315,17 @@ class TestAnotherVersion:
         assert "cost" in left["why"]
         # A version that understands it finds it unchanged.
         assert await held_by(ledger, theirs) == before
+
+    async def test_later_version_that_serves_this_one_is_accepted(
+        self, ledger: SqlLedger, url: str, opened: Opened
+    ):
+        proposal = await ledger.propose(draft(), LONG)
+        async with ledger._transactions.write() as connection:
+            row = {"version": migrations.SCHEMA_VERSION + 1, "at": THEN}
+            await connection.execute(sqlalchemy.insert(schema.ledger_version).values(row))
+        await serve(ledger, migrations.SCHEMA_VERSION)
+        older = await opened(url)
+        assert await older.claim(proposal.key, BEN, "one", LONG)
 
     async def test_replica_that_the_ledger_no_longer_serves_kills_nothing(
         self, ledger: SqlLedger, replica: SqlLedger
