@@ -125,7 +125,7 @@ class Following:
         try:
             look = await read_together(cluster, read)
         except ClusterError as error:
-            return (f"{self._when(conclusion)}: {cluster.name} {error.problem}",)
+            return (f"{self._when(conclusion)}: who came back isn't known ({error})",)
         when = self._when(conclusion)
         if look.server.id != conclusion.proposal.server:
             # All of these are on another server: nobody "came back".

@@ -73,7 +73,7 @@ class SecondStep:
             if not await self._claims.renew(claimed):
                 return steps.LEASE_LOST
         except ClusterError as error:
-            return f"{cluster.name} {error.problem}"
+            return str(error)
         except LedgerError as error:
             log.warning("kill.lease_not_renewed", problem=str(error))
             return steps.NO_LEDGER

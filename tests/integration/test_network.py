@@ -296,6 +296,16 @@ async def test_one_request_at_most_meets_a_lost_connection(
     await scene.recovers()
 
 
+async def test_second_look_says_why_it_saw_nothing(scene: Scene) -> None:
+    done = await scene.confirm(await scene.preview())
+    await refused(scene)
+    later = await scene.ops.follow_up(done)
+    assert later is not None
+    (note,) = later.notes
+    assert re.fullmatch(r"\d+ s later: who came back isn't known \(main: [^()]+\)", note), note
+    await scene.proxy.heal()
+
+
 async def test_server_ends_what_the_network_has_lost(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:

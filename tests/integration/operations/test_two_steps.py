@@ -360,7 +360,7 @@ async def test_without_a_lease_or_a_look_there_is_no_second_step(
     because = {
         "its lease ran out": "the bot no longer held its claim",
         "no ledger": "the ledger did not answer",
-        "no cluster": "main did not answer within 5 s",
+        "no cluster": "main: did not answer within 5 s",
     }
     assert done.results[0].detail.endswith(f"; not terminated: {because[trouble]}")
     assert [guard.action for guard in reached.guards] == [Action.CANCEL]
