@@ -24,8 +24,9 @@ from bot.domain.alerts import (
     Tell,
     changed,
     decide,
+    patience,
 )
-from bot.domain.findings.model import Finding, Rule, Severity
+from bot.domain.findings.model import PATIENCE, Finding, Rule, Severity
 from bot.domain.kills import Actor
 from bot.domain.sessions import ServerId
 from bot.domain.tracks import HICCUP, Topic, Watch
@@ -116,6 +117,23 @@ def test_finding_is_told_once_it_has_held_for_its_time() -> None:
     (step,) = bot.samples(AFTER, full_role())
     assert isinstance(step, Tell)
     assert bot.samples(timedelta(minutes=3), full_role()) == []
+
+
+def test_what_is_to_be_told_sooner_than_it_is_usually_found_is_found_sooner() -> None:
+    sooner = {
+        Rule.IDLE_IN_TRANSACTION: timedelta(seconds=5),
+        Rule.WAITING: timedelta(seconds=2),
+        Rule.PREPARED_TRANSACTION: timedelta(seconds=7),
+        Rule.HORIZON: timedelta(seconds=8),
+    }
+    assert patience(sooner) == replace(
+        PATIENCE,
+        idle=timedelta(seconds=5),
+        event=timedelta(seconds=2),
+        prepared=timedelta(seconds=7),
+        horizon=timedelta(seconds=8),
+    )
+    assert patience({Rule.HORIZON: timedelta(seconds=9000)}) == PATIENCE
 
 
 def test_finding_that_held_less_long_is_not_told() -> None:
