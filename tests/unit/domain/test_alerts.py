@@ -372,11 +372,10 @@ class Judge:
             self._gone[name] = self._gone.get(name, 0) + 1 if name not in present else 0
             if (self._there[name] - 1) * EVERY >= AFTER + TOLD_WITHIN and name not in living:
                 untold.append(name)
-            quiet = max(
-                (a.quiet for a in self._bot.alerts if a.topic.subject.name == name), default=QUIET
-            )
-            if (self._gone[name] - 1) * EVERY >= quiet + TOLD_WITHIN:
-                assert name not in living, f"{name} stays open"
+            if name in living:
+                quiet = max(a.quiet for a in self._bot.alerts if a.topic.subject.name == name)
+                gone_for = (self._gone[name] - 1) * EVERY
+                assert gone_for < quiet + TOLD_WITHIN, f"{name} stays open"
         assert not untold or more, f"untold: {untold}"
 
     def in_the_end(self) -> None:
