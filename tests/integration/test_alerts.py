@@ -99,7 +99,7 @@ class Replica:
 
     async def step(self, *findings: Finding) -> None:
         """Take a sample and say what is due."""
-        if self.stage.clock.seconds - self._held_at >= 5:
+        if self.stage.clock.seconds - self._held_at >= 10:
             await self.speaker.hold()
             self._held_at = self.stage.clock.seconds
         self.alerting.sampled("main", sample(*findings))

@@ -111,7 +111,7 @@ class Replica:
         """Draw what is due for so long."""
         until = self.clock.seconds + seconds
         while self.clock.seconds < until:
-            if self.clock.seconds - self.held_at >= 5:
+            if self.clock.seconds - self.held_at >= 10:
                 await self.operations.speaker.hold()
                 await self.directory.refresh_groups()
                 self.held_at = self.clock.seconds
