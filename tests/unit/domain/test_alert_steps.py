@@ -97,7 +97,7 @@ def test_new_alert_has_no_past() -> None:
     assert alert.news is None
     assert not alert.has_ended
     saying = Saying(alert=alert, now=NOW, hurt=1)
-    assert (saying.finding, saying.survey) == (None, None)
+    assert (saying.finding, saying.survey, saying.last) == (None,) * 3
 
 
 def test_finding_is_told_at_the_moment_when_it_has_held_for_its_time() -> None:
