@@ -10,6 +10,8 @@ from bot.domain.kills import Actor, Place
 from bot.ledger.schema import boards
 from bot.ledger.transactions import Transactions
 
+_UNCLOSED = select(boards).where(boards.c.closed_at.is_(None)).order_by(boards.c.id)
+
 
 class SqlBoards:
     """`bot.ports.Boards`."""
@@ -53,9 +55,7 @@ class SqlBoards:
         return await self._changed(board_id, boards.c.message_ts.is_(None), message_ts=message_ts)
 
     async def unclosed(self) -> tuple[Board, ...]:
-        return await self._found(
-            select(boards).where(boards.c.closed_at.is_(None)).order_by(boards.c.id)
-        )
+        return await self._found(_UNCLOSED)
 
     async def troubled(self, board_id: int, at: datetime) -> None:
         await self._changed(board_id, boards.c.troubled_at < at, troubled_at=at)

@@ -2,10 +2,10 @@
 
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, exists, or_, select, update
+from sqlalchemy import BigInteger, ColumnElement, bindparam, exists, or_, select, update
 
 from bot.ledger import migrations
-from bot.ledger.schema import leases, ledger_marks
+from bot.ledger.schema import leases, ledger_marks, microseconds
 from bot.ledger.store import CLOCK_TOLERANCE, Store
 from bot.ledger.transactions import Transactions
 
@@ -14,26 +14,31 @@ class SqlLeases:
     """`bot.ports.Leases`."""
 
     def __init__(self, transactions: Transactions) -> None:
-        self._transactions = transactions
+        self._transactions, store = transactions, transactions.store
+        # Made once: every replica asks for one every few seconds, and to make them takes longer.
+        mine = update(leases).where(leases.c.name == bindparam("its_name"))
+        serves = select(ledger_marks.c.serves).scalar_subquery()
+        span = bindparam("span", type_=BigInteger)
+        until = store.after(span)
+        self._take = mine.where(
+            or_(leases.c.owner == bindparam("taker"), leases.c.until <= store.clock),
+            serves <= migrations.SCHEMA_VERSION,
+        ).values(owner=bindparam("taker"), until=until)
+        # A lease can end later than this only if the clock was set back. Its owner may still work,
+        # for as long as a lease lasts.
+        too_long = store.after(span + microseconds(CLOCK_TOLERANCE))
+        self._shorten = mine.where(leases.c.until > too_long).values(until=until)
 
     async def hold(self, name: str, owner: str, lease: timedelta) -> bool:
         """Take a lease that is free or has run out, or renew one's own; False if another has it.
 
         False too if a later version of the bot has the ledger and doesn't serve this one.
         """
-        store = self._transactions.store
-        mine = update(leases).where(leases.c.name == name)
-        serves = select(ledger_marks.c.serves).scalar_subquery()
-        taken = mine.where(
-            or_(leases.c.owner == owner, leases.c.until <= store.clock),
-            serves <= migrations.SCHEMA_VERSION,
-        ).values(owner=owner, until=store.after(lease))
-        # A lease can end later than this only if the clock was set back. Its owner may still work,
-        # for as long as a lease lasts.
-        too_long = mine.where(leases.c.until > store.after(lease + CLOCK_TOLERANCE))
+        asked = {"its_name": name, "span": microseconds(lease)}
         async with self._transactions.write() as connection:
-            await connection.execute(too_long.values(until=store.after(lease)))
-            return (await connection.execute(taken)).rowcount == 1
+            await connection.execute(self._shorten, asked)
+            taken = await connection.execute(self._take, asked | {"taker": owner})
+            return taken.rowcount == 1
 
     async def release(self, name: str, owner: str) -> None:
         mine = update(leases).where(leases.c.name == name, leases.c.owner == owner)
