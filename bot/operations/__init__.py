@@ -96,7 +96,7 @@ class Operations:
         self.entry, self.outcome = on_record.entry, on_record.outcome
         self.dismiss, self.history = on_record.dismiss, on_record.history
         self.open_previews, self.open_alerts = on_record.open_previews, on_record.open_alerts
-        self.unexpired = on_record.unexpired
+        self.unanswered = on_record.unanswered
         self.timeline, self.recent = on_record.timeline, on_record.recent
         self.refused, self.first_time = journal.refused, journal.first_time
 

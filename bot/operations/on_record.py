@@ -12,11 +12,13 @@ from bot.grammar.requests import HistoryRequest
 from bot.grammar.terms import Field, Match
 from bot.operations.clusters import Clusters
 from bot.operations.journal import Journal
-from bot.operations.results import History, NotClaimed
+from bot.operations.results import History, NotClaimed, closed
 from bot.operations.timeline import read
 from bot.ports import Clock, Ledger
 
 HISTORY_PAGE = 20
+
+AN_HOUR = timedelta(hours=1)
 
 HOURS = timedelta(hours=2)
 """How far back a timeline goes that a button asks for."""
@@ -96,11 +98,20 @@ class OnRecord:
             and self._clusters.may(Right.LOOK, each.proposal.cluster, each.proposal.server)
         )
 
-    async def unexpired(self) -> tuple[Proposal, ...]:
-        """The last previews in any channel that can be confirmed. Raises `LedgerError`."""
-        entries = await self._ledger.history(HistoryFilter(open_only=True), limit=HISTORY_PAGE)
-        found = (each.proposal for each in entries if isinstance(each, Entry))
-        return tuple(each for each in found if each.message_ts)
+    async def unanswered(self) -> tuple[Proposal, ...]:
+        """The last previews, in any channel, that nobody has confirmed or dismissed.
+
+        They are open, or have expired within the last hour. Raises `LedgerError`.
+        """
+        since = self._clock.now() - self._clusters.rules.confirm_ttl - AN_HOUR
+        entries = await self._ledger.history(HistoryFilter(since=since), limit=HISTORY_PAGE)
+        return tuple(
+            each.proposal
+            for each in entries
+            if isinstance(each, Entry)
+            and closed(each) in {None, Unclaimable.EXPIRED}
+            and each.proposal.message_ts
+        )
 
     async def open_alerts(self) -> tuple[Alert, ...]:
         """The alerts that aren't over, on clusters where the person may look.

@@ -227,7 +227,9 @@ class Proposing:
         The ledger's clock decides, as it does for a click, so the preview can't be used any more.
         Raises `LedgerError`.
         """
-        await self._clock.sleep((self._clusters.rules.confirm_ttl + EXPIRED_AFTER).total_seconds())
+        # The whole of it, by whatever setting: this clock may be another one than the ledger's.
+        lasts = proposal.expires_at - proposal.created_at + EXPIRED_AFTER
+        await self._clock.sleep(max(0.0, lasts.total_seconds()))
         entry = await self._ledger.get(proposal.key)
         return entry is not None and closed(entry) is Unclaimable.EXPIRED
 

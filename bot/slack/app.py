@@ -171,7 +171,7 @@ class SlackService:
         voice = SlackVoice(
             unrepeated, directory, self._settings.allowed_channels, self._clock, layouts
         )
-        self._tasks.start(kills.follow_open_previews(runner), name="previews", optional=True)
+        self._tasks.start(kills.follow_earlier_previews(runner), name="previews", optional=True)
         self._start_every(TELL_EVERY, partial(self._operations.alerting.work, voice), "alerts")
         self._start_every(ASK_EVERY, channels.ask, "alert-channels")
         self._start_every(RECOVER_EVERY, partial(self._recover, runner), "recovery")

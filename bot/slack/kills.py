@@ -202,13 +202,13 @@ async def _show_expiry(runner: Runner, proposal: Proposal, place: Place) -> None
             return
 
 
-async def follow_open_previews(runner: Runner) -> None:
-    """Let the previews expire that were made before this process began: their process may be gone.
+async def follow_earlier_previews(runner: Runner) -> None:
+    """Show the expiry of previews that were made before this process began.
 
-    If it isn't, both show the same.
+    Their own process may have died. If it hasn't, or has shown the expiry, both show the same.
     """
     try:
-        proposals = await runner.operations.unexpired()
+        proposals = await runner.operations.unanswered()
     except LedgerError as error:
         log.warning("kill.previews_not_followed", problem=str(error))
         return

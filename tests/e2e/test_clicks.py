@@ -190,8 +190,9 @@ async def test_expired_preview_loses_its_buttons(
     await ben.sees("Terminate 1 session on main?", "app=left", "good until")
 
 
+@pytest.mark.parametrize("is_over", [False, True], ids=["later", "meanwhile"])
 async def test_preview_of_a_bot_that_was_killed_loses_its_buttons(
-    start: Callable, ana: Person, sessions: Sessions, tmp_path: Path
+    start: Callable, ana: Person, sessions: Sessions, tmp_path: Path, is_over: bool
 ) -> None:
     victim = await sessions.open("batch", app="left")
     bot = await start(CONFIRM_TTL="10")
@@ -200,8 +201,10 @@ async def test_preview_of_a_bot_that_was_killed_loses_its_buttons(
         async with asyncio.timeout(PATIENCE):
             while not ledger.execute("select message_ts from kills").fetchone()[0]:
                 await asyncio.sleep(0.02)
-    await bot.stop(signal.SIGKILL)
-    await start(CONFIRM_TTL="10")
+        await bot.stop(signal.SIGKILL)
+        ledger.execute("update kills set expires_at = expires_at - ?", (11_000_000 * is_over,))
+        ledger.commit()
+    await start(CONFIRM_TTL="1")
     await ana.sees("Expired at", "nothing was done", "app=left")
     assert await lives(victim)
 
