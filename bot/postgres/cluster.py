@@ -155,6 +155,7 @@ class PostgresCluster:
         self._server: ServerId | None = None  # the server that the newest connection leads to
         self._moved_at = -math.inf  # on the monotonic clock
         self._near_full = False  # when it was sampled last
+        self._reading_ahead: asyncio.Task[None] | None = None  # since `open` has returned
         self._logins_at = -math.inf  # when a sample last counted logins, on the monotonic clock
 
     def __repr__(self) -> str:
@@ -208,15 +209,33 @@ class PostgresCluster:
     async def open(self) -> None:
         """Start holding connections. Returns once they are open, or after 5 s without them.
 
-        Reads the names at once, so that a later lock on their catalogs doesn't hide them.
+        Reads the names at once, so that a later lock on their catalogs doesn't hide them. The other
+        catalogs are read ahead after that: a start doesn't wait for it.
         """
         within = timedelta(seconds=CONNECT_TIMEOUT)
         await asyncio.gather(*(held.open(within=within) for held in self._held if held.size))
         if self._work.live:
             with suppress(ClusterError):
                 await self.names()
+        self._reading_ahead = asyncio.create_task(self._read_ahead(), name=f"{self._name}-ahead")
+
+    async def _read_ahead(self) -> None:
+        """Have each connection that is open read ahead, those for signals first."""
+        until = time.monotonic() + READ_AHEAD_WITHIN
+        for held in (self._kept, self._work, self._sampling):
+            for _ in range(held.live):  # the pool lends them in turn
+                with suppress(ClusterError):
+                    async with held.acquire(within=READ_AHEAD_WITHIN) as connection:
+                        try:
+                            async with asyncio.timeout(CONNECT_TIMEOUT):
+                                await _read_ahead(connection, until, held)
+                        except (TimeoutError, *_BROKEN):
+                            connection.terminate()
 
     async def close(self) -> None:
+        if self._reading_ahead is not None:
+            self._reading_ahead.cancel()
+            await asyncio.gather(self._reading_ahead, return_exceptions=True)
         await asyncio.gather(*(held.close() for held in self._held))
 
     async def _where(self) -> dict[str, Any]:
@@ -241,10 +260,8 @@ class PostgresCluster:
                 if connection.pooled and not self._pooled:
                     self._pooled = True
                     log.warning("cluster.behind_a_pooler", cluster=self._name)
-                if not connection.pooled:
-                    await _read_ahead(
-                        connection, lambda: time.monotonic() < until and not self._work.wanted
-                    )
+                if self._reading_ahead is not None:
+                    await _read_ahead(connection, until, self._work)
         except BaseException:
             connection.terminate()
             raise
@@ -714,16 +731,17 @@ class PostgresCluster:
         raise AssertionError("the last try returns or raises")
 
 
-async def _read_ahead(connection: Connection, may_go_on: Callable[[], bool]) -> None:
+async def _read_ahead(connection: BoundedConnection, until: float, held: HeldConnections) -> None:
     """Make the backend cache everything that our statements need from the catalogs.
 
-    Starts no further statement once `may_go_on` is false: then somebody waits for the connection.
+    Starts no further statement once somebody waits for such a connection, nor after `until`, on the
+    monotonic clock. Does nothing behind a pooler, where the next backend is another one.
 
     A backend needn't read again what it has cached, even while somebody holds ACCESS EXCLUSIVE on a
     catalog (VACUUM FULL, REINDEX SYSTEM).
     """
-    for statement, parameters in every_statement():
-        if not may_go_on():
+    for statement, parameters in () if connection.pooled else every_statement():
+        if held.wanted or time.monotonic() >= until:
             return
         # A later statement will find out about a current lock.
         with suppress(asyncpg.PostgresError):

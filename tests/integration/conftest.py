@@ -126,8 +126,16 @@ def lazy() -> Iterator[float]:
 
 @pytest.fixture
 def reads_ahead(lazy: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the test's own connections read ahead, as those of a bot do."""
+    """Let the test's own connections read ahead, as those of a bot do, and wait until they have."""
+    opened = PostgresCluster.open
+
+    async def open_and_wait(cluster: PostgresCluster) -> None:
+        await opened(cluster)
+        assert cluster._reading_ahead is not None
+        await cluster._reading_ahead
+
     monkeypatch.setattr(cluster_module, "READ_AHEAD_WITHIN", lazy)
+    monkeypatch.setattr(PostgresCluster, "open", open_and_wait)
 
 
 @pytest.fixture(scope="session")
