@@ -229,7 +229,9 @@ class PostgresCluster:
                         try:
                             async with asyncio.timeout(CONNECT_TIMEOUT):
                                 await _read_ahead(connection, until, held)
-                        except (TimeoutError, *_BROKEN):
+                        except Exception as error:  # noqa: BLE001  the connection is of no use
+                            why = type(error).__name__
+                            log.info("cluster.not_read_ahead", cluster=self._name, error=why)
                             connection.terminate()
 
     async def close(self) -> None:
