@@ -15,7 +15,8 @@ from workspace.scenario.connections import (
     within,
 )
 
-COMES_BACK_AFTER = 1.0
+COMES_BACK_AFTER = 2.0
+"""Seconds: longer than between two readings, so that whoever watches sees that it was gone."""
 _AT_ONCE = 8  # connections that are opened side by side
 _POLL = 0.02
 
