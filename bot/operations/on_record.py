@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from bot.domain.alerts import Alert
+from bot.domain.alerts import AN_HOUR, Alert
 from bot.domain.kills import Actor, Proposal, Unclaimable
 from bot.domain.people import Glob, Right
 from bot.domain.record import Entry, HistoryFilter
@@ -17,8 +17,6 @@ from bot.operations.timeline import read
 from bot.ports import Clock, Ledger
 
 HISTORY_PAGE = 20
-
-AN_HOUR = timedelta(hours=1)
 
 HOURS = timedelta(hours=2)
 """How far back a timeline goes that a button asks for."""
