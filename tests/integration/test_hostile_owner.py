@@ -90,20 +90,28 @@ async def server() -> AsyncIterator[PostgresServer]:
         elsewhere = await asyncpg.connect(running.dsn(database="some_db"))
         await elsewhere.execute(SCHEMA)
         await elsewhere.close()
+        await admin.execute(f"create database planted owner {OWNER}")
+        # With its own path, so that it doesn't catch itself.
+        planter = await asyncpg.connect(
+            running.dsn(user=OWNER, database="planted"),
+            server_settings={"search_path": "pg_catalog"},
+        )
+        await planter.execute(f"grant create on schema public to {LEDGER}")
+        await hostile.plant(planter)
+        await planter.close()
         await admin.close()
         yield running
 
 
 @pytest.fixture(scope="module")
 async def land(request: pytest.FixtureRequest, server: PostgresServer) -> AsyncIterator[Land]:
+    """A copy, because planting takes a second."""
     admin = await asyncpg.connect(server.dsn())
-    await admin.execute(f"create database land owner {OWNER}")
+    await admin.execute(f"create database land template planted owner {OWNER}")
     # With its own path, so that it doesn't catch itself.
     owner = await asyncpg.connect(
         server.dsn(user=OWNER, database="land"), server_settings={"search_path": "pg_catalog"}
     )
-    await owner.execute(f"grant create on schema public to {LEDGER}")
-    await hostile.plant(owner)
     await hostile.set_all(owner, "land", PATHS[request.param])
     yield Land(server, owner)
     await owner.close()
