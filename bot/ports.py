@@ -185,9 +185,7 @@ class Cluster(Protocol):
         a role's own settings if its oid is given.
         """
 
-    async def sample(
-        self, *, until: float, idle_for: timedelta = PATIENCE.idle
-    ) -> tuple[Survey, Groups]:
+    async def sample(self, *, until: float, idle_for: timedelta) -> tuple[Survey, Groups]:
         """What a sample is made of: a survey, and all sessions counted as `Seen` says.
 
         Has all that a look without `all` has, except that only the worst sessions have queries.

@@ -20,7 +20,6 @@ import structlog
 from bot import driver, pg_url
 from bot.domain.blocking import HeldLock, Locks
 from bot.domain.filters import Condition, InLock, InTree
-from bot.domain.findings.model import PATIENCE
 from bot.domain.findings.survey import Survey
 from bot.domain.groups import Groups
 from bot.domain.holdings import Holdings
@@ -581,9 +580,7 @@ class PostgresCluster:
         relname = await self._relname(relations_in(reading), here, look.names)
         return reading.survey(relname)
 
-    async def sample(
-        self, *, until: float, idle_for: timedelta = PATIENCE.idle
-    ) -> tuple[Survey, Groups]:
+    async def sample(self, *, until: float, idle_for: timedelta) -> tuple[Survey, Groups]:
         """At most a dozen cheap statements. Needs pg_read_all_stats to see other roles' rows."""
         began = time.monotonic()
         logins = self._near_full or began - self._logins_at > NAMES_KEPT

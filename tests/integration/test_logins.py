@@ -101,13 +101,13 @@ async def test_sample_counts_them_too(server: PostgresServer, at_rest: None) -> 
     try:
         until = asyncio.get_running_loop().time() + PATIENCE
         async with logging_in(server, SLOTS - 5):
-            survey, _ = await cluster.sample(until=until)
+            survey, _ = await cluster.sample(until=until, idle_for=Rules().patience.idle)
             assert survey.server.ordinary == Limit(
                 "connections", 5, SLOTS, LimitOf.SERVER, SLOTS - 5
             )
             found = diagnose(survey, Question()).findings
             assert [finding.rule for finding in found] == [Rule.SERVER_FULL]
-            again, _ = await cluster.sample(until=until)
+            again, _ = await cluster.sample(until=until, idle_for=Rules().patience.idle)
             assert again.server.ordinary == survey.server.ordinary
     finally:
         await cluster.close()

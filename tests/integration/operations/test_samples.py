@@ -34,6 +34,7 @@ from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
 
 MINUTE = timedelta(minutes=1)
+IDLE_FOR = Rules().patience.idle
 
 
 @contextmanager
@@ -307,7 +308,7 @@ async def test_sample_says_what_a_look_and_a_survey_say(
             running.append(asyncio.create_task(session.execute(statement)))
             await until_it_waits(admin, session.get_server_pid())
         until = asyncio.get_running_loop().time() + PATIENCE
-        await sampled.sample(until=until)
+        await sampled.sample(until=until, idle_for=IDLE_FOR)
         await everybody_left(pg, admin)  # also the bot, which read there what its tables are called
         async with asyncio.timeout_at(until):
             while True:
@@ -362,7 +363,7 @@ async def test_locks_of_who_has_just_gone_idle_are_unknown(
     holder = await sessions.open("batch")
     await holder.execute("begin; lock table accounts")
     until = asyncio.get_running_loop().time() + PATIENCE
-    survey, _ = await sampled.sample(until=until)
+    survey, _ = await sampled.sample(until=until, idle_for=IDLE_FOR)
     assert Part.TRANSACTIONS in survey.looked_at
     subject = survey.backend(holder.get_server_pid())
     assert subject is not None
@@ -391,7 +392,8 @@ async def test_queries_of_who_works_and_who_rests_are_read(
     at_rest, at_work = await sessions.open("batch"), await sessions.open("batch")
     await at_rest.execute("select 'rests'")
     await at_work.execute("begin; select 'works'")
-    survey, _ = await sampled.sample(until=asyncio.get_running_loop().time() + PATIENCE)
+    until = asyncio.get_running_loop().time() + PATIENCE
+    survey, _ = await sampled.sample(until=until, idle_for=IDLE_FOR)
     queries = {row.pid: row.query for row in survey.look.rows}
     assert queries[at_rest.get_server_pid()] == "select 'rests'"
     assert queries[at_work.get_server_pid()] == "begin; select 'works'"
@@ -421,7 +423,7 @@ async def test_queries_of_background_processes_are_read_however_many_hurt_more(
             # One that has just begun has no query yet.
             while not any(row.query == query for row in workers):
                 until = asyncio.get_running_loop().time() + PATIENCE
-                survey, _ = await sampled.sample(until=until)
+                survey, _ = await sampled.sample(until=until, idle_for=IDLE_FOR)
                 rows = survey.look.rows
                 workers = [row for row in rows if row.backend_type == "parallel worker"]
         assert all(rows.index(row) >= WITH_QUERY for row in workers)
@@ -444,11 +446,11 @@ async def test_new_role_is_named_at_once(
     sampled: PostgresCluster, sessions: Sessions, admin: asyncpg.Connection
 ) -> None:
     until = asyncio.get_running_loop().time() + PATIENCE
-    await sampled.sample(until=until)
+    await sampled.sample(until=until, idle_for=IDLE_FOR)
     await admin.execute("create role newcomer login connection limit 3")
     newcomer = await sessions.open("newcomer")
     try:
-        survey, _ = await sampled.sample(until=until)
+        survey, _ = await sampled.sample(until=until, idle_for=IDLE_FOR)
         assert survey.server.role_limit("newcomer") == Limit("newcomer", 1, 3)
     finally:
         await newcomer.close()
@@ -462,11 +464,11 @@ async def test_raised_limit_counts_once_somebody_has_used_it(
     await admin.execute("create role newcomer login connection limit 1")
     several = [await sessions.open("newcomer")]
     try:
-        survey, _ = await sampled.sample(until=until)
+        survey, _ = await sampled.sample(until=until, idle_for=IDLE_FOR)
         assert survey.server.role_limit("newcomer") == Limit("newcomer", 1, 1)
         await admin.execute("alter role newcomer connection limit 3")
         several.append(await sessions.open("newcomer"))
-        survey, _ = await sampled.sample(until=until)
+        survey, _ = await sampled.sample(until=until, idle_for=IDLE_FOR)
         assert survey.server.role_limit("newcomer") == Limit("newcomer", 2, 3)
     finally:
         for each in several:
@@ -478,10 +480,10 @@ async def test_samples_read_the_names_only_now_and_then(
     sampled: PostgresCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     until = asyncio.get_running_loop().time() + PATIENCE
-    await sampled.sample(until=until)
+    await sampled.sample(until=until, idle_for=IDLE_FOR)
     first = sampled.last_names
-    await sampled.sample(until=until)
+    await sampled.sample(until=until, idle_for=IDLE_FOR)
     assert sampled.last_names is first
     monkeypatch.setattr(cluster_module, "NAMES_KEPT", 0.0)
-    await sampled.sample(until=until)
+    await sampled.sample(until=until, idle_for=IDLE_FOR)
     assert sampled.last_names is not first
