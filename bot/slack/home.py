@@ -32,9 +32,8 @@ from bot.slack.shortcuts import FormAck, filled_in
 from bot.slack.views import errors
 from bot.slack.views import home as home_view
 from bot.slack.views.home import CHANNEL, Contents, Standing
-from bot.slack.views.lines import CHANNEL_ID, Line, Quoted
+from bot.slack.views.lines import CHANNEL_ID, Line, Quoted, escape
 from bot.slack.views.shortcut import FIELD
-from bot.slack.views.text import escape
 
 log = structlog.get_logger(__name__)
 

@@ -20,9 +20,9 @@ from bot.slack.payloads import Click, Command, View
 from bot.slack.runner import Runner
 from bot.slack.views import errors
 from bot.slack.views import shortcut as view
+from bot.slack.views.lines import escape
 from bot.slack.views.message import Message
 from bot.slack.views.shortcut import FIELD, Here
-from bot.slack.views.text import escape
 
 log = structlog.get_logger(__name__)
 

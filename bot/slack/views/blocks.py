@@ -8,8 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from bot.slack.views import lines
-from bot.slack.views.lines import Line
-from bot.slack.views.text import escape, plain
+from bot.slack.views.lines import Line, escape, plain
 from bot.text import cost, cut
 
 Block = dict[str, Any]

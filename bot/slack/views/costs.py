@@ -11,8 +11,9 @@ from enum import Enum, auto
 
 from bot.domain.kills import GONE_WITHIN, Action, Basis, Proposal, Target
 from bot.domain.sessions import Backend, Cost
+from bot.slack.views.lines import plain
 from bot.slack.views.targets import NO_ROLE
-from bot.slack.views.text import age, count, plain, some
+from bot.slack.views.text import age, count, some
 
 
 class _End(Enum):

@@ -12,10 +12,10 @@ from bot.operations.results import Counted, Grouped
 from bot.slack.buttons import ActionId, seal
 from bot.slack.views import blocks, cluster, tables
 from bot.slack.views.blocks import Block
-from bot.slack.views.lines import Line, Quoted, as_of, parted, strong
+from bot.slack.views.lines import NAME, Line, Quoted, as_of, parted, plain, strong, unmarked
 from bot.slack.views.message import Message, message
 from bot.slack.views.tables import Column, Numbers, data_table, seconds
-from bot.slack.views.text import NAME, age, clock, count, dotted, plain, some, unmarked
+from bot.slack.views.text import age, clock, count, dotted, some
 from bot.slack.views.why import no_answer
 
 NULL = "NULL"

@@ -15,10 +15,10 @@ from bot.operations.results import History
 from bot.slack.buttons import ActionId, OlderThan
 from bot.slack.views import blocks, tables
 from bot.slack.views.blocks import Block
-from bot.slack.views.lines import Line, Quoted, strong
+from bot.slack.views.lines import Line, Quoted, plain, strong
 from bot.slack.views.message import Message, message
 from bot.slack.views.tables import Column
-from bot.slack.views.text import count, dotted, plain, some
+from bot.slack.views.text import count, dotted, some
 
 _COLUMNS = (
     Column("kill", (20,)),

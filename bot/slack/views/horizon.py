@@ -13,10 +13,10 @@ from bot.slack.buttons import ActionId, RowRef, seal
 from bot.slack.views import blocks, cluster, tables
 from bot.slack.views.blocks import Block
 from bot.slack.views.findings import transactions, words
-from bot.slack.views.lines import Line, Quoted, as_of, strong
+from bot.slack.views.lines import Line, Quoted, as_of, plain, strong
 from bot.slack.views.message import Message, message
 from bot.slack.views.tables import Column
-from bot.slack.views.text import age, dotted, plain
+from bot.slack.views.text import age, dotted
 from bot.slack.views.why import no_answer
 
 ROWS = 30

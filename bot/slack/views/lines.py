@@ -2,7 +2,8 @@
 
 Pure. A line consists of parts: our own words as plain `str`, and `Quoted` for anything that a
 client, a setting or another person chose. A part's type decides how it is rendered, so quoted text
-never ends up where Slack reads markup.
+never ends up where Slack reads markup. The functions that make a text safe stand at the end.
+`bot.text` makes every character visible, and measures texts.
 """
 
 import re
@@ -12,14 +13,23 @@ from datetime import datetime
 from typing import Any
 
 from bot.domain.kills import Actor
-from bot.slack.views.text import (
-    NAME,
-    WORD_JOINER,
-    clock,
-    escape,
-    name_in_text,
-    plain,
-    unescape,
+from bot.slack.views.text import clock
+from bot.text import cost, cut, visible
+
+NAME = 63
+"""Maximum characters of a name in PostgreSQL (`NAMEDATALEN` - 1 bytes)."""
+
+WORD_JOINER = "\u2060"
+"""An invisible character that separates for a parser, but not for a reader."""
+
+_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_LOOKALIKES = {ord("<"): "\u2039", ord(">"): "\u203a"}
+_ORDINARY = re.compile(r"(?!_)[A-Za-z0-9_-]+(?<!_)")
+_MARKUP = re.compile(
+    r"[@#*~`]"  # mentions and styles
+    r"|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])"  # italics begin and end at a word's edge
+    r"|\.(?=[^\W\d_])"  # a domain; not `18.6` or an address
+    r"|:(?=/|[^\s:]+:)"  # a scheme, an emoji
 )
 
 CHANNEL_ID = re.compile("[CDG][A-Z0-9]{1,30}")
@@ -239,3 +249,47 @@ def parted(parts: Sequence[Line], between: str) -> Line:
     return tuple(
         piece for at, part in enumerate(parts) for piece in ((between, *part) if at else part)
     )
+
+
+def escape(text: str) -> str:
+    """Escape the three characters that begin and end Slack's markup."""
+    return re.sub("[&<>]", lambda found: _ESCAPES[found[0]], text)
+
+
+def unescape(text: str) -> str:
+    """The inverse of `escape`."""
+    for character, code in reversed(_ESCAPES.items()):
+        text = text.replace(code, character)
+    return text
+
+
+def plain(text: str | None, most: int = NAME) -> str:
+    """Make any text safe for a place without markup. Slack accepts no empty text: use a space."""
+    return cut(visible(text or ""), most) or " "
+
+
+def name_in_text(name: str, most: int = NAME) -> str:
+    """Make any text safe for a message's top-level `text`, in which Slack reads markup.
+
+    An ordinary name stays unchanged. Any other is escaped, and a word joiner after each markup
+    character prevents links, mentions and formatting.
+    """
+    if _ORDINARY.fullmatch(name) and cost(name) <= most:
+        return name
+    harmless = _joined(escape(plain(name, most)))
+    # At the beginning of a line it would start a quotation.
+    return WORD_JOINER + harmless if harmless.lstrip().startswith("&gt;") else harmless
+
+
+def unmarked(text: str, most: int = NAME) -> str:
+    """Make any text safe for a place where Slack may read markup, or may show it as it is.
+
+    `name_in_text` escapes; here that might be shown. So angle brackets become others that look
+    like them, and what is no ordinary name gets word joiners.
+    """
+    harmless = plain(text, most).translate(_LOOKALIKES)
+    return harmless if _ORDINARY.fullmatch(harmless) else _joined(harmless)
+
+
+def _joined(text: str) -> str:
+    return _MARKUP.sub(lambda found: found[0] + WORD_JOINER, text)

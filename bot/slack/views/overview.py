@@ -11,11 +11,11 @@ from bot.operations.results import ClusterCard, Overview
 from bot.slack.buttons import ActionId, PageOf
 from bot.slack.views import blocks, cluster, lines, tables
 from bot.slack.views.blocks import Block
-from bot.slack.views.lines import Line, Quoted, as_of, strong
+from bot.slack.views.lines import Line, Quoted, as_of, strong, unmarked
 from bot.slack.views.message import Message, message
 from bot.slack.views.session_table import since_on
 from bot.slack.views.tables import Column, Fitted, Numbers, data_table, seconds
-from bot.slack.views.text import age, clock, count, dotted, some, unmarked, used
+from bot.slack.views.text import age, clock, count, dotted, some, used
 
 _SPOKEN_CARDS = 10
 """How many clusters the top-level text mentions."""

@@ -11,7 +11,7 @@ from bot.operations.results import Preview
 from bot.slack.buttons import ActionId
 from bot.slack.views import blocks, cluster, costs, holdings, lines, targets
 from bot.slack.views.blocks import Block
-from bot.slack.views.lines import Line, Quoted, parted, person, strong
+from bot.slack.views.lines import Line, Quoted, parted, person, plain, strong
 from bot.slack.views.message import Message, message
 from bot.slack.views.people import holders
 from bot.slack.views.proposal import (
@@ -25,7 +25,7 @@ from bot.slack.views.proposal import (
     verb_of,
 )
 from bot.slack.views.targets import gone_lines, spared_lines
-from bot.slack.views.text import clock_short, count, plain, some
+from bot.slack.views.text import clock_short, count, some
 
 
 def preview(

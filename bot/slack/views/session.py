@@ -16,9 +16,9 @@ from bot.operations.results import Gone, Inspection
 from bot.slack.buttons import ActionId, RowRef, check_place
 from bot.slack.views import blocks, cluster, targets
 from bot.slack.views.blocks import Block
-from bot.slack.views.lines import Line, Quoted, strong
+from bot.slack.views.lines import Line, Quoted, plain, strong
 from bot.slack.views.message import Message
-from bot.slack.views.text import age, clock, count, dotted, plain, timestamp
+from bot.slack.views.text import age, clock, count, dotted, timestamp
 from bot.slack.views.tree import indented
 from bot.text import visible
 

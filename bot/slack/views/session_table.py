@@ -10,9 +10,10 @@ from bot.grammar.requests import SessionsRequest
 from bot.operations.results import Sessions
 from bot.slack.views import blocks, tables
 from bot.slack.views.blocks import Block
+from bot.slack.views.lines import NAME, unmarked
 from bot.slack.views.tables import Column, data_table, seconds
 from bot.slack.views.targets import THROUGH_POOLER
-from bot.slack.views.text import NAME, age, clock, count, dotted, some, timestamp, unmarked
+from bot.slack.views.text import age, clock, count, dotted, some, timestamp
 
 Cell = Callable[[Look, Backend], str | None]
 Number = Callable[[Look, Backend], float | None]

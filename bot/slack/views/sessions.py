@@ -16,7 +16,7 @@ from bot.operations.results import Sessions
 from bot.slack.buttons import ActionId, PageOf, RowRef
 from bot.slack.views import blocks, cluster
 from bot.slack.views.blocks import Block
-from bot.slack.views.lines import Line, Quoted, as_of, strong
+from bot.slack.views.lines import Line, Quoted, as_of, plain, strong
 from bot.slack.views.message import Message, message
 from bot.slack.views.session_table import (
     QUIET,
@@ -27,7 +27,7 @@ from bot.slack.views.session_table import (
     tabled,
     why,
 )
-from bot.slack.views.text import age, count, dotted, plain, some
+from bot.slack.views.text import age, count, dotted, some
 
 _FEW = 5
 """Rows listed though they say nothing, so that people see who is on a quiet server."""

@@ -117,7 +117,7 @@ def data_table(
 
     The columns in `numbers` are sorted by these values; their texts are shown. `caption` is read
     out before the table. Slack doesn't say whether it reads markup there, so text that somebody
-    else chose must be `text.unmarked`. `row_header` is the column that names a row.
+    else chose must be `lines.unmarked`. `row_header` is the column that names a row.
     """
     header, *body = rows
     values = [numbers.get(name) for name in header]

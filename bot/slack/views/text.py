@@ -1,75 +1,14 @@
-"""Text to be shown: names that clients chose made safe, times and numbers made short.
+"""Numbers, lists and times in few words.
 
-Pure. `bot.text` makes every character visible, and measures texts.
+Pure.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from bot.domain.sessions import Limit
-from bot.text import cost, cut, visible
 
-NAME = 63
-"""Maximum characters of a name in PostgreSQL (`NAMEDATALEN` - 1 bytes)."""
-
-WORD_JOINER = "\u2060"
-"""An invisible character that separates for a parser, but not for a reader."""
-
-_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-_LOOKALIKES = {ord("<"): "\u2039", ord(">"): "\u203a"}
-_ORDINARY = re.compile(r"(?!_)[A-Za-z0-9_-]+(?<!_)")
-_MARKUP = re.compile(
-    r"[@#*~`]"  # mentions and styles
-    r"|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])"  # italics begin and end at a word's edge
-    r"|\.(?=[^\W\d_])"  # a domain; not `18.6` or an address
-    r"|:(?=/|[^\s:]+:)"  # a scheme, an emoji
-)
 _BAR = 10
-
-
-def escape(text: str) -> str:
-    """Escape the three characters that begin and end Slack's markup."""
-    return re.sub("[&<>]", lambda found: _ESCAPES[found[0]], text)
-
-
-def unescape(text: str) -> str:
-    """The inverse of `escape`."""
-    for character, code in reversed(_ESCAPES.items()):
-        text = text.replace(code, character)
-    return text
-
-
-def plain(text: str | None, most: int = NAME) -> str:
-    """Make any text safe for a place without markup. Slack accepts no empty text: use a space."""
-    return cut(visible(text or ""), most) or " "
-
-
-def name_in_text(name: str, most: int = NAME) -> str:
-    """Make any text safe for a message's top-level `text`, in which Slack reads markup.
-
-    An ordinary name stays unchanged. Any other is escaped, and a word joiner after each markup
-    character prevents links, mentions and formatting.
-    """
-    if _ORDINARY.fullmatch(name) and cost(name) <= most:
-        return name
-    harmless = _joined(escape(plain(name, most)))
-    # At the beginning of a line it would start a quotation.
-    return WORD_JOINER + harmless if harmless.lstrip().startswith("&gt;") else harmless
-
-
-def unmarked(text: str, most: int = NAME) -> str:
-    """Make any text safe for a place where Slack may read markup, or may show it as it is.
-
-    `name_in_text` escapes; here that might be shown. So angle brackets become others that look
-    like them, and what is no ordinary name gets word joiners.
-    """
-    harmless = plain(text, most).translate(_LOOKALIKES)
-    return harmless if _ORDINARY.fullmatch(harmless) else _joined(harmless)
-
-
-def _joined(text: str) -> str:
-    return _MARKUP.sub(lambda found: found[0] + WORD_JOINER, text)
 
 
 def count(number: int, one: str, many: str | None = None) -> str:

@@ -15,10 +15,10 @@ from bot.operations.results import Tree
 from bot.slack.buttons import ActionId, RowRef, seal
 from bot.slack.views import blocks, cluster, tables, targets
 from bot.slack.views.blocks import Block
-from bot.slack.views.lines import Line, Quoted, as_of, strong
+from bot.slack.views.lines import Line, Quoted, as_of, plain, strong
 from bot.slack.views.message import Message, message
 from bot.slack.views.tables import Column, Fitted
-from bot.slack.views.text import age, count, dotted, plain
+from bot.slack.views.text import age, count, dotted
 
 _COLUMNS = (
     Column("pid", (40,), drawn=True),

@@ -9,11 +9,11 @@ from bot.domain.sessions import Counts
 from bot.grammar.columns import COLUMNS
 from bot.grammar.parser import read_sessions
 from bot.grammar.requests import SessionsRequest
+from bot.slack.views.lines import unmarked
 from bot.slack.views.message import SHAPES, Message
 from bot.slack.views.sessions import sessions
 from bot.slack.views.specimens import specimens
 from bot.slack.views.tables import ROWS_ON_A_PAGE
-from bot.slack.views.text import unmarked
 from tests.unit.builders import ago, backend, look
 from tests.unit.builders import sessions as answer
 from tests.unit.reading import problems, table

@@ -9,18 +9,9 @@ from wcwidth import wcwidth
 
 from bot.domain.sessions import Limit
 from bot.slack.views import blocks, lines, tables
-from bot.slack.views.lines import Own, Person, Quoted
+from bot.slack.views.lines import WORD_JOINER, Own, Person, Quoted, name_in_text, plain
 from bot.slack.views.tables import Column
-from bot.slack.views.text import (
-    WORD_JOINER,
-    age,
-    bar,
-    count,
-    name_in_text,
-    plain,
-    some,
-    took,
-)
+from bot.slack.views.text import age, bar, count, some, took
 from bot.text import cost, cut, is_visible, visible
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
