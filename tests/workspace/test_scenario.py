@@ -491,7 +491,7 @@ async def test_guide_leads_through_the_story_and_to_the_extras(
     async with asyncio.timeout(PATIENCE):
         while steps(scenario, "now") == ["queue"]:  # of a wait of less than a second it is silent
             await ana.command(command(scenario, "queue"), "incidents")
-    await ana.sees("waits, and 4 sessions wait behind it", "4 of them only because of it")
+    await ana.sees("waits, and 4 sessions wait behind it", "all of them only because of it")
     await until_now(scenario, "vacuum")
     await ana.click("cancel of pid", channel="incidents")
     await ana.sees("Cancel query")
@@ -596,5 +596,5 @@ async def test_an_incident_begins_by_itself_and_the_bot_says_so_first(
     ana = talking.person("ana")
     await ana.sees("⚠ main: ", "4 sessions wait", channel="incidents")
     await ana.click("Why", channel="incidents")
-    await ana.sees("4 of them only because of it")
+    await ana.sees("all of them only because of it")
     await until_view(scenario, lambda _: "queue" in done(scenario))

@@ -11,7 +11,7 @@ from bot.slack.buttons import ActionId, seal
 from bot.slack.views import blocks
 from bot.slack.views.blocks import Block
 from bot.slack.views.lines import Drawn, Line, Quoted, code
-from bot.slack.views.text import bar, clock, count, used
+from bot.slack.views.text import bar, clock, count, of_them, used
 
 _PRESSING = 5
 _OTHERS = 3
@@ -86,7 +86,8 @@ def connections(server: Server) -> Line:
     if more := [f"{number} {whose}" for number, whose in kept if number]:
         # A superuser or a client that is logging in may hold one of these.
         over = server.ordinary.taken - server.ordinary.limit
-        parts.append((f"set aside: {', '.join(more)}{f', {over} of them in use' * (over > 0)}",))
+        more += [of_them(over, sum(number for number, _ in kept), "in use")] * (over > 0)
+        parts.append((f"set aside: {', '.join(more)}",))
     return tuple(part for at, line in enumerate(parts) for part in ((" · ",) if at else ()) + line)
 
 

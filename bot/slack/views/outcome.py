@@ -24,7 +24,7 @@ from bot.slack.views.message import Message, message
 from bot.slack.views.proposal import REASON, WORDING, change_of, command_of, signed_of
 from bot.slack.views.tables import Column
 from bot.slack.views.targets import LISTED, SPOKEN, spared_lines
-from bot.slack.views.text import clock, count, took
+from bot.slack.views.text import capital, clock, count, of_them, took
 
 OUTCOME_PAGE = 50
 """Targets on one page of an outcome's table."""
@@ -134,7 +134,7 @@ def _rest(conclusion: Conclusion) -> Iterator[str]:
         if counts[each] and each not in SUCCEEDED:
             yield f" · {counts[each]} {each}"
             if gone[each] and len(results) > 1:
-                yield f", {gone[each]} of them gone"
+                yield f", {of_them(gone[each], counts[each], 'gone')}"
 
 
 def _result_line(conclusion: Conclusion, result: Result) -> Line:
@@ -150,7 +150,8 @@ def _aftermath(conclusion: Conclusion) -> Iterable[Line]:
     if changes:
         yield parted(changes[:LISTED], " · ")
     if conclusion.other_work and len(conclusion.results) > 1:
-        yield (f"{conclusion.other_work} of them had begun other work since the preview.",)
+        begun = "had begun other work since the preview."
+        yield (capital(of_them(conclusion.other_work, len(conclusion.results), begun)),)
     if conclusion.arrivals:
         matching = count(conclusion.arrivals, "matching session")
         yield (f"{matching} started after the preview: left alone",)

@@ -16,6 +16,18 @@ def count(number: int, one: str, many: str | None = None) -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
+def of_them(number: int, of: int, what: str) -> str:
+    """What is true of some that were just counted: `3 of them gone`, `all of them gone`.
+
+    If only one was counted, it is `gone`.
+    """
+    if of == 1:
+        return what
+    if number < of:
+        return f"{number} of them {what}"
+    return f"{'both' if of == 2 else 'all'} of them {what}"
+
+
 def capital(text: str) -> str:
     """The same as the beginning of a sentence; names in it stay as they are."""
     return text[:1].upper() + text[1:]

@@ -176,7 +176,7 @@ async def test_migration_at_the_head_of_a_queue_is_withdrawn(
     # Its role is a superuser's: the bot can't cancel it, but can end the report.
     assert answer.acts == [f"end {report.get_server_pid()}"]
     assert f"pid {owner} waits, and 3 sessions wait behind it on main" in answer.screen
-    assert "3 of them only because of it" in answer.screen
+    assert "all of them only because of it" in answer.screen
     assert (
         "the bot may not cancel it: if you can, withdraw it where it was started" in answer.screen
     )

@@ -10,7 +10,7 @@ from bot.domain.findings.survey import Survey
 from bot.slack.views import lines
 from bot.slack.views.findings import words
 from bot.slack.views.lines import Line, Quoted
-from bot.slack.views.text import age, capital, count
+from bot.slack.views.text import age, capital, count, of_them
 
 _LOCK = 150
 
@@ -81,9 +81,9 @@ def queue_head(queue: Queue, finding: Finding, survey: Survey) -> Line:
     """Who is first in the queue, and how many wait because of it."""
     pids = [queue.head.pid, *(row.pid for row in queue.further)]
     head = f"pid {pids[0]} waits, and {words.wait(queue.behind)} behind it"
-    them = "" if queue.behind == 1 else f"{queue.freed} of them "
-    only = f": {them}only because of {'it' if len(pids) == 1 else 'such requests'}"
-    return (head, *words.on(survey), f"{words.since(finding.since, survey)}{only}")
+    why = f"only because of {'it' if len(pids) == 1 else 'such requests'}"
+    only = of_them(queue.freed, queue.behind, why)
+    return (head, *words.on(survey), f"{words.since(finding.since, survey)}: {only}")
 
 
 def queue(queue: Queue, finding: Finding, survey: Survey) -> Iterable[Line]:

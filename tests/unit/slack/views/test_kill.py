@@ -547,6 +547,19 @@ def test_no_look_is_suggested_for_sessions_already_gone():
     said = lines(outcome_view.outcome(replace(gone, results=told)))
     assert said[0] == "Terminated 0 of 2 on main · 2 interrupted, 1 of them gone"
     assert said[-2] == f"What it does now: /pg-sessions main/ {second.id.pid}"
+    neither = tuple(replace(each, reason=Reason.GONE_SINCE) for each in gone.results)
+    said = lines(outcome_view.outcome(replace(gone, results=neither)))
+    assert said[0] == "Terminated 0 of 2 on main · 2 interrupted, both of them gone"
+
+
+@pytest.mark.parametrize(
+    ("number", "who"), [(1, "1 of them"), (2, "2 of them"), (3, "All of them")]
+)
+def test_outcome_says_how_many_had_begun_other_work(number, who):
+    ended = conclusion(*[Outcome.TERMINATED] * 3)
+    results = [replace(each, reason=Reason.OTHER_WORK) for each in ended.results[:number]]
+    said = lines(outcome_view.outcome(replace(ended, results=(*results, *ended.results[number:]))))
+    assert f"{who} had begun other work since the preview." in said
 
 
 def test_first_of_many_running_targets_are_named():

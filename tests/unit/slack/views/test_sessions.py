@@ -380,6 +380,10 @@ def test_reserved_slots_are_shown_with_who_may_use_them():
         "⚠ connections ■■■■■■■■■■ 4 of 97 and 94 logging in: full, new logins fail",
         "set aside: 3 for superusers, 1 of them in use",
     ]
+    full = server(client_backends=4, logging_in=96, roles=())
+    assert lines(sessions(answer(look=look(backend(), server=full))))[3] == (
+        "set aside: 3 for superusers, all of them in use"
+    )
     nothing_kept = server(client_backends=90, superuser_reserved_connections=0, roles=())
     assert lines(sessions(answer(look=look(backend(), server=nothing_kept))))[2:4] == [
         "⚠ connections ■■■■■■■■■□ 90 of 100: near its limit",

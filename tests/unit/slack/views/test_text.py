@@ -11,7 +11,7 @@ from bot.domain.sessions import Limit
 from bot.slack.views import blocks, lines, tables
 from bot.slack.views.lines import WORD_JOINER, Own, Person, Quoted, name_in_text, plain
 from bot.slack.views.tables import Column
-from bot.slack.views.text import age, bar, count, some, took
+from bot.slack.views.text import age, bar, count, of_them, some, took
 from bot.text import cost, cut, is_visible, visible
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
@@ -197,6 +197,21 @@ def test_a_long_list_says_how_many_more_there_are():
     assert lines.spoken(lines.listed(names, last="or", most=3)) == "0, 1, 2 or 2 more"
     assert lines.spoken(lines.listed(names[:2])) == "0 and 1"
     assert lines.listed(()) == ()
+
+
+@pytest.mark.parametrize(
+    ("number", "of", "said"),
+    [
+        (1, 1, "gone"),
+        (1, 2, "1 of them gone"),
+        (2, 2, "both of them gone"),
+        (0, 3, "0 of them gone"),
+        (3, 4, "3 of them gone"),
+        (4, 4, "all of them gone"),
+    ],
+)
+def test_all_of_some_are_not_counted_again(number, of, said):
+    assert of_them(number, of, "gone") == said
 
 
 def test_a_table_is_cut_in_width_before_a_row_is_left_out():

@@ -412,9 +412,11 @@ def full_finding(full: Full) -> Finding:
 def test_one_that_waits_behind_is_not_one_of_them() -> None:
     lock = LockWait("advisory", "ExclusiveLock", ago(minutes=1), None, None, None)
     head, blocker = backend(1, state="active"), Blocks(pid=2, behind=2, freed=2)
-    for number, told_of in ((1, ": only because of it"), (3, ": 3 of them only because of it")):
-        queue = Queue(head=head, wait=lock, behind=number, freed=number, blocker=blocker)
+    for behind, freed, told_of in ((1, 1, ""), (3, 2, "2 of them "), (3, 3, "all of them ")):
+        queue = Queue(head=head, wait=lock, behind=behind, freed=freed, blocker=blocker)
         finding = replace(findings(["x"])[0], rule=Rule.DDL_QUEUE, evidence=queue, since=None)
         said = lines(why(answer(Diagnosis(Question(), survey(head), (finding,))), every))
-        assert any(line.endswith(f"behind it on main{told_of}") for line in said)
+        assert any(
+            line.endswith(f"behind it on main: {told_of}only because of it") for line in said
+        )
         assert "it asks for ExclusiveLock on advisory lock" in said
