@@ -23,7 +23,7 @@ from bot.domain.tracks import Topic, decoded, encoded
 from bot.errors import LedgerError
 from bot.ledger.leases import held
 from bot.ledger.schema import alerts, kills, ledger_identity, microseconds, outcomes, targets
-from bot.ledger.transactions import Transactions
+from bot.ledger.store import Transactions
 
 log = structlog.get_logger(__name__)
 

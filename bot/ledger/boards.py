@@ -8,7 +8,7 @@ from sqlalchemy import Row, Select, insert, select, update
 from bot.domain.boards import LONGEST, AskedBoard, Board, End
 from bot.domain.kills import Actor, Place
 from bot.ledger.schema import boards
-from bot.ledger.transactions import Transactions
+from bot.ledger.store import Transactions
 
 _UNCLOSED = select(boards).where(boards.c.closed_at.is_(None)).order_by(boards.c.id)
 

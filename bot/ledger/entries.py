@@ -12,10 +12,9 @@ from bot.domain.kills import State
 from bot.domain.people import Glob
 from bot.domain.record import Entry, HistoryFilter, Unreadable
 from bot.ledger import schema
-from bot.ledger.engine import AsyncConnection
 from bot.ledger.rows import to_entry
 from bot.ledger.schema import kills, ledger_marks, outcomes, targets
-from bot.ledger.store import Store
+from bot.ledger.store import AsyncConnection, Store
 
 _ByKill = Mapping[int, Sequence[Row[Any]]]
 _NOTHING: _ByKill = {}

@@ -6,8 +6,7 @@ from sqlalchemy import BigInteger, ColumnElement, bindparam, exists, or_, select
 
 from bot.ledger import migrations
 from bot.ledger.schema import leases, ledger_marks, microseconds
-from bot.ledger.store import CLOCK_TOLERANCE, Store
-from bot.ledger.transactions import Transactions
+from bot.ledger.store import CLOCK_TOLERANCE, Store, Transactions
 
 
 class SqlLeases:

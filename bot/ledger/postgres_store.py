@@ -24,9 +24,8 @@ from bot.domain.people import Glob
 from bot.domain.record import LedgerHome
 from bot.driver import login, tls
 from bot.errors import LedgerError
-from bot.ledger.engine import AsyncConnection, AsyncEngine
 from bot.ledger.schema import Instant
-from bot.ledger.store import Store, Terms
+from bot.ledger.store import AsyncConnection, AsyncEngine, Store, Terms
 
 log = structlog.get_logger(__name__)
 

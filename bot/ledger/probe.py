@@ -8,10 +8,9 @@ from sqlalchemy import select, update
 
 from bot.check.facts import LedgerFacts
 from bot.errors import LedgerError
-from bot.ledger.engine import AsyncConnection
 from bot.ledger.migrations import IDENTITY_SINCE, SCHEMA_VERSION, migrate, refuse_later, version_of
 from bot.ledger.schema import ledger_identity, ledger_version
-from bot.ledger.store import TROUBLE, Store
+from bot.ledger.store import TROUBLE, AsyncConnection, Store
 from bot.ledger.stores import store_of
 
 log = structlog.get_logger(__name__)

@@ -9,7 +9,6 @@ from datetime import timedelta
 from sqlalchemy import delete, or_, select
 
 from bot.domain.kills import State
-from bot.ledger.engine import AsyncConnection
 from bot.ledger.schema import (
     alerts,
     amendments,
@@ -21,7 +20,7 @@ from bot.ledger.schema import (
     refusals,
     targets,
 )
-from bot.ledger.store import Store
+from bot.ledger.store import AsyncConnection, Store
 
 KILLS_AT_ONCE = 20
 """Each has up to a hundred targets, each with its outcome."""

@@ -69,7 +69,6 @@ from bot.errors import LedgerError, OtherVersion
 from bot.ledger import entries, migrations, retention, schema
 from bot.ledger.alerts import SqlAlerts
 from bot.ledger.boards import SqlBoards
-from bot.ledger.engine import AsyncConnection
 from bot.ledger.leases import SqlLeases
 from bot.ledger.migrations import migrate, refuse_later, version_of
 from bot.ledger.rows import conclusion_values, kill_values, result_values, target_values
@@ -85,9 +84,8 @@ from bot.ledger.schema import (
     signatures,
     targets,
 )
-from bot.ledger.store import CLOCK_TOLERANCE, Store
+from bot.ledger.store import CLOCK_TOLERANCE, AsyncConnection, Store, Transactions
 from bot.ledger.stores import store_of
-from bot.ledger.transactions import Transactions
 
 log = structlog.get_logger(__name__)
 

@@ -1,11 +1,19 @@
-"""A ledger in an SQLite file."""
+"""A ledger in an SQLite file: its SQL, and how to wait for its lock and let go of it."""
 
+import asyncio
 import os
 import re
 import sqlite3
+import time
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import aiosqlite
+import structlog
 from sqlalchemy import (
     Column,
     ColumnElement,
@@ -21,10 +29,24 @@ from sqlalchemy.exc import DBAPIError
 from bot.domain.people import Glob
 from bot.domain.record import LedgerHome
 from bot.errors import LedgerError
-from bot.ledger import sqlite
-from bot.ledger.engine import AsyncConnection, AsyncEngine
 from bot.ledger.schema import Instant
-from bot.ledger.store import Store
+from bot.ledger.store import AsyncConnection, AsyncEngine, Store
+
+log = structlog.get_logger(__name__)
+
+BUSY_TIMEOUT = 3.5
+"""Seconds that a transaction waits for another process's lock."""
+
+_BESIDE = ("", "-journal", "-wal", "-shm")
+"""What SQLite appends to the file's name for the files that it keeps beside it."""
+
+_FIRST_BYTES = b"SQLite format 3\0"
+
+RETRY_AFTER = (0.001, 0.002, 0.005, 0.01, 0.02)
+"""Seconds between two tries to get the lock; the last one is repeated. A commit takes a few ms."""
+
+CLOSED_WITHIN = 0.5
+"""Seconds for a connection to close: its thread may hang on a disk that doesn't answer."""
 
 
 class SqliteStore(Store):
@@ -82,17 +104,17 @@ class SqliteStore(Store):
         """Raise `LedgerError` if the file's folder is missing, or something else has its name."""
         if not Path(self._file).parent.is_dir():
             raise LedgerError(f"the ledger's folder does not exist: {Path(self._file).parent}")
-        if wrong := sqlite.what_else(self._file):
+        if wrong := what_else(self._file):
             raise LedgerError(f"the ledger's URL names {wrong}: {self.place}")
 
     @property
     def is_open_to_others(self) -> bool:
         """Whether anyone on this machine may read or write the file."""
-        return sqlite.is_open_to_others(self._file)
+        return is_open_to_others(self._file)
 
     def make(self) -> None:
         """Create the file, readable only by its owner."""
-        sqlite.make(self._file)
+        make(self._file)
 
     def engine(self) -> AsyncEngine:
         """An engine for the one writer."""
@@ -114,7 +136,7 @@ class SqliteStore(Store):
                 "timeout": 0,  # `patiently` waits
                 # None: sqlite3 begins no transaction by itself; `_begin` does.
                 "isolation_level": None,
-                "async_creator_fn": sqlite.opened,
+                "async_creator_fn": opened,
             },
         )
         event.listen(engine, "connect", self._prepare)
@@ -132,14 +154,14 @@ class SqliteStore(Store):
     @staticmethod
     def _begin(connection: Connection) -> None:
         if connection.get_execution_options().get("reads", False):
-            sqlite.patiently(connection, "BEGIN", "SELECT 1 FROM sqlite_master LIMIT 1")
+            patiently(connection, "BEGIN", "SELECT 1 FROM sqlite_master LIMIT 1")
         else:
-            sqlite.patiently(connection, "BEGIN IMMEDIATE")
+            patiently(connection, "BEGIN IMMEDIATE")
 
     @staticmethod
     def _commit(connection: Connection) -> None:
         # Whatever the driver does next commits nothing more. Readers may be in the way.
-        sqlite.patiently(connection, "COMMIT")
+        patiently(connection, "COMMIT")
 
     async def lock(self, connection: AsyncConnection) -> None:
         """Nothing to do: BEGIN IMMEDIATE already has the lock."""
@@ -161,3 +183,198 @@ class SqliteStore(Store):
         if isinstance(error, DBAPIError) and isinstance(error.orig, sqlite3.Error):
             return f"the ledger's file can't be used: {error.orig}"
         return f"the ledger's file can't be used: {type(error).__name__}"
+
+
+def what_else(path: str) -> str:
+    """What is there, if it can't be a ledger; empty if it can.
+
+    An empty file can: SQLite fills it.
+    """
+    place = Path(path)
+    if place.is_dir():
+        return "a folder, not a file in it"
+    if not place.exists():
+        return ""
+    if not place.is_file():
+        return "a device, a socket or a pipe, not a file"
+    try:
+        with place.open("rb") as file:
+            first = file.read(len(_FIRST_BYTES))
+    except OSError:
+        return ""  # SQLite will say why it can't be read
+    return "" if first in (b"", _FIRST_BYTES) else "a file that isn't SQLite's"
+
+
+def is_open_to_others(path: str) -> bool:
+    """Whether anyone on this machine may read or write the file. Raises `OSError`."""
+    return bool(Path(path).stat().st_mode & 0o007)
+
+
+def make(path: str) -> None:
+    """Create the file if there is none, for its owner only; close an existing one to others.
+
+    Others can read it only because of the umask in use when it was made, not by a decision, and
+    then so can the group. If only the group can read it, that may be meant. SQLite gives the files
+    that it makes beside it the same mode.
+    """
+    with suppress(OSError):  # it exists, or SQLite will say why it can't
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    # By path: opening and closing the file here would drop this process's locks on it.
+    for each in (path + suffix for suffix in _BESIDE):
+        with suppress(FileNotFoundError):
+            if is_open_to_others(each):
+                try:
+                    Path(each).chmod(0o600)
+                    log.warning("ledger.closed_to_others", file=each)
+                except OSError as error:
+                    log.warning("ledger.open_to_others", file=each, problem=error.strerror)
+
+
+def patiently(connection: Connection, *statements: str) -> None:
+    """Run statements, the last of which takes a lock, and wait for whoever holds it.
+
+    Each try runs all of them, in one turn of the connection's thread.
+
+    The event loop waits, not the connection's thread, so a wait that is given up leaves nothing
+    behind. (SQLite's own waiting can't be interrupted.) Raises `DBAPIError` after `BUSY_TIMEOUT`.
+    """
+    driver: Any = connection.connection.dbapi_connection
+    try:
+        driver.run_async(partial(_patiently, statements))
+    except sqlite3.Error as error:
+        raise DBAPIError.instance(statements[-1], None, error, sqlite3.Error) from error
+    except BaseException:
+        # Its thread may be at it still.
+        connection.invalidate()
+        raise
+
+
+async def _patiently(statements: tuple[str, ...], driver: "_Driver") -> None:
+    until = time.monotonic() + BUSY_TIMEOUT
+    for pause in chain(RETRY_AFTER, repeat(RETRY_AFTER[-1])):
+        try:
+            await driver.run(statements)
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error) or time.monotonic() >= until:
+                raise
+        else:
+            return
+        await asyncio.sleep(pause)
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # the rest gives details
+
+
+class _File(sqlite3.Connection):
+    """Lets go of its locks when it closes."""
+
+    def close(self) -> None:
+        if self.in_transaction:
+            self.rollback()
+        super().close()
+
+
+class _Cursor:
+    """A statement, run and read in one turn of the connection's thread.
+
+    A turn costs more than most statements do, and the driver takes four: for the cursor, the
+    statement, its rows and the end. The cursor ends at once, whatever happens: while it lives,
+    SQLite doesn't close the connection and keeps its locks.
+    """
+
+    arraysize = 1
+
+    def __init__(self, driver: "_Driver") -> None:
+        self._driver = driver
+        self._rows: list[Any] = []
+        self.description: Any = None
+        self.rowcount = -1
+        self.lastrowid: int | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def execute(self, statement: str, parameters: Any = ()) -> Self:  # noqa: ANN401  a DBAPI's
+        return await self._run("execute", statement, parameters)
+
+    async def executemany(self, statement: str, parameters: Any) -> Self:  # noqa: ANN401  a DBAPI's
+        return await self._run("executemany", statement, parameters)
+
+    async def fetchall(self) -> list[Any]:
+        return self._rows
+
+    async def close(self) -> None:
+        self._rows = []
+
+    async def _run(self, how: str, statement: str, parameters: Any) -> Self:  # noqa: ANN401
+        def run() -> None:
+            with closing(self._driver._conn.cursor()) as cursor:  # noqa: SLF001
+                getattr(cursor, how)(statement, parameters)
+                self.description = cursor.description
+                self.rowcount, self.lastrowid = cursor.rowcount, cursor.lastrowid
+                if cursor.description:
+                    self._rows = cursor.fetchall()
+
+        await self._driver._execute(run)  # type: ignore[no-untyped-call]  # noqa: SLF001
+        return self
+
+
+class _Driver(aiosqlite.Connection):
+    """Takes one turn for a statement, and closes without waiting for what its thread is doing."""
+
+    def cursor(self) -> _Cursor:  # type: ignore[override]
+        return _Cursor(self)
+
+    async def run(self, statements: Sequence[str]) -> None:
+        """Run them in one turn. If a later one fails, the first one, a BEGIN, is undone."""
+        first, *others = statements
+
+        def run() -> None:
+            self._conn.execute(first).close()
+            try:
+                for statement in others:
+                    self._conn.execute(statement).close()
+            except sqlite3.Error:
+                self._conn.rollback()
+                raise
+
+        await self._execute(run)  # type: ignore[no-untyped-call]
+
+    async def commit(self) -> None:
+        if self.in_transaction:  # `patiently` has committed it
+            await super().commit()
+
+    async def rollback(self) -> None:
+        if self.in_transaction:  # the pool asks for it after each transaction
+            await super().rollback()
+
+    async def close(self) -> None:
+        if self._connection is None:
+            return
+        with suppress(sqlite3.ProgrammingError):  # its thread was quicker, and has closed it
+            self._connection.interrupt()
+        if (closed := self.stop()) is not None:
+            await asyncio.wait({closed}, timeout=CLOSED_WITHIN)
+
+
+async def opened(path: str, **options: Any) -> aiosqlite.Connection:  # noqa: ANN401  a DBAPI's
+    """A connection to the file, closed again if nobody waits for it any more.
+
+    The driver itself leaves a connection open if its opening is cancelled.
+    """
+    connection = _Driver(
+        lambda: sqlite3.connect(path, factory=_File, **options), iter_chunk_size=64
+    )
+    connection._thread.daemon = True  # noqa: SLF001  as in SQLAlchemy: it must not delay the end
+    opening = asyncio.ensure_future(connection)
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close)
+        raise
+
+
+def _close(opening: asyncio.Future[aiosqlite.Connection]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().stop()

@@ -1,17 +1,43 @@
-"""What the ledger needs from a database of either kind."""
+"""The ledger's database: its connections and transactions, and what is asked of either kind.
 
+`sqlalchemy.ext.asyncio` imports the ORM, which takes 6 MB and a sixteenth of the start. So what
+is needed of it is here. As there, what SQLAlchemy does runs in a greenlet, from which it awaits the
+driver.
+"""
+
+import asyncio
+import sys
 from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import BigInteger, Column, ColumnElement, type_coerce
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    CursorResult,
+    Engine,
+    Executable,
+    ScalarResult,
+    type_coerce,
+)
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.util import greenlet_spawn
 
 from bot.domain.people import Glob
 from bot.domain.record import LedgerHome
-from bot.ledger.engine import AsyncConnection, AsyncEngine
+from bot.errors import LedgerError
 from bot.ledger.schema import Instant, microseconds
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Parameters = Mapping[str, Any]
 
 CLOCK_TOLERANCE = timedelta(seconds=5)
 """How far back the ledger's clock may go, as an adjusted clock does, before it counts as set back.
@@ -22,6 +48,103 @@ TROUBLE = (SQLAlchemyError, OSError, ValueError, OverflowError)
 
 A ValueError may also be a record that can't be read, such as another version's condition.
 """
+
+RETRY_EVERY = 0.02
+"""Seconds between two tries for a connection that another call is using."""
+
+CLOSED_WITHIN = 1.0
+"""Seconds that a running call has to end when the ledger is closed."""
+
+KEEP_EVERY = 1.0
+"""Seconds between two checks of the held connections; a lost one is replaced."""
+
+
+class AsyncConnection:
+    """A connection; `run_sync` is for what has no method here."""
+
+    def __init__(self, sync_connection: Connection) -> None:
+        self.sync_connection = sync_connection
+
+    async def execute(
+        self, statement: Executable, parameters: Parameters | list[dict[str, Any]] | None = None
+    ) -> CursorResult[*tuple[Any, ...]]:
+        """Run a statement, and read all that it returns."""
+        return await greenlet_spawn(self.sync_connection.execute, statement, parameters)
+
+    async def scalar(self, statement: Executable) -> Any:  # noqa: ANN401  a column's
+        """The first column of the first row; None if there is none."""
+        return (await self.execute(statement)).scalar()
+
+    async def scalars(
+        self, statement: Executable, parameters: Parameters | None = None
+    ) -> ScalarResult[Any]:
+        """The first column of each row."""
+        return (await self.execute(statement, parameters)).scalars()
+
+    async def run_sync(
+        self, call: Callable[Concatenate[Connection, P], T], *args: P.args, **options: P.kwargs
+    ) -> T:
+        """Call a function that takes SQLAlchemy's own connection."""
+        return await greenlet_spawn(partial(call, self.sync_connection, *args, **options))
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[None]:
+        """A transaction: committed at its end, undone by an error."""
+        transaction = await greenlet_spawn(self.sync_connection.begin)
+        transaction.__enter__()
+        try:
+            yield
+        except BaseException:
+            await greenlet_spawn(transaction.__exit__, *sys.exc_info())
+            raise
+        await greenlet_spawn(transaction.__exit__, None, None, None)
+
+    async def rollback(self) -> None:
+        """Undo the transaction before its end."""
+        await greenlet_spawn(self.sync_connection.rollback)
+
+
+class AsyncEngine:
+    """An engine whose driver is asynchronous. `sync_engine` takes listeners to events."""
+
+    def __init__(self, sync_engine: Engine) -> None:
+        self.sync_engine = sync_engine
+
+    @property
+    def pool(self) -> AsyncAdaptedQueuePool:
+        pool = self.sync_engine.pool
+        assert isinstance(pool, AsyncAdaptedQueuePool)  # noqa: S101  as for any such driver
+        return pool
+
+    def execution_options(self, **options: Any) -> "AsyncEngine":  # noqa: ANN401  each its own
+        """The same engine, whose connections have these options."""
+        return AsyncEngine(self.sync_engine.execution_options(**options))
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[AsyncConnection]:
+        """Lend a connection of the pool."""
+        connection = await greenlet_spawn(self.sync_engine.connect)
+        try:
+            yield AsyncConnection(connection)
+        finally:
+            await _ended(greenlet_spawn(connection.close))
+
+    async def dispose(self) -> None:
+        """Close the connections that nobody uses."""
+        await greenlet_spawn(self.sync_engine.dispose)
+
+
+async def _ended(giving_back: Coroutine[Any, Any, None]) -> None:
+    """Wait until a connection is given back, also if whoever waits is cancelled meanwhile."""
+    task, cancelled = asyncio.create_task(giving_back), False
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            cancelled = True
+    task.result()
+    if cancelled:
+        raise asyncio.CancelledError
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,3 +253,115 @@ class Store(ABC):
     def before(self, span: ColumnElement[int]) -> ColumnElement[datetime]:
         """So many microseconds ago on the database's clock."""
         return type_coerce(type_coerce(self.clock, BigInteger) - span, Instant)
+
+
+class Transactions:
+    """One ledger's transactions, each committed at its end.
+
+    The connections are held open, lent for one transaction each, and replaced when lost.
+
+    `time_limit` is the seconds that one may take, including its wait for a connection. Each raises
+    a driver's error as `LedgerError`. Nothing is opened until the first one.
+    """
+
+    def __init__(self, store: Store, time_limit: float) -> None:
+        self.store = store
+        self._time_limit = time_limit
+        self._writer = store.engine()
+        self._reader = store.reader(self._writer)
+        self._keeper: asyncio.Task[None] | None = None
+        self._is_closed = False
+        self._at_work = 0
+
+    def write(self, within: float | None = None) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A transaction that may write; `within` is its own limit in seconds."""
+        return self._transaction(self._writer, self._time_limit if within is None else within)
+
+    def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A transaction that reads one snapshot."""
+        return self._transaction(self._reader, self._time_limit)
+
+    def reopen(self) -> None:
+        """Take transactions again after `close`."""
+        self._is_closed = False
+
+    async def hold(self) -> None:
+        """Open all connections, and hold them from here on. Raises `LedgerError`."""
+        async with self._in_time(self._time_limit) as all_at_once:
+            for _ in range(self.store.size):
+                await self._connect(self._reader, all_at_once)
+        if self.store.is_server:
+            self._keeper = asyncio.create_task(self._keep(), name="ledger")
+
+    async def close(self) -> None:
+        """Close the connections, if any are open. Calls under way have a second to end."""
+        self._is_closed = True
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+            self._keeper = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSED_WITHIN):
+                while self._at_work:  # noqa: ASYNC110  not worth an event
+                    await asyncio.sleep(RETRY_EVERY)
+        await self.dispose()
+
+    async def dispose(self) -> None:
+        """Close the connections now."""
+        for engine in (self._writer, self._reader):
+            await engine.dispose()
+
+    @asynccontextmanager
+    async def _transaction(
+        self, engine: AsyncEngine, within: float
+    ) -> AsyncIterator[AsyncConnection]:
+        async with self._in_time(within) as stack:
+            connection = await self._connect(engine, stack)
+            await stack.enter_async_context(connection.begin())
+            yield connection
+
+    @asynccontextmanager
+    async def _in_time(self, within: float) -> AsyncIterator[AsyncExitStack]:
+        """Whatever is opened on the stack has this many seconds until its end."""
+        if self._is_closed:
+            raise LedgerError("the ledger is closed")
+        self._at_work += 1
+        try:
+            async with AsyncExitStack() as stack:
+                await stack.enter_async_context(asyncio.timeout(within))
+                yield stack
+        except TimeoutError as error:
+            raise LedgerError(f"the ledger did not answer within {within:g} s") from error
+        except TROUBLE as error:
+            raise LedgerError(self.store.problem(error)) from error
+        finally:
+            self._at_work -= 1
+
+    async def _connect(self, engine: AsyncEngine, stack: AsyncExitStack) -> AsyncConnection:
+        """A live connection; if one of those held is lost for good, another.
+
+        If another call is using that one, this waits for it: a full server may refuse a new one.
+        """
+        alone = 0
+        while True:
+            try:
+                return await stack.enter_async_context(engine.connect())
+            except TROUBLE:
+                in_use = engine.pool.checkedout()
+                alone = 0 if in_use else alone + 1
+                if alone == self.store.size:  # the pool hands them out in turn
+                    raise
+            if in_use:
+                await asyncio.sleep(RETRY_EVERY)
+
+    async def _keep(self) -> None:
+        """Replace lost connections soon, before others take their slots on the server.
+
+        The pool hands connections out in turn, and checks each one when it does.
+        """
+        while True:
+            await asyncio.sleep(KEEP_EVERY)
+            for _ in range(self.store.size):
+                with suppress(LedgerError):
+                    async with self.read():
+                        pass

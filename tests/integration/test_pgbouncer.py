@@ -23,7 +23,7 @@ from bot.domain.signals import Verdict
 from bot.driver import APPLICATION_NAME
 from bot.errors import ClusterError, ClusterTimeout, NotSent
 from bot.grammar.requests import KillRequest
-from bot.ledger import transactions
+from bot.ledger import store
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
 from bot.operations.results import NothingToKill
@@ -511,7 +511,7 @@ async def test_ledger_leaves_no_settings_on_a_backend_and_its_commits_last(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # If it were closed during a check of its connections, that would cost the pool a backend.
-    monkeypatch.setattr(transactions, "KEEP_EVERY", 600.0)
+    monkeypatch.setattr(store, "KEEP_EVERY", 600.0)
     async with PgBouncer(pg, pool_mode=mode, default_pool_size=2, server_reset_query="") as bouncer:
         ledger = SqlLedger(bouncer.dsn(user="web", database=ledger_db))
         await ledger.open()

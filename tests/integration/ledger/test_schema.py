@@ -18,8 +18,8 @@ from bot.domain.sessions import Backend, Limit
 from bot.errors import LedgerError, OtherVersion
 from bot.ledger import migrations, schema
 from bot.ledger import rows as rows_of
-from bot.ledger.engine import AsyncConnection
 from bot.ledger.sql import SqlLedger
+from bot.ledger.store import AsyncConnection
 from tests.integration.ledger.building import (
     ANA,
     BEN,

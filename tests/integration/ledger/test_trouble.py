@@ -21,10 +21,10 @@ from bot.domain.kills import Outcome, Result, State
 from bot.domain.record import LedgerHome
 from bot.domain.sessions import BackendId
 from bot.errors import LedgerError
-from bot.ledger import schema, sql, sqlite, transactions
-from bot.ledger.engine import AsyncEngine
+from bot.ledger import schema, sql, sqlite_store, store
 from bot.ledger.probe import probe
 from bot.ledger.sql import SqlLedger
+from bot.ledger.store import AsyncEngine
 from tests.integration.ledger.building import (
     ANA,
     LONG,
@@ -95,7 +95,7 @@ class TestTrouble:
     async def test_locked_file_is_an_error_after_a_wait(
         self, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: Opened
     ):
-        monkeypatch.setattr(sqlite, "BUSY_TIMEOUT", 0.05)
+        monkeypatch.setattr(sqlite_store, "BUSY_TIMEOUT", 0.05)
         ledger = await opened(sqlite_url)
         other = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
@@ -147,7 +147,7 @@ class TestTrouble:
     async def test_other_processs_reader_is_an_error_after_a_wait(
         self, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: Opened
     ):
-        monkeypatch.setattr(sqlite, "BUSY_TIMEOUT", 0.05)
+        monkeypatch.setattr(sqlite_store, "BUSY_TIMEOUT", 0.05)
         ledger = await opened(sqlite_url)
         with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
             other.execute("BEGIN")
@@ -376,7 +376,7 @@ class TestOnAServerInTrouble:
     async def test_its_connections_outlive_the_servers_idle_session_timeout(
         self, small: PostgresServer, monkeypatch: pytest.MonkeyPatch, opened: Opened
     ):
-        monkeypatch.setattr(transactions, "KEEP_EVERY", 60)
+        monkeypatch.setattr(store, "KEEP_EVERY", 60)
         await opened(small.dsn())
         other = await asyncpg.connect(small.dsn())
         while not other.is_closed():
@@ -392,7 +392,7 @@ class TestOnAServerInTrouble:
         async with ledger._transactions.read() as connection:
             setting = "SELECT setting::int FROM pg_settings WHERE name = 'idle_session_timeout'"
             kept = await connection.scalar(sqlalchemy.text(setting))
-        assert kept >= 10_000 * transactions.KEEP_EVERY
+        assert kept >= 10_000 * store.KEEP_EVERY
 
     async def test_ledger_works_again_after_a_restart(self, small: PostgresServer, opened: Opened):
         ledger = await opened(small.dsn())
