@@ -173,7 +173,7 @@ class SqlLedger:
         self._transactions = Transactions(self._store, time_limit)
         self._keep_for = keep
         self._forgetting: asyncio.Task[None] | None = None
-        self._home: LedgerHome | None = None
+        self.home: LedgerHome | None = None  # the server, if it is PostgreSQL; from `open` on
         self._identity = ""
         self._made = Made(self._store)
         self.leases, self.boards = SqlLeases(self._transactions), SqlBoards(self._transactions)
@@ -200,7 +200,7 @@ class SqlLedger:
                     clock=self._store.clock,
                 )
                 self._identity = await connection.scalar(select(ledger_identity.c.identity)) or ""
-                self._home = await self._store.home(connection)
+                self.home = await self._store.home(connection)
             await self._transactions.hold()
         except BaseException:
             await self._transactions.dispose()
@@ -574,11 +574,6 @@ class SqlLedger:
                 )
                 for row in rows
             )
-
-    @property
-    def home(self) -> LedgerHome | None:
-        """The server that holds the ledger, if it is PostgreSQL; known once the ledger is open."""
-        return self._home
 
     async def ready(self) -> None:
         """Raise `LedgerError` unless a write succeeds, which is then rolled back."""

@@ -143,15 +143,15 @@ class Clusters:
         yield name
         cluster = self.by_name.get(name)
         server = server or (cluster.server if cluster else None)
-        for other in self.by_name.values():
-            if other.name == name:
+        for other_name, other in self.by_name.items():
+            if other_name == name:
                 continue
             if server is not None and other.server is not None:
                 is_same = _may_be(server, other, other.server)
             else:
                 is_same = cluster is not None and other.host.lower() == cluster.host.lower()
             if is_same:
-                yield other.name
+                yield other_name
 
     def health(self, cluster_name: str) -> Health:
         """When a cluster last answered, and which others that the person may look at did since."""

@@ -124,6 +124,10 @@ class PostgresCluster:
     """A `bot.ports.Cluster` over held connections. Never shows `dsn`.
 
     It takes samples only if it is `sampled`: then it holds a connection for them.
+
+    Attributes:
+        last_seen, about, last_names, system_identifier: from the last answer; None before it.
+        own_roles: the oids of the roles of the bot's own connections, by system identifier.
     """
 
     def __init__(
@@ -135,22 +139,22 @@ class PostgresCluster:
         *,
         sampled: bool = False,
     ) -> None:
-        self._name = name
-        self._host = host
+        self.name = name
+        self.host = host
         self._url = pg_url.read(dsn)
         self._password = password
         self._work = HeldConnections(name, WORK_CONNECTIONS, self._connect)
         self._kept = HeldConnections(name, KEPT_CONNECTIONS, self._connect)
         self._sampling = HeldConnections(name, SAMPLE_CONNECTIONS * sampled, self._connect)
         self._held = (self._work, self._kept, self._sampling)
-        self._names: Names | None = None
-        self._about: About | None = None
-        self._own_roles: dict[int, set[int]] = {}  # by system identifier
-        self._system: int | None = None  # the identifier of the server that answered last
+        self.last_names: Names | None = None
+        self.about: About | None = None
+        self.own_roles: dict[int, frozenset[int]] = {}
+        self.system_identifier: int | None = None
         self._datid: int | None = None  # the database that the bot is connected to
         self._elsewhere = Elsewhere(name, self._briefly)
         self._pooled = False
-        self._last_seen: datetime | None = None
+        self.last_seen: datetime | None = None
         self._server: ServerId | None = None  # the server that the newest connection leads to
         self._moved_at = -math.inf  # on the monotonic clock
         self._near_full = False  # when it was sampled last
@@ -158,37 +162,12 @@ class PostgresCluster:
         self._logins_at = -math.inf  # when a sample last counted logins, on the monotonic clock
 
     def __repr__(self) -> str:
-        return f"PostgresCluster({self._name!r})"
-
-    @property
-    def name(self) -> str:
-        """The cluster's name in the settings."""
-        return self._name
-
-    @property
-    def host(self) -> str:
-        """The host in its URL."""
-        return self._host
-
-    @property
-    def last_seen(self) -> datetime | None:
-        """When it last answered, by the bot's clock."""
-        return self._last_seen
-
-    @property
-    def about(self) -> About | None:
-        """What it last said about itself."""
-        return self._about
-
-    @property
-    def last_names(self) -> Names | None:
-        """The last reading of its roles and databases."""
-        return self._names
+        return f"PostgresCluster({self.name!r})"
 
     @property
     def server(self) -> ServerId | None:
         """The server that its newest connection leads to, or behind a pooler the last reading."""
-        return self._server or (self._names.server if self._names is not None else None)
+        return self._server or (self.last_names.server if self.last_names is not None else None)
 
     @property
     def server_known_at(self) -> datetime | None:
@@ -196,9 +175,9 @@ class PostgresCluster:
 
         An answer through a pooler doesn't tell whose it is.
         """
-        if self._server is None and self._names is not None:
-            return self._names.read_at
-        return self._last_seen
+        if self._server is None and self.last_names is not None:
+            return self.last_names.read_at
+        return self.last_seen
 
     @property
     def connections(self) -> tuple[int, int]:
@@ -216,7 +195,7 @@ class PostgresCluster:
         if self._work.live:
             with suppress(ClusterError):
                 await self.names()
-        self._reading_ahead = asyncio.create_task(self._read_ahead(), name=f"{self._name}-ahead")
+        self._reading_ahead = asyncio.create_task(self._read_ahead(), name=f"{self.name}-ahead")
 
     async def _read_ahead(self) -> None:
         """Have each connection that is open read ahead, those for signals first."""
@@ -230,7 +209,7 @@ class PostgresCluster:
                                 await _read_ahead(connection, until, held)
                         except Exception as error:  # noqa: BLE001  the connection is of no use
                             why = type(error).__name__
-                            log.info("cluster.not_read_ahead", cluster=self._name, error=why)
+                            log.info("cluster.not_read_ahead", cluster=self.name, error=why)
                             connection.terminate()
 
     async def close(self) -> None:
@@ -260,7 +239,7 @@ class PostgresCluster:
                 us = await connection.bound()
                 if connection.pooled and not self._pooled:
                     self._pooled = True
-                    log.warning("cluster.behind_a_pooler", cluster=self._name)
+                    log.warning("cluster.behind_a_pooler", cluster=self.name)
                 if self._reading_ahead is not None:
                     await _read_ahead(connection, until, self._work)
         except BaseException:
@@ -295,7 +274,7 @@ class PostgresCluster:
         forever. Readings over them are compared anyway (`TwoServers`).
         """
         if self._server is not None and self._server != server:
-            log.warning("cluster.address_moved", cluster=self._name, held=self.connections[0])
+            log.warning("cluster.address_moved", cluster=self.name, held=self.connections[0])
             if time.monotonic() - self._moved_at >= MOVES_EVERY:
                 self._moved_at = time.monotonic()
                 for held in self._held:
@@ -303,18 +282,8 @@ class PostgresCluster:
         self._server = server
 
     def _is_own(self, system: int, oid: int) -> None:
-        self._system = system
-        self._own_roles.setdefault(system, set()).add(oid)
-
-    @property
-    def system_identifier(self) -> int | None:
-        """The identifier of the server that answered last; None if none has since the start."""
-        return self._system
-
-    @property
-    def own_roles(self) -> Mapping[int, frozenset[int]]:
-        """The oids of the roles of the bot's own connections, by system identifier."""
-        return {system: frozenset(oids) for system, oids in self._own_roles.items()}
+        self.system_identifier = system
+        self.own_roles[system] = self.own_roles.get(system, frozenset()) | {oid}
 
     async def names(self, *, urgency: Urgency = Urgency.LOOK) -> Names:
         """The roles and databases, read now; if that fails, the last reading, marked stale."""
@@ -329,16 +298,16 @@ class PostgresCluster:
         roles, databases, first = await self._read(ask, urgency=urgency)
         server = server_id(first)
         self._compare(server, roles or (), databases or ())
-        self._about = About(self._host, version(first["server_version_num"]), first["in_recovery"])
+        self.about = About(self.host, version(first["server_version_num"]), first["in_recovery"])
         self._is_own(server.system_identifier, first["own_role"])
-        self._names = names_of(server, first["now"], roles, databases, self._names)
-        return self._names
+        self.last_names = names_of(server, first["now"], roles, databases, self.last_names)
+        return self.last_names
 
     def _compare(self, server: ServerId, *readings: Sequence[Row]) -> None:
         """Raise `TwoServers` unless all readings come from this server."""
         if any(rows and server_id(rows[0]) != server for rows in readings):
-            log.warning("cluster.two_servers", cluster=self._name)
-            raise TwoServers(self._name)
+            log.warning("cluster.two_servers", cluster=self.name)
+            raise TwoServers(self.name)
 
     async def _catalog(
         self, connection: Connection, name: str, *parameters: object
@@ -347,7 +316,7 @@ class PostgresCluster:
         try:
             return await connection.fetch(queries.get(name), *parameters)
         except (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError):
-            log.warning("cluster.catalog_locked", cluster=self._name, catalog=name)
+            log.warning("cluster.catalog_locked", cluster=self.name, catalog=name)
             return None
 
     async def look(  # noqa: PLR0913  one statement, one call
@@ -388,7 +357,7 @@ class PostgresCluster:
             # A kill's preview also says why the bot's own sessions are spared.
             scope = [scope[1]] if everything else [scope[1], CONNECTED]
         elif not everything:
-            roles = self._own_roles.get(names.server.system_identifier, ())
+            roles = self.own_roles.get(names.server.system_identifier, ())
             hidden = " and ".join([*scope[1:], CONNECTED, own(roles, parameters)])
             scope += by_default(roles, parameters)
         statement = (
@@ -402,7 +371,7 @@ class PostgresCluster:
         )
         rows = await self._fetch(statement, *parameters, urgency=urgency)
         self._compare(names.server, rows)
-        return look_of(self._name, self._host, names, rows)
+        return look_of(self.name, self.host, names, rows)
 
     async def groups(
         self,
@@ -417,7 +386,7 @@ class PostgresCluster:
 
         Raises `TwoServers` unless it comes from the same server as the names.
         """
-        own_roles = self._own_roles.get(names.server.system_identifier, ())
+        own_roles = self.own_roles.get(names.server.system_identifier, ())
         statement, parameters = groups.statement(
             by, conditions, None if everything else own_roles, limit
         )
@@ -466,13 +435,13 @@ class PostgresCluster:
             except asyncpg.InsufficientPrivilegeError as error:
                 return Reply(Verdict.NOT_PERMITTED, detail=_reason(error))
             except asyncpg.PostgresError as error:
-                raise trouble.of_statement(self._name, error) from error
+                raise trouble.of_statement(self.name, error) from error
             except BaseException as error:
                 # No reply, so nobody knows whether it was carried out. Give up the connection, so
                 # that nothing that arrives later is taken for a reply.
                 self._give_up(connection, Urgency.KILL)
                 if isinstance(error, Exception):
-                    raise trouble.of_statement(self._name, error) from error
+                    raise trouble.of_statement(self.name, error) from error
                 raise
         assert row is not None  # noqa: S101  the statement gives one row, whatever it finds
         self._seen()
@@ -588,15 +557,13 @@ class PostgresCluster:
             lambda each: Sampled.read(each, logins=logins), urgency=Urgency.SAMPLE
         )
         self._logins_at = began if logins else self._logins_at
-        names = self._names
+        names = self.last_names
         if names is None or not sampled.fits(names, NAMES_KEPT):
             names = await self.names(urgency=Urgency.SAMPLE)
         self._compare(names.server, sampled.rows, sampled.requests, sampled.logging_in)
-        own = self._own_roles.get(names.server.system_identifier, set())
+        own = self.own_roles.get(names.server.system_identifier, frozenset())
         # Off the event loop: a server may have thousands of sessions.
-        look, crowd = await asyncio.to_thread(
-            sampled.counted, self._name, self._host, names, frozenset(own)
-        )
+        look, crowd = await asyncio.to_thread(sampled.counted, self.name, self.host, names, own)
         self._near_full = look.server.ordinary.near
         if unread := [row.pid for row in look.rows[:WITH_QUERY] if row.query is None]:
             texts = await self._fetch(queries.get("queries_of"), unread, urgency=Urgency.SAMPLE)
@@ -671,7 +638,7 @@ class PostgresCluster:
         self._kept.doubt()
 
     def _seen(self) -> None:
-        self._last_seen = datetime.now(UTC)
+        self.last_seen = datetime.now(UTC)
 
     @asynccontextmanager
     async def _lent(
@@ -707,7 +674,7 @@ class PostgresCluster:
                     async with asyncio.timeout(READ_TIMEOUT):
                         answer = await ask(connection)
                 except asyncpg.PostgresError as error:
-                    meant = trouble.of_statement(self._name, error)
+                    meant = trouble.of_statement(self.name, error)
                     meant.__cause__ = error
                     if isinstance(meant, ClusterDown):
                         self._give_up(connection, urgency)
@@ -718,14 +685,14 @@ class PostgresCluster:
                     self._give_up(connection, urgency)
                     if not isinstance(error, _BROKEN):
                         raise
-                    meant = trouble.of_statement(self._name, error)
+                    meant = trouble.of_statement(self.name, error)
                     meant.__cause__ = error
                 else:
                     self._seen()
                     return answer
             if is_last or not isinstance(meant, ClusterDown):
                 raise meant
-            log.info("cluster.read_again", cluster=self._name, problem=meant.problem)
+            log.info("cluster.read_again", cluster=self.name, problem=meant.problem)
             alive_within = REMADE_WITHIN
         raise AssertionError("the last try returns or raises")
 

@@ -185,12 +185,12 @@ async def test_a_cluster_that_had_no_such_database_is_not_waited_for(
 ) -> None:
     """What it last said about its databases counts while it is silent."""
     at = datetime.now(UTC)
-    silent._names = Names({}, {5: Database(5, "postgres", -1)}, at, ServerId(1, at))
+    silent.last_names = Names({}, {5: Database(5, "postgres", -1)}, at, ServerId(1, at))
     answer = await both.look(ANA, "C1", SessionsRequest(target=Named(database="some_db")))
     assert isinstance(answer, Shown)
     assert answer.cluster == "main"
 
-    silent._names = Names({}, {5: Database(5, "some_db", -1)}, at, ServerId(1, at))
+    silent.last_names = Names({}, {5: Database(5, "some_db", -1)}, at, ServerId(1, at))
     answer = await both.look(ANA, "C1", SessionsRequest(target=Named(database="some_db")))
     assert isinstance(answer, Choice)
 
@@ -200,7 +200,7 @@ async def test_silence_of_all_clusters_is_reported(
 ) -> None:
     """The only cluster is silent, and had no such database when it last answered."""
     at = datetime.now(UTC)
-    silent._names = Names({}, {5: Database(5, "postgres", -1)}, at, ServerId(1, at))
+    silent.last_names = Names({}, {5: Database(5, "postgres", -1)}, at, ServerId(1, at))
     both.clusters.by_name = {"prod": silent}
     with pytest.raises(ClusterError):
         await both.look(ANA, "C1", SessionsRequest(target=Named(database="some_db")))
@@ -303,7 +303,7 @@ async def test_name_hidden_by_a_lock_is_not_reported_missing(
     own: PostgresCluster, pg: PostgresServer
 ) -> None:
     """The bot has never read them, so it can't know."""
-    own._names = None
+    own.last_names = None
     ops = Operations(
         {"main": own}, Unused(), QuickClock(), rules=Rules(), owner="me", reach=EVERYWHERE
     )
