@@ -66,8 +66,8 @@ MOST_NEW = 6
 
 MUTE_FOR = AN_HOUR
 
-WORSE_AFTER = timedelta(minutes=1)
-"""The least time between two messages that something got worse."""
+AGAIN_AFTER = timedelta(minutes=1)
+"""The least time between two replies that something got worse, or is still there."""
 
 LONGER = 10
 """An alert is told again once it has lasted this many times as long as when it was last told."""
@@ -88,7 +88,8 @@ class AlertState(StrEnum):
 class News(StrEnum):
     """What is said in an alert's thread."""
 
-    WORSE = auto()
+    WORSE = auto()  # more are affected
+    STILL = auto()  # it only goes on
     AGAIN = auto()
     OVER = auto()
 
@@ -214,7 +215,15 @@ class Tell:
 
 @dataclass(frozen=True, slots=True)
 class Worsen:
-    """Say in its thread that it got worse."""
+    """Say in its thread that it got worse: `hurt` are affected now."""
+
+    alert: Alert
+    hurt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Remind:
+    """Say in its thread that it is still there."""
 
     alert: Alert
     hurt: int
@@ -238,7 +247,7 @@ class Finish:
     unwatched: bool = False
 
 
-Step = Tell | Worsen | Resume | Finish
+Step = Tell | Worsen | Remind | Resume | Finish
 
 
 def decide(
@@ -306,16 +315,13 @@ def _of_one(watch: Watch, alert: Alert, now: datetime, after: Thresholds) -> Ste
         return Finish(alert, seen_at, frozenset() if track is None else track.finding.involved)
     if track is None or alert.state is AlertState.TELLING or alert.is_muted(now):
         return None
-    if alert.news is not None or now - alert.told_at < WORSE_AFTER:
+    if alert.news is not None or now - alert.told_at < AGAIN_AFTER:
         return None
-    return Worsen(alert, track.finding.hurt) if _is_worse(alert, track, now) else None
-
-
-def _is_worse(alert: Alert, track: Track, now: datetime) -> bool:
-    """Whether twice as many are affected as when it was told, or it lasts ten times as long."""
     hurt = track.finding.hurt
-    more = hurt >= alert.told_hurt + 2 and hurt >= 2 * alert.told_hurt
-    return more or now - alert.since >= LONGER * (alert.told_at - alert.since)
+    if hurt >= alert.told_hurt + 2 and hurt >= 2 * alert.told_hurt:
+        return Worsen(alert, hurt)
+    is_due = now - alert.since >= LONGER * (alert.told_at - alert.since)
+    return Remind(alert, hurt) if is_due else None
 
 
 def _due(
@@ -357,14 +363,17 @@ def _more(
 
 
 def changed(
-    step: Worsen | Resume | Finish, now: datetime, ended_by: tuple[int, Actor] | None = None
+    step: Worsen | Remind | Resume | Finish,
+    now: datetime,
+    ended_by: tuple[int, Actor] | None = None,
 ) -> Alert:
     """The alert after a step, to be recorded. What is muted gets no reply in its thread."""
     alert = step.alert
     silent = alert.is_muted(now) or alert.topic.rule is None or not alert.message_ts
     silent |= isinstance(step, Finish) and step.unwatched
-    if isinstance(step, Worsen):
-        new = replace(alert, told_at=now, told_hurt=step.hurt, news=News.WORSE)
+    if isinstance(step, Worsen | Remind):
+        news = News.WORSE if isinstance(step, Worsen) else News.STILL
+        new = replace(alert, told_at=now, told_hurt=step.hurt, news=news)
     elif isinstance(step, Resume):
         new = replace(
             alert,

@@ -60,12 +60,18 @@ def alert(saying: Saying) -> Message:
 
 
 def reply(saying: Saying) -> Message:
-    """What is said in its thread: that it got worse, is back, or is over."""
+    """What is said in its thread: that it got worse, is still there, is back, or is over."""
     told = saying.alert
-    if told.news is News.OVER:
+    if told.news not in _NEWS:
         return message([_ended(told)])
-    what = "⚠ Again: " if told.news is News.AGAIN else "⚠ Worse: "
-    return message([(*_strong(what, told), *_headline(saying))])
+    return message([(*_strong(f"⚠ {_NEWS[told.news]}: ", told), *_headline(saying))])
+
+
+_NEWS: Mapping[News | None, str] = {
+    News.WORSE: "Worse",
+    News.STILL: "Still",
+    News.AGAIN: "Again",
+}
 
 
 def _strong(before: str, told: Alert) -> Line:

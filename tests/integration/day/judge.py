@@ -201,14 +201,14 @@ class Judge:
         assert message.thread_ts in self.told, f"in no alert's thread: {text}"
         told, now = self.told[message.thread_ts or ""], self._clock.seconds
         assert told.topic is not None, f"nobody is told how many more there are: {text}"
-        kinds = ("✓", "⚠ Again", "⚠ Worse")
+        kinds = ("✓", "⚠ Again", "⚠ Still", "⚠ Worse")
         kind = next(each for each in kinds if text.startswith(each))
         is_open = not told.replies or not told.replies[-1].startswith("✓")
         assert (kind == "⚠ Again") is not is_open, f"after {told.replies}: {text}"
         if told.muted_at is not None:
             lag = TICK if self.is_calm() else MUTED_LAG
             assert now - told.muted_at <= lag, f"muted: {text}"
-        if kind == "⚠ Worse":
+        if kind in {"⚠ Still", "⚠ Worse"}:
             assert now - told.told_at >= 60, f"told again at once: {text}"
         if kind != "✓":
             wrong = self.wrong.get(told.topic)

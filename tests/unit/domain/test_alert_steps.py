@@ -14,6 +14,7 @@ from bot.domain.alerts import (
     AlertState,
     Finish,
     News,
+    Remind,
     Resume,
     Saying,
     Step,
@@ -73,7 +74,7 @@ def steps(watch: Watch, *alerts: Alert, now: datetime, **values: object) -> list
 
 def test_words_are_those_in_existing_ledgers() -> None:
     assert [*AlertState] == ["telling", "open", "over", "unwatched"]
-    assert [*News] == ["worse", "again", "over"]
+    assert [*News] == ["worse", "still", "again", "over"]
 
 
 def test_each_finding_is_told_after_the_time_in_the_manual() -> None:
@@ -214,11 +215,13 @@ def test_what_got_worse_is_told_once_a_minute_unless_it_is_silent(
     assert found == ([Worsen(alert, 9)] if worse else [])
 
 
-def test_ten_times_as_long_is_worse_from_that_moment_on() -> None:
+def test_ten_times_as_long_is_told_again_from_that_moment_on() -> None:
     alert = told(told_at=at(minutes=1))
-    for now, worse in ((at(minutes=9, seconds=59), False), (at(minutes=10), True)):
+    for now, is_due in ((at(minutes=9, seconds=59), False), (at(minutes=10), True)):
         found = steps(watched(full_role(), until=now), alert, now=now)
-        assert found == ([Worsen(alert, 1)] if worse else [])
+        assert found == ([Remind(alert, 1)] if is_due else [])
+        more = steps(watched(full_role(hurt=9), until=now), alert, now=now)
+        assert more == [Worsen(alert, 9)]
 
 
 def test_targets_of_a_kill_are_not_told_of() -> None:
@@ -267,11 +270,12 @@ def test_line_of_how_many_more_begins_goes_on_and_ends() -> None:
     assert steps(few, now=now) == []
 
 
-def test_worse_alert_is_recorded_with_a_reply() -> None:
+def test_alert_that_is_told_again_is_recorded_with_a_reply() -> None:
     alert = told(replies=3, worst=9)
-    assert changed(Worsen(alert, 5), at(minutes=1)) == replace(
-        alert, told_at=at(minutes=1), told_hurt=5, news=News.WORSE, replies=4
-    )
+    for step, news in ((Worsen(alert, 5), News.WORSE), (Remind(alert, 5), News.STILL)):
+        assert changed(step, at(minutes=1)) == replace(
+            alert, told_at=at(minutes=1), told_hurt=5, news=news, replies=4
+        )
     assert changed(Worsen(alert, 12), at(minutes=1)).worst == 12
 
 

@@ -238,12 +238,12 @@ def test_twice_as_many_affected_is_worse_but_not_every_minute() -> None:
     assert kinds(bot.sample(full_role(hurt=90))) == ["Worsen"]
 
 
-def test_ten_times_as_long_is_worse() -> None:
+def test_ten_times_as_long_is_told_again() -> None:
     bot = Bot()
     bot.samples(AN_HOUR)
     bot.samples(2 * AFTER, full_role())
     steps = bot.samples(24 * AN_HOUR, full_role())
-    assert kinds(steps) == ["Worsen"] * 3  # after 5 min, 50 min, 8 h
+    assert kinds(steps) == ["Remind"] * 3  # after 5 min, 50 min, 8 h
 
 
 def test_muted_alert_says_nothing_until_the_mute_is_over() -> None:

@@ -180,11 +180,13 @@ def test_alert_that_nobody_watches_any_more_does_not_claim_an_end() -> None:
 def test_replies_say_what_is_new() -> None:
     worse = view.reply(saying(BLOCKER, news=News.WORSE, since=ago(minutes=6)))
     assert worse.text == "⚠ Worse: main: pid 33507 holds up others: 2 sessions wait, for 6 min."
+    still = view.reply(saying(BLOCKER, news=News.STILL, since=ago(minutes=50)))
+    assert still.text == "⚠ Still: main: pid 33507 holds up others: 2 sessions wait, for 50 min."
     again = view.reply(saying(news=News.AGAIN))
     assert again.text.startswith("⚠ Again: main: some_user is at its limit, 1 of 1, for 2 min.")
     end = view.reply(saying(told=over(news=News.OVER)))
     assert end.text.startswith("✓ main: some_user was at its limit for 7 min")
-    for message in (worse, again, end):
+    for message in (worse, still, again, end):
         assert pressable(message) == {}
 
 
