@@ -159,15 +159,6 @@ def _unpack(packed: bytes, names: Names) -> Seen:
     return Seen(replace(survey, look=look), findings, crowd)
 
 
-def same_names(names: Names, last: Names | None) -> Names:
-    """The names, sharing the memory of an equal earlier reading."""
-    if last is None:
-        return names
-    roles = last.roles if last.roles == names.roles else names.roles
-    databases = last.databases if last.databases == names.databases else names.databases
-    return replace(names, roles=roles, databases=databases)
-
-
 _NONE = Sample(cluster="", taken_at=_EPOCH)
 
 

@@ -5,7 +5,7 @@ PostgreSQL's microseconds, and are all read from the server's clock.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
 from ipaddress import IPv4Address, IPv6Address
@@ -203,6 +203,12 @@ class Names:
 
     def database_named(self, datname: str) -> Database | None:
         return next((d for d in self.databases.values() if d.datname == datname), None)
+
+    def sharing(self, last: "Names") -> "Names":
+        """The same names, in the memory of an earlier reading as far as they are equal."""
+        roles = last.roles if last.roles == self.roles else self.roles
+        databases = last.databases if last.databases == self.databases else self.databases
+        return replace(self, roles=roles, databases=databases)
 
 
 class SpareReason(StrEnum):

@@ -11,7 +11,7 @@ server's slots, and the next look would add another.
 import itertools
 import sys
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,6 +21,7 @@ from asyncpg.prepared_stmt import PreparedStatement
 from bot.domain.sessions import ServerId
 from bot.driver import LOST_AFTER, PATH, PINNED, PinnedConnection
 from bot.postgres import queries
+from bot.postgres.rows import server_id
 
 PINS = {
     **PATH,
@@ -57,9 +58,6 @@ https://github.com/postgres/postgres/blob/REL_18_STABLE/src/backend/tcop/postgre
 """
 
 _T = TypeVar("_T")
-
-Row = asyncpg.Record | Mapping[str, Any]
-"""A row by its columns: one that was read, or one that the bot has counted itself."""
 
 if TYPE_CHECKING:
     _Prepared = PreparedStatement[asyncpg.Record]
@@ -190,8 +188,3 @@ class BoundedConnection(PinnedConnection):
             await self.execute("rollback")
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             self.terminate()
-
-
-def server_id(row: Row) -> ServerId:
-    """The server that a row came from, by the columns of `now.sql`."""
-    return ServerId(row["system_identifier"], row["postmaster_start_time"])

@@ -38,31 +38,37 @@ from bot.errors import ClusterDown, ClusterError, TargetError, TwoServers
 from bot.grammar.requests import SortKey
 from bot.grammar.terms import Field, Word
 from bot.ports import Urgency
-from bot.postgres import groups, holdings, queries, trouble
-from bot.postgres.bounded import BOUNDS, BoundedConnection, Row, server_id
+from bot.postgres import groups, queries, trouble
+from bot.postgres.bounded import BOUNDS, BoundedConnection
 from bot.postgres.connections import HeldConnections
 from bot.postgres.passwords import PasswordCommand
-from bot.postgres.relations import Elsewhere, Relation
+from bot.postgres.relations import Elsewhere
 from bot.postgres.rows import (
+    Relation,
     Relname,
+    Row,
     encoding_of,
+    holdings_of,
+    holdings_parameters,
     look_of,
     names_of,
     prepared_of,
     relation_of,
     relations_of,
+    server_id,
     text_of,
     version,
     waits_of,
 )
 from bot.postgres.sampling import WITH_QUERY, Sampled, with_queries
-from bot.postgres.statements import every_statement, literal, signal_statement
+from bot.postgres.statements import every_statement, signal_statement
 from bot.postgres.survey import TOO_LATE, Reading, relations_in
 from bot.postgres.where import (
     CONNECTED,
     EVERYTHING,
     Parameters,
     by_default,
+    literal,
     order,
     own,
     where,
@@ -582,7 +588,7 @@ class PostgresCluster:
 
         async def ask(connection: Connection) -> None:
             read[:] = await connection.fetch(
-                queries.get("holdings"), *holdings.parameters(backends)
+                queries.get("holdings"), *holdings_parameters(backends)
             )
             built = relations_of(row for row in read if row["relation"])
             here.update(await self._relations(connection, look.server.id, built))
@@ -590,7 +596,7 @@ class PostgresCluster:
         await self._read(ask, urgency=Urgency.PREVIEW)
         self._compare(look.server.id, read)
         relname = await self._relname(relations_of(read), here, look.names)
-        return holdings.holdings_of(read, backends, look.names, relname)
+        return holdings_of(read, backends, look.names, relname)
 
     def _is_here(self, relation: Relation) -> bool:
         """Whether the relation is in the bot's database, or a shared one."""

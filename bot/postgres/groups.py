@@ -9,8 +9,8 @@ from bot.domain.groups import Group, Groups, merged
 from bot.domain.sessions import Names
 from bot.grammar.terms import Field, Word
 from bot.postgres import queries
-from bot.postgres.statements import Statement, literal
-from bot.postgres.where import EVERYTHING, Parameters, by_default, where
+from bot.postgres.statements import Statement
+from bot.postgres.where import EVERYTHING, Parameters, by_default, literal, where
 
 KEYS = {of: of.value for of in Field} | {Field.USENAME: "usesysid", Field.DATNAME: "datid"}
 """What the server counts by. Roles and databases go by oid: their catalogs may be locked."""

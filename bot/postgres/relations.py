@@ -10,7 +10,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import asyncpg
 import structlog
@@ -19,7 +18,7 @@ from bot import driver
 from bot.domain.sessions import ServerId
 from bot.driver import Connection, decoding
 from bot.postgres import queries
-from bot.postgres.bounded import server_id
+from bot.postgres.rows import Relation, server_id
 
 log = structlog.get_logger(__name__)
 
@@ -36,13 +35,6 @@ REFUSED_FOR = 60.0
 """Seconds before a database that didn't answer is asked again."""
 
 _FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
-
-
-class Relation(NamedTuple):
-    """The oids of a database, 0 for all of them, and of a relation in it."""
-
-    database: int
-    oid: int
 
 
 @dataclass(slots=True)

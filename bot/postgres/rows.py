@@ -1,12 +1,13 @@
 """Convert PostgreSQL's rows to the domain's types. Pure."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any, NamedTuple
 
 import asyncpg
 
 from bot.domain.blocking import LockWait, Prepared
-from bot.domain.samples import same_names
+from bot.domain.holdings import Build, Holdings, Slot
 from bot.domain.sessions import (
     Backend,
     Counts,
@@ -21,11 +22,28 @@ from bot.domain.sessions import (
 )
 from bot.domain.waits import Request, queued
 from bot.driver import decoding
-from bot.postgres.bounded import Row, server_id
-from bot.postgres.relations import Relation
+
+MOST_PREPARED = 50
+"""How many prepared transactions are read, the oldest first."""
+
+Row = asyncpg.Record | Mapping[str, Any]
+"""A row by its columns: one that was read, or one that the bot has counted itself."""
+
+
+class Relation(NamedTuple):
+    """The oids of a database, 0 for all of them, and of a relation in it."""
+
+    database: int
+    oid: int
+
 
 Relname = Callable[[Relation | None], str | None]
 """What names a relation; None if the name can't be read."""
+
+
+def server_id(row: Row) -> ServerId:
+    """The server that a row came from, by the columns of `now.sql`."""
+    return ServerId(row["system_identifier"], row["postmaster_start_time"])
 
 
 def relation_of(row: Row, oid: str = "relation") -> Relation | None:
@@ -60,7 +78,7 @@ def names_of(
         stale=not is_read,
         known_at=now if is_read else last.known_at,
     )
-    return same_names(names, last)
+    return names.sharing(last)
 
 
 def _name(raw: bytes) -> str:
@@ -224,3 +242,39 @@ def backend_of(row: asyncpg.Record, names: Names) -> Backend:
         backend_type=row["backend_type"],
         virtualtransaction=row.get("virtualtransaction"),
     )
+
+
+def holdings_parameters(backends: Sequence[Backend]) -> tuple[list[int], list[int], int]:
+    """Those of `queries/holdings.sql`."""
+    pids = [backend.pid for backend in backends]
+    owners = {backend.usesysid for backend in backends if backend.usesysid is not None}
+    return pids, sorted(owners), MOST_PREPARED
+
+
+def holdings_of(
+    rows: Iterable[asyncpg.Record], backends: Iterable[Backend], names: Names, relname: Relname
+) -> Mapping[int, Holdings]:
+    """What each of these backends has, by its pid; one that has nothing is left out."""
+    things = [row for row in rows if row["kind"] is not None]
+    found = {each.pid: _holdings(each, things, names, relname) for each in backends}
+    return {pid: holdings for pid, holdings in found.items() if holdings != Holdings()}
+
+
+def _holdings(
+    backend: Backend, things: Iterable[asyncpg.Record], names: Names, relname: Relname
+) -> Holdings:
+    advisory, slots, prepared, build = 0, list[Slot](), list[str](), None
+    for row in things:
+        kind, is_its = row["kind"], row["pid"] == backend.pid
+        if kind == "prepared":
+            its_role = row["owner"] == backend.usesysid and row["database"] == backend.datid
+            if its_role:
+                gid = text_of(row["name"], encoding_of(names, row["database"]))
+                prepared.append(gid or "")
+        elif is_its and kind == "advisory":
+            advisory = row["number"]
+        elif is_its and kind.endswith("slot"):
+            slots.append(Slot(text_of(row["name"], "UTF8") or "", kind != "slot"))
+        elif is_its:
+            build = Build(kind, relname(relation_of(row)))
+    return Holdings(advisory=advisory, slots=tuple(slots), prepared=tuple(prepared), build=build)

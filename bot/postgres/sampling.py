@@ -31,11 +31,10 @@ from bot.domain.waits import Request, Waits, queued
 from bot.driver import APPLICATION_NAME, Connection
 from bot.grammar.terms import Field
 from bot.postgres import queries
-from bot.postgres.bounded import Row, server_id
 from bot.postgres.groups import KEYS, value_of
-from bot.postgres.rows import backend_of, encoding_of, server_of, text_of
-from bot.postgres.statements import literal
+from bot.postgres.rows import Row, backend_of, encoding_of, server_id, server_of, text_of
 from bot.postgres.survey import MOST_GROUPS, MOST_HOLDERS
+from bot.postgres.where import literal
 
 MOST_ROWS = 500
 """How many sessions the rules go by, what hurts most first; `why` goes by as many."""

@@ -165,8 +165,3 @@ def _running(guard: Guard, parameters: Parameters) -> str:
 def _cost(guard: Guard, parameters: Parameters) -> str:
     """The condition that ending the target undoes no more than was shown."""
     return "true" if guard.cost is None else f"{COST} <= {parameters.add(guard.cost, 'int')}"
-
-
-def literal(value: bool) -> str:
-    """A boolean as text in a statement, so that the planner drops the parts that it rules out."""
-    return "true" if value else "false"

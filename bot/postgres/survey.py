@@ -28,10 +28,10 @@ from bot.domain.findings.survey import (
 from bot.domain.sessions import Look
 from bot.driver import Connection
 from bot.postgres import queries
-from bot.postgres.bounded import Row
-from bot.postgres.relations import Relation
 from bot.postgres.rows import (
+    Relation,
     Relname,
+    Row,
     prepared_of,
     relation_of,
     relations_of,

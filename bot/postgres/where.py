@@ -228,3 +228,8 @@ def _sort_key(
         oids = parameters.add([database.oid for database in databases], "oid[]")
         return f"array_position({oids}, a.datid)"
     return _SORT[column]
+
+
+def literal(value: bool) -> str:
+    """A boolean as text in a statement, so that the planner drops the parts that it rules out."""
+    return "true" if value else "false"

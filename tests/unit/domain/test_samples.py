@@ -25,9 +25,8 @@ from bot.domain.samples import (
     Ring,
     Sample,
     Seen,
-    same_names,
 )
-from bot.domain.sessions import Counts, Database, Names, Role
+from bot.domain.sessions import Counts, Names, Role
 from bot.domain.waits import Request, queued
 from tests.unit.builders import NOW, ago, backend, look
 
@@ -152,21 +151,6 @@ def test_figures_are_those_of_the_look():
     idle = replace(seen.survey.look, counts=Counts(1, {"idle": 1}, 0, None))
     quiet = Sample.of(Seen(replace(seen.survey, look=idle), seen.findings, seen.crowd))
     assert quiet.oldest_xact_age is None
-
-
-def test_equal_names_share_their_memory():
-    first = replace(look().names, roles={1: Role(1, "web", False, -1)})
-    later = replace(first, roles=dict(first.roles), read_at=ago(seconds=-30))
-    shared = same_names(later, first)
-    assert shared.roles is first.roles
-    assert shared == later
-    changed = replace(later, roles={1: Role(1, "web", False, 5)})
-    assert same_names(changed, first) == changed
-    databases = {5: Database(5, "some_db", -1)}
-    one = replace(first, databases=databases)
-    assert same_names(replace(one, databases=dict(databases)), one).databases is databases
-    assert same_names(one, first).databases is databases
-    assert same_names(later, None) is later
 
 
 def test_quarter_of_an_hour_of_samples_takes_less_than_ten_megabytes():

@@ -1,11 +1,22 @@
 """Who waits for whom, what is full, and which backend is which."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from bot.domain.sessions import Backend, BackendId, Limit, LimitOf, Server, ServerId
+from bot.domain.sessions import (
+    Backend,
+    BackendId,
+    Database,
+    Limit,
+    LimitOf,
+    Names,
+    Role,
+    Server,
+    ServerId,
+)
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -94,3 +105,17 @@ class TestLimits:
         one = server(roles=(Limit("some_user", 1, 1),))
         assert one.role_limit("some_user") == Limit("some_user", 1, 1)
         assert one.role_limit("web") is one.role_limit(None) is None
+
+
+def test_equal_names_share_their_memory() -> None:
+    first = Names({1: Role(1, "web", False, -1)}, {}, NOW, ServerId(1, NOW))
+    later = replace(first, roles=dict(first.roles), read_at=NOW + timedelta(seconds=30))
+    shared = later.sharing(first)
+    assert shared.roles is first.roles
+    assert shared == later
+    changed = replace(later, roles={1: Role(1, "web", False, 5)})
+    assert changed.sharing(first) == changed
+    databases = {5: Database(5, "some_db", -1)}
+    one = replace(first, databases=databases)
+    assert replace(one, databases=dict(databases)).sharing(one).databases is databases
+    assert one.sharing(first).databases is databases
