@@ -28,10 +28,10 @@ from bot.domain.kills import (
     Result,
 )
 from bot.domain.people import Glob
-from bot.domain.poolers import Poolers
 from bot.domain.query_tags import DEFAULT_KEYS
 from bot.domain.record import Entry, HistoryFilter, LedgerHome, Note, Noted, Record, Unreadable
 from bot.domain.sessions import About, Backend, BackendId, Look, Names, ServerId
+from bot.domain.shown import Poolers
 from bot.domain.signals import Guard, Reply, Sighting
 from bot.grammar.requests import SortKey
 from bot.grammar.terms import Field

@@ -12,8 +12,8 @@ from bot.config.secret import Secret
 from bot.domain.alerts import DEFAULT_AFTER, patience
 from bot.domain.findings.model import Rule
 from bot.domain.people import Allowlist, Allowlists, Glob, Right, Rights
-from bot.domain.poolers import Poolers
 from bot.domain.query_tags import DEFAULT_KEYS
+from bot.domain.shown import Poolers
 from bot.pg_url import read
 from bot.ports import Rules
 

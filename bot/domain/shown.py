@@ -6,11 +6,14 @@ a viewer could place sessions of their own among the others and find out a liter
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from hashlib import blake2b
+from ipaddress import IPv4Network, IPv6Network
+from typing import Final
 
+from bot.domain.query_tags import query_tags
 from bot.domain.redaction import redact
-from bot.domain.sessions import Backend
+from bot.domain.sessions import Backend, Look
 
 ROW_QUERY = 100
 """Characters of a redacted query that are kept for a table's row, which shows fewer."""
@@ -22,12 +25,41 @@ HIDES: tuple[str, ...] = ("query", "query_id")
 # statements it also hashes the literals, such as a role's password or the arguments of EXECUTE.
 _PLANNED = frozenset({"delete", "insert", "merge", "select", "table", "update", "values", "with"})
 
+_NAMED: Final = re.compile(
+    r"(?:pgbouncer|pgcat|odyssey|pgpool|supavisor|pgagroal)(?:[ /:0-9].*+)?", re.IGNORECASE
+)
+"""The `application_name` of a pooler's own connections; its version may follow."""
 
 _REMEMBERED = 2000
 _REMEMBERED_LENGTH = 4000
 """How many redacted queries are remembered, and the longest query that is."""
 
 _remembered: dict[tuple[bytes, int], tuple[str, bool]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Poolers:
+    """The addresses that the settings name."""
+
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+
+    def serve(self, backend: Backend) -> bool:
+        """Whether a session's client is a pooler, by its address or its application_name."""
+        address = backend.client_addr
+        if address is not None and any(address in network for network in self.networks):
+            return True
+        return _NAMED.fullmatch(backend.application_name or "") is not None
+
+
+def redacted(look: Look, keys: Iterable[str], poolers: Poolers) -> Look:
+    """The look with its queries redacted, and with the tags of these keys in their comments."""
+    found = {row.pid: query_tags(row.query, keys) for row in look.rows}
+    return replace(
+        look,
+        rows=tuple(as_shown(row, ROW_QUERY) for row in look.rows),
+        tags={pid: tags for pid, tags in found.items() if tags},
+        through_pooler=frozenset(row.pid for row in look.rows if poolers.serve(row)),
+    )
 
 
 def as_shown(backend: Backend, most: int) -> Backend:

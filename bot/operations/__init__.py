@@ -11,13 +11,12 @@ from copy import copy
 from bot.domain.people import NOWHERE, Reach
 from bot.operations.alerts import NO_ALERTS, Alerting, AlertRules
 from bot.operations.boards import Watching
-from bot.operations.claims import Claims
+from bot.operations.claims import Claims, follow, named
 from bot.operations.clusters import Clusters, Health
 from bot.operations.diagnose import Diagnosing
 from bot.operations.execute import Executing
 from bot.operations.grouping import Grouping
 from bot.operations.journal import Journal
-from bot.operations.log_context import follow, named
 from bot.operations.look import Looking
 from bot.operations.on_record import OnRecord
 from bot.operations.past import LookingBack

@@ -10,7 +10,6 @@ import structlog
 from bot.domain.kills import LEASE, Action, Actor, Conclusion, Proposal, Result
 from bot.domain.record import Entry
 from bot.errors import LedgerError
-from bot.operations.log_context import named
 from bot.operations.results import conclusion_of
 from bot.ports import Clock, Ledger, Meter
 
@@ -236,3 +235,17 @@ class Claims:
         """
         await self.write_unwritten()
         await self._ledger.leave(self._owner)
+
+
+def named(proposal: Proposal) -> dict[str, int | str]:
+    """A kill's number and reference, for log lines.
+
+    The reference is that of the command that asked for the kill, whichever replica handled it.
+    """
+    reference = {"reference": proposal.reference} if proposal.reference else {}
+    return {"kill": proposal.id, **reference}
+
+
+def follow(proposal: Proposal) -> None:
+    """Add a kill's number and reference to this task's log lines from here on."""
+    structlog.contextvars.bind_contextvars(**named(proposal))

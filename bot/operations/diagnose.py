@@ -14,13 +14,13 @@ from bot.domain.findings.survey import Survey
 from bot.domain.kills import Actor
 from bot.domain.people import Right
 from bot.domain.sessions import Look, Names
+from bot.domain.shown import redacted
 from bot.errors import ClusterError, NotAllowed, TargetError
 from bot.grammar.requests import HorizonRequest, Target, WhyRequest
 from bot.grammar.suggest import near
 from bot.grammar.terms import Field
 from bot.operations.clusters import Clusters, answer_by, but_for, read_together
 from bot.operations.journal import Journal
-from bot.operations.redacted import redacted
 from bot.operations.results import Horizon, Why
 from bot.ports import Clock, Cluster
 
@@ -242,7 +242,8 @@ class Diagnosing:
                 rows += asked.rows
             if not any(row.pid == pid for row in rows):
                 raise Unknown("no such session", str(pid))
-        return redacted(replace(look, rows=rows), self._clusters.rules)
+        rules = self._clusters.rules
+        return redacted(replace(look, rows=rows), rules.query_tags, rules.poolers)
 
     async def _survey(
         self, cluster: Cluster, look: Look, questions: Iterable[Question], until: float

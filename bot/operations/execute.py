@@ -23,11 +23,10 @@ from bot.domain.record import Entry
 from bot.domain.sessions import BackendId, Limit, Look
 from bot.domain.signals import Guard
 from bot.errors import ClusterError, UsageError
-from bot.operations.claims import Claims
+from bot.operations.claims import Claims, follow
 from bot.operations.clusters import Clusters
 from bot.operations.conditions import arrived_since
 from bot.operations.journal import Journal
-from bot.operations.log_context import follow
 from bot.operations.results import Confirmed, NeedsSecondPerson, NotClaimed, closed
 from bot.operations.second_step import SecondStep
 from bot.operations.signalling import Signalling

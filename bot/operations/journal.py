@@ -1,17 +1,22 @@
-"""The record besides the kills themselves: looks, refusals, signatures."""
+"""The record besides the kills themselves: looks, refusals, signatures.
+
+Nobody waits for most of it, so it is noted, and written soon after.
+"""
 
 import asyncio
+from collections import deque
+from contextlib import suppress
+from contextvars import Context
 from datetime import datetime
+from itertools import islice, takewhile
 
 import structlog
 
 from bot.domain.kills import Actor, Unclaimable
-from bot.domain.record import Entry, LookNote, RefusalNote
+from bot.domain.record import Entry, LookNote, Note, RefusalNote, SignatureNote
 from bot.domain.sessions import Look
 from bot.errors import LedgerError
-from bot.operations.notes import Notes
 from bot.operations.results import NotClaimed, closed
-from bot.operations.signatures import Signatures
 from bot.ports import Clock, Ledger
 
 log = structlog.get_logger(__name__)
@@ -21,6 +26,30 @@ NOTE_WITHIN = 2.0
 
 REFUSED_MOST = 300
 """How many characters of a refused attempt are kept."""
+
+MOST_NOTES = 1000
+"""How many notes may wait to be written. Further ones are only counted and logged."""
+
+BATCH = 100
+"""How many notes are written at once: a kill must not wait long for the ledger."""
+
+GATHERED_FOR = 0.5
+"""Seconds for which notes gather before they are written: one write costs more than a look."""
+
+RETRY_EVERY = 2.0
+"""Seconds between two attempts to write when the ledger is in trouble."""
+
+NOTES_KEPT_FOR = 600.0
+"""Seconds after which a note that the ledger never took is given up."""
+
+SEEN_FOR = 600.0
+"""Seconds. Slack's signatures are valid for 300 s before and after their timestamp."""
+
+SIGNATURE_WITHIN = 0.5
+"""Seconds that the ledger has to check a signature: an acknowledgement waits for it."""
+
+ASK_AGAIN_AFTER = 5.0
+"""Seconds for which nobody waits for a ledger that took longer."""
 
 
 class Journal:
@@ -104,3 +133,113 @@ def _look_note(actor: Actor, channel_id: str, look: Look, what: str, reference: 
         what=what,
         reference=reference,
     )
+
+
+class Notes:
+    """A bounded queue that one task writes, in batches and in order.
+
+    A batch whose reply is lost is written again, so the record may have a note twice.
+    """
+
+    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._waiting: deque[tuple[float, Note]] = deque()
+        self._lost = 0
+        self._turn = asyncio.Lock()
+        self._writer: asyncio.Task[None] | None = None
+
+    def add(self, note: Note) -> None:
+        """Have a note written soon. This must not wait: strangers can cause notes."""
+        if len(self._waiting) >= MOST_NOTES:
+            self._lost += 1
+            return
+        self._waiting.append((self._clock.monotonic(), note))
+        if self._writer is None or self._writer.done():
+            # A context of its own: its log lines belong to no single request.
+            self._writer = asyncio.create_task(self._keep(), name="notes", context=Context())
+
+    async def written(self, *, within: float) -> None:
+        """Wait for the notes that wait now; at most `within` seconds."""
+        with suppress(LedgerError, TimeoutError):
+            async with asyncio.timeout(within):
+                await self._write()
+
+    async def settle(self) -> None:
+        """Write the waiting notes before the process ends. Raises `LedgerError`."""
+        try:
+            await self._write()
+        finally:
+            if self._writer is not None:
+                self._writer.cancel()
+                await asyncio.gather(self._writer, return_exceptions=True)
+            self._tell_lost(len(self._waiting))
+
+    async def _keep(self) -> None:
+        pause = GATHERED_FOR
+        while self._waiting:
+            await self._clock.sleep(pause)
+            self._give_up_the_old()
+            pause = RETRY_EVERY
+            try:
+                await self._write()
+            except LedgerError as error:
+                log.warning("notes.waiting", notes=len(self._waiting), problem=str(error))
+            except Exception:
+                log.exception("notes.failed", notes=len(self._waiting))
+            else:
+                pause = GATHERED_FOR
+
+    async def _write(self) -> None:
+        async with self._turn:
+            while batch := list(islice(self._waiting, BATCH)):
+                now = self._clock.monotonic()
+                await self._ledger.note([(now - since, note) for since, note in batch])
+                for _ in batch:
+                    self._waiting.popleft()
+        self._tell_lost()
+
+    def _give_up_the_old(self) -> None:
+        before = self._clock.monotonic() - NOTES_KEPT_FOR
+        while self._waiting and self._waiting[0][0] < before:
+            self._waiting.popleft()
+            self._lost += 1
+
+    def _tell_lost(self, more: int = 0) -> None:
+        if lost := self._lost + more:
+            log.error("notes.lost", notes=lost)
+            self._lost = 0
+
+
+class Signatures:
+    """Remembers each signature in the process at once, and in the ledger for other replicas."""
+
+    def __init__(self, ledger: Ledger, clock: Clock, notes: Notes) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._notes = notes
+        self._seen: dict[str, float] = {}  # oldest first
+        self._ask_again_at = 0.0
+
+    async def first_time(self, signature: str) -> bool:
+        """Remember a signature that Slack made; False if it was seen before.
+
+        A ledger in trouble must not stop anyone from looking. Then only this process knows the
+        signature, and the ledger gets it as soon as it takes notes again. That is safe for a kill:
+        it needs the ledger, and is claimed only once.
+        """
+        now = self._clock.monotonic()
+        for old in list(takewhile(lambda each: self._seen[each] < now - SEEN_FOR, self._seen)):
+            del self._seen[old]
+        if signature in self._seen:
+            return False
+        self._seen[signature] = now
+        if now >= self._ask_again_at:
+            try:
+                async with asyncio.timeout(SIGNATURE_WITHIN):
+                    return await self._ledger.first_time(signature)
+            except (LedgerError, TimeoutError):
+                log.warning("ledger.signature_not_kept")
+                self._ask_again_at = self._clock.monotonic() + ASK_AGAIN_AFTER
+        self._notes.add(SignatureNote(signature))
+        return True

@@ -10,7 +10,7 @@ from bot.domain.kills import Actor
 from bot.domain.people import Right
 from bot.domain.record import ALONE, SEEN
 from bot.domain.sessions import Backend, BackendId, Look, Names
-from bot.domain.shown import as_shown
+from bot.domain.shown import as_shown, redacted
 from bot.errors import ClusterError, NotAllowed, TargetError
 from bot.grammar.requests import SessionsRequest
 from bot.grammar.requests import Target as Named
@@ -18,7 +18,6 @@ from bot.operations.clusters import Clusters, answer_by, read_together
 from bot.operations.conditions import conditions_with_tags, names_type
 from bot.operations.glances import Fresh, Glance, Glances, Question, Shared
 from bot.operations.journal import Journal
-from bot.operations.redacted import redacted
 from bot.operations.results import (
     Choice,
     ClusterCard,
@@ -148,7 +147,7 @@ class Looking:
                 return Glance(look, frozenset())
             protection = await self._clusters.protection(cluster, look)
             endable = frozenset(row.pid for row in look.rows if protection.why(row) is None)
-            return Glance(redacted(look, self._clusters.rules), endable)
+            return Glance(self._redacted(look), endable)
 
         try:
             glance = await glances.glance(cluster, question, ask, until)
@@ -243,6 +242,10 @@ class Looking:
             return requests[0]
         return self._clusters.choice(f"pid {', '.join(map(str, request.pids))}", requests, troubles)
 
+    def _redacted(self, look: Look) -> Look:
+        rules = self._clusters.rules
+        return redacted(look, rules.query_tags, rules.poolers)
+
     async def tree(
         self, actor: Actor, channel_id: str, cluster_name: str | None, *, reference: str = ""
     ) -> Tree:
@@ -259,7 +262,7 @@ class Looking:
         protection = await self._clusters.protection(cluster, look)
         barriers = {row.pid: protection.barrier(row) for row in look.rows}
         branches = tree(look.waits)
-        shown = redacted(look, self._clusters.rules)
+        shown = self._redacted(look)
         return Tree(
             look=shown,
             branches=branches,
@@ -332,7 +335,7 @@ class Looking:
             return (), {}
         found = await cluster.look((InTree(),), names=look.names, everything=True, limit=TREE_ROWS)
         branches = tree(found.waits.around(pid))
-        return branches, {row.pid: row for row in redacted(found, self._clusters.rules).rows}
+        return branches, {row.pid: row for row in self._redacted(found).rows}
 
 
 @dataclass(frozen=True, slots=True)

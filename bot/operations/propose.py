@@ -30,11 +30,10 @@ from bot.domain.shown import as_shown
 from bot.errors import ClusterError, TargetError
 from bot.grammar.requests import KillRequest
 from bot.grammar.requests import Target as Named
-from bot.operations.claims import Previews
+from bot.operations.claims import Previews, follow
 from bot.operations.clusters import Clusters, answer_by, but_for, read_together
 from bot.operations.conditions import conditions_of, names_type
 from bot.operations.journal import Journal
-from bot.operations.log_context import follow
 from bot.operations.results import (
     Choice,
     NotClaimed,

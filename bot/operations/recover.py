@@ -8,9 +8,8 @@ import structlog
 from bot.domain import outcomes
 from bot.domain.kills import Conclusion, Outcome, Proposal, Result
 from bot.errors import ClusterError, LedgerError, TargetError
-from bot.operations.claims import Claims
+from bot.operations.claims import Claims, named
 from bot.operations.clusters import Clusters
-from bot.operations.log_context import named
 from bot.ports import Clock
 
 log = structlog.get_logger(__name__)

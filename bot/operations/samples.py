@@ -18,9 +18,9 @@ from bot.domain.findings.survey import Survey
 from bot.domain.groups import Groups
 from bot.domain.protection import Protection
 from bot.domain.samples import APART, MOST_BYTES, Ring, Sample, Seen
+from bot.domain.shown import redacted
 from bot.errors import ClusterError, NoSample
 from bot.operations.clusters import Clusters, read_together
-from bot.operations.redacted import redacted
 from bot.ports import Clock, Cluster, Meter, Rules
 
 log = structlog.get_logger(__name__)
@@ -171,7 +171,7 @@ def findings_of(sample: Sample) -> Counter[str] | None:
 
 
 def _seen(survey: Survey, crowd: Groups, protection: Protection, rules: Rules) -> Seen:
-    look = redacted(survey.look, rules)
+    look = redacted(survey.look, rules.query_tags, rules.poolers)
     survey = replace(survey, look=look, spared=protection.spared(look.rows))
     findings = diagnose(survey, Question(patience=rules.patience)).findings
     kept = replace(survey, look=replace(look, rows=look.rows[:ROWS]))

@@ -14,9 +14,8 @@ from bot.domain.kills import Actor
 from bot.domain.record import Note, Record, RefusalNote
 from bot.errors import LedgerError
 from bot.ledger.sql import SqlLedger
-from bot.operations import notes
-from bot.operations.notes import Notes
-from bot.operations.signatures import Signatures
+from bot.operations import journal
+from bot.operations.journal import Notes, Signatures
 from tests.integration.kills import QuickClock
 from workspace.people import PATIENCE
 
@@ -116,13 +115,13 @@ async def test_notes_of_the_same_moment_are_written_at_once(
 
 async def test_notes_over_the_bound_are_counted_and_logged(ledger: SqlLedger, queue: Notes) -> None:
     with structlog.testing.capture_logs() as lines:
-        for number in range(notes.MOST + 7):
+        for number in range(journal.MOST_NOTES + 7):
             queue.add(refusal(f"{number}"))
         async with asyncio.timeout(PATIENCE):
-            while len(await refused(ledger)) < notes.MOST:
+            while len(await refused(ledger)) < journal.MOST_NOTES:
                 await queue.written(within=PATIENCE)
     assert lost(lines) == [7]
-    assert len(await refused(ledger)) == notes.MOST
+    assert len(await refused(ledger)) == journal.MOST_NOTES
 
 
 async def test_waiting_notes_are_written_before_the_end(ledger: SqlLedger, queue: Notes) -> None:
@@ -149,7 +148,7 @@ async def test_note_that_is_never_accepted_is_given_up(ledger: SqlLedger) -> Non
         async with asyncio.timeout(PATIENCE):
             while "notes.waiting" not in {line["event"] for line in lines}:
                 await asyncio.sleep(0.01)
-            clock.at += notes.KEPT_FOR
+            clock.at += journal.NOTES_KEPT_FOR
             queue.add(refusal("after"))
             clock.at += 1
             while await refused(ledger) != ["after"]:

@@ -2,7 +2,7 @@
 
 from ipaddress import ip_network
 
-from bot.domain.poolers import Poolers
+from bot.domain.shown import Poolers
 from bot.grammar.parser import read_sessions
 from bot.grammar.requests import SessionsRequest, WhyRequest
 from bot.operations.results import Gone, Inspection

@@ -1,5 +1,7 @@
 """What a viewer is shown of a session, and that hidden text doesn't affect its place."""
 
+from ipaddress import ip_address, ip_network
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,8 +9,9 @@ from hypothesis import strategies as st
 from bot.domain import shown
 from bot.domain.redaction import redact
 from bot.domain.sessions import Backend
+from bot.domain.shown import Poolers, as_shown, ranks
 from bot.domain.shown import _redacted_anew as shown_anew
-from bot.domain.shown import as_shown, ranks
+from tests.unit.builders import backend
 
 
 def session(query: str | None, pid: int = 1) -> Backend:
@@ -123,3 +126,29 @@ def test_no_query_is_kept_and_their_number_is_bounded() -> None:
     as_shown(session("select 'hunter' -- " + "x" * shown._REMEMBERED_LENGTH), 100)
     kept = [part for entry in shown._remembered.items() for part in (entry[0][0], entry[1][0])]
     assert not any("hunter" in str(part) for part in kept)
+
+
+POOLERS = Poolers((ip_network("10.1.0.0/16"), ip_network("10.0.0.5"), ip_network("2001:db8::/32")))
+
+
+@pytest.mark.parametrize(
+    ("address", "application", "serves"),
+    [
+        ("10.0.0.5", "web", True),
+        ("10.1.2.3", "web", True),
+        ("2001:db8::1", "web", True),
+        ("10.0.0.6", "web", False),
+        ("::1", "web", False),
+        (None, "web", False),
+        (None, "PgBouncer", True),
+        ("10.0.0.6", "pgcat", True),
+        ("10.0.0.6", "odyssey 1.3", True),
+        ("10.0.0.6", "odyssey-web", False),
+        ("10.0.0.6", "not pgbouncer", False),
+        ("10.0.0.6", None, False),
+    ],
+)
+def test_a_pooler_is_known_by_its_address_or_its_name(address, application, serves):
+    client = None if address is None else ip_address(address)
+    seen = backend(client_addr=client, application_name=application)
+    assert POOLERS.serve(seen) is serves
