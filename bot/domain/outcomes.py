@@ -4,11 +4,13 @@ Pure. An outcome says what was seen, never what is likely. `terminated` is a bac
 `unknown` one whose statement got no reply.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
+from bot.domain.findings.locks import timeouts
 from bot.domain.kills import (
     Action,
     Conclusion,
@@ -17,8 +19,9 @@ from bot.domain.kills import (
     Reason,
     Result,
 )
-from bot.domain.sessions import Backend, BackendId, Server
+from bot.domain.sessions import Backend, BackendId, LimitOf, Server
 from bot.domain.signals import Guard, Reply, Sighting, Verdict, Whereabouts
+from bot.domain.sql_text import identifier
 from bot.errors import ClusterError
 
 _SAID = {
@@ -28,6 +31,10 @@ _SAID = {
 }
 
 ELSEWHERE = "the server was restarted, or another one answers at its address now"
+
+
+MOST_STATEMENTS = 3
+"""How many statements that keep what was ended from coming back are shown."""
 
 
 def _because(backend_id: BackendId, outcome: Outcome, reason: Reason) -> Result:
@@ -262,3 +269,38 @@ def stayed_away(who: str, server: Server, when: str) -> str:
             "what was freed is in use again."
         )
     return f"{when}: no new session of {who}; what was freed is still free."
+
+
+def prevention(conclusion: Conclusion) -> tuple[str, ...]:
+    """SQL that keeps what was ended from coming back. It is shown; the bot never runs it.
+
+    Of the roles whose sessions were ended; empty if nothing suggests any.
+    """
+    ended = [
+        conclusion.target(result.id).seen
+        for result in conclusion.results
+        if result.outcome is Outcome.TERMINATED
+    ]
+    return (*_timeouts(ended), *_limits(conclusion, ended))[:MOST_STATEMENTS]
+
+
+def _timeouts(ended: list[Backend]) -> Iterable[str]:
+    return dict.fromkeys(
+        statement for seen in ended if seen.is_idle_in_transaction for statement in timeouts(seen)
+    )
+
+
+def _limits(conclusion: Conclusion, ended: list[Backend]) -> Iterator[str]:
+    """If connections ran out: half of them, for the role whose sessions were ended most.
+
+    Not if it has a limit already.
+    """
+    before = [limit for limit, _ in conclusion.limits]
+    server = next((limit for limit in before if limit.of is LimitOf.SERVER), None)
+    limited = {limit.name for limit in before if limit.of is LimitOf.ROLE}
+    roles = Counter(seen.usename for seen in ended if seen.usename is not None)
+    if server is None or not server.near or not roles:
+        return
+    role, number = roles.most_common(1)[0]
+    if number > 1 and role not in limited:
+        yield f"alter role {identifier(role)} connection limit {max(1, server.limit // 2)};"

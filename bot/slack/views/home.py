@@ -17,7 +17,7 @@ from bot.domain.people import Grant, Home, Person, Right
 from bot.grammar.requests import KILL, SESSIONS, Target
 from bot.operations.results import ClusterCard
 from bot.slack.buttons import ActionId, Ask
-from bot.slack.views import alert, blocks, board, cluster, lines, overview, proposal
+from bot.slack.views import alert, blocks, board, cluster, lines, overview, targets
 from bot.slack.views import help as help_view
 from bot.slack.views.blocks import Block
 from bot.slack.views.lines import Line, Quoted, strong
@@ -266,7 +266,7 @@ def _previews(contents: Contents, _: AskButton) -> Iterator[Block]:
 
 
 def _preview(open_one: Proposal, url: str) -> Line:
-    head = proposal.head_of(open_one)
+    head = targets.head_of(open_one)
     return (
         *strong(*head),
         " · asked by ",

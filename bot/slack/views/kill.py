@@ -15,16 +15,17 @@ from bot.slack.views.blocks import Block
 from bot.slack.views.lines import Line, Quoted, strong
 from bot.slack.views.message import Message, message
 from bot.slack.views.people import holders
-from bot.slack.views.proposal import (
+from bot.slack.views.targets import (
     by_of,
     command_of,
+    gone_lines,
     head_of,
     objects_of,
     request_of,
     right_of,
     signed_of,
+    spared_lines,
 )
-from bot.slack.views.targets import gone_lines, spared_lines
 from bot.slack.views.text import clock_short
 
 

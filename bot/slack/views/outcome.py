@@ -13,7 +13,7 @@ from bot.domain.kills import (
     Reason,
     Result,
 )
-from bot.domain.prevention import prevention
+from bot.domain.outcomes import prevention
 from bot.grammar.requests import SESSIONS, SessionsRequest
 from bot.grammar.requests import Target as Named
 from bot.slack.buttons import ActionId, OutcomePage
@@ -21,9 +21,17 @@ from bot.slack.views import blocks, lines, tables, targets
 from bot.slack.views.blocks import Block
 from bot.slack.views.lines import Line, Quoted, parted, strong
 from bot.slack.views.message import Message, message
-from bot.slack.views.proposal import REASON, WORDING, change_of, command_of, signed_of
 from bot.slack.views.tables import Column
-from bot.slack.views.targets import LISTED, SPOKEN, spared_lines
+from bot.slack.views.targets import (
+    LISTED,
+    REASON,
+    SPOKEN,
+    WORDING,
+    change_of,
+    command_of,
+    signed_of,
+    spared_lines,
+)
 from bot.slack.views.text import capital, clock, count, of_them, took
 
 OUTCOME_PAGE = 50

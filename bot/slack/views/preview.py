@@ -9,22 +9,23 @@ from bot.domain.people import Right, Rights
 from bot.domain.sessions import Backend, Limit, Server
 from bot.operations.results import Preview
 from bot.slack.buttons import ActionId
-from bot.slack.views import blocks, cluster, costs, holdings, lines, targets
+from bot.slack.views import blocks, cluster, costs, lines, targets
 from bot.slack.views.blocks import Block
 from bot.slack.views.lines import Line, Quoted, parted, person, plain, strong
 from bot.slack.views.message import Message, message
 from bot.slack.views.people import holders
-from bot.slack.views.proposal import (
+from bot.slack.views.targets import (
     REASON,
     change_of,
     command_of,
+    gone_lines,
     head_of,
     objects_of,
     right_of,
     running_in,
+    spared_lines,
     verb_of,
 )
-from bot.slack.views.targets import gone_lines, spared_lines
 from bot.slack.views.text import clock_short, count, some
 
 
@@ -52,7 +53,7 @@ def preview(
         essence,
         *targets.details(proposal),
         blocks.paragraph(*consequences),
-        *holdings.statements(answer),
+        *costs.statements(answer),
         blocks.actions(_choices(answer, cancel_first=cancel_first)),
         blocks.foot(_preview_foot(answer, rights, group_names or {})),
         also=[*targets.spoken(proposal), *consequences],
@@ -80,7 +81,7 @@ def _cancel_or(proposal: Proposal) -> Line:
 def _consequences(answer: Preview) -> Iterable[Line]:
     proposal = answer.proposal
     yield (*strong("Cost: "), costs.cost(proposal))
-    yield from holdings.costs(answer)
+    yield from costs.of_holdings(answer)
     if gain := tuple(_gain(answer)):
         yield (*strong("Gain: "), *parted(gain, "; "), ".")
     yield (*strong("On confirmation: "), _by_then(proposal))

@@ -1,7 +1,7 @@
 import pytest
 
 from bot.domain.kills import Outcome
-from bot.domain.prevention import prevention
+from bot.domain.outcomes import prevention
 from bot.domain.sessions import Limit, LimitOf
 from bot.slack.views.outcome import outcome
 from tests.unit.builders import ago, backend, conclusion, target
