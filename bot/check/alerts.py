@@ -5,8 +5,18 @@ from datetime import timedelta
 
 from bot.check.facts import NOT_ASKED, SlackFacts, Unknown, Untold
 from bot.check.findings import Finding, Section, failure, name, ok, some, warning
-from bot.check.slack import OPTIONAL_SCOPES
-from bot.domain.channels import NO_CHANNEL, Channel, wrong_with
+from bot.check.slack import NO_CHANNEL, OPTIONAL_SCOPES
+from bot.domain.channels import Channel, Closed, closed
+
+CLOSED = {
+    Closed.UNKNOWN: NO_CHANNEL,
+    Closed.ARCHIVED: "it is archived: unarchive it, or name another channel",
+    Closed.READ_ONLY: "the bot may not post there. Ask whoever manages the channel to let it",
+    Closed.DIRECT: "it is a direct message: name a channel",
+    Closed.SHARED: "another workspace shares it. If its people may read alerts, name it in"
+    " ALLOWED_CHANNELS too",
+    Closed.MAYBE_SHARED: "Slack didn't say whether another workspace shares it",
+}
 
 
 def of_alerts(
@@ -58,8 +68,8 @@ def _of_channel(
             return warning(f"{clusters}: {channel_id}: Slack didn't say what this is ({problem})")
         case Channel() as channel:
             where = f"{clusters}: told in #{name(channel.name)} ({channel.id})"
-            if wrong := wrong_with(channel, allowed):
-                return failure(f"{where}, which won't work: {wrong}")
+            if why := closed(channel, allowed):
+                return failure(f"{where}, which won't work: {CLOSED[why]}")
             if not channel.is_member:
                 return warning(
                     f"{where}; the bot isn't a member: invite it, so that after a crash it can"

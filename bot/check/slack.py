@@ -23,7 +23,7 @@ from bot.check.findings import (
     some,
     warning,
 )
-from bot.domain.channels import NO_CHANNEL, Channel
+from bot.domain.channels import Channel
 from bot.domain.people import Allowlist, Home, Right, Rights
 from bot.errors import NO_WORKSPACE
 
@@ -43,6 +43,10 @@ OPTIONAL_SCOPES: Mapping[str, str] = {
     "groups:history": "the same in a private channel",
 }
 """The optional scopes of manifest.yml, which only alerts use, and what fails without each."""
+
+NO_CHANNEL = (
+    "Slack knows no such channel, or it is private and the bot isn't a member: invite the bot"
+)
 
 MOST_CONNECTIONS = 10
 """How many sockets Slack lets an app hold."""

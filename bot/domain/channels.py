@@ -2,10 +2,18 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from enum import StrEnum
 
-NO_CHANNEL = (
-    "Slack knows no such channel, or it is private and the bot isn't a member: invite the bot"
-)
+
+class Closed(StrEnum):
+    """Why a channel takes no alerts."""
+
+    UNKNOWN = "unknown"  # to Slack, or to the bot: it is private and the bot isn't a member
+    ARCHIVED = "archived"
+    READ_ONLY = "read-only"
+    DIRECT = "direct"
+    SHARED = "shared"
+    MAYBE_SHARED = "maybe shared"  # Slack didn't say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,18 +30,16 @@ class Channel:
     is_shared: bool | None = False
 
 
-def wrong_with(channel: Channel, allowed: Collection[str]) -> str:
-    """What keeps alerts out of a channel; empty if nothing does."""
+def closed(channel: Channel, allowed: Collection[str]) -> Closed | None:
+    """What keeps alerts out of a channel; None if nothing does."""
     if channel.is_archived:
-        return "it is archived"
+        return Closed.ARCHIVED
     if channel.is_read_only:
-        return "the bot may not post there. Ask whoever manages the channel to let it"
+        return Closed.READ_ONLY
     if channel.id in allowed:
-        return ""
+        return None
     if channel.is_direct:
-        return "it is a direct message"
+        return Closed.DIRECT
     if channel.is_shared is None:
-        return "Slack didn't say whether another workspace shares it"
-    if channel.is_shared:
-        return "another workspace shares it; ALLOWED_CHANNELS would have to name it"
-    return ""
+        return Closed.MAYBE_SHARED
+    return Closed.SHARED if channel.is_shared else None

@@ -159,7 +159,7 @@ class SlackService:
         channels = AlertChannels(
             client, self._settings.alert_channels, self._settings.allowed_channels, self._meter
         )
-        routes.register(app, runner, identity, channels.wrong)
+        routes.register(app, runner, identity, channels.closed)
         try:
             await self._transport.open(app)
         except OSError as error:

@@ -9,10 +9,11 @@ from collections.abc import Collection
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.domain.channels import NO_CHANNEL, Channel, wrong_with
+from bot.domain.channels import Channel, Closed, closed
 from bot.ports import Meter
 from bot.slack.api_errors import FAILURES, code_of
 from bot.slack.objects import Fields, is_direct, is_shared, mapping, text
+from bot.slack.views import alert as alert_view
 
 log = structlog.get_logger(__name__)
 
@@ -23,7 +24,7 @@ class AlertChannels:
     """The channels, and what is wrong with some of them.
 
     Attributes:
-        wrong: why a channel takes nothing, by its ID, as Slack said last.
+        closed: why a channel takes nothing, by its ID, as Slack said last.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class AlertChannels:
         self._channel_ids = sorted(channel_ids)
         self._allowed = allowed
         self._meter = meter
-        self.wrong: dict[str, str] = {}
+        self.closed: dict[str, Closed] = {}
 
     async def ask(self) -> None:
         """Ask Slack about each of them; if it doesn't say, what it said last stands."""
@@ -46,19 +47,20 @@ class AlertChannels:
                 answer = await self._client.conversations_info(channel=channel_id)
             except FAILURES as error:
                 if code_of(error) == "channel_not_found":
-                    self._learn(channel_id, NO_CHANNEL)
+                    self._learn(channel_id, Closed.UNKNOWN)
                 continue
-            self._learn(channel_id, wrong_with(channel_of(channel_id, answer), self._allowed))
+            self._learn(channel_id, closed(channel_of(channel_id, answer), self._allowed))
 
-    def _learn(self, channel_id: str, why: str) -> None:
-        before = self.wrong.pop(channel_id, "")
-        if why:
-            self.wrong[channel_id] = why
-        if why and why != before:
-            log.error("alerts.channel_takes_nothing", channel=channel_id, why=why)
-        elif before and not why:
+    def _learn(self, channel_id: str, why: Closed | None) -> None:
+        before = self.closed.pop(channel_id, None)
+        if why is not None:
+            self.closed[channel_id] = why
+            if why is not before:
+                said = alert_view.CLOSED[why]
+                log.error("alerts.channel_takes_nothing", channel=channel_id, why=said)
+        elif before is not None:
             log.info("alerts.channel_takes_them_again", channel=channel_id)
-        self._meter.alert_channel(channel_id, takes=not why)
+        self._meter.alert_channel(channel_id, takes=why is None)
 
 
 def channel_of(channel_id: str, answer: Fields) -> Channel:

@@ -15,6 +15,7 @@ from slack_bolt.response import BoltResponse
 
 from bot.domain.alerts import Alert
 from bot.domain.boards import Board
+from bot.domain.channels import Closed
 from bot.domain.kills import Proposal
 from bot.domain.people import Person, Right
 from bot.errors import LedgerError, NotAllowed
@@ -49,13 +50,13 @@ _Placed = TypeVar("_Placed", Alert, Board, Proposal)
 class HomeTab:
     """Everyone's Home tab.
 
-    `run` is what a typed command does; `untold` says why a channel takes no alerts, by its ID.
+    `run` is what a typed command does; `closed` says why a channel takes no alerts, by its ID.
     """
 
     def __init__(
-        self, runner: Runner, identity: Identity, run: Run, untold: Mapping[str, str]
+        self, runner: Runner, identity: Identity, run: Run, closed: Mapping[str, Closed]
     ) -> None:
-        self._untold = untold
+        self._closed = closed
         self._runner = runner
         self._identity = identity
         self._run = run
@@ -148,7 +149,7 @@ class HomeTab:
         return Contents(
             standings=[standing(card) for card in overview.cards],
             left_out=overview.left_out,
-            untold=self._untold,
+            closed=self._closed,
             alerts=alerts or (),  # the previews say that the record can't be read
             boards=boards or (),
             previews=previews,

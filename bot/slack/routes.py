@@ -12,6 +12,7 @@ from typing import Any
 
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
+from bot.domain.channels import Closed
 from bot.domain.people import Right
 from bot.errors import NotAllowed, UsageError
 from bot.grammar.parser import parse_kill, parse_sessions, read_kill, read_sessions
@@ -164,13 +165,15 @@ KNOWN = frozenset({*COMMANDS, *map(str, SHORTCUTS)})
 """The commands and shortcuts that are answered."""
 
 
-def register(app: AsyncApp, runner: Runner, identity: Identity, untold: Mapping[str, str]) -> None:
-    """Register a listener for each route. The Home tab shows what is `untold`."""
+def register(
+    app: AsyncApp, runner: Runner, identity: Identity, closed: Mapping[str, Closed]
+) -> None:
+    """Register a listener for each route. The Home tab shows the channels that are `closed`."""
     for name, typed in COMMANDS.items():
         app.command(name)(_typed(runner, typed))
     # One for all: Bolt asks each listener in turn, and a click waits for that.
     app.action(_ANY_BUTTON)(_pressed(runner))
-    home_tab = home.HomeTab(runner, identity, run_typed, untold)
+    home_tab = home.HomeTab(runner, identity, run_typed, closed)
     home_tab.register(app)
     for callback_id, pressed in MODALS.items():
         app.view(str(callback_id))(_submitted(runner, pressed))

@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 import structlog
 
+from bot.domain.channels import Closed
 from bot.service.metrics import Metrics
 from bot.slack.api_errors import Client
 from bot.slack.channels import AlertChannels
+from bot.slack.views.alert import CLOSED
 from workspace import Workspace
 
 CHANNEL = "C0INCIDENTS"
@@ -25,18 +27,18 @@ def remove_the_bot(slack: Workspace) -> None:
 @pytest.mark.parametrize(
     ("happens", "why"),
     [
-        (lambda slack: change(slack, is_archived=True), "it is archived"),
-        (remove_the_bot, "invite the bot"),
+        (lambda slack: change(slack, is_archived=True), Closed.ARCHIVED),
+        (remove_the_bot, Closed.UNKNOWN),
     ],
 )
 async def test_channel_that_takes_nothing_is_in_the_log_and_the_metrics_once(
-    slack: Workspace, client: Client, happens, why: str
+    slack: Workspace, client: Client, happens, why: Closed
 ) -> None:
     metrics = Metrics(dict)
     channels = AlertChannels(client, (CHANNEL,), (), metrics)
     takes = f'pg_sessions_alert_channel_ok{{channel="{CHANNEL}"}}'
     await channels.ask()
-    assert channels.wrong == {}
+    assert channels.closed == {}
     assert f"{takes} 1.0".encode() in metrics.exposed()
     before = slack.state.channels[CHANNEL]
     happens(slack)
@@ -45,11 +47,12 @@ async def test_channel_that_takes_nothing_is_in_the_log_and_the_metrics_once(
         slack.faults.fail("conversations.info")
         await channels.ask()  # what was said last stands
         await channels.ask()
-    assert why in channels.wrong[CHANNEL]
+    assert channels.closed == {CHANNEL: why}
     assert f"{takes} 0.0".encode() in metrics.exposed()
     (line,) = [each for each in logs if each["log_level"] == "error"]
     assert (line["event"], line["channel"]) == ("alerts.channel_takes_nothing", CHANNEL)
+    assert line["why"] == CLOSED[why]
     slack.state.put_channel(before)
     await channels.ask()
-    assert channels.wrong == {}
+    assert channels.closed == {}
     assert f"{takes} 1.0".encode() in metrics.exposed()

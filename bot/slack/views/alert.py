@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from bot.domain.alerts import MOST_NEW, Alert, AlertState, News, Saying
+from bot.domain.channels import Closed
 from bot.domain.findings.model import (
     Blocks,
     Builds,
@@ -76,6 +77,17 @@ _NEWS: Mapping[News | None, str] = {
 
 def _strong(before: str, told: Alert) -> Line:
     return strong(*_tidy((before, Quoted(told.topic.cluster), ": ")))
+
+
+CLOSED: Mapping[Closed, str] = {
+    Closed.UNKNOWN: "Slack knows no such channel, or it is private: then invite the bot",
+    Closed.ARCHIVED: "it is archived",
+    Closed.READ_ONLY: "the bot may not post there. Ask whoever manages the channel to let it",
+    Closed.DIRECT: "it is a direct message",
+    Closed.SHARED: "another workspace shares it; ALLOWED_CHANNELS would have to name it",
+    Closed.MAYBE_SHARED: "Slack didn't say whether another workspace shares it",
+}
+"""Why a channel takes no alerts."""
 
 
 # --- in a line -----------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Any
 
 from bot.domain.alerts import Alert
 from bot.domain.boards import Board
+from bot.domain.channels import Closed
 from bot.domain.kills import Action, Proposal
 from bot.domain.people import Grant, Home, Person, Right
 from bot.grammar.requests import KILL, SESSIONS, Target
@@ -65,7 +66,7 @@ class Contents:
         left_out: how many clusters they may not look at.
         previews: those that wait for a click, with their permalinks, empty if one isn't known.
             None: the record can't be read.
-        untold: why a channel takes no alerts, by its ID.
+        closed: why a channel takes no alerts, by its ID.
         alerts, boards: those that are open, and those that are drawn, likewise.
         group_names: the handles of user groups, by id.
         notice: what just went wrong.
@@ -75,7 +76,7 @@ class Contents:
     left_out: int
     previews: Sequence[tuple[Proposal, str]] | None
     now: datetime
-    untold: Mapping[str, str] = field(default_factory=dict)
+    closed: Mapping[str, Closed] = field(default_factory=dict)
     alerts: Sequence[tuple[Alert, str]] = ()
     boards: Sequence[tuple[Board, str]] = ()
     group_names: Mapping[str, str] = field(default_factory=dict)
@@ -231,12 +232,16 @@ def _to_ask_there(standing: Standing, ask: AskButton) -> Iterator[Block]:
 
 
 def _alerts(contents: Contents, _: AskButton) -> Iterator[Block]:
-    untold = [
-        (*lines.strong("⚠ No alert can be posted in "), lines.channel(channel_id), f": {why}.")
-        for channel_id, why in contents.untold.items()
+    closed = [
+        (
+            *lines.strong("⚠ No alert can be posted in "),
+            lines.channel(at),
+            f": {alert.CLOSED[why]}.",
+        )
+        for at, why in contents.closed.items()
     ]
     told = [alert.listed(each, url) for each, url in contents.alerts]
-    return _list("Alerts", [*untold, *told])
+    return _list("Alerts", [*closed, *told])
 
 
 def _boards(contents: Contents, _: AskButton) -> Iterator[Block]:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.domain.channels import Closed
 from bot.domain.kills import Action
 from bot.domain.people import Grant, Home, Person, Right
 from bot.domain.sessions import Counts, Limit
@@ -100,7 +101,7 @@ def test_clusters_in_trouble_come_first() -> None:
 
 
 def test_channel_that_takes_no_alerts_is_named_before_the_open_ones() -> None:
-    drawn = view.home(contents(untold={"C0INCIDENTS": "it is archived"}, alerts=((alert(), ""),)))
+    drawn = view.home(contents(closed={"C0INCIDENTS": Closed.ARCHIVED}, alerts=((alert(), ""),)))
     said = texts(drawn)
     assert "No alert can be posted in <#C0INCIDENTS>: it is archived." in said
     assert said.index("No alert can be") < said.index("is at its limit · since")
