@@ -94,7 +94,6 @@ FILES: dict[str, tuple[str, ...]] = {
     "bot/domain/boards.py": ("tests/unit/domain/test_boards.py",),
     "bot/domain/samples.py": SAMPLES,
     "bot/domain/matching.py": ("tests/unit/domain/test_matching.py",),
-    "bot/grammar/past.py": ("tests/unit/grammar",),
     "bot/grammar/watching.py": ("tests/unit/grammar",),
     "bot/grammar/parser.py": ("tests/unit/grammar",),
     "bot/grammar/parts.py": ("tests/unit/grammar",),

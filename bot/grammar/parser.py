@@ -8,16 +8,20 @@ and `read_kill` read that text, which is as a person types it. Slack escapes wha
 `&gt;`); `parse_sessions` and `parse_kill` read that.
 """
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 
-from bot.grammar import past
+from bot.errors import UsageError
 from bot.grammar.parts import Parts
 from bot.grammar.requests import (
+    AT,
     HELP,
     HISTORY,
     KILL,
+    MAX_AGO,
     MAX_REASON,
     MAX_TEXT,
+    MINUS,
     SESSIONS,
     Askable,
     GroupsRequest,
@@ -26,6 +30,7 @@ from bot.grammar.requests import (
     HorizonRequest,
     KillRequest,
     PastRequest,
+    Sampled,
     SessionsRequest,
     Target,
     TreeRequest,
@@ -40,12 +45,21 @@ from bot.grammar.tokens import (
     tokenize,
     unescape,
 )
+from bot.grammar.values import UNITS
 from bot.grammar.watching import WatchRequest, watch
 
 _LISTS = frozenset({"by", "columns", "sort"})
 _WHY = f"{SESSIONS} why"
 _HORIZON = f"{SESSIONS} horizon"
 _TREE = f"{SESSIONS} tree"
+
+_AGO = re.compile(rf"[{re.escape(MINUS)}]([0-9]{{1,5}})([a-z]+)")
+_AGE = re.compile("([0-9]{1,5})([a-z]*)")
+
+_NOW_ONLY = {
+    "watch": "a board shows what is now",
+    "horizon": "what holds back vacuum goes on until it is let go: look now",
+}
 
 Asked = Askable | WatchRequest | PastRequest | HelpRequest
 """What `/pg-sessions` can ask for."""
@@ -68,20 +82,18 @@ def read_sessions(text: str) -> Asked:
     tokens, reason = _tokens(text)
     if reason is not None:
         raise fault("--", f"only {KILL} takes a reason")
-    if len(tokens) == 1 and _starts(tokens, "help"):
+    if len(tokens) == 1 and _first(tokens) == "help":
         return HelpRequest(SESSIONS)
-    ago, tokens = past.taken(tokens)
+    ago, tokens = _taken(tokens)
     present = _read_present(tokens)
-    request = present if ago is None else past.then(present, ago)
+    request = present if ago is None else then(present, ago)
     _refuse_long(request)
     return request
 
 
 def _read_present(tokens: list[Token]) -> Askable | WatchRequest:
-    for word, read in _FIRST.items():
-        if _starts(tokens, word):
-            return read(tokens[1:])
-    return _read_look(tokens)
+    read = _FIRST.get(_first(tokens))
+    return _read_look(tokens) if read is None else read(tokens[1:])
 
 
 def _read_look(tokens: Iterable[Token]) -> SessionsRequest | GroupsRequest:
@@ -177,10 +189,10 @@ def read_kill(text: str) -> KillRequest | HistoryRequest | HelpRequest:
     if HELP.fullmatch(text.strip()):
         return HelpRequest(KILL)
     tokens, reason = _tokens(text)
-    if reason is None and len(tokens) == 1 and _starts(tokens, "help"):
+    if reason is None and len(tokens) == 1 and _first(tokens) == "help":
         return HelpRequest(KILL)
-    past.refuse(tokens)
-    is_history = _starts(tokens, "history")
+    _refuse_at(tokens)
+    is_history = _first(tokens) == "history"
     request = _read_history(tokens[1:], reason) if is_history else _kill(tokens, reason)
     _refuse_long(request)
     return request
@@ -216,6 +228,73 @@ def _read_history(tokens: Iterable[Token], reason: str | None) -> HistoryRequest
     )
 
 
+def _taken(tokens: Sequence[Token]) -> tuple[int | None, list[Token]]:
+    """How many seconds ago is asked about, if any, and the other tokens. Raises `UsageError`."""
+    found: list[Token] = []
+    others: list[Token] = []
+    for token in tokens:
+        (found if _is_at(token) else others).append(token)
+    if len(found) > 1:
+        raise fault(found[1].typed, f"`{AT}=` is given twice")
+    return (_seconds(found[0]), others) if found else (None, others)
+
+
+def _refuse_at(tokens: Sequence[Token]) -> None:
+    """Raise `UsageError` if there is an `at=`: a kill is of sessions that are there."""
+    for token in tokens:
+        if _is_at(token):
+            problem = f"a past session can't be ended. To see what was there, use {SESSIONS}"
+            raise fault(token.typed, f"{KILL} takes no `{AT}=`: {problem}")
+
+
+def then(request: Askable | WatchRequest, ago: int) -> PastRequest:
+    """The same, asked about the past. Raises `UsageError` for what no sample tells."""
+    if not isinstance(request, Sampled):
+        word = str(request).partition(" ")[0]
+        problem = _NOW_ONLY.get(word, "no sample has that")
+        raise fault(f"{AT}=", f"{SESSIONS} {word} takes no `{AT}=`: {problem}")
+    if isinstance(request, SessionsRequest | GroupsRequest):
+        of = request if isinstance(request, SessionsRequest) else request.of
+        if of.all:
+            problem = "samples leave out background processes, and the bot's own sessions"
+            raise fault("all", f"{problem}: it can't be combined with `{AT}=`")
+        if of.sort:
+            problem = "a sample keeps what hurt most, in that order"
+            raise fault("sort=", f"{problem}: it can't be combined with `{AT}=`")
+    if isinstance(request, GroupsRequest):
+        for term in request.of.terms:
+            if not isinstance(term, Match):
+                problem = f"samples count by columns: it can't be combined with `by=` and `{AT}=`"
+                raise fault(str(term), problem)
+    return PastRequest(ago, request)
+
+
+def _is_at(token: Token) -> bool:
+    return token.option is not None and (token.option.key.bare or "").lower() == AT
+
+
+def _seconds(token: Token) -> int:
+    option = token.option
+    assert option is not None  # noqa: S101  the caller has looked
+    if option.operator != "=":
+        raise fault(token.typed, "use `=`")
+    text = (option.value.bare or "").lower()
+    read = _AGO.fullmatch(text)
+    if read is None or read[2] not in UNITS:
+        raise _unclear(token, text)
+    seconds = int(read[1]) * UNITS[read[2]]
+    if not 1 <= seconds <= MAX_AGO:
+        raise fault(token.typed, f"samples reach back from 1 second to {MAX_AGO // 60} minutes")
+    return seconds
+
+
+def _unclear(token: Token, text: str) -> UsageError:
+    age = _AGE.fullmatch(text.lstrip(MINUS))
+    unit = (age[2] or "m")[0] if age is not None else ""
+    near = (f"{AT}=-{age[1]}{unit}",) if age is not None and unit in "sm" else ()
+    return fault(token.typed, f"say how long ago, in seconds or minutes, as in `{AT}=-3m`", near)
+
+
 def _tokens(text: str) -> tuple[list[Token], str | None]:
     if len(text) > MAX_TEXT:
         raise fault("", f"the command has {len(text)} characters; the limit is {MAX_TEXT}")
@@ -224,8 +303,9 @@ def _tokens(text: str) -> tuple[list[Token], str | None]:
     return join(tokens, _LISTS), reason
 
 
-def _starts(tokens: list[Token], word: str) -> bool:
-    return bool(tokens) and (tokens[0].span.bare or "").lower() == word
+def _first(tokens: Sequence[Token]) -> str:
+    """The first word, if there is one and it isn't quoted."""
+    return (tokens[0].span.bare or "").lower() if tokens else ""
 
 
 def read_reason(text: str | None) -> str | None:

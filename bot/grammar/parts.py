@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from bot.errors import UsageError
-from bot.grammar import past
 from bot.grammar.requests import (
+    AT,
     FIRST_WORDS,
     HISTORY,
     KILL,
@@ -228,6 +228,6 @@ def _no_such_filter(token: Token, option: Option, command: str) -> UsageError:
     key = option.key.bare.lower()
     valid = dict.fromkeys(FIELDS, "=") | dict.fromkeys(_AGES, ">")
     if command == SESSIONS:
-        valid |= dict.fromkeys((*_VIEW, *([past.AT] if option.operator == "=" else [])), "=")
+        valid |= dict.fromkeys((*_VIEW, *([AT] if option.operator == "=" else [])), "=")
     near = tuple(f"{name}{valid[name]}" for name in nearest(key, valid))
     return fault(token.typed, "no such filter", near)

@@ -46,9 +46,10 @@ FIRST_WORDS = {
 }
 """The words that `/pg-sessions` may begin with, and what each is called that they ask for."""
 
+AT = "at"
+
 MAX_AGO = 900
 """Seconds for which samples are kept: `at=-15m` reaches back furthest."""
-
 
 PID_WORD = re.compile("pids?[:#]?", re.IGNORECASE)
 
@@ -221,7 +222,7 @@ class PastRequest:
 
     def __str__(self) -> str:
         length = f"{self.ago // 60}m" if self.ago % 60 == 0 else f"{self.ago}s"
-        return _spaced(self.now, f"at=-{length}")
+        return _spaced(self.now, f"{AT}=-{length}")
 
 
 @dataclass(frozen=True, slots=True)

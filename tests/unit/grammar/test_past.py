@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.errors import UsageError
-from bot.grammar.parser import parse_kill, parse_sessions, read_sessions
-from bot.grammar.past import then
+from bot.grammar.parser import parse_kill, parse_sessions, read_sessions, then
 from bot.grammar.requests import (
     GroupsRequest,
     PastRequest,
