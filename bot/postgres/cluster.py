@@ -311,9 +311,10 @@ class PostgresCluster:
 
     def _compare(self, server: ServerId, *readings: Sequence[Row]) -> None:
         """Raise `TwoServers` unless all readings come from this server."""
-        if any(rows and server_id(rows[0]) != server for rows in readings):
-            log.warning("cluster.two_servers", cluster=self.name)
-            raise TwoServers(self.name)
+        for rows in readings:
+            if rows and server_id(rows[0]) != server:
+                log.warning("cluster.two_servers", cluster=self.name)
+                raise TwoServers(self.name)
 
     async def _catalog(
         self, connection: Connection, name: str, *parameters: object
@@ -450,7 +451,7 @@ class PostgresCluster:
                     raise trouble.of_statement(self.name, error) from error
                 raise
         assert row is not None  # noqa: S101  the statement gives one row, whatever it finds
-        self._seen()
+        self.last_seen = datetime.now(UTC)
         return Reply(
             Verdict(row["verdict"]),
             now=row["now"],
@@ -643,9 +644,6 @@ class PostgresCluster:
         self._work.doubt()
         self._kept.doubt()
 
-    def _seen(self) -> None:
-        self.last_seen = datetime.now(UTC)
-
     @asynccontextmanager
     async def _lent(
         self, urgency: Urgency, alive_within: float = ALIVE_WITHIN
@@ -694,7 +692,7 @@ class PostgresCluster:
                     meant = trouble.of_statement(self.name, error)
                     meant.__cause__ = error
                 else:
-                    self._seen()
+                    self.last_seen = datetime.now(UTC)
                     return answer
             if is_last or not isinstance(meant, ClusterDown):
                 raise meant

@@ -103,12 +103,13 @@ class Runner:
         *,
         public: bool,
     ) -> None:
-        with structlog.contextvars.bound_contextvars(**_of(request)):
+        about = _of(request)
+        with structlog.contextvars.bound_contextvars(**about):
             log.info("request.started")
             await self._safely(request, work, public=public)
             seconds = time.monotonic() - request.since
             log.info("request.finished", seconds=round(seconds, 3))
-            self.meter.answered(_what(request), seconds)
+            self.meter.answered(about["what"], seconds)
 
     async def _safely(self, request: Command | Click, work: Work, *, public: bool) -> None:
         try:
@@ -136,7 +137,8 @@ class Runner:
 
         `listener` acknowledges, and returns whether that was the answer.
         """
-        with structlog.contextvars.bound_contextvars(**_of(request)):
+        about = _of(request)
+        with structlog.contextvars.bound_contextvars(**about):
             try:
                 answered = await listener
             except BotError as error:
@@ -148,9 +150,9 @@ class Runner:
                 await self.ack_alone(ack, errors.unknown(request.reference))
                 answered = True
             seconds = time.monotonic() - request.since
-            self.meter.acknowledged(_what(request), seconds)
+            self.meter.acknowledged(about["what"], seconds)
             if answered:
-                self.meter.answered(_what(request), seconds)
+                self.meter.answered(about["what"], seconds)
 
     def _denied(self, error: NotAllowed) -> Denied:
         return self.authorization.denied(Right(error.right), error.cluster)

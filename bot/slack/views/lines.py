@@ -14,7 +14,7 @@ from typing import Any
 
 from bot.domain.kills import Actor
 from bot.slack.views.text import clock
-from bot.text import cost, cut, visible
+from bot.text import cut, visible
 
 NAME = 63
 """Maximum characters of a name in PostgreSQL (`NAMEDATALEN` - 1 bytes)."""
@@ -274,7 +274,7 @@ def name_in_text(name: str, most: int = NAME) -> str:
     An ordinary name stays unchanged. Any other is escaped, and a word joiner after each markup
     character prevents links, mentions and formatting.
     """
-    if _ORDINARY.fullmatch(name) and cost(name) <= most:
+    if len(name) <= most and _ORDINARY.fullmatch(name):
         return name
     harmless = _joined(escape(plain(name, most)))
     # At the beginning of a line it would start a quotation.

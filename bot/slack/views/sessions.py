@@ -54,11 +54,12 @@ def _for_all(answer: Sessions, action: Action | None) -> Message:
     listed = _listed(answer)
     look = replace(answer.look, rows=answer.look.rows[:listed])
     table, shown = tabled(replace(answer, look=look))
+    typed, folded = str(answer.request), listed < len(answer.look.rows)
     return message(
         _summary(answer),
         table,
-        blocks.foot(_below(answer, len(shown), folded=listed < len(answer.look.rows))),
-        blocks.actions(_controls(answer, action, shown, folded=listed < len(answer.look.rows))),
+        blocks.foot(_below(answer, typed, len(shown), folded=folded)),
+        blocks.actions(_controls(answer, typed, action, shown, folded=folded)),
         also=[spoken(look, backend) for backend in shown[:SPOKEN]],
     )
 
@@ -140,7 +141,7 @@ def _blind_spots(look: Look) -> Iterable[Line]:
         yield (f"⚠ {cluster.stale(look.names)}",)
 
 
-def _below(answer: Sessions, shown: int, *, folded: bool) -> Line:
+def _below(answer: Sessions, typed: str, shown: int, *, folded: bool) -> Line:
     total, offset = answer.look.counts.total, answer.offset
     if folded:
         line: Line = (
@@ -159,7 +160,7 @@ def _below(answer: Sessions, shown: int, *, folded: bool) -> Line:
         line += (f" · {own} left out" if total else f" except {own} (`all` shows them)",)
     if missing := _missing(answer):
         line += (f" · no session has pid {some(missing, 5, 'or')}",)
-    if not blocks.fits_button(PageOf(str(answer.request), total).encode()):
+    if not blocks.fits_button(PageOf(typed, total).encode()):
         line += (" · this request is too long for buttons: type a shorter one",)
     return line
 
@@ -179,9 +180,9 @@ def _order(request: SessionsRequest) -> Line:
 
 
 def _controls(
-    answer: Sessions, action: Action | None, shown: Sequence[Backend], *, folded: bool
+    answer: Sessions, typed: str, action: Action | None, shown: Sequence[Backend], *, folded: bool
 ) -> Iterable[Block]:
-    text, offset = str(answer.request), answer.offset
+    offset = answer.offset
     pages = [("Refresh", ActionId.SESSIONS_REFRESH, offset)]
     if offset:
         before = max(0, offset - page_size(answer.request))
@@ -190,7 +191,7 @@ def _controls(
         more = f"Show {_rest(answer, len(shown))}" if folded else "Next"
         pages.append((more, ActionId.SESSIONS_NEXT, offset + len(shown)))
     for label, action_id, start in pages:
-        value = PageOf(text, start).encode()
+        value = PageOf(typed, start).encode()
         yield from blocks.fitting(label, action_id, value)
     yield from acts(answer, action, shown)
 
