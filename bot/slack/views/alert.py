@@ -80,7 +80,8 @@ def _strong(before: str, told: Alert) -> Line:
 
 
 CLOSED: Mapping[Closed, str] = {
-    Closed.UNKNOWN: "Slack knows no such channel, or it is private: then invite the bot",
+    Closed.UNKNOWN: "Slack knows no such channel, or it is private and the bot isn't a member:"
+    " invite the bot",
     Closed.ARCHIVED: "it is archived",
     Closed.READ_ONLY: "the bot may not post there. Ask whoever manages the channel to let it",
     Closed.DIRECT: "it is a direct message",

@@ -232,13 +232,10 @@ def _to_ask_there(standing: Standing, ask: AskButton) -> Iterator[Block]:
 
 
 def _alerts(contents: Contents, _: AskButton) -> Iterator[Block]:
+    no_alert = lines.strong("⚠ No alert can be posted in ")
     closed = [
-        (
-            *lines.strong("⚠ No alert can be posted in "),
-            lines.channel(at),
-            f": {alert.CLOSED[why]}.",
-        )
-        for at, why in contents.closed.items()
+        (*no_alert, lines.channel(channel_id), f": {alert.CLOSED[why]}.")
+        for channel_id, why in contents.closed.items()
     ]
     told = [alert.listed(each, url) for each, url in contents.alerts]
     return _list("Alerts", [*closed, *told])
