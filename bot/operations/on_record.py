@@ -96,15 +96,18 @@ class OnRecord:
             and self._clusters.may(Right.LOOK, each.proposal.cluster, each.proposal.server)
         )
 
-    async def unanswered(self) -> tuple[Proposal, ...]:
+    async def unanswered(self) -> tuple[tuple[Proposal, timedelta], ...]:
         """The last previews, in any channel, that nobody has confirmed or dismissed.
 
-        They are open, or have expired within the last hour. Raises `LedgerError`.
+        They are open, or have expired within the last hour. Each comes with how much of its time is
+        left, by this process's clock; none, if it has expired by the ledger's. Raises
+        `LedgerError`.
         """
-        since = self._clock.now() - self._clusters.rules.confirm_ttl - AN_HOUR
+        now = self._clock.now()
+        since = now - self._clusters.rules.confirm_ttl - AN_HOUR
         entries = await self._ledger.history(HistoryFilter(since=since), limit=HISTORY_PAGE)
         return tuple(
-            each.proposal
+            (each.proposal, timedelta(0) if each.expired else each.proposal.expires_at - now)
             for each in entries
             if isinstance(each, Entry)
             and closed(each) in {None, Unclaimable.EXPIRED}

@@ -220,17 +220,20 @@ class Proposing:
         """Record where a preview's message is. Raises `LedgerError`."""
         await self._ledger.posted(proposal.id, message_ts)
 
-    async def left_to_expire(self, proposal: Proposal) -> bool:
-        """Wait until a preview has expired; return whether nobody confirmed or dismissed it.
+    async def left_to_expire(
+        self, proposal: Proposal, left: timedelta | None = None
+    ) -> Unclaimable | None:
+        """Wait until a preview should have expired; return why it isn't open, or None if it is.
 
-        The ledger's clock decides, as it does for a click, so the preview can't be used any more.
-        Raises `LedgerError`.
+        The ledger's clock decides, as it does for a click, so an expired preview can't be used any
+        more. `left` is how much of its time is left, if that isn't all. Raises `LedgerError`.
         """
-        # The whole of it, by whatever setting: this clock may be another one than the ledger's.
-        lasts = proposal.expires_at - proposal.created_at + EXPIRED_AFTER
-        await self._clock.sleep(max(0.0, lasts.total_seconds()))
+        # All of it, by whatever setting: this clock may be another one than the ledger's.
+        lasts = proposal.expires_at - proposal.created_at
+        wait = (lasts if left is None else min(left, lasts)) + EXPIRED_AFTER
+        await self._clock.sleep(max(0.0, wait.total_seconds()))
         entry = await self._ledger.get(proposal.key)
-        return entry is not None and closed(entry) is Unclaimable.EXPIRED
+        return Unclaimable.MISSING if entry is None else closed(entry)
 
     async def _gather(self, cluster: Cluster, request: KillRequest) -> "_Gathered":
         names = await _names_of(cluster)

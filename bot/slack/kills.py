@@ -1,5 +1,6 @@
 """`/pg-kill`: from the request to its preview, and what happens to a preview without a kill."""
 
+from datetime import timedelta
 from enum import Enum, auto
 
 import structlog
@@ -184,18 +185,23 @@ async def _follow_preview(runner: Runner, proposal: Proposal, place: Place) -> N
     await _show_expiry(runner, proposal, place)
 
 
-async def _show_expiry(runner: Runner, proposal: Proposal, place: Place) -> None:
-    """Remove the buttons from a preview that expired.
+async def _show_expiry(
+    runner: Runner, proposal: Proposal, place: Place, left: timedelta | None = None
+) -> None:
+    """Remove the buttons from a preview that expired; `left` is what is left of its time, if known.
 
     A courtesy, tried a few times: after that, the next click does it.
     """
-    for _ in range(EXPIRY_TRIES):
+    for wait in (left, *[None] * (EXPIRY_TRIES - 1)):
         try:
-            if not await runner.operations.left_to_expire(proposal):
-                return
+            why = await runner.operations.left_to_expire(proposal, wait)
         except LedgerError as error:
             log.warning("kill.expiry_not_shown", problem=str(error))
             continue
+        if why is None:
+            continue  # by the ledger's clock, its time isn't over
+        if why is not Unclaimable.EXPIRED:
+            return
         log.info("kill.expired")
         given = await runner.delivery.update(place, kill_view.expired(proposal), at_any_cost=False)
         if isinstance(given, Place) or given.surely:
@@ -208,12 +214,12 @@ async def follow_earlier_previews(runner: Runner) -> None:
     Their own process may have died. If it hasn't, or has shown the expiry, both show the same.
     """
     try:
-        proposals = await runner.operations.unanswered()
+        unanswered = await runner.operations.unanswered()
     except LedgerError as error:
         log.warning("kill.previews_not_followed", problem=str(error))
         return
-    for proposal in proposals:
-        work = _show_expiry(runner, proposal, proposal.place)
+    for proposal, left in unanswered:
+        work = _show_expiry(runner, proposal, proposal.place, left)
         runner.tasks.start(work, name=f"preview-{proposal.id}", optional=True)
 
 

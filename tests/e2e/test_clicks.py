@@ -195,16 +195,18 @@ async def test_preview_of_a_bot_that_was_killed_loses_its_buttons(
     start: Callable, ana: Person, sessions: Sessions, tmp_path: Path, is_over: bool
 ) -> None:
     victim = await sessions.open("batch", app="left")
-    bot = await start(CONFIRM_TTL="10")
+    bot = await start()
     await ana.command("/pg-kill app=left", channel="incidents")
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as ledger:
         async with asyncio.timeout(PATIENCE):
             while not ledger.execute("select message_ts from kills").fetchone()[0]:
                 await asyncio.sleep(0.02)
         await bot.stop(signal.SIGKILL)
-        ledger.execute("update kills set expires_at = expires_at - ?", (11_000_000 * is_over,))
+        past = 1_000_000 * (700 if is_over else 597)
+        moved = "created_at = created_at - ?, expires_at = expires_at - ?"
+        ledger.execute(f"update kills set {moved}", (past, past))
         ledger.commit()
-    await start(CONFIRM_TTL="1")
+    await start()
     await ana.sees("Expired at", "nothing was done", "app=left")
     assert await lives(victim)
 
