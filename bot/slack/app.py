@@ -15,7 +15,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.background import every
+from bot.background import Tasks, every
 from bot.domain.people import Rights
 from bot.errors import (
     NO_WORKSPACE,
@@ -37,7 +37,6 @@ from bot.slack.layouts import Layouts
 from bot.slack.objects import Identity
 from bot.slack.runner import Runner
 from bot.slack.speech import Speech
-from bot.slack.tasks import Tasks
 from bot.slack.transports import HttpMode, SocketMode, Transport
 from bot.slack.workspaces import with_workspaces
 

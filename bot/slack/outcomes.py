@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import structlog
 
+from bot.background import LAST_WORDS
 from bot.domain.kills import LIVING, SUCCEEDED, Action, Conclusion, State
 from bot.errors import BotError, LedgerError, NotAllowed, UsageError
 from bot.operations import follow, named
@@ -14,7 +15,6 @@ from bot.slack.authorization import Admitted
 from bot.slack.buttons import OutcomePage, decoded, kill_key
 from bot.slack.payloads import Click
 from bot.slack.runner import Runner
-from bot.slack.tasks import LAST_WORDS
 from bot.slack.views import kill as kill_view
 from bot.slack.views import outcome as outcome_view
 

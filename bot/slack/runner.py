@@ -8,6 +8,7 @@ from functools import partial
 import structlog
 from slack_bolt.async_app import AsyncAck
 
+from bot.background import Tasks, Work
 from bot.domain.kills import Action, Place, Proposal
 from bot.domain.people import Right
 from bot.errors import (
@@ -27,7 +28,6 @@ from bot.slack.buttons import ActionId
 from bot.slack.delivery import Delivery, Undelivered
 from bot.slack.payloads import Click, Command
 from bot.slack.speech import Speech
-from bot.slack.tasks import Tasks, Work
 from bot.slack.views import errors
 from bot.slack.views import session as session_view
 from bot.slack.views.message import Message

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
+from bot.background import Tasks
 from bot.domain import boards as domain
 from bot.domain.boards import Board, End
 from bot.domain.kills import Actor, Place
@@ -35,7 +36,6 @@ from bot.slack.objects import Identity
 from bot.slack.payloads import Command
 from bot.slack.runner import Runner
 from bot.slack.speech import Speech
-from bot.slack.tasks import Tasks
 from tests.integration.conftest import BOT, Sessions
 from tests.integration.ledger.test_leases import pass_time
 from tests.rights import EVERYWHERE, rights

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 import bot
-from bot import config
+from bot import background, config
 from bot.config.secret import Secret
 from bot.domain.people import Right
 from bot.errors import SettingsError
@@ -27,7 +27,7 @@ from bot.ledger import sql
 from bot.ledger.postgres_store import PostgresStore
 from bot.postgres import cluster
 from bot.service import health
-from bot.slack import app, tasks
+from bot.slack import app
 from bot.terminal import EX_SETTINGS
 from tests.ports import free_port
 
@@ -369,7 +369,7 @@ def test_shutdown_allows_for_the_drain():
         health.CHECK_TIMEOUT
         + app.DISCONNECT_WITHIN
         + app.DRAIN_WITHIN
-        + tasks.LAST_WORDS
+        + background.LAST_WORDS
         + app.SETTLE_WITHIN
     )
     assert longest <= 20.0  # as the comments say

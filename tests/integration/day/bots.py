@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import aiohttp
 
+from bot.background import Tasks
 from bot.domain.alerts import Alert
 from bot.domain.findings.model import Cancel, End, Rule
 from bot.domain.kills import Action, Actor, Conclusion
@@ -33,7 +34,6 @@ from bot.slack.objects import Identity
 from bot.slack.payloads import Command
 from bot.slack.runner import Runner
 from bot.slack.speech import Speech
-from bot.slack.tasks import Tasks
 from tests.integration.day.clock import DayClock, DayCluster
 from tests.integration.ledger.test_leases import pass_time
 from tests.integration.test_alerts import Crash, Steps

@@ -20,6 +20,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy import BigInteger, bindparam, type_coerce
 
 from bot import pg_url
+from bot.background import Tasks
 from bot.domain.kills import LEASE, Draft
 from bot.domain.people import Allowlist, Right
 from bot.domain.record import RefusalNote
@@ -40,7 +41,6 @@ from bot.slack.layouts import Layouts
 from bot.slack.objects import Identity
 from bot.slack.runner import Runner
 from bot.slack.speech import Speech
-from bot.slack.tasks import Tasks
 from tests.integration.machine.judge import CONFIRM_TTL, Judge, JudgedCluster, JudgedLedger
 from tests.integration.machine.processes import (
     WORK,

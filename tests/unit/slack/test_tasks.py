@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 
+from bot.background import Tasks
 from bot.slack.payloads import click
 from bot.slack.runner import Runner
-from bot.slack.tasks import Tasks
 
 
 def runner(tasks: Tasks) -> Runner:
