@@ -15,6 +15,7 @@ from bot.errors import (
     BotError,
     ClusterError,
     LedgerError,
+    NoSample,
     NotAllowed,
     OtherVersion,
     TargetError,
@@ -115,7 +116,10 @@ class Runner:
         try:
             await work
         except ClusterError as error:
-            log.warning("request.cluster_trouble", cluster=error.cluster, why=error.problem)
+            if isinstance(error, NoSample):  # its cluster may be well
+                log.info("request.no_sample", cluster=error.cluster, why=error.problem)
+            else:
+                log.warning("request.cluster_trouble", cluster=error.cluster, why=error.problem)
             message = await self.explain(request, error)
             if public:
                 await self.post(request, message)

@@ -1,6 +1,7 @@
 """`at=`: the past in the channel, and that nothing in it can be ended."""
 
 import asyncio
+import json
 
 import aiohttp
 
@@ -104,3 +105,13 @@ async def test_tree_can_be_typed(bot: Bot, vera: Person, ana: Person) -> None:
     await ana.sees("No session waits for a lock", "Refresh", channel="incidents")
     await vera.command("/pg-sessions tree prod/", channel="incidents")
     await vera.sees("no such cluster", "main/")
+
+
+async def test_log_has_no_trouble_if_only_the_samples_do_not_go_back_so_far(
+    bot: Bot, ana: Person, vera: Person
+) -> None:
+    await ana.command("/pg-sessions at=-3m", channel="incidents")
+    await vera.sees("SAMPLE_EVERY", channel="incidents")
+    line = json.loads(await bot.says("request.no_sample"))
+    assert (line["level"], line["cluster"]) == ("info", "main")
+    assert '"warning"' not in bot.output
