@@ -136,6 +136,12 @@ def test_nearest_names_ignore_case(wanted: str, names: list[str], nearest: tuple
     assert near(wanted, names) == nearest
 
 
+def test_of_many_names_the_likest_are_compared() -> None:
+    """Not the last, nor the longest, though each of those has more of what was typed."""
+    many = [f"the_accounting_of_region_{n}" for n in range(99)]
+    assert near("acounts", [*many, "accounts"]) == ("accounts",)
+
+
 instants = st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2200, 1, 1)).map(  # noqa: DTZ001
     lambda naive: naive.replace(tzinfo=UTC)
 )

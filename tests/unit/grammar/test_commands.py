@@ -214,6 +214,7 @@ def test_backticks_around_words_change_nothing() -> None:
     assert parse_kill("`some_db` user=`web*` `state=idle_tx` `xact`>`5m`") == plain
     assert parse_kill("`some_db user=web* state=idle_tx xact>5m`") == plain
     assert parse_kill('user=`"a b"`') == parse_kill('user="a b"')
+    assert parse_kill('`user="a b"` some_db') == parse_kill('user="a b" some_db')
 
 
 @pytest.mark.parametrize("text", ["pid", "pid user=web", "pid some_db 33507", "33507 pid", "`pid`"])
@@ -221,7 +222,9 @@ def test_the_word_pid_without_a_number_ends_nothing(text: str) -> None:
     assert "a number must follow it" in refusal(parse_kill, text).problem
 
 
-@pytest.mark.parametrize("text", ["app=`my app`", "some_db user=`a b`", "`app=`my all`"])
+@pytest.mark.parametrize(
+    "text", ["app=`my app`", "some_db user=`a b`", "`app=`my all`", "app=`my`X"]
+)
 def test_a_backtick_inside_a_word_closes_in_it(text: str) -> None:
     """Otherwise `app=`my all`` would end every session of an application called `my`."""
     assert "its backtick is not closed" in refusal(parse_kill, text).problem
