@@ -5,8 +5,9 @@ from datetime import timedelta
 
 from bot.check.facts import NOT_ASKED, SlackFacts, Unknown, Untold
 from bot.check.findings import Finding, Section, failure, name, ok, some, warning
-from bot.check.slack import NO_CHANNEL, OPTIONAL_SCOPES
+from bot.check.slack import NO_CHANNEL
 from bot.domain.channels import Channel, Closed, closed
+from bot.scopes import OPTIONAL_SCOPES
 
 CLOSED = {
     Closed.UNKNOWN: NO_CHANNEL,

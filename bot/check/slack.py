@@ -26,23 +26,7 @@ from bot.check.findings import (
 from bot.domain.channels import Channel
 from bot.domain.people import Allowlist, Home, Right, Rights
 from bot.errors import NO_WORKSPACE
-
-SCOPES: Mapping[str, str] = {
-    "channels:read": "the bot can't see whether another workspace shares a public channel",
-    "chat:write": "the bot can't post answers",
-    "chat:write.public": "the bot can't post in public channels that it isn't a member of",
-    "commands": "the commands and shortcuts don't exist",
-    "groups:read": "the bot can't see whether another workspace shares a private channel",
-    "usergroups:read": "the user groups of the allowlists count as empty",
-    "users:read": "the bot can't tell guests and people of other workspaces from members",
-}
-"""The scopes that the bot token needs, and what fails without each: the scopes of manifest.yml."""
-
-OPTIONAL_SCOPES: Mapping[str, str] = {
-    "channels:history": "after a crash the bot can't look whether it had posted an alert",
-    "groups:history": "the same in a private channel",
-}
-"""The optional scopes of manifest.yml, which only alerts use, and what fails without each."""
+from bot.scopes import OPTIONAL_SCOPES, SCOPES
 
 NO_CHANNEL = (
     "Slack knows no such channel, or it is private and the bot isn't a member: invite the bot"

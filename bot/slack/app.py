@@ -26,6 +26,7 @@ from bot.errors import (
 )
 from bot.operations import Operations
 from bot.ports import Clock, Meter
+from bot.scopes import OPTIONAL_SCOPES, SCOPES, granted
 from bot.slack import drawing, kills, objects, outcomes, routes
 from bot.slack.alerts import SlackVoice
 from bot.slack.api_errors import FAILURES, Client, ShortRateLimits, in_words, is_refusal, place
@@ -242,11 +243,22 @@ class SlackService:
         identity = objects.identity(me)
         if identity is None:
             raise SettingsError((f"{place(self._settings.api_url)}: {objects.NOT_SLACK}",))
+        self._warn_of_scopes(granted(me.headers.get("x-oauth-scopes")))
         asking = with_workspaces(client, identity)
         identity = await self._first_call("SLACK_BOT_TOKEN", asking, refused=WORKSPACES_UNTOLD)
         if identity.workspaces == ():
             raise SettingsError((f"SLACK_BOT_TOKEN: {NO_WORKSPACE}",))
         return identity
+
+    def _warn_of_scopes(self, scopes: frozenset[str] | None) -> None:
+        """Log which scopes the bot's token lacks, as far as Slack says."""
+        used = {**SCOPES, **(OPTIONAL_SCOPES if self._settings.alert_channels else {})}
+        if scopes is not None and (missing := used.keys() - scopes):
+            log.warning(
+                "slack.scopes_missing",
+                scopes={each: used[each] for each in sorted(missing)},
+                remedy="add them under OAuth & Permissions, then reinstall the app",
+            )
 
     async def _first_call(self, variable: str, call: Awaitable[T], *, refused: str = "{why}") -> T:
         try:

@@ -28,6 +28,7 @@ from bot.check.facts import (
 from bot.domain.channels import Channel
 from bot.domain.people import Home, Right
 from bot.errors import WORKSPACES_UNTOLD
+from bot.scopes import granted
 from bot.slack.api_errors import (
     FAILURES,
     Client,
@@ -140,8 +141,7 @@ class _Probe:
             why = in_words(error, self._settings.api_url)
             return Untold(WORKSPACES_UNTOLD.format(why=why) if is_refusal(error) else why), None
         self._identity = known
-        granted = me.headers.get("x-oauth-scopes")
-        scopes = None if granted is None else _split(granted)
+        scopes = granted(me.headers.get("x-oauth-scopes"))
         bot = Bot(
             name=text(me.get("user")),
             workspace=text(me.get("team")),
@@ -300,7 +300,3 @@ def _group(group: Mapping[str, Any]) -> Group:
         is_restricted=restricted if isinstance(restricted, bool) else None,
         editor=text(group.get("updated_by") or group.get("created_by")) or None,
     )
-
-
-def _split(scopes: str) -> frozenset[str]:
-    return frozenset(scope for scope in map(str.strip, scopes.split(",")) if scope)

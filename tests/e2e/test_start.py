@@ -171,3 +171,16 @@ async def test_no_secret_reaches_the_log(start: Callable, slack: Workspace) -> N
     assert await bot.stop() == 0
     for secret in (slack.bot_token, slack.app_token, "my secret reason", "postgresql://"):
         assert secret not in bot.output
+
+
+@pytest.mark.parametrize("tells", [True, False], ids=["with alerts", "without"])
+async def test_missing_scopes_are_in_the_log_with_what_needs_them(
+    start: Callable, slack: Workspace, tells: bool
+) -> None:
+    slack.state.set_scopes(*slack.state.scopes - {"groups:history", "chat:write.public"})
+    bot: Bot = await start(ALERT_CHANNEL=slack.channel("incidents").id if tells else "")
+    (line,) = [json.loads(each) for each in bot.lines if "slack.scopes_missing" in each]
+    assert line["level"] == "warning"
+    assert "public channels" in line["scopes"]["chat:write.public"]
+    assert ("groups:history" in line["scopes"]) is tells
+    assert len(slack.calls("auth.test")) == 1

@@ -20,8 +20,7 @@ import pytest
 import yaml
 from dotenv import dotenv_values
 
-from bot import __version__, config
-from bot.check import slack as check
+from bot import __version__, config, scopes
 from bot.errors import SettingsError
 from bot.slack import routes
 from bot.slack.buttons import ActionId
@@ -174,10 +173,10 @@ def test_the_manifest_has_the_scopes_that_the_code_uses_and_no_other():
     assert MANIFEST["oauth_config"]["scopes"].keys() == {"bot", "bot_optional"}
 
 
-def test_the_check_knows_the_scopes_of_the_manifest():
-    scopes = MANIFEST["oauth_config"]["scopes"]
-    assert list(check.SCOPES) == scopes["bot"]
-    assert list(check.OPTIONAL_SCOPES) == scopes["bot_optional"]
+def test_the_bot_knows_the_scopes_of_the_manifest():
+    of_app = MANIFEST["oauth_config"]["scopes"]
+    assert list(scopes.SCOPES) == of_app["bot"]
+    assert list(scopes.OPTIONAL_SCOPES) == of_app["bot_optional"]
 
 
 def test_web_api_is_called_only_by_named_methods():

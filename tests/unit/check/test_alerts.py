@@ -8,8 +8,8 @@ import pytest
 from bot.check.alerts import of_alerts
 from bot.check.facts import Bot, SlackFacts, Unknown, Untold
 from bot.check.findings import Level
-from bot.check.slack import OPTIONAL_SCOPES, SCOPES
 from bot.domain.channels import Channel
+from bot.scopes import OPTIONAL_SCOPES, SCOPES
 
 AFTER = {"limit": timedelta(seconds=30), "blocker": timedelta(seconds=300)}
 OPS = Channel(id="C1", name="ops", is_member=True)

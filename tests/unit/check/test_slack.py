@@ -7,9 +7,10 @@ import pytest
 
 from bot.check.facts import Bot, Group, Member, SlackFacts, Socket, Unknown, Untold
 from bot.check.findings import Finding, Level
-from bot.check.slack import SCOPES, able, of_allowlists, of_channels, of_slack
+from bot.check.slack import able, of_allowlists, of_channels, of_slack
 from bot.domain.channels import Channel
 from bot.domain.people import Allowlist, Home, Right
+from bot.scopes import SCOPES
 from tests.rights import rights
 
 BOT = Bot("pg_sessions", "Acme", "T1", "A1")
