@@ -140,9 +140,8 @@ async def _writable(ledger: SqlLedger) -> bool:
         return False  # it is being opened
     try:
         await ledger.ready()
-    except LedgerError as error:
-        log.warning("ledger.not_writable", problem=str(error))
-        return False
+    except LedgerError:
+        return False  # the ledger has logged why
     return True
 
 

@@ -175,6 +175,7 @@ class SqlLedger:
         self._forgetting: asyncio.Task[None] | None = None
         self.home: LedgerHome | None = None  # the server, if it is PostgreSQL; from `open` on
         self._identity = ""
+        self._is_outdated = False  # as far as it was noticed
         self._made = Made(self._store)
         self.leases, self.boards = SqlLeases(self._transactions), SqlBoards(self._transactions)
         self.alerts = SqlAlerts(self._transactions)
@@ -633,6 +634,9 @@ class SqlLedger:
         """Raise `OtherVersion` if the ledger has a later version that doesn't serve this one."""
         serves = await connection.scalar(select(ledger_marks.c.serves)) or 0
         if serves > migrations.SCHEMA_VERSION:
+            if not self._is_outdated:
+                self._is_outdated = True
+                log.warning("ledger.needs_later_version", serves=serves)
             raise OtherVersion("a later version of the bot has the ledger: this one must go")
 
     async def _annotate(

@@ -7,14 +7,23 @@ driver.
 
 import asyncio
 import sys
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+    suppress,
+)
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import structlog
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -26,14 +35,16 @@ from sqlalchemy import (
     ScalarResult,
     type_coerce,
 )
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlalchemy.util import greenlet_spawn
 
 from bot.domain.people import Glob
 from bot.domain.record import LedgerHome
-from bot.errors import LedgerError
+from bot.errors import LedgerError, OtherVersion
 from bot.ledger.schema import Instant, microseconds
+
+log = structlog.get_logger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,6 +68,18 @@ CLOSED_WITHIN = 1.0
 
 KEEP_EVERY = 1.0
 """Seconds between two checks of the held connections; a lost one is replaced."""
+
+
+REMIND_EVERY = 300.0
+"""Seconds between two lines of the log about the same trouble."""
+
+WELL_AFTER = 10.0
+"""Seconds without trouble after which it is over: a file that can't be written can be read."""
+
+_EFFECT = (
+    "previews and kills are refused, boards and alerts wait, looks are recorded later (for up to 10"
+    " minutes); the bot keeps trying"
+)
 
 
 class AsyncConnection:
@@ -255,6 +278,47 @@ class Store(ABC):
         return type_coerce(type_coerce(self.clock, BigInteger) - span, Instant)
 
 
+class _Standing:
+    """Around each transaction: logs once that the ledger is in trouble, and once that it is well.
+
+    Many try again every few seconds. None of them says so.
+    """
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._failed_at = 0.0
+        self._told: dict[str, float] = {}  # when, by the problem
+
+    def __enter__(self) -> None:
+        """A transaction begins."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is None:
+            self._worked()
+        elif isinstance(error, LedgerError) and not _is_expected(error):
+            self._failed(str(error))
+
+    def _failed(self, problem: str) -> None:
+        now = self._failed_at = time.monotonic()
+        self._since = now if self._since is None else self._since
+        if now - self._told.get(problem, float("-inf")) >= REMIND_EVERY:
+            self._told[problem] = now
+            seconds = round(now - self._since)
+            log.warning("ledger.trouble", problem=problem, seconds=seconds, effect=_EFFECT)
+
+    def _worked(self) -> None:
+        if self._since is None or time.monotonic() - self._failed_at < WELL_AFTER:
+            return
+        log.info("ledger.well_again", seconds=round(self._failed_at - self._since))
+        self._since = None
+        self._told.clear()
+
+
+def _is_expected(error: LedgerError) -> bool:
+    """Whether it says nothing about the ledger: two replicas met, or a later version has it."""
+    return isinstance(error, OtherVersion) or isinstance(error.__cause__, IntegrityError)
+
+
 class Transactions:
     """One ledger's transactions, each committed at its end.
 
@@ -271,6 +335,7 @@ class Transactions:
         self._reader = store.reader(self._writer)
         self._keeper: asyncio.Task[None] | None = None
         self._is_closed = False
+        self._standing: AbstractContextManager[object] = nullcontext()
         self._at_work = 0
 
     def write(self, within: float | None = None) -> AbstractAsyncContextManager[AsyncConnection]:
@@ -290,12 +355,14 @@ class Transactions:
         async with self._in_time(self._time_limit) as all_at_once:
             for _ in range(self.store.size):
                 await self._connect(self._reader, all_at_once)
+        self._standing = _Standing()
         if self.store.is_server:
             self._keeper = asyncio.create_task(self._keep(), name="ledger")
 
     async def close(self) -> None:
         """Close the connections, if any are open. Calls under way have a second to end."""
         self._is_closed = True
+        self._standing = nullcontext()
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
@@ -315,10 +382,11 @@ class Transactions:
     async def _transaction(
         self, engine: AsyncEngine, within: float
     ) -> AsyncIterator[AsyncConnection]:
-        async with self._in_time(within) as stack:
-            connection = await self._connect(engine, stack)
-            await stack.enter_async_context(connection.begin())
-            yield connection
+        with self._standing:
+            async with self._in_time(within) as stack:
+                connection = await self._connect(engine, stack)
+                await stack.enter_async_context(connection.begin())
+                yield connection
 
     @asynccontextmanager
     async def _in_time(self, within: float) -> AsyncIterator[AsyncExitStack]:

@@ -108,7 +108,7 @@ class Alerting:
                     await self._work(voice)
         except LedgerError as error:
             self._read_at = None
-            log.warning("alerts.no_ledger", problem=str(error))
+            log.debug("alerts.no_ledger", problem=str(error))
         except TimeoutError:
             log.warning("alerts.not_ours")  # the lease has run out meanwhile
 

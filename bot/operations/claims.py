@@ -181,7 +181,7 @@ class Claims:
                     await self._ledger.renew(kill, self._owner, LEASE)
                     mine = await self._ledger.conclude(conclusion, self._owner)
                 except LedgerError as error:
-                    log.warning("kill.not_recorded", problem=str(error))
+                    log.debug("kill.not_recorded", problem=str(error))  # it was said
                     break
                 del self.unwritten[kill]
                 self._working.discard(kill)

@@ -184,7 +184,7 @@ class Notes:
             try:
                 await self._write()
             except LedgerError as error:
-                log.warning("notes.waiting", notes=len(self._waiting), problem=str(error))
+                log.debug("notes.waiting", notes=len(self._waiting), problem=str(error))
             except Exception:
                 log.exception("notes.failed", notes=len(self._waiting))
             else:

@@ -106,7 +106,7 @@ class Speaker:
         try:
             mine = await self._leases.hold(NAME, self._owner, LEASE)
         except LedgerError as error:
-            log.warning("speaker.no_ledger", problem=str(error))
+            log.debug("speaker.no_ledger", problem=str(error))
             return  # what was granted still holds
         self._set(asked_at + LEASE.total_seconds() - MARGIN if mine else float("-inf"))
         if mine != spoke:

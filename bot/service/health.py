@@ -50,6 +50,7 @@ class HealthServer:
         self._runner: web.ServerRunner | None = None
         self._checking: asyncio.Task[dict[str, bool]] | None = None
         self._checked_at = 0.0
+        self._silent: set[str] = set()  # the checks that didn't answer when asked last
 
     async def open(self) -> None:
         """Listen. Raises `OSError` if the port is taken."""
@@ -92,21 +93,26 @@ class HealthServer:
         return await asyncio.shield(checking)
 
     async def _check(self) -> dict[str, bool]:
-        results = await asyncio.gather(*(_passes(*each) for each in self._checks.items()))
+        results = await asyncio.gather(*(self._passes(*each) for each in self._checks.items()))
         self._checked_at = time.monotonic()
         return dict(zip(self._checks, results, strict=True))
+
+    async def _passes(self, name: str, check: Check) -> bool:
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT):
+                passes = await check()
+        except TimeoutError:
+            if name not in self._silent:
+                log.warning("health.no_answer", check=name, seconds=CHECK_TIMEOUT)
+            self._silent.add(name)
+            return False
+        if name in self._silent:
+            log.info("health.answers", check=name)
+        self._silent.discard(name)
+        return passes
 
     async def _exposed(self) -> web.Response:
         return web.Response(
             body=self._metrics(),
             headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"},
         )
-
-
-async def _passes(name: str, check: Check) -> bool:
-    try:
-        async with asyncio.timeout(CHECK_TIMEOUT):
-            return await check()
-    except TimeoutError:
-        log.warning("health.no_answer", check=name, seconds=CHECK_TIMEOUT)
-        return False

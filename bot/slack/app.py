@@ -283,4 +283,4 @@ class SlackService:
                 name = f"second-look-{conclusion.proposal.id}"
                 self._tasks.start(work, name=name, optional=True)
         except LedgerError as error:
-            log.warning("recovery.no_ledger", problem=str(error))
+            log.debug("recovery.no_ledger", problem=str(error))

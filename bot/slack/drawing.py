@@ -106,7 +106,7 @@ class Drawing:
                 try:
                     wait = await self.step()
                 except LedgerError as error:
-                    log.warning("boards.no_ledger", problem=str(error))
+                    log.debug("boards.no_ledger", problem=str(error))
                 except Exception:
                     log.exception("boards.failed")
                 await self._speaker.rest(wait)

@@ -15,6 +15,7 @@ import pytest
 from tests.e2e.conftest import Bot, becomes
 from tests.integration.conftest import Sessions
 from tests.integration.kills import lives
+from tests.servers import postgres
 from workspace import Person, Workspace
 from workspace.faults import TABLE_ERRORS
 from workspace.state import Message
@@ -432,4 +433,28 @@ async def test_reason_modal_works_without_its_layout(
     slack.faults.clear()
     await ana.submit({"Reason": "in the way"})
     await ana.sees("Terminate 1 session on main?", "in the way")
+    assert bot.errors == []
+
+
+async def test_log_says_once_that_the_ledger_is_down_and_once_that_it_is_back(
+    start: Callable, slack: Workspace, ana: Person
+) -> None:
+    async with postgres() as server:
+        bot: Bot = await start(LEDGER_URL=server.dsn(), LOG_LEVEL="DEBUG")
+        await ana.command("/pg-sessions watch some_db", channel="incidents")
+        await bot.says("speaker.speaks")
+        before = len(bot.lines)
+        await server.shut_down()
+        await ana.command("/pg-sessions other_db", channel="incidents")
+        for each in ("speaker.no_ledger", "recovery.no_ledger", "boards.no_ledger"):
+            await bot.says(each)
+        await bot.says("notes.waiting", times=2)
+        told = [json.loads(each) for each in bot.lines[before:] if '"warning"' in each]
+        await server.restart()
+        await bot.says("ledger.well_again")
+        events = {each["event"] for each in told}
+        assert events == {"ledger.trouble"}, told
+        assert len({each["problem"] for each in told}) == len(told)
+        look = next(json.loads(each) for each in bot.lines[before:] if "request.started" in each)
+        assert look["reference"] in await bot.run("history", "--of", "looks")
     assert bot.errors == []

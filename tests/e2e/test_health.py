@@ -135,7 +135,7 @@ async def test_not_ready_if_the_ledger_is_not_writable(
     assert await ready(port) == {"slack": True, "ledger": False}
     assert (await get(port, "/healthz"))[0] == 200
     # Which of the two comes depends on who waits for the lock already.
-    whys = re.compile('.*("check": "ledger"|"ledger.not_writable").*')
+    whys = re.compile('.*("check": "ledger"|"ledger.trouble").*')
     while not (told := whys.findall(bot.output)):
         await ready(port)
     assert "frames" not in "".join(told)  # asked every second, they would fill the log

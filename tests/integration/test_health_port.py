@@ -59,16 +59,25 @@ async def test_concurrent_requests_share_one_round_of_checks(
     assert len(rounds) == 2
 
 
-async def test_log_names_the_check_that_does_not_answer(
+async def test_log_names_the_check_that_does_not_answer_once(
     port: int, checks: dict[str, Check], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "CHECK_TIMEOUT", 0.2)
     checks.clear()
-    checks["silent"] = asyncio.Event().wait
+    monkeypatch.setattr(health, "KEPT_FOR", 0.0)
+    answers = asyncio.Event()
+    checks["silent"] = answers.wait
     with capture_logs() as logs:
         async with aiohttp.ClientSession() as session:
+            for _ in range(2):
+                assert await status(session, port, "/readyz") == 503
+            answers.set()
+            for _ in range(2):
+                assert await status(session, port, "/readyz") == 200
+            answers.clear()
             assert await status(session, port, "/readyz") == 503
-    assert [(each["event"], each["check"]) for each in logs] == [("health.no_answer", "silent")]
+    events = ["health.no_answer", "health.answers", "health.no_answer"]
+    assert [(each["event"], each["check"]) for each in logs] == [(e, "silent") for e in events]
 
 
 async def test_disconnecting_client_does_not_affect_the_others(

@@ -15,13 +15,14 @@ from typing import Any, TypeAlias
 import asyncpg
 import pytest
 import sqlalchemy
+import structlog
 from sqlalchemy import event
 
 from bot.domain.kills import Outcome, Result, State
 from bot.domain.record import LedgerHome
 from bot.domain.sessions import BackendId
-from bot.errors import LedgerError
-from bot.ledger import schema, sql, sqlite_store, store
+from bot.errors import LedgerError, OtherVersion
+from bot.ledger import migrations, schema, sql, sqlite_store, store
 from bot.ledger.probe import probe
 from bot.ledger.sql import SqlLedger
 from bot.ledger.store import AsyncEngine
@@ -45,6 +46,81 @@ Session: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 def read_only(connection: Any, _record: object) -> None:
     connection.execute("PRAGMA query_only = ON").close()
+
+
+class TestLog:
+    """The log says once that the ledger is in trouble, whoever tries again how often."""
+
+    async def test_trouble_is_told_once_until_all_is_well(
+        self, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: Opened
+    ):
+        monkeypatch.setattr(sqlite_store, "BUSY_TIMEOUT", 0.02)
+        ledger = await opened(sqlite_url)
+        with structlog.testing.capture_logs() as lines:
+            with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+                for _ in range(2):
+                    other.execute("BEGIN IMMEDIATE")
+                    for _ in range(2):
+                        with pytest.raises(LedgerError):
+                            await ledger.ready()
+                        await ledger.get("")  # that it can be read doesn't mean that it is well
+                    other.execute("ROLLBACK")
+                    await ledger.ready()
+            (line,) = lines
+            assert (line["event"], line["log_level"]) == ("ledger.trouble", "warning")
+            assert "locked" in line["problem"]
+            assert "kills are refused" in line["effect"]
+            monkeypatch.setattr(store, "WELL_AFTER", 0.0)
+            for _ in range(2):
+                await ledger.ready()
+            assert [each["event"] for each in lines] == ["ledger.trouble", "ledger.well_again"]
+            with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                with pytest.raises(LedgerError):
+                    await ledger.ready()
+            assert lines[-1]["event"] == "ledger.trouble"
+
+    async def test_other_trouble_is_told_and_lasting_trouble_again(
+        self, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: Opened
+    ):
+        monkeypatch.setattr(sqlite_store, "BUSY_TIMEOUT", 0.02)
+        ledger = await opened(sqlite_url)
+        with structlog.testing.capture_logs() as lines:
+            with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                for remind_every in (300.0, 300.0, 0.0):
+                    monkeypatch.setattr(store, "REMIND_EVERY", remind_every)
+                    with pytest.raises(LedgerError):
+                        await ledger.ready()
+                monkeypatch.setattr(store, "REMIND_EVERY", 300.0)
+                other.execute("ROLLBACK")
+                other.execute("DROP TABLE signatures")
+            for _ in range(2):
+                with pytest.raises(LedgerError):
+                    await ledger.first_time("")
+        told = [each["problem"].partition(": ")[2] for each in lines]
+        assert told == [*["database is locked"] * 2, "no such table: signatures"]
+
+    async def test_what_says_nothing_about_the_ledger_is_no_trouble(self, url: str, opened: Opened):
+        ledger = await opened(url)
+
+        async def insert() -> None:
+            values = {"signature": "one", "at": THEN}
+            async with ledger._transactions.write() as connection:
+                await connection.execute(schema.signatures.insert().values(values))
+
+        await insert()
+        with structlog.testing.capture_logs() as lines:
+            with pytest.raises(LedgerError) as met:
+                await insert()
+            assert isinstance(met.value.__cause__, sqlalchemy.exc.IntegrityError)
+            async with ledger._transactions.write() as connection:
+                later = schema.ledger_marks.update().values(serves=migrations.SCHEMA_VERSION + 1)
+                await connection.execute(later)
+            for _ in range(2):
+                with pytest.raises(OtherVersion):
+                    await ledger.ready()
+        assert [each["event"] for each in lines] == ["ledger.needs_later_version"]
 
 
 class TestTrouble:
