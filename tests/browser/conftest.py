@@ -6,12 +6,22 @@ If it is missing, these tests skip; with `CI` set they fail.
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright, expect
+from aiohttp import hdrs
+from playwright.async_api import (
+    Browser,
+    ConsoleMessage,
+    Error,
+    Page,
+    Request,
+    async_playwright,
+    expect,
+)
 
 from tests.e2e.conftest import (  # noqa: F401 - the fixtures of the real process
     bot,
@@ -24,11 +34,13 @@ from tests.e2e.conftest import (  # noqa: F401 - the fixtures of the real proces
     start,
     warm,
 )
+from tests.ports import free_port
 from workspace import Workspace
 from workspace.blocks import Json, complete, problems_of_message
 from workspace.page import Page as Site
 from workspace.page import Scenario, ScenarioView
 from workspace.page.contract import FaultButton, Login, Step, StepState
+from workspace.page.guard import _HEADERS
 from workspace.people import PATIENCE
 from workspace.state import Message
 
@@ -65,6 +77,21 @@ async def chromium() -> AsyncIterator[Browser]:
         await browser.close()
 
 
+@pytest.fixture(scope="session")
+def idle() -> list[Page]:
+    """Tabs that tests have left. To start a renderer costs more than what most tests do in it."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def site_port() -> Iterator[int]:
+    """The port of each site: the browser keeps the page's files, and compiled, by its address."""
+    with socket.socket() as reserved:  # it doesn't listen, so sites can
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("127.0.0.1", port := free_port()))
+        yield port
+
+
 @pytest.fixture
 def scenario() -> Scenario | None:
     """The scenario beside the channel; a test that needs one overrides this fixture."""
@@ -72,8 +99,14 @@ def scenario() -> Scenario | None:
 
 
 @pytest.fixture
-async def site(slack: Workspace, scenario: Scenario | None) -> AsyncIterator[Site]:  # noqa: F811
-    async with Site(slack, scenario) as served:
+async def site(
+    slack: Workspace,  # noqa: F811
+    scenario: Scenario | None,
+    site_port: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[Site]:
+    monkeypatch.setitem(_HEADERS, hdrs.CACHE_CONTROL, "max-age=3600")
+    async with Site(slack, scenario, port=site_port) as served:
         yield served
 
 
@@ -84,13 +117,18 @@ def complaints() -> list[str]:
 
 
 @pytest.fixture
-async def look(chromium: Browser, site: Site, complaints: list[str]) -> AsyncIterator[Look]:
+async def look(
+    chromium: Browser, site: Site, idle: list[Page], complaints: list[str]
+) -> AsyncIterator[Look]:
     """Open the page as somebody: `await look("ana")`. Fails if it contacts any other server."""
-    contexts = []
+    tabs = []
 
     def heard(message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:
             complaints.append(message.text)
+
+    def failed(error: Error) -> None:
+        complaints.append(str(error))
 
     def asked(request: Request) -> None:
         if not request.url.startswith(site.url):
@@ -103,25 +141,43 @@ async def look(chromium: Browser, site: Site, complaints: list[str]) -> AsyncIte
         scheme: Literal["light", "dark"] = "light",
         size: tuple[int, int] = WIDE,
     ) -> Page:
-        context = await chromium.new_context(
-            viewport={"width": size[0], "height": size[1]},
-            color_scheme=scheme,
-            reduced_motion="reduce",
-        )
-        context.set_default_timeout(PATIENCE * 1000)
-        contexts.append(context)
-        tab = await context.new_page()
+        tab = idle.pop() if idle else await new_tab(chromium)
+        tabs.append(tab)
+        await tab.set_viewport_size({"width": size[0], "height": size[1]})
+        await tab.emulate_media(color_scheme=scheme)
         tab.on("console", heard)
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.on("pageerror", failed)
         tab.on("request", asked)
         await tab.goto(f"{site.url}?as={name}&in={channel}")
         await expect(tab.locator(".channel-title h1")).to_be_visible()
         return tab
 
     yield look
-    for context in contexts:
-        await context.close()
+    for tab in tabs:
+        if not tab.is_closed():
+            tab.remove_listener("console", heard)
+            tab.remove_listener("pageerror", failed)
+            tab.remove_listener("request", asked)
+            await leave(tab, site)
+            idle.append(tab)
     assert complaints == []
+
+
+async def new_tab(chromium: Browser) -> Page:
+    """A tab that shares nothing with others."""
+    context = await chromium.new_context(reduced_motion="reduce")
+    context.set_default_timeout(PATIENCE * 1000)
+    return await context.new_page()
+
+
+async def leave(tab: Page, site: Site) -> None:
+    """Make a tab like new; only its renderer and what the browser keeps of the files stay."""
+    for other in tab.context.pages:
+        if other is not tab:
+            await other.close()
+    await tab.goto(f"{site.url}static/icon.svg")  # a blank page has another renderer
+    await tab.evaluate("sessionStorage.clear(); localStorage.clear()")
+    await tab.mouse.move(-1, -1)
 
 
 Say = Callable[..., Message]
