@@ -81,6 +81,10 @@ TAGS = ("job", "controller", "route")
         ("select /*job:a /* x */ */ 1", ""),
         ("select 'cut /*job:a*/", ""),
         ("https://u:p@h/*job:a*/", ""),
+        ("select $a$x$a$ /*job:a*/ || $a$y$a$", "job:a"),
+        # An address holds no comment, unless it isn't one and a literal begins in it.
+        ("https://h/ /*job:a*/", "job:a"),
+        ("https://h/' /*job:a*/", ""),
         ("select 1", ""),
         ("", ""),
     ],

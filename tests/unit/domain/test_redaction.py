@@ -112,6 +112,7 @@ from bot.domain.redaction import redact
         ("password=;set a to b", "password=;set a to ?"),
         ("password=a;set b to c d;e", "password=? b to ?;e"),
         ("password = X, a; password X b", "password = ? a; password X b"),
+        ("= X", "= X"),
         ("user: u, api_key: a/b, secretKey : c d", "user: u, api_key: ? secretKey : ? d"),
         ('where "passWord" = b and c', 'where "passWord" = ? and c'),
         ("f(password := a, token => b.c) d", "f(password := ? token => ? d"),
@@ -236,6 +237,7 @@ def test_reads_only_as_much_as_is_shown(piece: str) -> None:
         ("select 'a' from t", 13, "select ? fro…"),
         ("select 'cut", 8, "select ?"),
         ("set a to b c d e f", 20, "set a to ?"),
+        ("select X yz", 9, "select X…"),
     ],
 )
 def test_query_is_cut_after_it_is_redacted(query: str, most: int, shown: str) -> None:
