@@ -32,36 +32,39 @@ def _by_python(client: AsyncWebClient) -> Ask:
     return ask
 
 
-def _by_node(process: asyncio.subprocess.Process) -> Ask:
+def _by_node(process: asyncio.subprocess.Process, slack: Workspace) -> Ask:
+    place = {"token": slack.bot_token, "url": slack.api_url}
+
     async def ask(method: str, **given: Any) -> Json:
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(f"{json.dumps([method, given])}\n".encode())
+        process.stdin.write(f"{json.dumps([place, method, given])}\n".encode())
         return dict(json.loads(await process.stdout.readline()))
 
     return ask
 
 
-@pytest.fixture(params=["python", "node"])
-async def ask(
-    request: pytest.FixtureRequest, slack: Workspace, client: AsyncWebClient
-) -> AsyncIterator[Ask]:
-    """Call a method; the answer, or the refusal."""
-    if request.param == "python":
-        yield _by_python(client)
-        return
+@pytest.fixture(scope="module")
+async def asker(node: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The client for Node.js: to load it takes longer than all that the tests do with it."""
     process = await asyncio.create_subprocess_exec(
-        *(*TIED, request.getfixturevalue("node"), "ask.js"),
+        *(*TIED, node, "ask.js"),
         cwd=FOLDER,
-        env={"PATH": os.environ["PATH"], **slack.env},
+        env={"PATH": os.environ["PATH"]},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
-    try:
-        yield _by_node(process)
-    finally:
-        process.kill()
-        await process.wait()
+    yield process
+    process.kill()
+    await process.wait()
+
+
+@pytest.fixture(params=["python", "node"])
+def ask(request: pytest.FixtureRequest, slack: Workspace, client: AsyncWebClient) -> Ask:
+    """Call a method; the answer, or the refusal."""
+    if request.param == "python":
+        return _by_python(client)
+    return _by_node(request.getfixturevalue("asker"), slack)
 
 
 def section(text: str) -> Json:

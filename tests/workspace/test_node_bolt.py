@@ -3,6 +3,7 @@ as much like Slack as the one in Python does.
 """
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator
 
@@ -13,37 +14,56 @@ from tests.workspace.conftest import FOLDER
 from workspace import Workspace
 from workspace.people import PATIENCE
 
+STOPPED = b'{"stopped":true}'
 
-@pytest.fixture
-async def app(node: str, slack: Workspace) -> AsyncIterator[list[str]]:
-    """The app, connected; the lines that it prints."""
+
+@pytest.fixture(scope="module")
+async def bolt(node: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A process with the framework: to load it takes longer than all that the tests do with it."""
     process = await asyncio.create_subprocess_exec(
         *(*TIED, node),
         "app.js",
         cwd=FOLDER,
-        env={"PATH": os.environ["PATH"], **slack.env},
+        env={"PATH": os.environ["PATH"]},
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    assert process.stdout is not None
-    lines: list[str] = []
-
-    async def read(stream: asyncio.StreamReader) -> None:
-        async for line in stream:
-            lines.append(line.decode().rstrip())  # noqa: PERF401 - as they come
-
-    reading = asyncio.create_task(read(process.stdout))
     try:
-        await slack.connected(seconds=PATIENCE)
-        yield lines
-        process.terminate()
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
         async with asyncio.timeout(PATIENCE):
-            assert await process.wait() == 0, lines
+            assert await process.wait() == 0
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-        await reading
+
+
+@pytest.fixture
+async def app(bolt: asyncio.subprocess.Process, slack: Workspace) -> AsyncIterator[list[str]]:
+    """The app, connected; the lines that it prints."""
+    assert bolt.stdin is not None
+    assert bolt.stdout is not None
+    lines: list[str] = []
+
+    async def read(stream: asyncio.StreamReader) -> None:
+        async for line in stream:
+            if STOPPED in line:
+                return
+            lines.append(line.decode().rstrip())
+
+    reading = asyncio.create_task(read(bolt.stdout))
+    bolt.stdin.write(f"{json.dumps(slack.env)}\n".encode())
+    try:
+        await slack.connected(seconds=PATIENCE)
+        yield lines
+    finally:
+        bolt.stdin.write(b"\n")
+        async with asyncio.timeout(PATIENCE):
+            await reading
+    assert bolt.returncode is None, lines
     assert not any('"error"' in line for line in lines), lines
 
 
