@@ -6,12 +6,15 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import asyncpg
 import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
 import workspace.demo
+from tests.e2e.conftest import Bot, warm  # noqa: F401 - a fixture
+from tests.e2e.warm import Warm
 from workspace import Workspace
 from workspace.page.contract import Scenario as Contract
 from workspace.page.contract import ScenarioView
@@ -429,14 +432,22 @@ async def test_unseen_failed_login_completes_no_step(scenario: Scenario) -> None
 
 
 @pytest.fixture
-async def talking(stage: Stage, scenario: Scenario, watched: list) -> AsyncIterator[Workspace]:
+async def talking(
+    stage: Stage,
+    scenario: Scenario,
+    watched: list,
+    tmp_path: Path,
+    warm: Warm,  # noqa: F811
+) -> AsyncIterator[Workspace]:
     """The scenario with the real bot, and somebody who watches."""
-
-    def environment(folder):
-        return workspace.demo._environment(stage.slack, stage.main, stage.prod, folder)
-
-    async with workspace.demo.Bot(environment):
+    environment = workspace.demo._environment(stage.slack, stage.main, stage.prod, tmp_path)
+    bot = Bot(environment, tmp_path, warm=warm)
+    try:
+        await bot.start()
+        await bot.ready()
         yield stage.slack
+    finally:
+        await bot.stop()
 
 
 async def test_guide_leads_through_the_story_and_to_the_extras(
