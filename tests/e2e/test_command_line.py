@@ -100,17 +100,19 @@ async def test_version_needs_no_settings(tmp_path: Path) -> None:
     assert ended == Ended(0, f"pg-sessions-bot {__version__}\n", "")
 
 
-async def test_a_checkout_without_dotenv_is_told_how_to_make_one(tmp_path: Path) -> None:
+async def test_a_checkout_without_dotenv_is_told_how_to_make_one(
+    run_warm: Run, tmp_path: Path
+) -> None:
     (tmp_path / ".env.example").write_text("SLACK_BOT_TOKEN=xoxb-\n")
     hint = ".env: not found; run cp .env.example .env"
     for command in ("run", "check"):
-        ended = await run(tmp_path, command)
+        ended = await run_warm(command)
         assert ended.status == 2
         assert hint in ended.printed + ended.said
     # If the environment sets variables, no file is meant.
-    assert hint not in (await run(tmp_path, "run", SLACK_BOT_TOKEN="xoxb-1")).said
+    assert hint not in (await run_warm("run", SLACK_BOT_TOKEN="xoxb-1")).said
     (tmp_path / ".env").touch()
-    assert hint not in (await run(tmp_path, "run")).said
+    assert hint not in (await run_warm("run")).said
 
 
 # The record
@@ -140,9 +142,9 @@ async def test_the_record_does_not_create_a_missing_ledger(
 
 
 async def test_history_does_not_create_a_ledger_in_a_database(
-    tmp_path: Path, ledger_url: str
+    run_warm: Run, ledger_url: str
 ) -> None:
-    ended = await run(tmp_path, "history", LEDGER_URL=ledger_url)
+    ended = await run_warm("history", LEDGER_URL=ledger_url)
     assert ended.status == 1
     assert "there is no ledger at 127.0.0.1" in ended.said
     connection = await asyncpg.connect(ledger_url)
@@ -150,35 +152,37 @@ async def test_history_does_not_create_a_ledger_in_a_database(
     await connection.close()
 
 
-async def test_empty_record_is_reported_on_standard_error(tmp_path: Path, ledger: Path) -> None:
+async def test_empty_record_is_reported_on_standard_error(
+    run_warm: Run, tmp_path: Path, ledger: Path
+) -> None:
     """Without a Slack token or a server: only the ledger is read."""
     ended = await run(tmp_path, "history")
     assert ended == Ended(0, "", "no kills on record\n")
-    ended = await run(tmp_path, "history", "--of", "looks", "--since", "2026-01-31", "--format=csv")
+    ended = await run_warm("history", "--of", "looks", "--since", "2026-01-31", "--format=csv")
     assert ended.status == 0
     assert ended.printed.startswith("id,at,")
     assert ended.said == "no looks on record since 2026-01-31 00:00 UTC\n"
 
 
 async def test_timeline_of_a_quiet_time_is_reported_on_standard_error(
-    tmp_path: Path, ledger: Path
+    run_warm: Run, tmp_path: Path, ledger: Path
 ) -> None:
     """Without a Slack token or a server, too."""
     asked = ("timeline", "--since", "2026-01-31", "--until", "2026-01-31T02:00+01:00")
     ended = await run(tmp_path, *asked)
     said = "nothing on record between 2026-01-31 00:00 UTC and 2026-01-31 01:00 UTC\n"
     assert ended == Ended(0, "", said)
-    ended = await run(tmp_path, *asked, "--cluster", "prod", "--json")
+    ended = await run_warm(*asked, "--cluster", "prod", "--json")
     assert ended == Ended(0, "", said.replace("nothing", "nothing of prod"))
 
 
 async def test_history_leaves_a_ledger_of_an_earlier_schema_as_it_is(
-    tmp_path: Path, ledger: Path
+    run_warm: Run, ledger: Path
 ) -> None:
     connection = sqlite3.connect(ledger)
     connection.execute("delete from ledger_version where version > 1")
     connection.commit()
-    ended = await run(tmp_path, "history")
+    ended = await run_warm("history")
     assert ended.status == 1
     assert "LEDGER_URL: the ledger has schema version 1, from an earlier version" in ended.said
     assert connection.execute("select max(version) from ledger_version").fetchone() == (1,)
