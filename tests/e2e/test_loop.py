@@ -44,8 +44,6 @@ def test_callback_that_blocks_the_loop_is_named() -> None:
     planted = """
 import asyncio, time
 from tests.e2e.watched import watch
-from workspace.people import PATIENCE
-from workspace.people import PATIENCE
 
 async def planted():
     until = time.thread_time() + 1
@@ -75,7 +73,6 @@ async def server() -> AsyncIterator[PostgresServer]:
         "max_connections": WAITERS + MAX_TARGETS + 20,
         "track_activity_query_size": "100kB",
         "deadlock_timeout": "1h",
-        "client_connection_check_interval": "200ms",
     }
     async with postgres(settings=settings) as running, AsyncExitStack() as stack:
         admin = await asyncpg.connect(running.dsn())
@@ -136,7 +133,7 @@ async def test_nothing_blocks_the_loop(
     async with asyncio.timeout(PATIENCE):
         while True:
             shown = await ana.command("/pg-sessions main/", channel="incidents")
-            # One that sees to its client, as each does five times a second, doesn't wait just then.
+            # What waits is in the table of locks before it is seen to wait.
             if f"{WAITERS} waiting for a lock" in ana.text_of(shown):
                 break
     await ana.click("Next")
