@@ -153,7 +153,7 @@ async def look(
         return tab
 
     yield look
-    for tab in tabs:
+    for tab in reversed(tabs):  # the one that knows the page best is the next to be taken
         if not tab.is_closed():
             tab.remove_listener("console", heard)
             tab.remove_listener("pageerror", failed)
@@ -175,9 +175,8 @@ async def leave(tab: Page, site: Site) -> None:
     for other in tab.context.pages:
         if other is not tab:
             await other.close()
-    await tab.goto(f"{site.url}static/icon.svg")  # a blank page has another renderer
     await tab.evaluate("sessionStorage.clear(); localStorage.clear()")
-    await tab.mouse.move(-1, -1)
+    await tab.goto(f"{site.url}static/icon.svg")  # a blank page has another renderer
 
 
 Say = Callable[..., Message]
