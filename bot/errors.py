@@ -113,7 +113,9 @@ class TwoServers(ClusterDown):
 
     def __init__(self, cluster: str) -> None:
         super().__init__(
-            cluster, "its address leads to more than one server (it may just be moving to another)"
+            cluster,
+            "its address leads to more than one server (it may just be moving to another), or the"
+            " server was just restarted",
         )
 
 
