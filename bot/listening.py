@@ -4,7 +4,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, web
 
@@ -72,6 +72,10 @@ class BoundedServer(web.Server):
         # With the time of their last request, most recently used last.
         self._open: dict[web.RequestHandler, tuple[asyncio.Transport, float]] = {}
         self._kept: set[web.RequestHandler] = set()
+        self._busy = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._is_ending = False
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         """Accept a connection, and close another if there are too many."""
@@ -95,6 +99,17 @@ class BoundedServer(web.Server):
         finally:
             self._kept.discard(request.protocol)
 
+    async def finish(self, within: float) -> None:
+        """Answer every request whose headers have arrived, before the server is shut down.
+
+        A shutdown comes too early for them: aiohttp then ignores whatever arrives of their bodies.
+        Each connection is closed with its answer.
+        """
+        self._is_ending = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._idle.wait()
+
     def _make_room(self) -> None:
         before = time.monotonic() - GRACE
         for handler, (transport, since) in self._open.items():
@@ -111,6 +126,15 @@ class BoundedServer(web.Server):
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if (used := self._open.pop(request.protocol, None)) is not None:
             self._open[request.protocol] = used[0], time.monotonic()
-        response = await self._answer(request)
+        self._busy += 1
+        self._idle.clear()
+        try:
+            response = await self._answer(request)
+        finally:
+            self._busy -= 1
+            if not self._busy:
+                self._idle.set()
         response.headers["Server"] = NAME  # also instead of the versions of what it is made with
+        if self._is_ending:
+            response.force_close()
         return response

@@ -184,6 +184,7 @@ class HttpMode:
         self._first_time = first_time
         self._commands = commands
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
+        self._server: BoundedServer | None = None
         self._runner: web.ServerRunner | None = None
 
     async def open(self, app: AsyncApp) -> None:
@@ -216,6 +217,7 @@ class HttpMode:
         server = BoundedServer(
             receive, most=MOST_CONNECTIONS, idle_within=IDLE_WITHIN, linger=LINGER
         )
+        self._server = server
         self._runner = web.ServerRunner(server)
         await self._runner.setup()
         await web.TCPSite(self._runner, self._host, self._port).start()
@@ -264,8 +266,11 @@ class HttpMode:
         return self._runner is not None
 
     async def close(self) -> None:
-        """Answer what is being received, and stop listening."""
-        if self._runner is not None:
+        """Stop listening, and answer what is being received."""
+        if self._runner is not None and self._server is not None:
+            for site in self._runner.sites:
+                await site.stop()
+            await self._server.finish(BODY_WITHIN)
             await self._runner.cleanup()
             self._runner = None
 

@@ -169,6 +169,30 @@ async def test_slow_client_delays_nobody_else(port: int) -> None:
         writer.close()
 
 
+async def test_body_that_is_on_its_way_at_the_end_is_answered(port: int, http: HttpMode) -> None:
+    body = b"text=1"
+    stamp = str(int(time()))
+    signature = SignatureVerifier(SECRET).generate_signature(timestamp=stamp, body=body)
+    head = HEAD + sealed(signature=signature or "") + b"Content-Length: 6\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(head + body[:3])
+    server, runner = http._server, http._runner
+    assert server is not None
+    assert runner is not None
+    async with asyncio.timeout(PATIENCE):
+        while not server._busy:
+            await asyncio.sleep(0.01)
+        closing = asyncio.create_task(http.close())
+        while runner.sites:
+            await asyncio.sleep(0.01)
+    writer.write(body[3:])
+    answered = await reader.read()
+    writer.close()
+    await closing
+    assert answered.startswith(b"HTTP/1.1 404 ")
+    assert b"Connection: close" in answered
+
+
 async def test_a_body_has_its_limit(port: int) -> None:
     async with aiohttp.ClientSession() as session:
         assert await status(session, port, b"a=" + b"x" * (2**20 - 2)) == 404
