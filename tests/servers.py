@@ -5,8 +5,13 @@ installs. Tests of the bot start servers only with `postgres()`, so that a run u
 throughout.
 """
 
+import asyncio
+import atexit
+import functools
 import os
+import tempfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
@@ -37,4 +42,22 @@ def postgres(
     password: str | None = None,
 ) -> PostgresServer:
     """A server of the chosen version, not yet started."""
-    return PostgresServer(bin_dir=bin_dir(), settings=settings, auth=auth, password=password)
+    return PostgresServer(
+        bin_dir=bin_dir(),
+        settings=settings,
+        auth=auth,
+        password=password,
+        template=_template() if auth == "trust" else None,
+    )
+
+
+@functools.cache
+def _template() -> Path:
+    """What initdb makes: it runs once in each process, since it takes longer than most tests."""
+    folder = tempfile.TemporaryDirectory(prefix="pg-template-")
+    atexit.register(folder.cleanup)
+    template = Path(folder.name) / "data"
+    making = PostgresServer(bin_dir=bin_dir()).write_template(template)
+    with ThreadPoolExecutor(1) as beside:  # a loop may be running here
+        beside.submit(asyncio.run, making).result()
+    return template

@@ -182,6 +182,25 @@ async def test_two_servers_have_different_system_identifiers(
         assert await fetchval(one.dsn(), query) != await fetchval(other.dsn(), query)
 
 
+@pytest.fixture(scope="module")
+async def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("template") / "data"
+    await PostgresServer().write_template(folder)
+    return folder
+
+
+async def test_copies_of_a_template_have_different_system_identifiers(
+    temp: Path, template: Path
+) -> None:
+    query = "select system_identifier from pg_control_system()"
+    async with PostgresServer(template=template) as one, PostgresServer(template=template) as other:
+        assert await fetchval(one.dsn(), query) != await fetchval(other.dsn(), query)
+        await fetchval(one.dsn(), "create table kept ()")
+        await one.restart("immediate")
+        assert await fetchval(one.dsn(), "select count(*) from kept") == 0
+    assert left_in(temp) == []
+
+
 async def test_a_stop_leaves_no_process_and_no_file(temp: Path) -> None:
     async with PostgresServer() as pg:
         pid, since = pg.pid, born(pg.pid)
@@ -363,6 +382,15 @@ async def test_ordinary_user_runs_it_directly(temp: Path) -> None:
 @needs_root
 async def test_root_without_user_namespaces_runs_it_as_nobody(path_without_unshare: Path) -> None:
     async with PostgresServer() as pg:
+        assert "Uid:\t65534\t65534" in status(pg.pid)
+        assert await fetchval(pg.dsn(), "select 1") == 1
+
+
+@needs_root
+async def test_root_without_user_namespaces_runs_a_copy_as_nobody(
+    template: Path, path_without_unshare: Path
+) -> None:
+    async with PostgresServer(template=template) as pg:
         assert "Uid:\t65534\t65534" in status(pg.pid)
         assert await fetchval(pg.dsn(), "select 1") == 1
 
