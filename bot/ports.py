@@ -343,6 +343,16 @@ class Ledger(Protocol):
         Leaves the owner's own claims that it is still working on.
         """
 
+    async def is_left(
+        self,
+        owner: str,
+        *,
+        working: Collection[int],
+        clusters: Collection[str],
+        following: Collection[int],
+    ) -> bool:
+        """Whether `lapsed` or `unfollowed` may have something to do: reads, and decides nothing."""
+
     async def conclude(self, conclusion: Conclusion, owner: str) -> bool:
         """Record the outcome; False if this owner no longer holds the claim."""
 

@@ -20,6 +20,7 @@ from typing import Any, cast
 import structlog
 from sqlalchemy import (
     BigInteger,
+    BindParameter,
     ColumnElement,
     Insert,
     Row,
@@ -114,6 +115,9 @@ class Made:
         claim: claims it.
         mark: notes what the clock shows, if it goes forward.
         marked: the mark, the clock, and whether a preview may be open beyond the mark.
+        has_lapsed: whether a claim may be taken over.
+        is_unfollowed: whether a second look may be taken over.
+        left: what `marked` has, and whether anything may be taken over.
     """
 
     def __init__(self, store: Store) -> None:
@@ -127,6 +131,29 @@ class Made:
             kills.c.state == State.PROPOSED, kills.c.expires_at > ledger_marks.c.latest
         )
         self.marked = select(ledger_marks.c.latest, store.clock, may_be_open)
+        self.has_lapsed = (
+            kills.c.state == State.CLAIMED,
+            or_(kills.c.owner != bindparam("asker"), kills.c.id.not_in(_several("working"))),
+            kills.c.lease_until <= store.clock,
+        )
+        self.is_unfollowed = (
+            kills.c.state == State.DONE,
+            kills.c.followed_at.is_(None),
+            kills.c.cluster.in_(_several("clusters")),
+            kills.c.concluded_at <= store.after(-SECOND_LOOK_AFTER),
+            kills.c.concluded_at > store.after(-SECOND_LOOK_UNTIL),
+            kills.c.id.not_in(_several("following")),
+            kills.c.lease_until <= store.clock,
+            # Implied by the conditions above; it lets the index find the few.
+            kills.c.lease_until > store.after(-SECOND_LOOK_UNTIL),
+        )
+        either = (self.has_lapsed, self.is_unfollowed)
+        self.left = self.marked.add_columns(or_(*(exists().where(*each) for each in either)))
+
+
+def _several(name: str) -> BindParameter[Any]:
+    """A parameter that takes any number of values."""
+    return bindparam(name, expanding=True)
 
 
 def _opened(store: Store) -> Update:
@@ -356,26 +383,46 @@ class SqlLedger:
         Leaves those in `working`, which this owner is still working on. Any other claim of this
         owner's was written without its reply arriving.
         """
-        has_lapsed = (
-            kills.c.state == State.CLAIMED,
-            or_(kills.c.owner != owner, kills.c.id.not_in(working)),
-            kills.c.lease_until <= self._store.clock,
-        )
         async with self._transactions.write() as connection:
             await self._mark(connection, lazily=True)
-            taken = await self._take_over(connection, has_lapsed, owner, lease)
+            asked = {"asker": owner, "working": list(working)}
+            taken = await self._take_over(connection, self._made.has_lapsed, asked, owner, lease)
             return tuple(entry.proposal for entry in taken)
+
+    async def is_left(
+        self,
+        owner: str,
+        *,
+        working: Collection[int],
+        clusters: Collection[str],
+        following: Collection[int],
+    ) -> bool:
+        """Whether `lapsed` or `unfollowed` may have something to do: reads, and decides nothing.
+
+        `lapsed` also notes what the clock shows, while that matters.
+        """
+        asked = {
+            "asker": owner,
+            "working": list(working),
+            "clusters": list(clusters),
+            "following": list(following),
+        }
+        async with self._transactions.read() as connection:
+            found = (await connection.execute(self._made.left, asked)).one()
+        latest, now, may_be_open, is_left = found
+        return is_left or _is_set_back(now, latest) or (now > latest and may_be_open)
 
     async def _take_over(
         self,
         connection: AsyncConnection,
         conditions: tuple[ColumnElement[bool], ...],
+        asked: Mapping[str, object],
         owner: str,
         lease: timedelta,
     ) -> list[Entry]:
         """Take over what this version understands; leave the rest to a later version."""
         candidates = await connection.scalars(
-            select(kills.c.id).where(*conditions).order_by(kills.c.id)
+            select(kills.c.id).where(*conditions).order_by(kills.c.id), asked
         )
         mine = {"owner": owner, "lease_until": self._store.after(lease)}
         taken = []
@@ -387,7 +434,7 @@ class SqlLedger:
             except entries.GARBLED as error:
                 log.warning("ledger.kill_unreadable", kill=kill_id, why=str(error))
                 continue
-            if await _changed(connection, _kill(kill_id, *conditions).values(**mine)):
+            if await _changed(connection, _kill(kill_id, *conditions).values(**mine), asked):
                 taken.append(entry)
         return taken
 
@@ -440,19 +487,10 @@ class SqlLedger:
         self, owner: str, *, clusters: Collection[str], working: Collection[int]
     ) -> tuple[Entry, ...]:
         """Take over the second looks that nobody is working on, with one guarded update each."""
-        is_due = (
-            kills.c.state == State.DONE,
-            kills.c.followed_at.is_(None),
-            kills.c.cluster.in_(clusters),
-            kills.c.concluded_at <= self._store.after(-SECOND_LOOK_AFTER),
-            kills.c.concluded_at > self._store.after(-SECOND_LOOK_UNTIL),
-            kills.c.id.not_in(working),
-            kills.c.lease_until <= self._store.clock,
-            # Implied by the conditions above; it lets the index find the few.
-            kills.c.lease_until > self._store.after(-SECOND_LOOK_UNTIL),
-        )
+        is_due = self._made.is_unfollowed
+        asked = {"clusters": list(clusters), "following": list(working)}
         async with self._transactions.write() as connection:
-            return tuple(await self._take_over(connection, is_due, owner, SECOND_LOOK_LEASE))
+            return tuple(await self._take_over(connection, is_due, asked, owner, SECOND_LOOK_LEASE))
 
     async def leave(self, owner: str) -> None:
         """Release the second looks of an owner that stops, so that others take them over."""
@@ -615,7 +653,7 @@ class SqlLedger:
                 return noted
         latest, clock, is_due = (await connection.execute(self._made.marked)).one()
         now: datetime = clock
-        is_set_back = now < latest - CLOCK_TOLERANCE
+        is_set_back = _is_set_back(now, latest)
         if is_set_back or (now > latest and is_due):
             mark = _marks_of(ledger_marks.c.latest == latest).values(latest=now)
             if await _changed(connection, mark) and is_set_back:
@@ -696,6 +734,10 @@ def _marks_of(condition: ColumnElement[bool]) -> Update:
     """
     free = select(ledger_marks.c.latest).where(condition).with_for_update(skip_locked=True)
     return update(ledger_marks).where(ledger_marks.c.latest.in_(free))
+
+
+def _is_set_back(clock: datetime, latest: datetime) -> bool:
+    return clock < latest - CLOCK_TOLERANCE
 
 
 def _kill(kill_id: int, *conditions: ColumnElement[bool]) -> Update:

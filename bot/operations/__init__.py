@@ -59,6 +59,7 @@ class Operations:
 
         recovering = Recovering(everything, self.claims, clock)
         following = Following(everything, self.claims, clock)
+        self.recovery_is_due = recovering.is_due
         self.recover, self.left_behind = recovering.recover, following.left_behind
         self.follow_up, self.catch_up = following.follow_up, following.catch_up
 

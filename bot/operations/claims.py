@@ -1,7 +1,7 @@
 """This process's previews and claims, and the outcomes that the ledger has not taken yet."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 
@@ -106,6 +106,15 @@ class Claims:
                     return
             except LedgerError as error:
                 log.warning("kill.lease_not_renewed", kill=kill, problem=str(error))
+
+    async def is_left(self, clusters: Collection[str]) -> bool:
+        """Whether something may be left to record, or to take over. Raises `LedgerError`."""
+        return bool(self.unwritten) or await self._ledger.is_left(
+            self._owner,
+            working=frozenset(self._working),
+            clusters=clusters,
+            following=frozenset(self._following),
+        )
 
     async def lapsed(self) -> tuple[Proposal, ...]:
         """Take over the claims whose lease has run out. Raises `LedgerError`."""

@@ -23,6 +23,13 @@ class Recovering:
         self._claims = claims
         self._clock = clock
 
+    async def is_due(self) -> bool:
+        """Whether there may be a kill to conclude, or a second look to take over.
+
+        Usually there is nothing, so this only reads. Raises `LedgerError`.
+        """
+        return await self._claims.is_left(self._clusters.by_name)
+
     async def recover(self) -> tuple[Conclusion, ...]:
         """Conclude the kills that a dead process had claimed, without signalling anything.
 

@@ -273,6 +273,8 @@ class SlackService:
     async def _recover(self, runner: Runner) -> None:
         """Conclude what a dead process had claimed, and take over its second looks."""
         try:
+            if not await self._operations.recovery_is_due():
+                return
             for conclusion in await self._operations.recover():
                 # Slack may take long over each, and the next claim must not wait for it.
                 work = outcomes.recovered(runner, conclusion)

@@ -436,6 +436,17 @@ async def test_reason_modal_works_without_its_layout(
     assert bot.errors == []
 
 
+async def test_recovery_writes_nothing_while_nothing_is_left(
+    start: Callable, tmp_path: Path
+) -> None:
+    bot: Bot = await start(LOG_LEVEL="DEBUG")
+    with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+        other.execute("begin immediate")  # nobody else can write
+        await bot.says("speaker.no_ledger", times=2)
+        other.execute("rollback")
+    assert "recovery.no_ledger" not in bot.output
+
+
 async def test_log_says_once_that_the_ledger_is_down_and_once_that_it_is_back(
     start: Callable, slack: Workspace, ana: Person
 ) -> None:

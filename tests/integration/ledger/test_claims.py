@@ -8,16 +8,25 @@ import textwrap
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy
 
 from bot.domain.instants import to_us
-from bot.domain.kills import Action, Outcome, Result, State
+from bot.domain.kills import (
+    SECOND_LOOK_AFTER,
+    SECOND_LOOK_LEASE,
+    Action,
+    Outcome,
+    Result,
+    State,
+)
 from bot.domain.sessions import BackendId
 from bot.errors import LedgerError
 from bot.ledger import schema
 from bot.ledger.sql import Made, SqlLedger
+from bot.ledger.store import CLOCK_TOLERANCE
 from tests.integration.ledger.building import (
     ANA,
     BEN,
@@ -359,6 +368,56 @@ class TestSecondLooks:
         assert await ledger.amend(kill.id, [], [])
         await ledger.leave("one")
         assert await ledger.unfollowed("two", clusters=MAIN, working=()) == ()
+
+
+class TestWhatIsLeft:
+    """What a process asks every 5 s, before it takes anything over: usually nothing is left."""
+
+    @staticmethod
+    async def is_left(ledger: SqlLedger, owner: str = "two", **changes: Any) -> bool:
+        asked = {"working": (), "clusters": MAIN, "following": (), **changes}
+        return await ledger.is_left(owner, **asked)
+
+    async def test_claim_is_left_once_its_lease_has_run_out(self, ledger: SqlLedger):
+        assert not await self.is_left(ledger)
+        claim = await claimed(ledger, "one")
+        assert not await self.is_left(ledger)
+        assert await ledger.renew(claim.id, "one", OVER)
+        assert await self.is_left(ledger)
+        assert await self.is_left(ledger, "one")
+        assert not await self.is_left(ledger, "one", working={claim.id})
+        assert await ledger.lapsed("two", LONG, working=())
+        assert not await self.is_left(ledger)
+
+    async def test_second_look_is_left_once_it_is_due(self, ledger: SqlLedger):
+        await done(ledger, "dead", timedelta(0))
+        assert not await self.is_left(ledger)
+        kill = await done(ledger, "dead", SECOND_LOOK_AFTER + SECOND_LOOK_LEASE)
+        assert await self.is_left(ledger)
+        assert not await self.is_left(ledger, clusters=())
+        assert not await self.is_left(ledger, following={kill.id})
+        assert await ledger.unfollowed("two", clusters=MAIN, working=())
+        assert not await self.is_left(ledger)
+
+    async def test_clock_is_left_to_be_noted_while_a_preview_is_open(self, ledger: SqlLedger):
+        proposal = await ledger.propose(draft(), timedelta(minutes=10))
+        assert await self.is_left(ledger)
+        TestTheClockSetBack.put(ledger, timedelta(minutes=11))
+        assert await self.is_left(ledger)
+        assert await ledger.lapsed("one", LONG, working=()) == ()
+        assert not await self.is_left(ledger)
+        entry = await ledger.get(proposal.key)
+        assert entry is not None
+        assert entry.expired
+
+    async def test_clock_set_back_is_left_to_be_noted(self, ledger: SqlLedger):
+        await claimed(ledger, "one")
+        TestTheClockSetBack.put(ledger, -CLOCK_TOLERANCE / 2)
+        assert not await self.is_left(ledger)
+        TestTheClockSetBack.put(ledger, -LONG)
+        assert await self.is_left(ledger)
+        assert await ledger.lapsed("one", LONG, working=()) == ()
+        assert not await self.is_left(ledger)
 
 
 class TestTheClockSetBack:

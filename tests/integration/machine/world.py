@@ -21,7 +21,7 @@ from sqlalchemy import BigInteger, bindparam, type_coerce
 
 from bot import pg_url
 from bot.background import Tasks
-from bot.domain.kills import LEASE, Draft
+from bot.domain.kills import LEASE, Conclusion, Draft
 from bot.domain.people import Allowlist, Right
 from bot.domain.record import RefusalNote
 from bot.domain.sessions import BackendId
@@ -727,7 +727,12 @@ class World:
             return
         unwritten = set(replica.operations.claims.unwritten)
         doing = Doing(replica.life, fate, name="recover", calm=replica.life.is_well)
-        await self.perform(doing, replica.operations.recover)
+
+        async def recover() -> tuple[Conclusion, ...]:
+            is_due = await replica.operations.recovery_is_due()
+            return await replica.operations.recover() if is_due else ()
+
+        await self.perform(doing, recover)
         if doing.calm and unwritten & set(replica.operations.claims.unwritten):
             self.judge.wrong(f"{replica.life.owner} has outcomes that it does not write")
 
