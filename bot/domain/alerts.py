@@ -143,8 +143,10 @@ class Alert:
         return self.over_at is not None
 
     def is_muted(self, now: datetime) -> bool:
-        """Whether its thread is to stay silent."""
-        return self.muted_until is not None and now < self.muted_until
+        """Whether its thread is to stay silent; no longer if the clock was set far back."""
+        if self.muted_until is None:
+            return False
+        return timedelta(0) < self.muted_until - now < 2 * MUTE_FOR
 
     def may_relapse(self, now: datetime) -> bool:
         """Whether it goes on if its finding comes back."""
@@ -297,8 +299,13 @@ def _new(due: Iterable[Track], alerts: Iterable[Alert], now: datetime) -> list[T
 
 def _left(alerts: Iterable[Alert], now: datetime) -> int:
     """How many more may be told one by one."""
-    recent = [each for each in alerts if each.topic.rule and now - each.opened_at < AN_HOUR]
+    recent = [each for each in alerts if each.topic.rule and _is_near(each.opened_at, now, AN_HOUR)]
     return max(0, MOST_NEW - len(recent))
+
+
+def _is_near(then: datetime, now: datetime, span: timedelta) -> bool:
+    """Whether it is less than that ago. What is far ahead isn't: the clock was set back."""
+    return abs(now - then) < span
 
 
 def _of_one(watch: Watch, alert: Alert, now: datetime, after: Thresholds) -> Step | None:
@@ -315,12 +322,13 @@ def _of_one(watch: Watch, alert: Alert, now: datetime, after: Thresholds) -> Ste
         return Finish(alert, seen_at, frozenset() if track is None else track.finding.involved)
     if track is None or alert.state is AlertState.TELLING or alert.is_muted(now):
         return None
-    if alert.news is not None or now - alert.told_at < AGAIN_AFTER:
+    if alert.news is not None or _is_near(alert.told_at, now, AGAIN_AFTER):
         return None
     hurt = track.finding.hurt
     if hurt >= alert.told_hurt + 2 and hurt >= 2 * alert.told_hurt:
         return Worsen(alert, hurt)
-    is_due = now - alert.since >= LONGER * (alert.told_at - alert.since)
+    lasted = alert.told_at - alert.since  # less than nothing if the clock was set back
+    is_due = lasted > timedelta(0) and now - alert.since >= LONGER * lasted
     return Remind(alert, hurt) if is_due else None
 
 

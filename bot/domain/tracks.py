@@ -89,6 +89,18 @@ class Watch:
         """Whether the last sample had an answer."""
         return self._began is not None and self._silent_since is None
 
+    def reset(self, by: timedelta) -> None:
+        """Go on after the bot's clock was set forward by this much, or back.
+
+        No time has passed by that, for a finding to hold or to be gone.
+        """
+        self._stood_still += by
+        if self._silent_since is not None:
+            self._silent_since += by
+        for track in self.tracks.values():
+            track.since += by
+            track.last += by
+
     def unanswered(self, now: datetime) -> None:
         """Take in a sample without an answer."""
         if self._silent_since is None:

@@ -6,7 +6,7 @@ was recorded before, so whoever speaks next goes on where this one stopped: see 
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -51,6 +51,9 @@ over by then."""
 LOOK_EVERY = timedelta(minutes=1)
 """How often the speaker reads the ledger while nothing is wrong."""
 
+SET = timedelta(seconds=2)
+"""By how much the bot's clock differs from its monotonic one when somebody has set it."""
+
 BEFORE = timedelta(seconds=30)
 """A kill that ended a finding began at most this long before the finding was last seen."""
 
@@ -81,6 +84,7 @@ class Alerting:
         self._seen: dict[str, Seen] = {}
         self._untold: dict[str, int] = {}
         self._telling = Telling(alerts, clock, meter)
+        self._told_time = clock.now(), clock.monotonic()  # when both were last read
         self._read_at: float | None = None  # on the monotonic clock
         self._is_quiet = False  # nothing on record is open or unsaid
 
@@ -89,13 +93,25 @@ class Alerting:
         watch = self._watches.get(cluster)
         if watch is None:
             return
-        now, seen = self._clock.now(), sample.seen
+        now, seen = self._time(), sample.seen
         if seen is None:
             watch.unanswered(now)
             return
         self._seen[cluster] = seen
         server = seen.survey.server
         watch.answered(now, seen.findings, server=server.id, taken_at=sample.taken_at)
+
+    def _time(self) -> datetime:
+        """The time now. If the clock was set meanwhile, no time passed by that for the watches."""
+        now, steady = self._clock.now(), self._clock.monotonic()
+        before, steady_before = self._told_time
+        self._told_time = now, steady
+        by = now - before - timedelta(seconds=steady - steady_before)
+        if abs(by) >= SET and self._watches:
+            log.warning("alerts.clock_set", seconds=round(by.total_seconds(), 3))
+            for watch in self._watches.values():
+                watch.reset(by)
+        return now
 
     async def work(self, voice: Voice) -> None:
         """Decide, record and say what is due, if this process is the one that speaks."""
@@ -122,7 +138,7 @@ class Alerting:
         return any(self._decided(watch, ()) for watch in self._watches.values())
 
     async def _work(self, voice: Voice) -> None:
-        now = self._clock.now()
+        now = self._time()
         alerts = {a.id: a for a in await self._alerts.current(now - AN_HOUR, now - UNDRAWN_FOR)}
         self._read_at = self._clock.monotonic()
         for alert in [*alerts.values()]:
@@ -146,7 +162,7 @@ class Alerting:
     def _decided(
         self, watch: Watch, alerts: Sequence[Alert], killed: Collection[int] = ()
     ) -> list[Step]:
-        return decide(watch, alerts, self._clock.now(), self._rules.after, killed=killed)
+        return decide(watch, alerts, self._time(), self._rules.after, killed=killed)
 
     async def _steps(self, watch: Watch, alerts: Iterable[Alert]) -> list[Step]:
         """What to do about one cluster; what a kill is about to mend isn't told."""
@@ -156,7 +172,7 @@ class Alerting:
             kills = await self._alerts.kills(watch.cluster, MENDED_WITHIN)
             if killed := {pid for kill in kills for pid in kill.aimed}:
                 steps = self._decided(watch, mine, killed)
-        untold = not_told(watch, mine, self._clock.now(), self._rules.after)
+        untold = not_told(watch, mine, self._time(), self._rules.after)
         self._untold[watch.cluster] = len(untold)
         return steps
 

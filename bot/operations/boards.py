@@ -133,4 +133,4 @@ class Watching:
 
 def is_late(last: datetime | None, now: datetime) -> bool:
     """Whether it is to go on record again that the channel saw a board."""
-    return last is None or now - last >= SEEN_EVERY
+    return last is None or abs(now - last) >= SEEN_EVERY  # the clock may have been set back

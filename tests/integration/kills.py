@@ -37,12 +37,13 @@ STUBBORN = """
 
 @dataclass
 class HandClock:
-    """A clock that only the test moves, and whoever sleeps."""
+    """A clock that only the test moves, and whoever sleeps; `ahead` is by how much it was set."""
 
     seconds: float = 0.0
+    ahead: timedelta = timedelta(0)
 
     def now(self) -> datetime:
-        return datetime(2026, 1, 31, 12, tzinfo=UTC) + timedelta(seconds=self.seconds)
+        return datetime(2026, 1, 31, 12, tzinfo=UTC) + timedelta(seconds=self.seconds) + self.ahead
 
     def monotonic(self) -> float:
         return self.seconds

@@ -227,6 +227,22 @@ async def test_alert_whose_end_no_process_saw_is_told_for_as_long_as_it_was_seen
     assert "was at its limit for 1 min " in over or "was at its limit for 2 min " in over
 
 
+@pytest.mark.parametrize("days", [-1, 1])
+async def test_alerts_keep_their_times_although_the_clock_is_set(stage: Stage, days: int) -> None:
+    await stage.run(60, replica := stage.replica("one"), findings=())
+    await stage.run(5, replica, findings=BAD)
+    stage.clock.ahead += timedelta(days=days)
+    await stage.run(5, replica, findings=BAD)
+    assert not stage.told  # it has held for 5 s
+    await stage.run(20, replica, findings=BAD)
+    assert len(stage.told) == 1
+    stage.clock.ahead += timedelta(days=days)
+    await stage.run(25, replica, findings=())
+    assert not stage.replies  # it has been gone for 20 s
+    await stage.run(20, replica, findings=())
+    assert len(stage.replies) == 1
+
+
 async def test_opened_and_closed_alerts_are_counted_by_finding(stage: Stage) -> None:
     replica, metrics = stage.replica("one"), Metrics(dict)
     replica.alerting._meter = metrics

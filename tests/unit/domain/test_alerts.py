@@ -280,6 +280,20 @@ def test_muted_finding_that_is_over_and_back_is_the_same_muted_alert() -> None:
     assert changed(step, bot.now).news is None
 
 
+def test_clock_that_is_set_back_silences_nothing() -> None:
+    bot = Bot()
+    bot.samples(AN_HOUR)
+    many = [full_role(f"role_{number}", hurt=2) for number in range(MOST_NEW)]
+    bot.samples(2 * AFTER, *many)
+    bot.alerts[0] = replace(bot.alerts[0], muted_until=bot.now + AN_HOUR)
+    bot.now -= timedelta(days=1)
+    bot.watch.reset(-timedelta(days=1))
+    worse = [full_role(f"role_{number}", hurt=20) for number in range(MOST_NEW)]
+    assert kinds(bot.sample(*worse)) == ["Worsen"] * MOST_NEW
+    assert kinds(bot.samples(2 * AFTER, *worse, full_role())) == ["Tell"]
+    assert bot.alerts[-1].topic.subject.name == "some_user"
+
+
 def test_finding_that_a_kill_may_be_about_to_end_is_not_told() -> None:
     bot = Bot()
     bot.samples(AN_HOUR)

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import pytest
+
 from bot.domain.findings.model import Finding, Full, Rule, Severity, Subject, SubjectOf
 from bot.domain.sessions import BackendId, Limit, ServerId
 from bot.domain.tracks import Topic, Track, Watch, decoded, encoded
@@ -104,6 +106,19 @@ def test_finding_holds_over_a_gap_shorter_than_ten_seconds() -> None:
     for second, findings in ((11, []), (21, [FULL])):
         sampled(watch, at(second), *findings)
     assert watch.tracks[TOPIC].first == at(21)
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_no_time_passes_when_the_clock_is_set(answers: bool) -> None:
+    watch = Watch("main")
+    sampled(watch, at(0), FULL)
+    if not answers:
+        watch.unanswered(at(5))
+    watch.reset(seconds(-3600))
+    sampled(watch, at(-3595), FULL)
+    assert watch.held(watch.tracks[TOPIC], at(-3590)) == seconds(10)
+    assert watch.tracks[TOPIC].since == at(-3600)
+    assert watch.tracks[TOPIC].last == at(-3595)
 
 
 def test_gone_finding_is_dropped_after_ten_seconds_unless_it_has_an_alert() -> None:
