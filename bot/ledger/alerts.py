@@ -36,6 +36,7 @@ class SqlAlerts:
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions
+        self._unreadable: set[int] = set()  # the alerts of which the log says so
 
     async def open(self, opening: Opening, speaker: tuple[str, str]) -> Alert | None:
         topic, now = opening.topic, opening.at
@@ -204,7 +205,16 @@ class SqlAlerts:
     async def _found(self, *conditions: ColumnElement[bool]) -> tuple[Alert, ...]:
         page = select(alerts).where(*conditions).order_by(alerts.c.id)
         async with self._transactions.read() as connection:
-            return tuple(_readable((await connection.execute(page)).all()))
+            return tuple(self._readable((await connection.execute(page)).all()))
+
+    def _readable(self, rows: Iterable[Row[Any]]) -> Iterable[Alert]:
+        for row in rows:
+            try:
+                yield _alert(row)
+            except ValueError as error:  # another version's
+                if row.id not in self._unreadable:
+                    self._unreadable.add(row.id)
+                    log.warning("ledger.alert_unreadable", alert=row.id, why=str(error))
 
     async def _changed(self, change: Any, it: ColumnElement[bool]) -> Alert | None:  # noqa: ANN401
         async with self._transactions.write() as connection:
@@ -223,14 +233,6 @@ def _kill(rows: list[Any]) -> KillSeen:
     ended = {row.pid for row in rows if row.outcome in SUCCEEDED}
     by = Actor(first.confirmed_by, first.confirmed_by_team or "")
     return KillSeen(first.id, by, frozenset(aimed), frozenset(ended))
-
-
-def _readable(rows: Iterable[Row[Any]]) -> Iterable[Alert]:
-    for row in rows:
-        try:
-            yield _alert(row)
-        except ValueError as error:  # another version's
-            log.warning("ledger.alert_unreadable", alert=row.id, why=str(error))
 
 
 def _alert(row: Row[Any]) -> Alert:

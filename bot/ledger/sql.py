@@ -203,6 +203,7 @@ class SqlLedger:
         self.home: LedgerHome | None = None  # the server, if it is PostgreSQL; from `open` on
         self._identity = ""
         self._is_outdated = False  # as far as it was noticed
+        self._unreadable: set[int] = set()  # the kills of which the log says so
         self._made = Made(self._store)
         self.leases, self.boards = SqlLeases(self._transactions), SqlBoards(self._transactions)
         self.alerts = SqlAlerts(self._transactions)
@@ -432,7 +433,9 @@ class SqlLedger:
                     connection, self._made.by_id, {"id": kill_id}, strict=True
                 )
             except entries.GARBLED as error:
-                log.warning("ledger.kill_unreadable", kill=kill_id, why=str(error))
+                if kill_id not in self._unreadable:
+                    self._unreadable.add(kill_id)
+                    log.warning("ledger.kill_unreadable", kill=kill_id, why=str(error))
                 continue
             if await _changed(connection, _kill(kill_id, *conditions).values(**mine), asked):
                 taken.append(entry)

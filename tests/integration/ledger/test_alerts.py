@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy
+import structlog
 
 from bot.domain.alerts import Alert, AlertState, News, Opening
 from bot.domain.findings.model import Rule, Subject, SubjectOf
@@ -188,9 +189,12 @@ async def test_alert_of_a_later_version_hides_none_of_the_others(ledger: SqlLedg
             .where(schema.alerts.c.id == unknown.id)
             .values(finding="sunspots")
         )
-    found = await ledger.alerts.current(THEN, THEN)
-    assert [each.id for each in found] == [known.id]
-    assert await ledger.alerts.get(unknown.key) is None
+    with structlog.testing.capture_logs() as lines:
+        found = await ledger.alerts.current(THEN, THEN)
+        assert [each.id for each in found] == [known.id]
+        assert await ledger.alerts.get(unknown.key) is None
+    (line,) = lines
+    assert (line["event"], line["alert"]) == ("ledger.alert_unreadable", unknown.id)
 
 
 async def test_recent_kills_tell_what_they_were_aimed_at_and_what_they_ended(

@@ -309,6 +309,7 @@ class TestAnotherVersion:
         before = await held_by(ledger, theirs)
         with capture_logs() as logs:
             taken = await ledger.lapsed("one", LONG, working=())
+            assert await ledger.lapsed("one", LONG, working=()) == ()
         assert [each.id for each in taken] == [first.id, last.id]
         (left,) = logs
         assert (left["event"], left["kill"]) == ("ledger.kill_unreadable", theirs.id)
