@@ -6,7 +6,7 @@ Replicas may do this at the same time.
 
 from datetime import timedelta
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, func, select
 
 from bot.domain.kills import State
 from bot.ledger.schema import (
@@ -74,10 +74,11 @@ async def _drop_kills(connection: AsyncConnection, store: Store, keep: timedelta
         .order_by(kills.c.id)
         .limit(KILLS_AT_ONCE)
     )
-    is_over = or_(kills.c.state != State.PROPOSED, kills.c.expires_at <= store.clock)
+    # Its outcome is kept for as long, however late its preview was confirmed.
+    ended_at = func.coalesce(kills.c.concluded_at, kills.c.dismissed_at, kills.c.expires_at)
     old = await connection.scalars(
         select(kills.c.id)
-        .where(kills.c.id.in_(oldest), kills.c.created_at < store.after(-keep), is_over)
+        .where(kills.c.id.in_(oldest), ended_at < store.after(-keep))
         .with_for_update(skip_locked=True)
     )
     ids = old.all()

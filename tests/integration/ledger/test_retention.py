@@ -39,13 +39,20 @@ class TestRetention:
 
     @staticmethod
     async def age(ledger: SqlLedger, days: float, *ids: int) -> None:
-        """Make it look as if these kills were requested this many days ago."""
-        past = ledger._store.after(-timedelta(days=days))
+        """Make it look as if these kills were requested this many days ago, and ended, if so."""
+        past, kills = ledger._store.after(-timedelta(days=days)), schema.kills.c
         async with ledger._transactions.write() as connection:
             await connection.execute(
                 sqlalchemy.update(schema.kills)
-                .where(schema.kills.c.id.in_(ids))
-                .values(created_at=past)
+                .where(kills.id.in_(ids))
+                .values(
+                    created_at=past,
+                    expires_at=sqlalchemy.case(
+                        (kills.expires_at < ledger._store.clock, past), else_=kills.expires_at
+                    ),
+                    concluded_at=sqlalchemy.case((kills.concluded_at.is_not(None), past)),
+                    dismissed_at=sqlalchemy.case((kills.dismissed_at.is_not(None), past)),
+                )
             )
 
     async def kept(self, ledger: SqlLedger, *tables: sqlalchemy.Table) -> list[int]:
@@ -79,6 +86,17 @@ class TestRetention:
         assert [each.id for each in await ledger.lapsed("two", LONG, working=())] == [under_way.id]
         # An id is never used again.
         assert (await ledger.propose(draft(), LONG)).id == young.id + 1
+
+    async def test_outcome_is_kept_for_as_long_as_that_of_a_kill_that_was_confirmed_at_once(
+        self, url: str, opened: Opened
+    ):
+        ledger = await opened(url, keep=timedelta(days=1))
+        kill = await claimed(ledger, "one")
+        await self.age(ledger, 1.01, kill.id)
+        assert await ledger.conclude(conclusion(kill), "one")
+        assert not await ledger.drop_old()
+        assert await ledger.amend(kill.id, (), ("later",))
+        assert [entry.proposal.id for entry in await history(ledger, HistoryFilter(), limit=9)]
 
     @pytest.mark.parametrize(("keep", "left"), [(400, [10, 89]), (50, [10])])
     async def test_looks_and_refusals_are_kept_for_ninety_days_at_most(
