@@ -35,19 +35,21 @@ class OnRecord:
         """The proposal of this key as the ledger has it, without asking for anybody's right."""
         return await self._ledger.get(key)
 
-    async def outcome(self, channel_id: str, key: str) -> Entry | None:
-        """What became of a kill, for those who may look. None if it isn't this channel's."""
+    async def outcome(self, channel_id: str, key: str) -> Entry | NotClaimed:
+        """What became of a kill of this channel, for those who may look, or why it isn't told."""
         entry = await self._ledger.get(key)
-        if entry is None or entry.proposal.channel_id != channel_id:
-            return None
+        if entry is None:
+            return self._journal.not_claimed(key, None)
+        if entry.proposal.channel_id != channel_id:
+            return NotClaimed(why=Unclaimable.ANOTHER_CHANNEL, entry=entry)
         self._clusters.named(entry.proposal.cluster, Right.LOOK)
         return entry
 
-    async def timeline(self, channel_id: str, key: str) -> Timeline | None:
-        """`recent` for a kill's cluster. None if the kill isn't this channel's."""
+    async def timeline(self, channel_id: str, key: str) -> Timeline | NotClaimed:
+        """`recent` for the cluster of a kill of this channel, or why it isn't told."""
         entry = await self.outcome(channel_id, key)
-        if entry is None:
-            return None
+        if isinstance(entry, NotClaimed):
+            return entry
         return await self.recent(entry.proposal.cluster, channel_id)
 
     async def recent(self, cluster: str, channel_id: str) -> Timeline:

@@ -7,7 +7,7 @@ import structlog
 
 from bot.background import LAST_WORDS
 from bot.domain.kills import LIVING, SUCCEEDED, Action, Conclusion, State
-from bot.errors import BotError, LedgerError, NotAllowed, UsageError
+from bot.errors import BotError, LedgerError, NotAllowed
 from bot.operations import follow, named
 from bot.operations.results import Confirmed, NeedsSecondPerson, NotClaimed, conclusion_of
 from bot.slack import kills
@@ -192,7 +192,8 @@ async def page(runner: Runner, click: Click, admitted: Admitted) -> None:
     """Another page of an outcome's table."""
     wanted = decoded(OutcomePage.decode, click.value)
     entry = await runner.within(admitted).outcome(click.channel_id, wanted.key)
-    if entry is None:
-        raise UsageError("", "there is no such outcome in this channel")
+    if isinstance(entry, NotClaimed):
+        await runner.whisper(click, kill_view.not_told(entry))
+        return
     message = outcome_view.outcome(conclusion_of(entry), wanted.page)
     await runner.redraw(click, message, admitted)

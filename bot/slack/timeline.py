@@ -3,12 +3,13 @@
 Only the person who asks sees it.
 """
 
-from bot.errors import UsageError
+from bot.operations.results import NotClaimed
 from bot.slack.authorization import Admitted
 from bot.slack.buttons import decoded, kill_key
 from bot.slack.payloads import Click
 from bot.slack.runner import Runner
 from bot.slack.views import alert as alert_view
+from bot.slack.views import kill as kill_view
 from bot.slack.views import timeline as timeline_view
 
 
@@ -16,8 +17,9 @@ async def show(runner: Runner, click: Click, admitted: Admitted) -> None:
     """Answer with what happened on a kill's cluster."""
     key = decoded(kill_key, click.value)
     told = await runner.within(admitted).timeline(click.channel_id, key)
-    if told is None:
-        raise UsageError("", "there is no such outcome in this channel")
+    if isinstance(told, NotClaimed):
+        await runner.whisper(click, kill_view.not_told(told))
+        return
     await runner.whisper(click, timeline_view.timeline(told))
 
 

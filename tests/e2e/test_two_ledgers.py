@@ -63,6 +63,23 @@ async def test_outcome_of_a_lost_ledger_offers_no_new_preview(
     await ana.sees(OTHER_LEDGER, after=new)
 
 
+async def test_timeline_of_an_outcome_says_that_its_ledger_is_lost(
+    start: Callable, ana: Person, sessions: Sessions, tmp_path: Path
+) -> None:
+    bot = await start()
+    await sessions.open("batch", app="timeline")
+    await ana.command("/pg-kill app=timeline", channel="incidents")
+    await ana.click("Terminate 1 session")
+    old = await ana.sees("Terminated 1 of 1 on main")
+    assert await bot.stop() == 0
+    (tmp_path / "ledger.db").unlink()
+    await start()
+
+    await ana.click("Timeline", in_message=old)
+
+    await ana.sees(OTHER_LEDGER, after=old)
+
+
 async def test_preview_made_after_the_backup_dies_with_the_restored_ledger(
     start: Callable, ana: Person, sessions: Sessions, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ from bot.operations.results import NeedsSecondPerson, NotClaimed, NothingToKill,
 from bot.slack.buttons import ActionId
 from bot.slack.views import blocks, cluster, lines
 from bot.slack.views.blocks import Block
-from bot.slack.views.lines import Line, Quoted, strong
+from bot.slack.views.lines import Line, Quoted, code, strong
 from bot.slack.views.message import Message, message
 from bot.slack.views.people import holders
 from bot.slack.views.targets import (
@@ -73,17 +73,41 @@ def not_claimed(answer: NotClaimed) -> Message:
     return message([_why_not(answer.why, answer.entry.proposal)])
 
 
+_REPLACED = " Either the ledger was replaced, or a second bot with its own ledger answers here."
+
+_DROPPED: Line = (
+    "Either it was dropped after ",
+    code("LEDGER_KEEP"),
+    ", or the ledger was restored from a backup.",
+)
+
+
 def _not_here(why: Unclaimable) -> Line:
     if why is Unclaimable.ANOTHER_LEDGER:
         return (
             "This preview is in another ledger, not in this bot's. Nothing was done.",
-            " Either the ledger was replaced, or a second bot with its own ledger answers here.",
+            _REPLACED,
             " Type the command again.",
         )
     return (
-        "This preview is no longer in the ledger, which may have been restored from a backup.",
+        *("This preview is no longer in the ledger. ", *_DROPPED),
         " Nothing was done. Type the command again.",
     )
+
+
+def not_told(answer: NotClaimed) -> Message:
+    """Only to the person who clicked on an outcome: why there is no more to see of it."""
+    match answer.why:
+        case Unclaimable.ANOTHER_CHANNEL:
+            told: Line = ("This kill belongs to another channel.",)
+        case Unclaimable.ANOTHER_LEDGER:
+            told = (
+                "This kill is on record in another ledger, not in this bot's.",
+                _REPLACED,
+            )
+        case _:
+            told = ("This kill is no longer on record. ", *_DROPPED)
+    return message([told])
 
 
 def _why_not(why: Unclaimable, proposal: Proposal) -> Line:

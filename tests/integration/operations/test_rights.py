@@ -11,9 +11,9 @@ import pytest
 
 from bot.domain.kills import Action, Actor, Conclusion, Outcome, Proposal, State
 from bot.domain.people import NOWHERE, Reach, Right
-from bot.domain.record import Noted, RefusalNote
+from bot.domain.record import Entry, Noted, RefusalNote
 from bot.domain.sessions import BackendId, ServerId, SpareReason
-from bot.domain.timeline import Step
+from bot.domain.timeline import Step, Timeline
 from bot.errors import NotAllowed, TargetError, UsageError
 from bot.grammar.parser import parse_kill, parse_sessions
 from bot.grammar.requests import GroupsRequest, HistoryRequest, SessionsRequest
@@ -23,6 +23,7 @@ from bot.operations import Operations
 from bot.operations.results import (
     Choice,
     Inspection,
+    NotClaimed,
     NothingToKill,
     Overview,
     Preview,
@@ -445,8 +446,8 @@ async def test_an_outcome_is_paged_by_those_who_may_look_there(
     shown = await preview(every, f"prod/ {on_prod.get_server_pid()}")
     await confirm(every, shown)
     entry = await ops.within(on(Right.LOOK, "prod")).outcome(CHANNEL, shown.proposal.key)
-    assert entry is not None
-    assert await every.outcome("another channel", shown.proposal.key) is None
+    assert isinstance(entry, Entry)
+    assert isinstance(await every.outcome("another channel", shown.proposal.key), NotClaimed)
     with pytest.raises(NotAllowed):
         await ops.within(KILLS).outcome(CHANNEL, shown.proposal.key)
 
@@ -466,7 +467,7 @@ async def test_a_timeline_is_of_the_kills_cluster_for_those_who_may_look_there(
 
     async def told(reach: Reach) -> list[tuple[Step, str]]:
         found = await ops.within(reach).timeline(CHANNEL, key)
-        assert found is not None
+        assert isinstance(found, Timeline)
         return [
             (event.step, event.of.what if isinstance(event.of, Noted) else event.cluster or "")
             for event in found.events
@@ -476,7 +477,7 @@ async def test_a_timeline_is_of_the_kills_cluster_for_those_who_may_look_there(
     assert await told(on(Right.LOOK, "prod")) == own
     assert await told(on(Right.LOOK, "main", "prod")) == [*own, (Step.REFUSED, refused[1])]
     assert await told(on(Right.CANCEL, "prod")) == [*own, (Step.REFUSED, elsewhere.what)]
-    assert await every.timeline("another channel", key) is None
+    assert isinstance(await every.timeline("another channel", key), NotClaimed)
     with pytest.raises(NotAllowed):
         await ops.within(KILLS).timeline(CHANNEL, key)
 

@@ -772,9 +772,26 @@ def test_click_on_unknown_preview_says_which_ledger_lacks_it():
         " Type the command again."
     )
     assert told(Unclaimable.MISSING) == (
-        "This preview is no longer in the ledger, which may have been restored from a backup."
-        " Nothing was done. Type the command again."
+        "This preview is no longer in the ledger. Either it was dropped after LEDGER_KEEP,"
+        " or the ledger was restored from a backup. Nothing was done. Type the command again."
     )
+
+
+def test_click_on_an_outcome_that_is_not_on_record_says_why():
+    def told(why: Unclaimable) -> str:
+        message = kill.not_told(NotClaimed(why=why, entry=None))
+        assert problems(message) == []
+        return " ".join(lines(message))
+
+    assert told(Unclaimable.MISSING) == (
+        "This kill is no longer on record. Either it was dropped after LEDGER_KEEP,"
+        " or the ledger was restored from a backup."
+    )
+    assert told(Unclaimable.ANOTHER_LEDGER) == (
+        "This kill is on record in another ledger, not in this bot's."
+        " Either the ledger was replaced, or a second bot with its own ledger answers here."
+    )
+    assert told(Unclaimable.ANOTHER_CHANNEL) == "This kill belongs to another channel."
 
 
 def test_asker_is_told_that_someone_else_must_confirm():
