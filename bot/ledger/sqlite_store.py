@@ -148,8 +148,14 @@ class SqliteStore(Store):
     def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401  a DBAPI's
         # EXTRA: with FULL, a power cut may bring the journal back and undo the last commit.
         # secure_delete overwrites deleted rows.
-        for pragma in ("synchronous = EXTRA", "foreign_keys = ON", "secure_delete = ON"):
-            connection.execute(f"PRAGMA {pragma}").close()
+        pragmas = ("synchronous = EXTRA", "foreign_keys = ON", "secure_delete = ON")
+        # The first one reads the schema, which whoever commits doesn't allow.
+        waiting = partial(_patiently, tuple(f"PRAGMA {each}" for each in pragmas))
+        try:
+            connection.run_async(waiting)
+        except BaseException:
+            connection.driver_connection.stop()  # nobody has it yet
+            raise
 
     @staticmethod
     def _begin(connection: Connection) -> None:

@@ -220,6 +220,30 @@ class TestTrouble:
                 assert driver is not None
                 assert driver.in_transaction
 
+    async def test_new_connection_waits_until_another_process_has_committed(
+        self, sqlite_url: str, tmp_path: Path, opened: Opened
+    ):
+        await (await opened(sqlite_url)).close()
+        ledger = SqlLedger(sqlite_url)
+        with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            asyncio.get_running_loop().call_later(0.1, other.execute, "ROLLBACK")
+            await ledger.open_to_read()
+            assert await ledger.get("") is None
+        await ledger.close()
+
+    async def test_new_connection_waits_for_another_process_only_for_so_long(
+        self, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: Opened
+    ):
+        await (await opened(sqlite_url)).close()
+        monkeypatch.setattr(sqlite_store, "BUSY_TIMEOUT", 0.05)
+        ledger = SqlLedger(sqlite_url)
+        with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            with pytest.raises(LedgerError, match="locked"):
+                await ledger.open_to_read()
+        await ledger.close()
+
     async def test_other_processs_reader_is_an_error_after_a_wait(
         self, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: Opened
     ):
