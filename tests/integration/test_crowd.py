@@ -37,7 +37,6 @@ async def crowd() -> AsyncIterator[tuple[str, asyncpg.Connection]]:
                 settings={
                     "max_connections": WAITERS + 20,
                     "deadlock_timeout": "1h",
-                    "client_connection_check_interval": "200ms",
                 }
             )
         )
@@ -146,7 +145,6 @@ async def test_a_hundred_thousand_locks_of_one_client_delay_no_kill(tmp_path: Pa
     settings: dict[str, str | int] = {
         "max_connections": MAX_TARGETS + 20,
         "max_locks_per_transaction": 1024,
-        "client_connection_check_interval": "200ms",
     }
     async with postgres(settings=settings) as server, AsyncExitStack() as stack:
         admin = await asyncpg.connect(server.dsn())
