@@ -49,14 +49,16 @@ SCHEMA = """
 
 
 CLIENTS = "select client_port from pg_stat_activity where client_port > 0"
+END = "select pg_terminate_backend(pid) from pg_stat_activity where client_port = any($1::int[])"
 ESTABLISHED, CLOSE_WAIT = "01", "08"
 
 
 async def everybody_left(server: PostgresServer, admin: asyncpg.Connection | None = None) -> None:
-    """Wait until no session is ending, that is until each one's client is still there.
+    """End the sessions whose client has gone, and wait until none is left.
 
     A session outlives its client by a moment, in which it is seen, is counted, and takes up what
-    its role may have. Who has gone, the kernel knows; see proc_pid_net(5).
+    its role may have; while it waits for a lock, it outlives it for as long as that takes. Who has
+    gone, the kernel knows; see proc_pid_net(5).
     """
     if admin is None:
         admin = await asyncpg.connect(server.dsn())
@@ -67,11 +69,10 @@ async def everybody_left(server: PostgresServer, admin: asyncpg.Connection | Non
         while True:
             clients = {row["client_port"] for row in await admin.fetch(CLIENTS)}
             sockets = set(sockets_of(server.port))
-            has_left = CLOSE_WAIT in {state for _, state in sockets}
-            if not has_left and clients <= {
-                port for port, state in sockets if state == ESTABLISHED
-            }:
+            left = clients - {port for port, state in sockets if state == ESTABLISHED}
+            if not left and CLOSE_WAIT not in {state for _, state in sockets}:
                 return
+            await admin.execute(END, list(left))
             await asyncio.sleep(0.005)
 
 
@@ -144,8 +145,6 @@ async def pg() -> AsyncIterator[PostgresServer]:
         settings={
             "max_connections": 60,
             "max_prepared_transactions": 5,
-            # A session must not continue after its test.
-            "client_connection_check_interval": "200ms",
             "wal_level": "logical",
             "autovacuum": "off",  # its workers come and go
         }

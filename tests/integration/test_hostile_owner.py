@@ -80,7 +80,6 @@ async def server() -> AsyncIterator[PostgresServer]:
     settings: dict[str, str | int] = {
         "max_connections": 60,
         "max_prepared_transactions": 5,
-        "client_connection_check_interval": "200ms",
     }
     async with postgres(settings=settings) as running:
         admin = await asyncpg.connect(running.dsn())
