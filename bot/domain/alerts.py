@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum, auto
 from types import MappingProxyType
 
+from bot.domain.findings.diagnosis import once
 from bot.domain.findings.model import PATIENCE, Finding, Patience, Rule
 from bot.domain.findings.survey import Survey
 from bot.domain.kills import Actor, Place
@@ -335,7 +336,7 @@ def _of_one(watch: Watch, alert: Alert, now: datetime, after: Thresholds) -> Ste
 def _due(
     watch: Watch, now: datetime, after: Thresholds, killed: Collection[int] = ()
 ) -> list[Track]:
-    """What has held for its time, the worst first."""
+    """What has held for its time, the worst first; nothing that another one of these includes."""
     found = [
         track
         for track in watch.tracks.values()
@@ -344,6 +345,8 @@ def _due(
         and min(watch.held(track, now), watch.watched(now)) >= after[track.finding.rule]
         and track.finding.involved.isdisjoint(killed)
     ]
+    told = {(each.rule, each.subject) for each in once([track.finding for track in found])}
+    found = [each for each in found if (each.finding.rule, each.finding.subject) in told]
     return sorted(found, key=lambda each: (each.finding.severity, -each.worst, each.since))
 
 

@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
-from bot.domain.findings.diagnosis import Diagnosis
+from bot.domain.findings.diagnosis import Diagnosis, once
 from bot.domain.findings.model import Finding, Question
 from bot.domain.findings.survey import Survey
 from bot.domain.groups import Groups
@@ -49,8 +49,9 @@ _FASTEST = 1
 class Seen:
     """What a server was like at one moment, with redacted queries.
 
-    `survey.look.rows` are the sessions that hurt most. `crowd` counts all sessions by every
-    `Field`, in their order, and by `wait_event_type`.
+    `survey.look.rows` are the sessions that hurt most. `findings` has even those that another one
+    includes: what is told unasked depends on how long each has held. `crowd` counts all sessions by
+    every `Field`, in their order, and by `wait_event_type`.
     """
 
     survey: Survey
@@ -66,7 +67,7 @@ class Seen:
     @cached_property
     def diagnosis(self) -> Diagnosis:
         """What `why` found then, asked about the whole server."""
-        return Diagnosis(Question(), self.survey, self.findings)
+        return Diagnosis(Question(), self.survey, tuple(once(self.findings)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from datetime import timedelta
 import structlog
 
 from bot.background import every, together
-from bot.domain.findings.diagnosis import diagnose
+from bot.domain.findings.diagnosis import find
 from bot.domain.findings.model import Question
 from bot.domain.findings.survey import Survey
 from bot.domain.groups import Groups
@@ -166,13 +166,13 @@ class Samples:
 
 def findings_of(sample: Sample) -> Counter[str] | None:
     """How many findings of each name it has; None without an answer."""
-    seen = sample.seen
-    return None if seen is None else Counter(str(finding.rule) for finding in seen.findings)
+    diagnosis = sample.diagnosis
+    return None if diagnosis is None else Counter(str(each.rule) for each in diagnosis.findings)
 
 
 def _seen(survey: Survey, crowd: Groups, protection: Protection, rules: Rules) -> Seen:
     look = redacted(survey.look, rules.query_tags, rules.poolers)
     survey = replace(survey, look=look, spared=protection.spared(look.rows))
-    findings = diagnose(survey, Question(patience=rules.patience)).findings
+    findings = tuple(find(survey, Question(patience=rules.patience)))
     kept = replace(survey, look=replace(look, rows=look.rows[:ROWS]))
     return Seen(kept, findings, crowd)

@@ -1,16 +1,27 @@
 """Alerts over the real ledger and Slack's protocol: a crash at every step, on the test's clock."""
 
+import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 import sqlalchemy
 
-from bot.domain.alerts import AlertState, Saying
-from bot.domain.findings.model import End, Finding, Full, Rule, Severity, Subject, SubjectOf
+from bot.domain.alerts import AlertState, Saying, Thresholds
+from bot.domain.findings.model import (
+    AT_ONCE,
+    End,
+    Finding,
+    Full,
+    Rule,
+    Severity,
+    Subject,
+    SubjectOf,
+)
 from bot.domain.findings.survey import Survey
 from bot.domain.groups import Groups
 from bot.domain.kills import Actor
@@ -35,6 +46,7 @@ from tests.integration.conftest import Sessions
 from tests.integration.kills import HandClock
 from tests.integration.ledger.building import claimed
 from tests.integration.ledger.test_leases import pass_time
+from tests.integration.test_holdings import until
 from tests.rights import rights
 from tests.unit.builders import backend, look
 from workspace import Workspace
@@ -510,35 +522,63 @@ async def test_targets_of_a_kill_within_the_last_minute_are_not_told(stage: Stag
     assert len(stage.told) == 1
 
 
+class Watched:
+    """A bot that samples a real server, on the test's clock."""
+
+    def __init__(self, stage: Stage, cluster: PostgresCluster, after: Thresholds) -> None:
+        self._stage = stage
+        self.operations = Operations(
+            {"main": cluster},
+            stage.ledger,
+            stage.clock,
+            rules=Rules(sample_every=timedelta(seconds=5), patience=AT_ONCE),
+            owner="me",
+            alerts=AlertRules({"main": CHANNEL}, after),
+        )
+
+    async def pass_by(self, seconds: float) -> None:
+        clock = self._stage.clock
+        until = clock.seconds + seconds
+        while clock.seconds < until:
+            clock.seconds += 5
+            await self.operations.speaker.hold()
+            await self.operations.samples.take("main")
+            await self.operations.alerting.work(self._stage.voice)
+
+
 async def test_real_limit_is_told_in_one_message_from_begin_to_end(
     sampled: PostgresCluster, stage: Stage, sessions: Sessions
 ) -> None:
-    operations = Operations(
-        {"main": sampled},
-        stage.ledger,
-        stage.clock,
-        rules=Rules(sample_every=timedelta(seconds=5)),
-        owner="me",
-        alerts=AlertRules({"main": CHANNEL}, {Rule.LIMIT: AFTER}),
-    )
+    bot = Watched(stage, sampled, {Rule.LIMIT: AFTER})
     holder = await sessions.open("some_user")
     pid = holder.get_server_pid()
-
-    async def pass_by(seconds: float) -> None:
-        until = stage.clock.seconds + seconds
-        while stage.clock.seconds < until:
-            stage.clock.seconds += 5
-            await operations.speaker.hold()
-            await operations.samples.take("main")
-            await operations.alerting.work(stage.voice)
-
-    await pass_by(30)
+    await bot.pass_by(30)
     (message,) = stage.told
     assert f"held by pid {pid}" in stage.shown(message)
     (alert,) = await stage.ledger.alerts.current(NEVER, NEVER)
     assert alert.topic.subject == Subject(SubjectOf.ROLE, "some_user")
-    assert await operations.alerting.mute(alert.key, Actor("U0VERA", "T0ACME"))
+    assert await bot.operations.alerting.mute(alert.key, Actor("U0VERA", "T0ACME"))
     await holder.close()
-    await pass_by(60)
+    await bot.pass_by(60)
     assert "some_user was at its limit" in stage.shown(message)
     assert stage.replies == []  # it was muted
+
+
+@pytest.mark.parametrize("limit", [{}, {Rule.LIMIT: timedelta(hours=1)}], ids=["off", "later"])
+async def test_real_blocker_is_told_although_its_role_is_at_its_limit(
+    sampled: PostgresCluster,
+    stage: Stage,
+    sessions: Sessions,
+    admin: asyncpg.Connection,
+    limit: Thresholds,
+) -> None:
+    bot = Watched(stage, sampled, {Rule.BLOCKER: AFTER, **limit})
+    holder, waiter = await sessions.open("some_user"), await sessions.open("web")
+    await holder.execute("begin; update accounts set balance = 0 where id = 1")
+    waiting = asyncio.ensure_future(waiter.execute("update accounts set balance = 1 where id = 1"))
+    await until(admin, "select exists (select from pg_locks where not granted)")
+    await bot.pass_by(30)
+    (message,) = stage.told
+    assert f"pid {holder.get_server_pid()} holds up others" in stage.shown(message)
+    await holder.execute("rollback")
+    await waiting

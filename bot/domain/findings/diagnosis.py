@@ -1,6 +1,7 @@
 """The diagnosis: every rule applied to a reading, the worst finding first."""
 
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
 from bot.domain.findings import locks, logins, queues, transactions, waiting
@@ -47,16 +48,19 @@ def diagnose(survey: Survey, question: Question) -> Diagnosis:
     """Answer a question from a reading. A requested session is reported however short its wait."""
     if question.pid is not None:
         question = replace(question, patience=AT_ONCE)
+    return Diagnosis(question, survey, tuple(once(find(survey, question))))
+
+
+def find(survey: Survey, question: Question) -> list[Finding]:
+    """All that the rules find about what is asked, the worst first, even what another includes."""
     found = [each for rule in RULES for each in rule(survey, question)]
-    concerned = [each for each in found if _concerns(survey, question, each)]
-    concerned.sort(key=_rank)
-    return Diagnosis(question, survey, tuple(_once(concerned)))
+    return sorted((each for each in found if _concerns(survey, question, each)), key=_rank)
 
 
 def again(survey: Survey, rule: Rule, subject: Subject) -> Finding | None:
     """What a rule finds about one subject now, however short its wait, and covered or not."""
     question = Question(patience=AT_ONCE)
-    found = (each for find in RULES for each in find(survey, question))
+    found = (each for a_rule in RULES for each in a_rule(survey, question))
     return next((each for each in found if (each.rule, each.subject) == (rule, subject)), None)
 
 
@@ -65,24 +69,27 @@ def _rank(finding: Finding) -> tuple[int, int, float, str]:
     return finding.severity, -finding.hurt, since, finding.subject.name
 
 
-def _once(findings: list[Finding]) -> Iterable[Finding]:
+def once(findings: Collection[Finding]) -> Iterable[Finding]:
     """Leave out findings that another one includes, unless they are worse and hurt more."""
     prepared = {each.subject for each in findings if each.rule is Rule.PREPARED_TRANSACTION}
+    including = defaultdict[int, list[Finding]](list)
+    for each in findings:
+        for pid in each.covers:
+            including[pid].append(each)
     for finding in findings:
-        others = {
-            pid
-            for other in findings
-            if other is not finding
-            and (other.severity <= finding.severity or other.hurt >= finding.hurt)
-            for pid in other.covers
-        }
         subject = finding.subject
-        covered = subject.of is SubjectOf.SESSION and int(subject.name) in others
-        if finding.rule in _COVERED and covered:
+        others = including[int(subject.name)] if subject.of is SubjectOf.SESSION else []
+        if finding.rule in _COVERED and any(_is_included(finding, other) for other in others):
             continue
         if finding.rule is Rule.HORIZON and subject in prepared:
             continue
         yield finding
+
+
+def _is_included(finding: Finding, other: Finding) -> bool:
+    if other is finding:
+        return False
+    return other.severity <= finding.severity or other.hurt >= finding.hurt
 
 
 def _concerns(survey: Survey, question: Question, finding: Finding) -> bool:

@@ -72,10 +72,14 @@ class Held:
 
 @dataclass(frozen=True)
 class Wrong:
-    """A problem: how many are affected, and since when at the least."""
+    """A problem: how many are affected, and since when at the least.
+
+    What another problem includes isn't told, unless it was told before.
+    """
 
     hurt: int
     since: float
+    is_included: bool = False
 
 
 class Cast:
@@ -102,9 +106,10 @@ class Cast:
                 behind = waiters[1:]
                 since = min(each.since for each in behind)
                 found[Rule.DDL_QUEUE, str(waiters[0].pid)] = Wrong(len(behind), since)
-            elif waiters:
+            if waiters:
                 since = min(each.since for each in waiters)
-                found[Rule.BLOCKER, str(holder.pid)] = Wrong(len(waiters), since)
+                is_included = held.is_table and len(waiters) > 1
+                found[Rule.BLOCKER, str(holder.pid)] = Wrong(len(waiters), since, is_included)
             elif now - holder.since >= PATIENT.idle.total_seconds():
                 found[Rule.IDLE_IN_TRANSACTION, str(holder.pid)] = Wrong(0, holder.since)
         return found

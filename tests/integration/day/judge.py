@@ -236,6 +236,8 @@ class Judge:
             mine = told.get(topic)
             if mine is not None and mine.is_past(now):
                 mine = None
+            if wrong.is_included and (mine is None or mine.closed_at is not None):
+                continue
             if mine is None and len(recent) >= MOST_NEW:
                 more += 1
                 continue

@@ -26,9 +26,9 @@ from bot.domain.alerts import (
     decide,
     patience,
 )
-from bot.domain.findings.model import PATIENCE, Finding, Rule, Severity
+from bot.domain.findings.model import PATIENCE, Finding, Rule, Severity, Subject, SubjectOf
 from bot.domain.kills import Actor
-from bot.domain.sessions import ServerId
+from bot.domain.sessions import BackendId, ServerId
 from bot.domain.tracks import HICCUP, Topic, Watch
 from tests.unit.builders import NOW, SERVER_ID, full_role
 
@@ -48,6 +48,7 @@ class Bot:
         self.steps: list[tuple[datetime, Step]] = []
         self.server = SERVER_ID
         self.killed: Collection[int] = ()
+        self.after = DEFAULT_AFTER
 
     def restart(self) -> None:
         """Only the ledger remains."""
@@ -73,7 +74,7 @@ class Bot:
         return [step for _ in range(span // EVERY) for step in self.sample(*findings)]
 
     def _act(self) -> list[Step]:
-        steps = decide(self.watch, self.alerts, self.now, DEFAULT_AFTER, killed=self.killed)
+        steps = decide(self.watch, self.alerts, self.now, self.after, killed=self.killed)
         for step in steps:
             self.steps.append((self.now, step))
             if isinstance(step, Tell):
@@ -308,6 +309,49 @@ def test_notice_and_finding_that_is_off_are_never_told() -> None:
     notice = full_role(severity=Severity.NOTICE)
     off = full_role(rule=Rule.LOGIN)
     assert bot.samples(AN_HOUR, notice, off) == []
+
+
+def _role_whose_session_blocks() -> tuple[Finding, Finding]:
+    """A role at its limit, and a session of it that others wait for."""
+    session = Subject(SubjectOf.SESSION, "33507", BackendId(33507, NOW))
+    limit = full_role(hurt=3, covers=frozenset({33507}))
+    return limit, full_role(rule=Rule.BLOCKER, subject=session, hurt=2)
+
+
+def told(bot: Bot) -> list[tuple[Rule | None, timedelta]]:
+    return [(each.topic.rule, each.opened_at - each.since) for each in bot.alerts]
+
+
+def test_finding_that_another_one_includes_is_not_told_besides() -> None:
+    bot = Bot()
+    bot.samples(AN_HOUR)
+    bot.samples(AN_HOUR, *_role_whose_session_blocks())
+    assert [rule for rule, _ in told(bot)] == [Rule.LIMIT]
+
+
+def test_finding_is_told_although_one_that_includes_it_is_off() -> None:
+    bot = Bot()
+    bot.after = {Rule.BLOCKER: AFTER}
+    bot.samples(AN_HOUR)
+    bot.samples(2 * AFTER, *_role_whose_session_blocks())
+    assert told(bot) == [(Rule.BLOCKER, AFTER)]
+
+
+def test_finding_is_told_before_one_that_includes_it_and_is_told_later() -> None:
+    bot = Bot()
+    bot.after = {Rule.BLOCKER: AFTER, Rule.LIMIT: 4 * AFTER}
+    bot.samples(AN_HOUR)
+    bot.samples(AN_HOUR, *_role_whose_session_blocks())
+    assert told(bot) == [(Rule.BLOCKER, AFTER), (Rule.LIMIT, 4 * AFTER)]
+
+
+def test_alert_goes_on_when_another_finding_includes_its_own() -> None:
+    bot = Bot()
+    limit, blocker = _role_whose_session_blocks()
+    bot.samples(AN_HOUR)
+    bot.samples(2 * DEFAULT_AFTER[Rule.BLOCKER], blocker)
+    bot.samples(2 * QUIET, limit, blocker)
+    assert [each.topic.rule for each in bot.living] == [Rule.BLOCKER, Rule.LIMIT]
 
 
 def test_alert_whose_finding_was_switched_off_ends_unwatched() -> None:
