@@ -134,7 +134,7 @@ async def test_the_guide_ticks_itself_off_and_types_for_a_visitor(
 ) -> None:
     tab = await look("ana")
     guide = tab.get_by_role("region", name="Guide")
-    await expect(guide).to_contain_text("0 of 2")
+    await expect(guide).to_contain_text("1 of 2")
     await expect(guide.locator("code").first).to_have_text("some_user")
     await guide.get_by_role("button", name="/pg-sessions some_db").click()
     await expect(tab.get_by_role("textbox")).to_have_value("/pg-sessions some_db")

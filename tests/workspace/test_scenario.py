@@ -554,6 +554,12 @@ async def test_guide_repeats_a_step_whose_preview_was_dismissed(
             await until_now(scenario, "preview")
     assert "confirmed" not in done(scenario)
 
+    # A preview of everyone leaves the worker idle: its own step comes later.
+    await ana.command("/pg-kill main/some_db all", "incidents")
+    previews = scenario._guide._seen.previews
+    await until_view(scenario, lambda _: any(len(each.pids) > 1 for each in previews.values()))
+    assert not scenario._guide.worker_is_meant
+
     # The worker is idle again, and costs nothing, once its preview is no longer open.
     await ana.command(command(scenario, "changed"), "incidents")
     await until_view(scenario, lambda _: scenario._writing is not None)

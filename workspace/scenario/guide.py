@@ -101,9 +101,12 @@ class Guide:
 
     @property
     def worker_is_meant(self) -> bool:
-        """Whether a preview of the worker's session is open, or was confirmed and spared it."""
+        """Whether a preview of the worker's session is open, or was confirmed and spared it.
+
+        A preview of others as well doesn't count: it would spoil the step before anyone is there.
+        """
         return any(
-            preview.pids.get(self._worker) == self._worker.pid
+            preview.pids == {self._worker: self._worker.pid}
             and (preview.stands or preview.confirmed)
             for preview in self._seen.previews.values()
         )

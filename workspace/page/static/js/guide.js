@@ -32,13 +32,14 @@ function draw() {
   list.dataset.key = key;
   const now = steps.find((step) => step.state === "now");
   const behind = steps.filter((step) => ["done", "passed"].includes(step.state)).length;
-  progress.textContent = `${behind} of ${steps.length}`;
+  const at = now && `${steps.indexOf(now) + 1} of ${steps.length}`;
+  progress.textContent = at ?? `${behind} of ${steps.length}`;
   list.replaceChildren(
     ...steps.map((step) => item(step, step === now)),
     item({ ...ending, people: [], state: "ending" }, !now),
   );
   const focused = bar.contains(document.activeElement);
-  bar.replaceChildren(...inBar(now ?? ending, now && `${steps.indexOf(now) + 1} of ${steps.length}`));
+  bar.replaceChildren(...inBar(now ?? ending, at));
   bar.hidden = false;
   if (focused) bar.querySelector("button").focus();
 }
