@@ -97,9 +97,16 @@ def freeze(
 def _in_database(datname: str, names: Names) -> OidIn:
     database = names.database_named(datname)
     if database is None:
+        if any(role.rolname == datname for role in names.roles.values()):
+            raise TargetError(datname, "no such database, but a role", (as_role(datname),))
         every = (each.datname for each in names.databases.values())
         raise TargetError(datname, "no such database", near(datname, every))
     return OidIn("datid", (database.oid,))
+
+
+def as_role(name: str) -> str:
+    """The filter to type for a role: `user=some_user`."""
+    return str(Match(Field.USENAME, Pattern((name,))))
 
 
 def _freeze(term: Term, names: Names, now: datetime) -> Condition:

@@ -17,6 +17,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from bot.background import in_background
+from bot.domain.filters import as_role
 from bot.domain.people import NOWHERE, Reach, Right
 from bot.domain.protection import Protection
 from bot.domain.sessions import Look, Names, ServerId
@@ -223,11 +224,14 @@ class Clusters:
             raise troubles[0]
         everywhere = {d.datname for _, a in known for d in a.databases.values()}
         everywhere |= {f"{name}/" for name in allowed}
-        problem = "no such database"
+        is_role = any(r.rolname == target.database for _, a in known for r in a.roles.values())
+        problem = "no such database, but a role" if is_role else "no such database"
         if len(allowed) < len(self.by_name) and not troubles:
             problem += f" on {', '.join(allowed)}"  # the person may not look into the others
         if troubles:
             problem += but_for((c.name for c, _ in known), troubles)
+        if is_role:
+            raise TargetError(target.database, problem, (as_role(target.database),))
         names = near(target.database, everywhere)
         raise TargetError(target.database, problem, (*names, *meant_words(target.database)))
 

@@ -235,6 +235,11 @@ async def test_unknown_name_suggests_the_nearest(bench: Bench) -> None:
     with pytest.raises(TargetError) as unknown:
         await bench().look(ANA, CHANNEL, SessionsRequest(target=Target(database="some_bd")))
     assert unknown.value.nearest[0] == "some_db"
+    for cluster in (None, "main"):
+        asked = SessionsRequest(target=Target(cluster, "some_user"))
+        with pytest.raises(TargetError, match="no such database, but a role") as role:
+            await bench().look(ANA, CHANNEL, asked)
+        assert role.value.nearest == ("user=some_user",)
     with pytest.raises(TargetError) as role:
         await bench().propose(ANA, CHANNEL, typed("user!=some_usr"))
     assert role.value.nearest[0] == "user!=some_user"

@@ -119,6 +119,13 @@ def test_unknown_database_of_a_cluster_is_an_error_with_the_nearest_names() -> N
     assert unknown.value.nearest == ("some_db",)
 
 
+def test_role_in_place_of_a_database_is_told_to_be_one() -> None:
+    with pytest.raises(TargetError) as unknown:
+        frozen("main/web user=web")
+    assert unknown.value.problem == "no such database, but a role"
+    assert unknown.value.nearest == ("user=web",)
+
+
 @pytest.mark.parametrize(
     ("wanted", "names", "nearest"),
     [
