@@ -284,7 +284,7 @@ def _seconds(token: Token) -> int:
         raise _unclear(token, text)
     seconds = int(read[1]) * UNITS[read[2]]
     if not 1 <= seconds <= MAX_AGO:
-        raise fault(token.typed, f"samples reach back from 1 second to {MAX_AGO // 60} minutes")
+        raise fault(token.typed, f"use at=-1s to at=-{MAX_AGO // 60}m: samples go back no further")
     return seconds
 
 

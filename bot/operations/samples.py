@@ -75,12 +75,12 @@ class Samples:
     def _none(self, ring: Ring, now: float, age: timedelta) -> str:
         """Why there is no sample of that age."""
         first = next(iter(ring), None)
-        oldest = (
-            "there is none yet" if first is None else f"the oldest is {now - first.at:.0f} s old"
-        )
+        oldest = "there is none yet"
+        if first is not None:
+            oldest = f"the oldest is {_minutes(now - first.at)} old"
         less = f", or less if they take more than {MOST_BYTES / 1e6:.0f} MB, as these do"
         return (
-            f"no sample is {age.total_seconds():.0f} s old: {oldest}. One is taken every"
+            f"no sample is {_minutes(age.total_seconds())} old: {oldest}. One is taken every"
             f" {self.seconds:g} s (SAMPLE_EVERY) while the bot runs, and kept for 15 min"
             f"{less if ring.is_cut(now) else ''}"
         )
@@ -162,6 +162,13 @@ class Samples:
         protection = await self._clusters.protection(cluster, survey.look)
         # Off the event loop: a server may have thousands of sessions.
         return await asyncio.to_thread(_seen, survey, crowd, protection, rules)
+
+
+def _minutes(seconds: float) -> str:
+    """`1 min 43 s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    parts = (f"{minutes} min" if minutes else "", f"{rest} s" if rest or not minutes else "")
+    return " ".join(part for part in parts if part)
 
 
 def findings_of(sample: Sample) -> Counter[str] | None:

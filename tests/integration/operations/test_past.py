@@ -275,8 +275,8 @@ async def test_without_a_sample_it_says_why(
             await ask(ops, text)
         assert "there is none yet" in caught.value.problem
     await ops.samples.take("main")
-    clock.skip(40.0)
-    with pytest.raises(NoSample, match="the oldest is 40 s old"):
+    clock.skip(103.0)
+    with pytest.raises(NoSample, match="no sample is 3 min old: the oldest is 1 min 43 s old"):
         await ask(ops, "at=-3m")
     never = operations(ledger, clock, sampled, every=0)
     with pytest.raises(NoSample, match="SAMPLE_EVERY=0"):
