@@ -332,11 +332,11 @@ async def test_asker_is_told_if_the_channel_restricts_posting(
     """Neither the Web API nor the response_url can post there."""
     victim = await sessions.open("batch", "other_db", app="unpostable")
     await ana.command("/pg-sessions other_db", channel="announcements", wait=False)
-    look = await ana.sees("other_db on main", "this channel restricts who may post", channel="bot")
+    look = await ana.sees("other_db on main", "The channel restricts who may post", channel="bot")
     assert "about #announcements" in ana.text_of(look)
 
     await ana.command("/pg-kill app=unpostable", channel="announcements", wait=False)
-    said = await ana.sees("nothing can be confirmed here", "restricts who may post", channel="bot")
+    said = await ana.sees("nothing can be confirmed there", "restricts who may post", channel="bot")
     assert "Whoever manages the channel can allow it" in ana.text_of(said)
     assert "actions" not in {block["type"] for block in said.blocks}
     assert await lives(victim)

@@ -207,9 +207,7 @@ def no_window(code: str, again: str = "Refresh and try again.") -> Message:
 
 def not_posted(answer: Message, code: str, *, is_restricted: bool) -> Message:
     """An answer that the channel did not accept, for one person, with the reason and a way on."""
-    return answer.noting(
-        ("only you see this: ", *_not_taken(code, is_restricted=is_restricted)),
-    )
+    return answer.noting(("only you see this. ", *_not_taken(code, is_restricted=is_restricted)))
 
 
 def not_in_thread() -> Message:
@@ -220,7 +218,7 @@ def not_in_thread() -> Message:
 
 def no_preview(code: str, *, is_restricted: bool, surely: bool) -> Message:
     """The channel did not accept the preview, so there is nothing to confirm."""
-    head = strong("The preview could not be posted to this channel: nothing can be confirmed here.")
+    head = strong("The preview could not be posted to the channel: nothing can be confirmed there.")
     way_on = (
         "Nothing was done. Ask again in another channel."
         if surely
@@ -231,13 +229,14 @@ def no_preview(code: str, *, is_restricted: bool, surely: bool) -> Message:
 
 
 def _not_taken(code: str, *, is_restricted: bool) -> Line:
+    # The code stands last: at a message's foot, Slack sets it apart from the text.
+    told = "Slack did not post it in the channel"
     if is_restricted:
-        return (
-            "this channel restricts who may post, and the bot may not (",
-            Quoted(code, code=True),
-            "). Whoever manages the channel can allow it.",
+        told = (
+            "The channel restricts who may post, and the bot may not. Whoever manages the channel"
+            " can allow it"
         )
-    return ("Slack did not post it in the channel (", Quoted(code, code=True), ").")
+    return (f"{told}: ", Quoted(code, code=True))
 
 
 def from_elsewhere(answer: Message, channel_id: str) -> Message:
@@ -250,7 +249,7 @@ def from_elsewhere(answer: Message, channel_id: str) -> Message:
 ALONE = {
     Obstacle.DIRECT: "this is a direct message",
     Obstacle.SHARED: "another workspace shares this channel",
-    Obstacle.NOT_SEEN: "Slack doesn't say who shares this channel: invite the bot to it",
+    Obstacle.NOT_SEEN: "Slack doesn't say who shares this channel; invite the bot to it",
     Obstacle.NO_SCOPE: "the bot's token lacks the scope to see who shares this channel",
     Obstacle.NOT_TOLD: "Slack did not say just now who shares this channel",
 }

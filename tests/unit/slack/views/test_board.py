@@ -184,7 +184,7 @@ def test_cluster_is_chosen_by_a_button_for_each():
     [
         (Obstacle.DIRECT, "this is a direct message"),
         (Obstacle.SHARED, "another workspace shares this channel"),
-        (Obstacle.NOT_SEEN, "Slack doesn't say who shares this channel: invite the bot to it"),
+        (Obstacle.NOT_SEEN, "Slack doesn't say who shares this channel; invite the bot to it"),
     ],
 )
 def test_refusal_of_a_board_says_why_the_channel_may_not_see_one(why: Obstacle, words: str):

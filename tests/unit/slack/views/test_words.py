@@ -398,22 +398,23 @@ def test_an_answer_to_one_person_can_say_why():
             "restricted_action",
             True,
             (
-                "this channel restricts who may post, and the bot may not (restricted_action)."
-                " Whoever manages the channel can allow it."
+                "The channel restricts who may post, and the bot may not. Whoever manages the"
+                " channel can allow it: restricted_action"
             ),
         ),
-        ("is_archived", False, "Slack did not post it in the channel (is_archived)."),
+        ("is_archived", False, "Slack did not post it in the channel: is_archived"),
     ],
 )
 def test_answer_refused_by_a_channel_reaches_one_person_with_the_reason(code, restricted, said):
     answer = sessions(sessions_answer(look=look(backend())))
     alone = errors.not_posted(answer, code, is_restricted=restricted)
-    assert spoken(lines(alone)[-1]) == spoken(f"only you see this: {said}")
-    assert said.split(" (")[0] in alone.text
+    assert spoken(lines(alone)[-1]) == spoken(f"only you see this. {said}")
+    assert said.split(":")[0] in alone.text
+    assert alone.blocks[-1]["elements"][-1]["text"] == code  # nothing hangs behind it
     assert pressable(alone) == pressable(answer)
     surely = errors.no_preview(code, is_restricted=restricted, surely=True)
     assert said in lines(surely)
-    assert "nothing can be confirmed here" in lines(surely)[0]
+    assert "nothing can be confirmed there" in lines(surely)[0]
     assert "Ask again in another channel." in lines(surely)[-1]
     unsure = errors.no_preview(code, is_restricted=restricted, surely=False)
     assert "If the preview appears after all, it works" in lines(unsure)[-1]
