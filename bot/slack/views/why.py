@@ -202,11 +202,9 @@ def _previews(told: Told, at: int, offered: Callable[[str], Action | None]) -> I
             continue
         cancels = isinstance(act, Cancel)
         what, pid = "cancel" if cancels else "end", act.backend.pid
-        spoken = f"Preview the {what} of pid {pid}"
-        # A label is cut at its end, where the pid stands.
-        label = spoken if len(spoken) <= blocks.LABEL else f"Preview {what} of pid {pid}"
+        label = f"Preview {what} of pid {pid}"
         action = ActionId.WHY_CANCEL if cancels else ActionId.WHY_END
-        yield blocks.button(label, action.numbered(at * 10 + number), value, spoken=spoken)
+        yield blocks.button(label, action.numbered(at * 10 + number), value)
 
 
 def _may(act: Act, offered: Action | None) -> bool:

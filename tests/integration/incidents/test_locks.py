@@ -7,7 +7,6 @@ import pytest
 
 from bot.domain.findings.model import PATIENCE, Blocks, Patience, Queue
 from bot.operations import clusters
-from bot.slack.views.blocks import LABEL
 from tests.integration.conftest import Sessions
 from tests.integration.incidents.conftest import Ask, Waiters
 from workspace.people import PATIENCE as PATIENT
@@ -19,11 +18,6 @@ async def wait_until(connection: asyncpg.Connection, query: str, *parameters: ob
     async with asyncio.timeout(PATIENT):
         while not await connection.fetchval(query, *parameters):
             await asyncio.sleep(0.01)
-
-
-def cancel_label(pid: int) -> str:
-    label = f"Preview the cancel of pid {pid}"
-    return label if len(label) <= LABEL else f"Preview cancel of pid {pid}"
 
 
 async def test_blocker_is_found_although_the_wait_has_just_begun(
@@ -122,7 +116,7 @@ async def test_blocker_that_runs_is_cancelled_before_it_is_ended(
     answer = await ask()
     assert answer.names == [("blocker", str(pid))]
     assert answer.acts == [f"cancel {pid}", f"end {pid}"]
-    assert cancel_label(pid) in answer.buttons
+    assert f"Preview cancel of pid {pid}" in answer.buttons
 
 
 async def test_blocker_that_is_not_the_only_one_in_the_way(
@@ -226,8 +220,8 @@ async def test_cancel_of_the_migration_frees_those_who_wait_only_because_of_it(
     assert answer.acts == [f"cancel {migration}", f"end {report.get_server_pid()}"]
     assert answer.prevention[0].startswith("set lock_timeout")
     assert answer.buttons[:2] == [
-        cancel_label(migration),
-        f"Preview the end of pid {report.get_server_pid()}",
+        f"Preview cancel of pid {migration}",
+        f"Preview end of pid {report.get_server_pid()}",
     ]
     (finding,) = answer.findings
     assert finding.involved == {migration, report.get_server_pid(), *crowd}
