@@ -33,8 +33,8 @@ log = structlog.get_logger(__name__)
 
 GROUPS_EVERY = 60.0
 GROUP_FRESH = 10.0
-"""Seconds for which a kill may rely on what Slack said about a group. Slack answers twenty such
-questions a minute."""
+"""Seconds for which somebody may be refused a kill by what Slack said about a group; before it lets
+them, Slack is asked each time. It answers twenty such questions a minute."""
 
 GOOD_FOR = 15 * 60.0
 """Seconds for which Slack's last answer is used while Slack fails."""
@@ -212,7 +212,9 @@ class Directory:
         old = [
             group_id
             for group_id in deciding
-            if (kept := self._groups.get(group_id)) is None or now - kept.at > GROUP_FRESH
+            if group_id in person.groups
+            or (kept := self._groups.get(group_id)) is None
+            or now - kept.at > GROUP_FRESH
         ]
         by = min(until, asyncio.get_running_loop().time() + MEMBERS_WITHIN)
         with suppress(TimeoutError):

@@ -96,6 +96,28 @@ async def test_before_a_kill_slack_is_asked_again_who_is_in_the_group(
     assert asked == [False, True]
 
 
+async def test_who_has_just_left_the_group_is_let_in_no_more(
+    slack: Workspace, directory: Callable[..., Directory]
+) -> None:
+    known = directory(ON_CALL)
+    await known.refresh_groups()
+    assert await allowed(known, Right.KILL, ANA)
+    slack.state.put_group(replace(slack.group("oncall"), users=()))
+    assert not await allowed(known, Right.KILL, ANA)
+
+
+async def test_who_is_refused_has_slack_asked_at_most_every_ten_seconds(
+    slack: Workspace, directory: Callable[..., Directory], clock: HandClock
+) -> None:
+    known = directory(ON_CALL)
+    await known.refresh_groups()
+    before = len(slack.calls("usergroups.users.list"))
+    for seconds in range(0, 60, 5):
+        clock.seconds = seconds
+        assert not await allowed(known, Right.KILL, SAM)
+    assert len(slack.calls("usergroups.users.list")) - before <= 6
+
+
 async def test_before_a_kill_slack_is_asked_about_the_group_of_each_cluster_and_right(
     slack: Workspace, client: AsyncWebClient, clock: HandClock
 ) -> None:
