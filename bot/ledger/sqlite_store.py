@@ -379,6 +379,10 @@ async def opened(path: str, **options: Any) -> aiosqlite.Connection:  # noqa: AN
     except asyncio.CancelledError:
         opening.add_done_callback(_close)
         raise
+    except sqlite3.Error:
+        # Its thread tells this loop that it ends, and the loop may be closed next.
+        connection._thread.join()  # noqa: SLF001
+        raise
 
 
 def _close(opening: asyncio.Future[aiosqlite.Connection]) -> None:

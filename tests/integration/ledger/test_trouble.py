@@ -588,6 +588,15 @@ def others_folder() -> Iterator[Path]:
         assert list(folder.iterdir()) == []
 
 
+async def test_file_that_cannot_be_opened_leaves_no_thread_behind(tmp_path: Path) -> None:
+    """One that ended after the event loop printed a traceback below the bot's own words."""
+    before = {*threading.enumerate()}
+    for _ in range(50):
+        with pytest.raises(sqlite3.Error):
+            await sqlite_store.opened(str(tmp_path / "nowhere" / "ledger.db"))
+        assert before.issuperset(threading.enumerate())
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
 async def test_unwritable_folder_is_reported(others_folder: Path) -> None:
     url = f"sqlite:///{others_folder}/ledger.db"
