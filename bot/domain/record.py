@@ -14,6 +14,10 @@ SEEN = "sessions, in the channel"
 
 ALONE = "sessions, for one alone"
 
+ALL_CLUSTERS = "all clusters"
+
+TREE = "tree"
+
 IDENTITY_SHOWN = 8
 """How many digits of a ledger's identity let a person tell two ledgers apart."""
 

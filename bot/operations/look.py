@@ -8,7 +8,7 @@ from bot.domain.blocking import Branch, HeldLock, Locks, tree, worst_first
 from bot.domain.filters import InTree, PidIn
 from bot.domain.kills import Actor
 from bot.domain.people import Right
-from bot.domain.record import ALONE, SEEN
+from bot.domain.record import ALL_CLUSTERS, ALONE, SEEN, TREE
 from bot.domain.sessions import Backend, BackendId, Look, Names
 from bot.domain.shown import as_shown, redacted
 from bot.errors import ClusterError, NotAllowed, TargetError
@@ -216,7 +216,9 @@ class Looking:
     ) -> None:
         for each in cards:
             if each.look is not None:
-                self._journal.remember(actor, channel_id, each.look, ALONE, reference=reference)
+                self._journal.remember(
+                    actor, channel_id, each.look, ALL_CLUSTERS, reference=reference
+                )
 
     def _all(
         self, request: SessionsRequest, cards: Sequence[ClusterCard], actor: Actor
@@ -258,7 +260,7 @@ class Looking:
             return look, await cluster.locks(names)
 
         look, locks = await read_together(cluster, read)
-        self._journal.remember(actor, channel_id, look, ALONE, reference=reference)
+        self._journal.remember(actor, channel_id, look, TREE, reference=reference)
         protection = await self._clusters.protection(cluster, look)
         barriers = {row.pid: protection.barrier(row) for row in look.rows}
         branches = tree(look.waits)

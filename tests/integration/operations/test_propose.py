@@ -257,3 +257,17 @@ async def test_sessions_since_the_channels_last_look_are_marked(
 
     marks = {t.id.pid: t.is_new for t in shown.proposal.targets}
     assert marks == {old.get_server_pid(): False, new.get_server_pid(): True}
+
+
+async def test_record_says_what_was_looked_at(
+    bench: Bench, cluster: PostgresCluster, ledger: SqlLedger
+) -> None:
+    ops = bench(clusters={"main": cluster, "prod": cluster})
+    await ops.look(ANA, CHANNEL, SessionsRequest())
+    await ops.tree(ANA, CHANNEL, "main")
+    await ops.look(ANA, CHANNEL, SessionsRequest(target=Target("main")), alone=True)
+    await ops.settle()
+    noted = await ledger.noted(Record.LOOKS, since=None, limit=9)
+    expected = ["sessions, for one alone", "tree", "all clusters", "all clusters"]
+    assert [each.what for each in noted] == expected
+    assert await ledger.last_look(CHANNEL, "main") is None
