@@ -273,7 +273,7 @@ def test_replicas_share_a_ledger_and_are_as_in_the_plain_manifest():
 @by_case
 def test_pod_is_as_restricted_as_the_plain_manifests(case):
     objects = rendered("--values", case)
-    same = ("automountServiceAccountToken", "enableServiceLinks", "terminationGracePeriodSeconds")
+    same = ("automountServiceAccountToken", "enableServiceLinks")
     assert [pod(objects)[name] for name in same] == [POD[name] for name in same]
     group = {"fsGroup": POD["securityContext"]["runAsGroup"]}
     assert pod(objects)["securityContext"] == {
@@ -297,6 +297,20 @@ def test_chart_asks_for_nothing_more_of_the_cluster(case):
         *("Deployment", "Secret", "PersistentVolumeClaim", "PodDisruptionBudget"),
         *(("Service", "Ingress") if case == HTTP else ()),
     }
+
+
+@by_case
+def test_pod_that_gets_requests_goes_on_until_it_gets_none(case):
+    objects = rendered("--values", case)
+    seconds = pod(objects)["terminationGracePeriodSeconds"]
+    if case != HTTP:
+        assert "lifecycle" not in container(objects)
+        assert seconds == POD["terminationGracePeriodSeconds"]
+        return
+    (command,) = container(objects)["lifecycle"]["preStop"].values()
+    program, pause = command["command"]
+    assert program == "sleep"
+    assert seconds == POD["terminationGracePeriodSeconds"] + int(pause)
 
 
 def test_http_mode_leads_from_the_ingress_to_the_bot():
