@@ -23,8 +23,9 @@ TABLE_CELLS = 20
 TABLE_CHARACTERS = 10_000
 """Maximum characters in all cells of a message's tables. A message has one table."""
 
-LABEL = 30
-"""Characters of a button's label that Slack shows, though it accepts 75."""
+LABEL = 40
+"""Maximum characters of a button's label. Slack accepts 75, but shows about 30: what tells it from
+other buttons comes first."""
 
 OPTIONS = 100
 """Maximum options of a menu."""

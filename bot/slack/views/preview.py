@@ -177,7 +177,7 @@ def _two_steps(answer: Preview, running: Sequence[Backend]) -> Block:
     queries = count(len(running), "query", "queries")
     heard = len(running) if answer.second_person else queries  # in 75 characters
     return blocks.button(
-        _by_another("Cancel, then terminate", "Cancel, then end", answer),
+        _by_another("Cancel, then terminate what still runs", "Cancel, then end", answer),
         ActionId.KILL_CANCEL_THEN_TERMINATE,
         proposal.key,
         spoken=_by_another_person(f"Cancel {heard}, then terminate what still runs", answer),
