@@ -44,7 +44,7 @@ async def _play(browser: Browser, url: str, theme: Theme, folder: Path) -> None:
     ana = await context.new_page()
     await ana.goto(f"{url.rstrip('/')}/?as=ana&in=incidents")
     await _begin_anew(ana)
-    alert = ana.get_by_role("button", name="Preview cancel")
+    alert = ana.get_by_role("button", name="Preview the cancel")
     await expect(alert).to_be_visible(timeout=TOLD_WITHIN)
     await alert.click()
     await expect(ana.locator(".message .button.danger")).to_be_visible()

@@ -105,9 +105,9 @@ async def test_login_that_fails_is_told_and_mended_from_its_alert(
     buttons = [e for block in told.blocks for e in block.get("elements", ()) if "value" in e]
     assert not any(str(pid) in button["value"] for button in buttons)
 
-    await vera.click(f"Preview end of pid {pid}")
+    await vera.click(f"Preview the end of pid {pid}")
     await vera.sees("You may not end sessions here")
-    await ana.click(f"Preview end of pid {pid}", in_message=told)
+    await ana.click(f"Preview the end of pid {pid}", in_message=told)
     await ana.sees("Terminate 1 session on main", str(pid))
     await ana.click("Terminate 1 session")
     await ana.sees("Terminated 1 of 1 on main")
@@ -144,10 +144,10 @@ async def test_button_of_an_alert_goes_by_what_is_found_now(
     await start(**telling)
     await ana.sees("main: some_user is at its limit", channel="incidents")
     await holder.close()
-    await ana.click(f"Preview end of pid {pid}")
+    await ana.click(f"Preview the end of pid {pid}")
     await ana.sees("That is over", "Nothing was done")
     another = await sessions.open("some_user")
-    await ana.click("Preview end of pid")
+    await ana.click("Preview the end of pid")
     preview = await ana.sees("Terminate 1 session on main")
     assert str(another.get_server_pid()) in ana.text_of(preview)
 

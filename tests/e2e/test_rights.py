@@ -238,7 +238,7 @@ async def test_button_of_an_alert_asks_for_the_right_on_its_own_cluster(
         SAMPLE_EVERY="1",
     )
     told = await ana.sees("prod: once is at its limit", channel="incidents")
-    preview = f"Preview end of pid {held.get_server_pid()}"
+    preview = f"Preview the end of pid {held.get_server_pid()}"
 
     for number, pressed in enumerate((preview, "Why", "Mute 1 h")):
         await sam.click(pressed, in_message=told)

@@ -26,9 +26,9 @@ async def test_why_a_login_fails_and_the_end_of_who_is_in_the_way(
     assert "4711" not in str(shown.blocks) + shown.text
 
     # Who may only look is refused by a button that another sees.
-    await vera.click(f"Preview end of pid {pid}")
+    await vera.click(f"Preview the end of pid {pid}")
     await vera.sees("You may not end sessions here")
-    await ana.click(f"Preview end of pid {pid}")
+    await ana.click(f"Preview the end of pid {pid}")
     await ana.sees("Terminate 1 session on main?", str(pid))
     await ana.click("Terminate 1 session")
     await ana.sees("Terminated 1 of 1 on main")
@@ -48,7 +48,7 @@ async def test_button_of_a_session_that_has_gone_ends_nobody(
     await ana.sees("held by", str(pid))
     await holder.close()
     another = await sessions.open("some_user")
-    await ana.click(f"Preview end of pid {pid}")
+    await ana.click(f"Preview the end of pid {pid}")
     await ana.sees(str(pid), "gone")
     assert await another.fetchval("select true")
 

@@ -270,7 +270,7 @@ def _controls(saying: Saying) -> Iterable[Block]:
     act = finding.acts[0] if finding is not None and finding.acts else None
     if act is not None and not isinstance(act, Run) and act.backend.id is not None:
         what = "cancel" if isinstance(act, Cancel) else "end"
-        label = f"Preview {what} of pid {act.backend.pid}"
+        label = f"Preview the {what} of pid {act.backend.pid}"
         yield blocks.button(label, ActionId.ALERT_PREVIEW, told.key)
     if blocks.fits_button(value := seal(str(_why(told.topic)))):
         yield blocks.button("Why", ActionId.ANSWER_SHOW, value)

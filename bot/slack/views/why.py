@@ -202,7 +202,7 @@ def _previews(told: Told, at: int, offered: Callable[[str], Action | None]) -> I
             continue
         cancels = isinstance(act, Cancel)
         what, pid = "cancel" if cancels else "end", act.backend.pid
-        label = f"Preview {what} of pid {pid}"
+        label = f"Preview the {what} of pid {pid}"
         action = ActionId.WHY_CANCEL if cancels else ActionId.WHY_END
         yield blocks.button(label, action.numbered(at * 10 + number), value)
 

@@ -116,7 +116,7 @@ async def test_blocker_that_runs_is_cancelled_before_it_is_ended(
     answer = await ask()
     assert answer.names == [("blocker", str(pid))]
     assert answer.acts == [f"cancel {pid}", f"end {pid}"]
-    assert f"Preview cancel of pid {pid}" in answer.buttons
+    assert f"Preview the cancel of pid {pid}" in answer.buttons
 
 
 async def test_blocker_that_is_not_the_only_one_in_the_way(
@@ -220,8 +220,8 @@ async def test_cancel_of_the_migration_frees_those_who_wait_only_because_of_it(
     assert answer.acts == [f"cancel {migration}", f"end {report.get_server_pid()}"]
     assert answer.prevention[0].startswith("set lock_timeout")
     assert answer.buttons[:2] == [
-        f"Preview cancel of pid {migration}",
-        f"Preview end of pid {report.get_server_pid()}",
+        f"Preview the cancel of pid {migration}",
+        f"Preview the end of pid {report.get_server_pid()}",
     ]
     (finding,) = answer.findings
     assert finding.involved == {migration, report.get_server_pid(), *crowd}

@@ -46,7 +46,7 @@ async def test_role_at_its_limit_names_its_holders_and_their_effects(
     assert "some_user can't log in on main: it is at its limit, 1 of 1" in answer.screen
     assert "and 2 sessions wait behind it" in answer.screen
     assert "Login works again, 2 sessions go on." in answer.screen
-    assert f"Preview end of pid {pid}" in answer.buttons
+    assert f"Preview the end of pid {pid}" in answer.buttons
     assert "4711" not in answer.screen
 
     # Without a specific question it is one problem, not two.

@@ -89,7 +89,7 @@ def test_alert_says_what_is_wrong_who_is_in_the_way_and_what_to_press() -> None:
         "since 11:58 UTC · told once; changes and the end come as replies",
     ]
     assert message.text == lines(message)[0]
-    assert list(pressable(message)) == ["Preview end of pid 33507", "Why", "Mute 1 h"]
+    assert list(pressable(message)) == ["Preview the end of pid 33507", "Why", "Mute 1 h"]
 
 
 def test_no_button_carries_a_session() -> None:
@@ -110,9 +110,8 @@ def test_why_asks_about_the_role_the_database_or_the_cluster() -> None:
 
 
 def test_cancel_is_named_as_one() -> None:
-    assert "Preview cancel of pid 33507" not in pressable(view.alert(saying()))
     labels = list(pressable(view.alert(saying(replace(LIMIT, acts=(Cancel(HOLDER),))))))
-    assert labels[0] == "Preview cancel of pid 33507"
+    assert labels[0] == "Preview the cancel of pid 33507"
 
 
 def test_what_only_sql_mends_has_the_sql_and_no_preview() -> None:

@@ -288,8 +288,8 @@ def test_who_may_only_cancel_is_offered_only_the_cancel() -> None:
     one = [*pressable(why(asked, lambda _: Action.CANCEL))]
     none = [*pressable(why(asked, lambda _: None))]
     assert [each for each in both if "Preview" in each] == [
-        "Preview cancel of pid 33507",
-        "Preview end of pid 33507",
+        "Preview the cancel of pid 33507",
+        "Preview the end of pid 33507",
     ]
     assert len([each for each in one if "Preview" in each]) == 1
     assert not [each for each in none if "Preview" in each]
