@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
 
 from bot.domain.instants import from_us, to_us
-from bot.domain.sessions import Names
+from bot.domain.sessions import CLIENT_BACKEND, Names
 from bot.errors import TargetError
 from bot.grammar.suggest import near
 from bot.grammar.terms import Aged, AgeOf, Field, Match, Pattern, Tagged, Term, Word
@@ -107,6 +107,14 @@ def _in_database(datname: str, names: Names) -> OidIn:
 def as_role(name: str) -> str:
     """The filter to type for a role: `user=some_user`."""
     return str(Match(Field.USENAME, Pattern((name,))))
+
+
+def arrived_since(instant: datetime) -> tuple[Condition, ...]:
+    """Client backends that started after an instant on the server's clock."""
+    return (
+        Before(AgeOf.AGE, instant, older=False),
+        TextLike("backend_type", (CLIENT_BACKEND,)),
+    )
 
 
 def _freeze(term: Term, names: Names, now: datetime) -> Condition:

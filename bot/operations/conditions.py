@@ -3,15 +3,14 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime
 
-from bot.domain.filters import Before, Condition, PidIn, TextLike, freeze
+from bot.domain.filters import Condition, PidIn, freeze
 from bot.domain.query_tags import carried, query_tags
-from bot.domain.sessions import CLIENT_BACKEND, Names
+from bot.domain.sessions import Names
 from bot.errors import ClusterRefused, TargetError
 from bot.grammar.requests import KillRequest, SessionsRequest
 from bot.grammar.suggest import near
-from bot.grammar.terms import AgeOf, Field, Match, Tagged
+from bot.grammar.terms import Field, Match, Tagged
 from bot.ports import Cluster
 
 HIDDEN = "a lock on a catalog hides the names of its roles or databases"
@@ -81,12 +80,4 @@ def names_type(request: SessionsRequest | KillRequest) -> bool:
     """Whether a request mentions `backend_type`, and so includes background processes."""
     return any(
         isinstance(term, Match) and term.field is Field.BACKEND_TYPE for term in request.terms
-    )
-
-
-def arrived_since(instant: datetime) -> tuple[Condition, ...]:
-    """Client backends that started after an instant on the server's clock."""
-    return (
-        Before(AgeOf.AGE, instant, older=False),
-        TextLike("backend_type", (CLIENT_BACKEND,)),
     )

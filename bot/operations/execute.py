@@ -7,7 +7,7 @@ from datetime import timedelta
 import structlog
 
 from bot.domain import outcomes
-from bot.domain.filters import Condition
+from bot.domain.filters import Condition, arrived_since
 from bot.domain.kills import (
     Action,
     Actor,
@@ -25,7 +25,6 @@ from bot.domain.signals import Guard
 from bot.errors import ClusterError, UsageError
 from bot.operations.claims import Claims, follow
 from bot.operations.clusters import Clusters
-from bot.operations.conditions import arrived_since
 from bot.operations.journal import Journal
 from bot.operations.results import Confirmed, NeedsSecondPerson, NotClaimed, closed
 from bot.operations.second_step import SecondStep

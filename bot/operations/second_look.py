@@ -5,13 +5,12 @@ from dataclasses import replace
 import structlog
 
 from bot.domain import outcomes
-from bot.domain.filters import OidIn
+from bot.domain.filters import OidIn, arrived_since
 from bot.domain.kills import MAX_TARGETS, SECOND_LOOK_AFTER, Conclusion, Outcome, Result
 from bot.domain.sessions import Look
 from bot.errors import ClusterError
 from bot.operations.claims import Claims
 from bot.operations.clusters import Clusters, read_together
-from bot.operations.conditions import arrived_since
 from bot.operations.results import conclusion_of
 from bot.ports import Clock, Cluster
 

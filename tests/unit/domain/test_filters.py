@@ -15,16 +15,20 @@ from bot.domain.filters import (
     OidIn,
     PidIn,
     TextLike,
+    arrived_since,
     freeze,
     from_json,
     to_json,
 )
+from bot.domain.matching import meets
 from bot.domain.sessions import Database, Names, Role, ServerId
+from bot.domain.waits import Waits
 from bot.errors import TargetError
 from bot.grammar.parser import parse_kill
 from bot.grammar.requests import KillRequest
 from bot.grammar.suggest import near
 from bot.grammar.terms import AgeOf, Pattern, Tagged, Word
+from tests.unit.builders import ago, backend
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 NAMES = Names(
@@ -198,3 +202,13 @@ def test_unknown_condition_is_never_skipped(unknown: object) -> None:
     reasons = r"^a condition (was written by another version|can't be read)|not a valid"
     with pytest.raises(ValueError, match=reasons):
         from_json([unknown])
+
+
+def test_only_clients_that_connected_since_have_arrived():
+    sessions = (
+        backend(1, backend_start=ago(seconds=9)),
+        backend(2, backend_start=ago(seconds=11)),
+        backend(3, backend_start=ago(seconds=9), backend_type="parallel worker"),
+    )
+    arrived = arrived_since(ago(seconds=10))
+    assert [row.pid for row in sessions if meets(row, arrived, Waits())] == [1]
