@@ -49,7 +49,6 @@ from bot.postgres.rows import (
     Row,
     encoding_of,
     holdings_of,
-    holdings_parameters,
     look_of,
     names_of,
     prepared_of,
@@ -61,7 +60,7 @@ from bot.postgres.rows import (
     waits_of,
 )
 from bot.postgres.sampling import WITH_QUERY, Sampled, with_queries
-from bot.postgres.statements import every_statement, signal_statement
+from bot.postgres.statements import every_statement, holdings_statement, signal_statement
 from bot.postgres.survey import TOO_LATE, Reading, relations_in
 from bot.postgres.where import (
     CONNECTED,
@@ -584,13 +583,12 @@ class PostgresCluster:
 
         Without pg_read_all_stats, other roles' index builds are left out.
         """
+        statement, parameters = holdings_statement(backends)
         read: list[asyncpg.Record] = []
         here: dict[int, str] = {}
 
         async def ask(connection: Connection) -> None:
-            read[:] = await connection.fetch(
-                queries.get("holdings"), *holdings_parameters(backends)
-            )
+            read[:] = await connection.fetch(statement, *parameters)
             built = relations_of(row for row in read if row["relation"])
             here.update(await self._relations(connection, look.server.id, built))
 

@@ -1,6 +1,6 @@
 """Convert PostgreSQL's rows to the domain's types. Pure."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -22,9 +22,6 @@ from bot.domain.sessions import (
 )
 from bot.domain.waits import Request, queued
 from bot.driver import decoding
-
-MOST_PREPARED = 50
-"""How many prepared transactions are read, the oldest first."""
 
 Row = asyncpg.Record | Mapping[str, Any]
 """A row by its columns: one that was read, or one that the bot has counted itself."""
@@ -242,13 +239,6 @@ def backend_of(row: asyncpg.Record, names: Names) -> Backend:
         backend_type=row["backend_type"],
         virtualtransaction=row.get("virtualtransaction"),
     )
-
-
-def holdings_parameters(backends: Sequence[Backend]) -> tuple[list[int], list[int], int]:
-    """Those of `queries/holdings.sql`."""
-    pids = [backend.pid for backend in backends]
-    owners = {backend.usesysid for backend in backends if backend.usesysid is not None}
-    return pids, sorted(owners), MOST_PREPARED
 
 
 def holdings_of(

@@ -1,5 +1,6 @@
 """The signalling statement, with all that a kill promises; and all statements, to rehearse."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from bot.domain.filters import InLock
 from bot.domain.kept_names import Applications
 from bot.domain.kills import Action, Basis
-from bot.domain.sessions import BackendId, Names, ServerId
+from bot.domain.sessions import Backend, BackendId, Names, ServerId
 from bot.domain.signals import Guard
 from bot.grammar.terms import Word
 from bot.postgres import queries
@@ -15,6 +16,9 @@ from bot.postgres.where import COST, EVERYTHING, Parameters, likes, order, where
 
 Statement = tuple[str, list[Any]]
 """Its text, and its parameters."""
+
+MOST_PREPARED = 50
+"""How many prepared transactions are read, the oldest first."""
 
 _FUNCTIONS = {
     Action.TERMINATE: "pg_terminate_backend",
@@ -84,6 +88,13 @@ def rehearsal(guard: Guard) -> Statement:
     """The signalling statement of a guard, about a backend that no server has, and too late."""
     nobody = BackendId(0, _LONG_AGO)
     return signal_statement(replace(guard, server=_NOWHERE, target=nobody, deadline=_LONG_AGO))
+
+
+def holdings_statement(backends: Sequence[Backend]) -> Statement:
+    """What reads what these have besides their transactions."""
+    pids = [backend.pid for backend in backends]
+    owners = {backend.usesysid for backend in backends if backend.usesysid is not None}
+    return queries.get("holdings"), [pids, sorted(owners), MOST_PREPARED]
 
 
 def signal_statement(guard: Guard) -> Statement:
