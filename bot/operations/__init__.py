@@ -11,7 +11,7 @@ from copy import copy
 from bot.domain.people import NOWHERE, Reach
 from bot.operations.alerts import NO_ALERTS, Alerting, AlertRules
 from bot.operations.boards import Watching
-from bot.operations.claims import Claims, follow, named
+from bot.operations.claims import Claims, bind_log, log_values
 from bot.operations.clusters import Clusters, Health
 from bot.operations.diagnose import Diagnosing
 from bot.operations.execute import Executing
@@ -115,4 +115,4 @@ class Operations:
             await self._journal.settle()
 
 
-__all__ = ["AlertRules", "Health", "Operations", "Rules", "follow", "named"]
+__all__ = ["AlertRules", "Health", "Operations", "Rules", "bind_log", "log_values"]

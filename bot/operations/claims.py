@@ -185,7 +185,7 @@ class Claims:
         """Try again to write the outcomes that the ledger has not taken; returns those it took."""
         written = []
         for kill, conclusion in list(self.unwritten.items()):
-            with structlog.contextvars.bound_contextvars(**named(conclusion.proposal)):
+            with structlog.contextvars.bound_contextvars(**log_values(conclusion.proposal)):
                 try:
                     await self._ledger.renew(kill, self._owner, LEASE)
                     mine = await self._ledger.conclude(conclusion, self._owner)
@@ -246,7 +246,7 @@ class Claims:
         await self._ledger.leave(self._owner)
 
 
-def named(proposal: Proposal) -> dict[str, int | str]:
+def log_values(proposal: Proposal) -> dict[str, int | str]:
     """A kill's number and reference, for log lines.
 
     The reference is that of the command that asked for the kill, whichever replica handled it.
@@ -255,6 +255,6 @@ def named(proposal: Proposal) -> dict[str, int | str]:
     return {"kill": proposal.id, **reference}
 
 
-def follow(proposal: Proposal) -> None:
+def bind_log(proposal: Proposal) -> None:
     """Add a kill's number and reference to this task's log lines from here on."""
-    structlog.contextvars.bind_contextvars(**named(proposal))
+    structlog.contextvars.bind_contextvars(**log_values(proposal))

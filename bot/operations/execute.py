@@ -23,7 +23,7 @@ from bot.domain.record import Entry
 from bot.domain.sessions import BackendId, Limit, Look
 from bot.domain.signals import Guard
 from bot.errors import ClusterError, UsageError
-from bot.operations.claims import Claims, follow
+from bot.operations.claims import Claims, bind_log
 from bot.operations.clusters import Clusters
 from bot.operations.journal import Journal
 from bot.operations.results import Confirmed, NeedsSecondPerson, NotClaimed, closed
@@ -86,7 +86,7 @@ class Executing:
             return self._journal.not_claimed(key, None)
         proposal = entry.proposal
         log.info("kill.confirming", kill=proposal.id, proposed_as=proposal.reference)
-        follow(proposal)
+        bind_log(proposal)
         cluster = self._clusters.named(proposal.cluster, _RIGHTS[action])
         refused = self._refused(actor, channel_id, entry, action)
         if refused is not None:

@@ -30,7 +30,7 @@ from bot.domain.shown import as_shown
 from bot.errors import ClusterError, TargetError
 from bot.grammar.requests import KillRequest
 from bot.grammar.requests import Target as Named
-from bot.operations.claims import Previews, follow
+from bot.operations.claims import Previews, bind_log
 from bot.operations.clusters import Clusters, answer_by, but_for, read_together
 from bot.operations.conditions import conditions_of, names_type
 from bot.operations.journal import Journal
@@ -324,7 +324,7 @@ class Proposing:
         rules, cluster = self._clusters.rules, draft.cluster
         proposal = await self._ledger.propose(draft, rules.confirm_ttl)
         self._previews.keep(proposal)
-        follow(proposal)
+        bind_log(proposal)
         log.info(
             "kill.proposed",
             cluster=cluster,

@@ -8,7 +8,7 @@ import structlog
 from bot.domain import outcomes
 from bot.domain.kills import Conclusion, Outcome, Proposal, Result
 from bot.errors import ClusterError, LedgerError, TargetError
-from bot.operations.claims import Claims, named
+from bot.operations.claims import Claims, log_values
 from bot.operations.clusters import Clusters
 from bot.ports import Clock
 
@@ -46,7 +46,7 @@ class Recovering:
                 raise
             lapsed = ()
         for proposal in lapsed:
-            with structlog.contextvars.bound_contextvars(**named(proposal)):
+            with structlog.contextvars.bound_contextvars(**log_values(proposal)):
                 conclusions.append(await self._recovered(proposal))
         return tuple(conclusions)
 

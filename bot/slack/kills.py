@@ -12,7 +12,7 @@ from bot.domain.protection import require_narrow
 from bot.errors import LedgerError, UsageError
 from bot.grammar.parser import parse_kill, read_kill
 from bot.grammar.requests import HelpRequest, HistoryRequest, KillRequest
-from bot.operations import follow
+from bot.operations import bind_log
 from bot.operations.results import (
     Choice,
     NotClaimed,
@@ -251,7 +251,7 @@ async def dismiss(runner: Runner, click: Click, admitted: Admitted) -> None:
     answer = await runner.within(admitted).dismiss(click.actor, click.channel_id, key)
     match answer:
         case Proposal():
-            follow(answer)
+            bind_log(answer)
             log.info("kill.dismissed")
             await runner.replace(click, kill_view.dismissed(answer))
         case NotClaimed():
@@ -276,7 +276,7 @@ async def cluster_of(runner: Runner, click: Click) -> str | None:
 async def not_claimed(runner: Runner, click: Click, answer: NotClaimed) -> None:
     """Say why a click did nothing; replace an expired preview, with a way to go on."""
     if answer.entry is not None:
-        follow(answer.entry.proposal)
+        bind_log(answer.entry.proposal)
     if answer.why is Unclaimable.DONE and answer.entry is not None and answer.entry.results:
         # Whatever was shown meanwhile, the outcome is final.
         message = outcome_view.outcome(conclusion_of(answer.entry))

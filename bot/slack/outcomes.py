@@ -8,7 +8,7 @@ import structlog
 from bot.background import LAST_WORDS
 from bot.domain.kills import LIVING, SUCCEEDED, Action, Conclusion, State
 from bot.errors import BotError, LedgerError, NotAllowed
-from bot.operations import follow, named
+from bot.operations import bind_log, log_values
 from bot.operations.results import Confirmed, NeedsSecondPerson, NotClaimed, conclusion_of
 from bot.slack import kills
 from bot.slack.authorization import Admitted
@@ -90,7 +90,7 @@ async def _answered(runner: Runner, click: Click, answer: Confirmed) -> None:
         case Conclusion():
             await _concluded(runner, click, answer)
         case NeedsSecondPerson():
-            follow(answer.proposal)
+            bind_log(answer.proposal)
             what = f"{click.action_id} {click.value}"
             runner.refused(click, what, "SECOND_PERSON_CLUSTERS")
             await runner.whisper(
@@ -107,7 +107,7 @@ async def _answered(runner: Runner, click: Click, answer: Confirmed) -> None:
 
 async def _concluded(runner: Runner, click: Click, conclusion: Conclusion) -> None:
     """Show an outcome, and later what was learned after it."""
-    follow(conclusion.proposal)
+    bind_log(conclusion.proposal)
     _measure(runner, click, conclusion)
     shown = asyncio.Event()
 
@@ -151,7 +151,7 @@ async def _show_progress(runner: Runner, click: Click, key: str) -> bool:
             # Show progress only for this click's claim: another click's must not replace an
             # outcome.
             return False
-        follow(entry.proposal)
+        bind_log(entry.proposal)
         working = kill_view.working(entry.proposal)
         # Not cancelled once it is being sent: it must not arrive after the outcome.
         await runner.delivery.update(
@@ -169,19 +169,19 @@ async def _show_conclusion(runner: Runner, click: Click, key: str) -> None:
     with suppress(LedgerError):
         entry = await runner.operations.entry(key)
         if entry is not None and entry.results:
-            follow(entry.proposal)
+            bind_log(entry.proposal)
             await runner.conclude(entry.proposal, outcome_view.outcome(conclusion_of(entry)), click)
 
 
 async def recovered(runner: Runner, conclusion: Conclusion) -> None:
     """Show what became of a kill in its message, without a click."""
-    with structlog.contextvars.bound_contextvars(**named(conclusion.proposal)):
+    with structlog.contextvars.bound_contextvars(**log_values(conclusion.proposal)):
         await runner.conclude(conclusion.proposal, outcome_view.outcome(conclusion))
 
 
 async def caught_up(runner: Runner, conclusion: Conclusion) -> None:
     """Make a second look that another process left, and show it."""
-    with structlog.contextvars.bound_contextvars(**named(conclusion.proposal)):
+    with structlog.contextvars.bound_contextvars(**log_values(conclusion.proposal)):
         later = await runner.operations.catch_up(conclusion)
     if later is not None and later.proposal.message_ts:
         # It is on record now, so a bot that stops shows it all the same.
