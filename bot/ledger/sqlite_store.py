@@ -1,4 +1,4 @@
-"""A ledger in an SQLite file: its SQL, and how to wait for its lock and let go of it."""
+"""A ledger in an SQLite file: its SQL, who may read it, and how to wait for its lock."""
 
 import asyncio
 import os
@@ -104,17 +104,32 @@ class SqliteStore(Store):
         """Raise `LedgerError` if the file's folder is missing, or something else has its name."""
         if not Path(self._file).parent.is_dir():
             raise LedgerError(f"the ledger's folder does not exist: {Path(self._file).parent}")
-        if wrong := what_else(self._file):
+        if wrong := _what_else(self._file):
             raise LedgerError(f"the ledger's URL names {wrong}: {self.place}")
 
     @property
     def is_open_to_others(self) -> bool:
         """Whether anyone on this machine may read or write the file."""
-        return is_open_to_others(self._file)
+        return _is_open_to_others(self._file)
 
     def make(self) -> None:
-        """Create the file, readable only by its owner."""
-        make(self._file)
+        """Create the file if there is none, for its owner only; close an existing one to others.
+
+        Others can read it only because of the umask in use when it was made, not by a decision, and
+        then so can the group. If only the group can read it, that may be meant. SQLite gives the
+        files that it makes beside it the same mode.
+        """
+        with suppress(OSError):  # it exists, or SQLite will say why it can't
+            os.close(os.open(self._file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        # By path: opening and closing the file here would drop this process's locks on it.
+        for each in (self._file + suffix for suffix in _BESIDE):
+            with suppress(FileNotFoundError):
+                if _is_open_to_others(each):
+                    try:
+                        Path(each).chmod(0o600)
+                        log.warning("ledger.closed_to_others", file=each)
+                    except OSError as error:
+                        log.warning("ledger.open_to_others", file=each, problem=error.strerror)
 
     def engine(self) -> AsyncEngine:
         """An engine for the one writer."""
@@ -133,7 +148,7 @@ class SqliteStore(Store):
             max_overflow=0,
             hide_parameters=True,
             connect_args={
-                "timeout": 0,  # `patiently` waits
+                "timeout": 0,  # `_patiently` waits
                 # None: sqlite3 begins no transaction by itself; `_begin` does.
                 "isolation_level": None,
                 "async_creator_fn": opened,
@@ -150,7 +165,7 @@ class SqliteStore(Store):
         # secure_delete overwrites deleted rows.
         pragmas = ("synchronous = EXTRA", "foreign_keys = ON", "secure_delete = ON")
         # The first one reads the schema, which whoever commits doesn't allow.
-        waiting = partial(_patiently, tuple(f"PRAGMA {each}" for each in pragmas))
+        waiting = partial(_run_patiently, tuple(f"PRAGMA {each}" for each in pragmas))
         try:
             connection.run_async(waiting)
         except BaseException:
@@ -160,14 +175,14 @@ class SqliteStore(Store):
     @staticmethod
     def _begin(connection: Connection) -> None:
         if connection.get_execution_options().get("reads", False):
-            patiently(connection, "BEGIN", "SELECT 1 FROM sqlite_master LIMIT 1")
+            _patiently(connection, "BEGIN", "SELECT 1 FROM sqlite_master LIMIT 1")
         else:
-            patiently(connection, "BEGIN IMMEDIATE")
+            _patiently(connection, "BEGIN IMMEDIATE")
 
     @staticmethod
     def _commit(connection: Connection) -> None:
         # Whatever the driver does next commits nothing more. Readers may be in the way.
-        patiently(connection, "COMMIT")
+        _patiently(connection, "COMMIT")
 
     async def lock(self, connection: AsyncConnection) -> None:
         """Nothing to do: BEGIN IMMEDIATE already has the lock."""
@@ -191,7 +206,7 @@ class SqliteStore(Store):
         return f"the ledger's file can't be used: {type(error).__name__}"
 
 
-def what_else(path: str) -> str:
+def _what_else(path: str) -> str:
     """What is there, if it can't be a ledger; empty if it can.
 
     An empty file can: SQLite fills it.
@@ -211,32 +226,12 @@ def what_else(path: str) -> str:
     return "" if first in (b"", _FIRST_BYTES) else "a file that isn't SQLite's"
 
 
-def is_open_to_others(path: str) -> bool:
+def _is_open_to_others(path: str) -> bool:
     """Whether anyone on this machine may read or write the file. Raises `OSError`."""
     return bool(Path(path).stat().st_mode & 0o007)
 
 
-def make(path: str) -> None:
-    """Create the file if there is none, for its owner only; close an existing one to others.
-
-    Others can read it only because of the umask in use when it was made, not by a decision, and
-    then so can the group. If only the group can read it, that may be meant. SQLite gives the files
-    that it makes beside it the same mode.
-    """
-    with suppress(OSError):  # it exists, or SQLite will say why it can't
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    # By path: opening and closing the file here would drop this process's locks on it.
-    for each in (path + suffix for suffix in _BESIDE):
-        with suppress(FileNotFoundError):
-            if is_open_to_others(each):
-                try:
-                    Path(each).chmod(0o600)
-                    log.warning("ledger.closed_to_others", file=each)
-                except OSError as error:
-                    log.warning("ledger.open_to_others", file=each, problem=error.strerror)
-
-
-def patiently(connection: Connection, *statements: str) -> None:
+def _patiently(connection: Connection, *statements: str) -> None:
     """Run statements, the last of which takes a lock, and wait for whoever holds it.
 
     Each try runs all of them, in one turn of the connection's thread.
@@ -246,7 +241,7 @@ def patiently(connection: Connection, *statements: str) -> None:
     """
     driver: Any = connection.connection.dbapi_connection
     try:
-        driver.run_async(partial(_patiently, statements))
+        driver.run_async(partial(_run_patiently, statements))
     except sqlite3.Error as error:
         raise DBAPIError.instance(statements[-1], None, error, sqlite3.Error) from error
     except BaseException:
@@ -255,7 +250,7 @@ def patiently(connection: Connection, *statements: str) -> None:
         raise
 
 
-async def _patiently(statements: tuple[str, ...], driver: "_Driver") -> None:
+async def _run_patiently(statements: tuple[str, ...], driver: "_Driver") -> None:
     until = time.monotonic() + BUSY_TIMEOUT
     for pause in chain(RETRY_AFTER, repeat(RETRY_AFTER[-1])):
         try:
@@ -333,7 +328,7 @@ class _Driver(aiosqlite.Connection):
         return _Cursor(self)
 
     async def run(self, statements: Sequence[str]) -> None:
-        """Run them in one turn. If a later one fails, the first one, a BEGIN, is undone."""
+        """Run them in one turn. If one fails, the transaction that the first began is undone."""
         first, *others = statements
 
         def run() -> None:
@@ -348,7 +343,7 @@ class _Driver(aiosqlite.Connection):
         await self._execute(run)  # type: ignore[no-untyped-call]
 
     async def commit(self) -> None:
-        if self.in_transaction:  # `patiently` has committed it
+        if self.in_transaction:  # `_patiently` has committed it
             await super().commit()
 
     async def rollback(self) -> None:
