@@ -1,4 +1,4 @@
-"""Turn PostgreSQL's answers into what the bot says about each target.
+"""What PostgreSQL's answers say about each target, and what keeps it from coming back.
 
 Pure. An outcome says what was seen, never what is likely. `terminated` is a backend that is gone,
 `unknown` one whose statement got no reply.

@@ -25,7 +25,7 @@ HIDES: tuple[str, ...] = ("query", "query_id")
 # statements it also hashes the literals, such as a role's password or the arguments of EXECUTE.
 _PLANNED = frozenset({"delete", "insert", "merge", "select", "table", "update", "values", "with"})
 
-_NAMED: Final = re.compile(
+_POOLERS: Final = re.compile(
     r"(?:pgbouncer|pgcat|odyssey|pgpool|supavisor|pgagroal)(?:[ /:0-9].*+)?", re.IGNORECASE
 )
 """The `application_name` of a pooler's own connections; its version may follow."""
@@ -39,7 +39,10 @@ _remembered: dict[tuple[bytes, int], tuple[str, bool]] = {}
 
 @dataclass(frozen=True, slots=True)
 class Poolers:
-    """The addresses that the settings name."""
+    """Sessions whose client is a connection pooler: the server sees it, not who is behind it.
+
+    `networks` are the addresses that the settings name.
+    """
 
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
@@ -48,7 +51,7 @@ class Poolers:
         address = backend.client_addr
         if address is not None and any(address in network for network in self.networks):
             return True
-        return _NAMED.fullmatch(backend.application_name or "") is not None
+        return _POOLERS.fullmatch(backend.application_name or "") is not None
 
 
 def redacted(look: Look, keys: Iterable[str], poolers: Poolers) -> Look:

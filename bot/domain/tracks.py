@@ -89,7 +89,7 @@ class Watch:
         """Whether the last sample had an answer."""
         return self._began is not None and self._silent_since is None
 
-    def reset(self, by: timedelta) -> None:
+    def shift(self, by: timedelta) -> None:
         """Go on after the bot's clock was set forward by this much, or back.
 
         No time has passed by that, for a finding to hold or to be gone.

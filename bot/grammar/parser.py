@@ -84,7 +84,7 @@ def read_sessions(text: str) -> Asked:
         raise fault("--", f"only {KILL} takes a reason")
     if len(tokens) == 1 and _first(tokens) == "help":
         return HelpRequest(SESSIONS)
-    ago, tokens = _taken(tokens)
+    ago, tokens = _without_at(tokens)
     present = _read_present(tokens)
     request = present if ago is None else then(present, ago)
     _refuse_long(request)
@@ -228,7 +228,7 @@ def _read_history(tokens: Iterable[Token], reason: str | None) -> HistoryRequest
     )
 
 
-def _taken(tokens: Sequence[Token]) -> tuple[int | None, list[Token]]:
+def _without_at(tokens: Sequence[Token]) -> tuple[int | None, list[Token]]:
     """How many seconds ago is asked about, if any, and the other tokens. Raises `UsageError`."""
     found: list[Token] = []
     others: list[Token] = []
@@ -236,7 +236,7 @@ def _taken(tokens: Sequence[Token]) -> tuple[int | None, list[Token]]:
         (found if _is_at(token) else others).append(token)
     if len(found) > 1:
         raise fault(found[1].typed, f"`{AT}=` is given twice")
-    return (_seconds(found[0]), others) if found else (None, others)
+    return (_ago(found[0]), others) if found else (None, others)
 
 
 def _refuse_at(tokens: Sequence[Token]) -> None:
@@ -273,7 +273,7 @@ def _is_at(token: Token) -> bool:
     return token.option is not None and (token.option.key.bare or "").lower() == AT
 
 
-def _seconds(token: Token) -> int:
+def _ago(token: Token) -> int:
     option = token.option
     assert option is not None  # noqa: S101  the caller has looked
     if option.operator != "=":
@@ -281,14 +281,14 @@ def _seconds(token: Token) -> int:
     text = (option.value.bare or "").lower()
     read = _AGO.fullmatch(text)
     if read is None or read[2] not in UNITS:
-        raise _unclear(token, text)
+        raise _unclear_ago(token, text)
     seconds = int(read[1]) * UNITS[read[2]]
     if not 1 <= seconds <= MAX_AGO:
         raise fault(token.typed, f"use at=-1s to at=-{MAX_AGO // 60}m: samples go back no further")
     return seconds
 
 
-def _unclear(token: Token, text: str) -> UsageError:
+def _unclear_ago(token: Token, text: str) -> UsageError:
     age = _AGE.fullmatch(text.lstrip(MINUS))
     unit = (age[2] or "m")[0] if age is not None else ""
     near = (f"{AT}=-{age[1]}{unit}",) if age is not None and unit in "sm" else ()

@@ -106,7 +106,7 @@ FORGET_PAUSE = 1.0
 
 
 class Made:
-    """Statements that are made once for a store, because to make one takes longer than to run it.
+    """Statements, and their conditions, made once for a store: that takes longer than to run them.
 
     Attributes:
         by_key: reads the kill with this `key`.

@@ -84,7 +84,7 @@ class Alerting:
         self._seen: dict[str, Seen] = {}
         self._untold: dict[str, int] = {}
         self._telling = Telling(alerts, clock, meter)
-        self._told_time = clock.now(), clock.monotonic()  # when both were last read
+        self._clocks = clock.now(), clock.monotonic()  # when both were last read
         self._read_at: float | None = None  # on the monotonic clock
         self._is_quiet = False  # nothing on record is open or unsaid
 
@@ -104,13 +104,13 @@ class Alerting:
     def _time(self) -> datetime:
         """The time now. If the clock was set meanwhile, no time passed by that for the watches."""
         now, steady = self._clock.now(), self._clock.monotonic()
-        before, steady_before = self._told_time
-        self._told_time = now, steady
+        before, steady_before = self._clocks
+        self._clocks = now, steady
         by = now - before - timedelta(seconds=steady - steady_before)
         if abs(by) >= SET and self._watches:
             log.warning("alerts.clock_set", seconds=round(by.total_seconds(), 3))
             for watch in self._watches.values():
-                watch.reset(by)
+                watch.shift(by)
         return now
 
     async def work(self, voice: Voice) -> None:

@@ -42,7 +42,7 @@ RETRY_EVERY = 2.0
 NOTES_KEPT_FOR = 600.0
 """Seconds after which a note that the ledger never took is given up."""
 
-SEEN_FOR = 600.0
+SIGNATURES_KEPT_FOR = 600.0
 """Seconds. Slack's signatures are valid for 300 s before and after their timestamp."""
 
 SIGNATURE_WITHIN = 0.5
@@ -229,7 +229,9 @@ class Signatures:
         it needs the ledger, and is claimed only once.
         """
         now = self._clock.monotonic()
-        for old in list(takewhile(lambda each: self._seen[each] < now - SEEN_FOR, self._seen)):
+        for old in list(
+            takewhile(lambda each: self._seen[each] < now - SIGNATURES_KEPT_FOR, self._seen)
+        ):
             del self._seen[old]
         if signature in self._seen:
             return False

@@ -21,7 +21,7 @@ ASK_EVERY = 300.0
 
 
 class AlertChannels:
-    """The channels, and what is wrong with some of them.
+    """The channels, and why some of them are closed to alerts.
 
     Attributes:
         closed: why a channel takes nothing, by its ID, as Slack said last.

@@ -172,6 +172,9 @@ def _of_queries(running: Sequence[Backend]) -> str:
     return told
 
 
+# --- what goes with a session besides its transaction --------------------------------
+
+
 _TOLD = {
     Told.LISTEN: "its last statement was LISTEN: its client gets no more notifications",
     Told.TEMPORARY: "its last statement made a temporary table, which goes with it",
@@ -183,9 +186,9 @@ def of_holdings(answer: Preview) -> Iterable[Line]:
     written = [*_builds(answer)]
     if answer.proposal.action is Action.TERMINATE:
         written += (
-            (*_of(target, answer), *line)
+            (*_lead(target, answer), *line)
             for target in answer.proposal.targets
-            for line in _ended(target, answer.holdings.get(target.id.pid, Holdings()))
+            for line in _lost_with(target, answer.holdings.get(target.id.pid, Holdings()))
         )
     yield from written[:LISTED]
     if (more := len(written) - LISTED) > 0:
@@ -217,10 +220,10 @@ def _builds(answer: Preview) -> Iterator[Line]:
         held = answer.holdings.get(target.id.pid)
         if held is not None and held.build is not None:
             command = held.build.command
-            yield (*_of(target, answer), f"it runs {command}: its end leaves an invalid index.")
+            yield (*_lead(target, answer), f"it runs {command}: its end leaves an invalid index.")
 
 
-def _ended(target: Target, held: Holdings) -> Iterator[Line]:
+def _lost_with(target: Target, held: Holdings) -> Iterator[Line]:
     if held.advisory:
         number = count(held.advisory, "advisory lock")
         yield (f"it holds {number}, which others can then take.",)
@@ -237,7 +240,7 @@ def _ended(target: Target, held: Holdings) -> Iterator[Line]:
     yield from ((f"{_TOLD[each]}.",) for each in told(target.seen))
 
 
-def _of(target: Target, answer: Preview) -> Line:
+def _lead(target: Target, answer: Preview) -> Line:
     if len(answer.proposal.targets) == 1:
         return ("⚠ ",)
     return (f"⚠ pid {target.id.pid}: ",)

@@ -1,7 +1,4 @@
-"""Numbers, lists and times in few words.
-
-Pure.
-"""
+"""Numbers, lists and times in few words. Pure."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta

@@ -288,7 +288,7 @@ def test_clock_that_is_set_back_silences_nothing() -> None:
     bot.samples(2 * AFTER, *many)
     bot.alerts[0] = replace(bot.alerts[0], muted_until=bot.now + AN_HOUR)
     bot.now -= timedelta(days=1)
-    bot.watch.reset(-timedelta(days=1))
+    bot.watch.shift(-timedelta(days=1))
     worse = [full_role(f"role_{number}", hurt=20) for number in range(MOST_NEW)]
     assert kinds(bot.sample(*worse)) == ["Worsen"] * MOST_NEW
     assert kinds(bot.samples(2 * AFTER, *worse, full_role())) == ["Tell"]
