@@ -96,6 +96,7 @@ async def test_look_stays_out_of_the_channel(bot: Bot, tab: Page) -> None:
     await expect(tab.get_by_text("some_db on main")).to_have_count(0)
     await tab.get_by_role("button", name="1 reply").click()
     await expect(tab.get_by_text("some_db on main")).to_be_visible()
+    await expect(tab.get_by_role("listitem").get_by_text("1 reply")).to_be_visible()
     await held_to_the_rules(tab)
 
 
@@ -152,3 +153,14 @@ async def test_message_for_one_person_has_no_menu(look: Look, say: Say) -> None:
     tab = await look("ana")
     await expect(tab.get_by_text("for you alone")).to_be_visible()
     await expect(tab.get_by_role("button", name="Message actions")).to_have_count(0)
+
+
+async def test_own_reply_begins_anew_below_the_first_message(
+    look: Look, ana: Person, alarm: Message
+) -> None:
+    ana.say("since 12:00", under=alarm)
+    tab = await look("ana")
+    await tab.get_by_role("button", name="1 reply").click()
+    reply = tab.locator(".message", has_text="since 12:00")
+    await expect(reply.locator(".message-head")).to_be_visible()
+    await expect(tab.get_by_role("listitem").filter(has_text="1 reply")).to_be_visible()

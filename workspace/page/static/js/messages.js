@@ -8,7 +8,7 @@ import { mrkdwn, spoken, unescaped } from "./mrkdwn.js";
 import { avatar, nameOf } from "./people.js";
 import { messagePlace } from "./places.js";
 import { store } from "./store.js";
-import { menuOf, replies, whereReplied } from "./threads.js";
+import { menuOf, replies, repliesTo, whereReplied } from "./threads.js";
 
 const TOGETHER = 5 * 60;
 const NEAR_END = 24;
@@ -30,7 +30,7 @@ let stick = true;
 let lastTop = 0;
 let lastRoom = 0;
 const drawn = new Map();
-const days = new Map();
+const lines = new Map();
 
 export function startMessages() {
   scroller = document.getElementById("messages");
@@ -67,7 +67,11 @@ function draw() {
     const before = messages[at - 1];
     const node = nodeOf(message);
     node.classList.toggle("continued", isContinued(message, before));
-    return isOtherDay(message, before) ? [dayOf(message), node] : [node];
+    return [
+      isOtherDay(message, before) && dayOf(message),
+      isFirstReply(before) && store.replies(before).length && lineOf(repliesTo(before)),
+      node,
+    ].filter(Boolean);
   });
   patch(nodes.length ? nodes : [empty()]);
   scroller.setAttribute(
@@ -196,6 +200,7 @@ function isContinued(message, before) {
     before.ephemeral === message.ephemeral &&
     !message.ephemeral &&
     !isOtherDay(message, before) &&
+    !isFirstReply(before) &&
     Number(message.ts) - Number(before.ts) < TOGETHER
   );
 }
@@ -209,13 +214,20 @@ function date(message) {
 }
 
 /** The line above the first message of a day. */
+/** Whether the message before is the one whose thread is open. */
+function isFirstReply(before) {
+  return before !== undefined && before.ts === store.thread;
+}
+
 function dayOf(message) {
   const key = date(message).toDateString();
-  if (!days.has(key)) {
-    const words = key === new Date().toDateString() ? "Today" : day.format(date(message));
-    days.set(key, h("li", { class: "day" }, h("span", {}, words)));
-  }
-  return days.get(key);
+  return lineOf(key === new Date().toDateString() ? "Today" : day.format(date(message)));
+}
+
+/** A line across the list, with words on it. */
+function lineOf(words) {
+  if (!lines.has(words)) lines.set(words, h("li", { class: "line" }, h("span", {}, words)));
+  return lines.get(words);
 }
 
 function empty() {

@@ -39,13 +39,18 @@ export function threadBar() {
 
 /** Under a message: how many have replied; over a reply in the channel: the way to its thread. */
 export function replies(message) {
-  const count = store.replies(message).length;
-  if (store.thread || !count) return null;
+  if (store.thread || !store.replies(message).length) return null;
   return h(
     "button",
     { class: "replies", type: "button", on: { click: () => openThread(message.ts) } },
-    `${count} ${count === 1 ? "reply" : "replies"}`,
+    repliesTo(message),
   );
+}
+
+/** How many replies a message has, in words. */
+export function repliesTo(message) {
+  const count = store.replies(message).length;
+  return `${count} ${count === 1 ? "reply" : "replies"}`;
 }
 
 export function whereReplied(message) {
