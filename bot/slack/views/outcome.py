@@ -154,7 +154,8 @@ def _aftermath(conclusion: Conclusion) -> Iterable[Line]:
     changes = [change_of(before, after) for before, after in conclusion.limits]
     if conclusion.waiting is not None and any(conclusion.waiting):
         before, after = conclusion.waiting
-        changes.append((f"waiting {before} → {after}",))
+        said = f"still {after}" if before == after else f"{before} → {after}"
+        changes.append((f"waiting {said}",))
     if changes:
         yield parted(changes[:LISTED], " · ")
     if conclusion.other_work and len(conclusion.results) > 1:

@@ -55,7 +55,9 @@ def command_of(wording: str) -> Line:
 
 
 def change_of(before: Limit, after: Limit) -> Line:
-    """`some_user 1 of 1 → 0 of 1`, and `connections 62 → 61 of 97`."""
+    """`some_user 1 of 1 → 0 of 1`, and `connections 62 → 61 of 97`; `still` what didn't change."""
+    if used(before) == used(after):
+        return (Quoted(before.name), f" still {used(after)}")
     if before.name == after.name == "connections":
         return (f"connections {before.used} → {used(after)}",)
     return (Quoted(before.name), f" {used(before)} → {used(after)}")

@@ -500,6 +500,12 @@ def test_outcome_of_one_is_a_line_that_offers_only_the_timeline():
         ),
     ]
     assert spoken(message) == lines(message)[:3]
+
+
+def test_outcome_says_what_stayed_as_it_was():
+    same = tuple((before, before) for before, _ in conclusion().limits)
+    message = outcome_view.outcome(conclusion(limits=same, waiting=(3, 3)))
+    assert "some_user still 1 of 1 · connections still 62 of 97 · waiting still 3" in lines(message)
     assert {label: each["value"] for label, each in pressable(message).items()} == {"Timeline": KEY}
     assert table(message) == []
 
