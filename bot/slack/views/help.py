@@ -48,11 +48,9 @@ _SESSIONS = (
         ("/pg-sessions", "every cluster"),
         ("/pg-sessions some_db", "one database; some_db at=-3m is 3 minutes ago"),
         ("/pg-sessions prod/", "one cluster; prod/some_db is a database there"),
-        (
-            "/pg-sessions why some_user",
-            "what is wrong with a role, a database or a pid; or anywhere",
-        ),
-        ("/pg-sessions horizon", "what holds back vacuum; tree: who waits for whom"),
+        ("/pg-sessions why", "what is wrong; why some_user: with a role, a database or a pid"),
+        ("/pg-sessions horizon", "what holds back vacuum"),
+        ("/pg-sessions tree prod/", "who waits for whom"),
         ("/pg-sessions watch prod/", "a board: a message that is redrawn"),
         ("/pg-sessions by=app,state some_db", "counts, by up to three columns"),
         ("/pg-sessions some_db state=idle_tx idle>10m", "only what matches"),
@@ -90,8 +88,7 @@ _CANCEL = (
 
 _FILTERS: tuple[Line, ...] = (
     _example(" ".join(f"{name}=" for name in SHORT_NAMES), "or the column's own name"),
-    _example("!=", "is not"),
-    _example("*", "matches anything: app=web*"),
+    _example("app!=web*", "!= is not; * matches anything"),
     _example("client=10.0.0.0/8", "a network"),
     _example("age>1h xact>5m query>30s idle>10m", "longer than this; < for shorter"),
     _example("blocked blocking", "waits for a lock, or others wait for it"),
