@@ -174,7 +174,7 @@ def _headline(saying: Saying) -> Line:
         no_alert = " has no alert of its own", "s have no alerts of their own"
         number = count(saying.hurt, *(f"more problem{each}" for each in no_alert))
         return (f"{number}: {MOST_NEW} were told within an hour.",)
-    lasting = f",{_for(saying.alert, saying.now)}."
+    lasting = f" ({_for(saying.alert, saying.now).strip()} so far)."
     about = _about(topic, past=False)
     return _tidy((*about, _detail(saying.finding), lasting, _WORDS[topic.rule].so))
 

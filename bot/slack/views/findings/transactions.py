@@ -17,7 +17,8 @@ def idle_head(idle: Idle, _: Finding, survey: Survey) -> Line:
     """Who is idle, for how long, and whether that matters."""
     nothing = ", and holds up nothing" if idle.pins_nothing else ""
     lasting = Quoted(words.lasting(idle.backend, survey), 100)
-    return (f"pid {idle.backend.pid} is ", lasting, *words.on(survey), nothing)
+    has_been = "is" if idle.backend.state_age(survey.now) is None else "has been"
+    return (f"pid {idle.backend.pid} {has_been} ", lasting, *words.on(survey), nothing)
 
 
 def idle(idle: Idle, _: Finding, survey: Survey) -> Iterable[Line]:
