@@ -199,26 +199,28 @@ def channel(text: str) -> str:
 
 def alert_after(text: str) -> dict[Rule, timedelta]:
     """Seconds by finding, over the defaults; `off` takes a finding out."""
-    after, wrong, met = dict(DEFAULT_AFTER), [], set()
+    after, wrong, problems, met = dict(DEFAULT_AFTER), [], [], set()
     for item in _items(text):
         name, equals, value = (part.strip().lower() for part in item.partition("="))
         if name not in {*Rule} or not equals:
             wrong.append(item if not equals else name)
         elif name in met:
-            raise ValueError(f"has `{name}` twice")
+            problems.append(f"has `{name}` twice")
         elif value == "off":
             after.pop(Rule(name), None)
         else:
             try:
                 after[Rule(name)] = timedelta(seconds=_SECONDS_HELD(value))
             except ValueError as error:
-                raise ValueError(f"{name} {error}, or off") from None
+                problems.append(f"{name} {error}, or off")
         met.add(name)
     if wrong:
         every = ", ".join(Rule)
-        raise ValueError(
+        problems.append(
             f"must be findings as `limit=30`, not {shown(wrong)}{_apart(wrong)}; findings: {every}"
         )
+    if problems:
+        raise ValueError("; ".join(problems))
     return after
 
 

@@ -314,6 +314,12 @@ def test_finding_with_two_times_is_refused():
     assert problem(ALERT_AFTER="limit=1,limit=off") == "ALERT_AFTER: has `limit` twice"
 
 
+def test_everything_that_is_wrong_with_the_findings_is_said_at_once():
+    line = problem(ALERT_AFTER="lok=1,limit=x,blocker=1,blocker=2")
+    said = "limit must be a whole number", "has `blocker` twice", "not `lok`;"
+    assert all(each in line for each in said)
+
+
 def test_alert_channel_is_the_id_of_one_channel():
     assert problem(ALERT_CHANNEL="#ops").startswith("ALERT_CHANNEL: must be the id of a channel")
     assert problem(ALERT_CHANNEL="C1,C2") == "ALERT_CHANNEL: must be one channel, not 2"
