@@ -11,6 +11,7 @@ from bot.domain.sessions import CLIENT_BACKEND, Backend, Names, Role, SpareReaso
 from bot.errors import UsageError
 from bot.grammar.requests import KillRequest
 from bot.grammar.terms import Aged, Field, Match, Term
+from bot.grammar.values import filter_meant
 
 _WORDS = ("history", "help", "blocked", "blocking", "all")
 
@@ -126,7 +127,8 @@ def require_narrow(request: KillRequest) -> None:
         raise UsageError("all", "it ends every session of a database; name the database too")
     if one or databases:
         # A mistyped word of the grammar reads as a database's name.
-        nearest = get_close_matches((request.target.database or "").lower(), _WORDS, cutoff=0.7)
+        name = (request.target.database or "").lower()
+        nearest = filter_meant(name) or get_close_matches(name, _WORDS, cutoff=0.7)
         raise UsageError(
             typed,
             "to end every session of a database, add the word `all`; to end some, add a filter",

@@ -54,15 +54,17 @@ UNITS = {
 }
 
 
-def state_filter(word: str) -> tuple[str, ...]:
-    """The filter that a state's name may mean by itself: `state=idle_tx` for `idle_tx`."""
+def filter_meant(word: str) -> tuple[str, ...]:
+    """The filter that a word may mean: `state=idle_tx` for `idle_tx`, `user=` for `user`."""
+    if word in FIELDS:
+        return (f"{word}=",)
     state = SHORT_STATES.get(word, word.replace("_", " "))
     return (str(Match(Field.STATE, Pattern((state,)))),) if state in STATES else ()
 
 
 def meant_words(word: str) -> tuple[str, ...]:
-    """What an unknown name may have been meant for: a state's filter, or a word of the grammar."""
-    return state_filter(word.lower()) or nearest(word.lower(), sorted(RESERVED))
+    """What an unknown name may have been meant for: a filter, or a word of the grammar."""
+    return filter_meant(word.lower()) or nearest(word.lower(), sorted(RESERVED))
 
 
 def _value(token: Token, value: Span) -> Span:

@@ -203,6 +203,9 @@ class TestNarrow:
             ("blokced", "blocked"),
             ("blokcing", "blocking"),
             ("alll", "all"),
+            ("idle_tx", "state=idle_tx"),
+            ("active", "state=active"),
+            ("usename", "usename="),
         ],
     )
     def test_mistyped_keyword_reads_as_a_database(self, slip: str, word: str) -> None:
