@@ -174,7 +174,8 @@ def _headline(saying: Saying) -> Line:
         no_alert = " has no alert of its own", "s have no alerts of their own"
         number = count(saying.hurt, *(f"more problem{each}" for each in no_alert))
         return (f"{number}: {MOST_NEW} were told within an hour.",)
-    lasting = f" ({_for(saying.alert, saying.now).strip()} so far)."
+    often = "on and off for " if saying.alert.relapses else ""
+    lasting = f" ({often}{age(saying.now - saying.alert.since)} so far)."
     about = _about(topic, past=False)
     return _tidy((*about, _detail(saying.finding), lasting, _WORDS[topic.rule].so))
 

@@ -263,7 +263,7 @@ class Judge:
         lasted = self._clock.now() - told.alert.since
         behind = REDRAWN if lasted < timedelta(minutes=10) else REDRAWN + REDRAWN_LATER
         ages = {age(max(lasted - timedelta(seconds=each), NOW)) for each in range(behind)}
-        is_so = re.search(f"for (?:{'|'.join(map(re.escape, ages))}) so far\\)\\.", told.text)
+        is_so = re.search(f"[( ](?:{'|'.join(map(re.escape, ages))}) so far\\)\\.", told.text)
         assert is_so, f"{age(lasted)} old: {told.text}"
 
     def _is_over(self, told: Told) -> None:

@@ -49,8 +49,8 @@ def query(backend: Backend) -> Iterable[Line]:
 
 
 def since(then: datetime | None, survey: Survey) -> str:
-    """` (for 4 min so far)`."""
-    return "" if then is None else f" (for {age(survey.now - then)} so far)"
+    """` (4 min so far)`."""
+    return "" if then is None else f" ({age(survey.now - then)} so far)"
 
 
 def run_in(act: Run) -> Line:

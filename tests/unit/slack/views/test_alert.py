@@ -84,7 +84,7 @@ def over(finding: Finding = LIMIT, **values: Any) -> Alert:
 def test_alert_says_what_is_wrong_who_is_in_the_way_and_what_to_press() -> None:
     message = view.alert(saying())
     assert lines(message) == [
-        "⚠ main: some_user is at its limit, 1 of 1 (for 2 min so far). New logins fail.",
+        "⚠ main: some_user is at its limit, 1 of 1 (2 min so far). New logins fail.",
         f"held by pid 33507 · some_user · psql from 127.0.0.1 port 43512 · {FOR_LONG}",
         "since 11:58 UTC · told once; changes and the end come as replies",
     ]
@@ -178,19 +178,13 @@ def test_alert_that_nobody_watches_any_more_does_not_claim_an_end() -> None:
 
 def test_replies_say_what_is_new() -> None:
     worse = view.reply(saying(BLOCKER, news=News.WORSE, since=ago(minutes=6)))
-    assert (
-        worse.text
-        == "⚠ Worse: main: pid 33507 holds up others: 2 sessions wait (for 6 min so far)."
-    )
+    assert worse.text == "⚠ Worse: main: pid 33507 holds up others: 2 sessions wait (6 min so far)."
     still = view.reply(saying(BLOCKER, news=News.STILL, since=ago(minutes=50)))
     assert (
-        still.text
-        == "⚠ Still: main: pid 33507 holds up others: 2 sessions wait (for 50 min so far)."
+        still.text == "⚠ Still: main: pid 33507 holds up others: 2 sessions wait (50 min so far)."
     )
     again = view.reply(saying(news=News.AGAIN))
-    assert again.text.startswith(
-        "⚠ Again: main: some_user is at its limit, 1 of 1 (for 2 min so far)."
-    )
+    assert again.text.startswith("⚠ Again: main: some_user is at its limit, 1 of 1 (2 min so far).")
     end = view.reply(saying(told=over(news=News.OVER)))
     assert end.text.startswith("✓ main: some_user was at its limit for 7 min")
     for message in (worse, still, again, end):
