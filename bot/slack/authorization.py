@@ -1,7 +1,7 @@
 """The check for every command and every click: may this person do it, and here?"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from bot.domain.kills import Actor
@@ -94,6 +94,11 @@ class Authorization:
     async def reach(self, right: Right, actor: Actor) -> Reach:
         """Where somebody holds a right, wherever they are."""
         return self.rights.reach(right, await self._directory.person(right, actor))
+
+    async def anew(self, admitted: Admitted, actor: Actor) -> Admitted:
+        """The same for somebody who may look, once Slack was asked as before a kill."""
+        await self._directory.person(Right.KILL, actor)
+        return replace(admitted, reach=await self.reach(Right.LOOK, actor))
 
     async def is_member(self, actor: Actor, channel_id: str) -> bool | None:
         """Whether somebody is in a channel; None if Slack doesn't say."""

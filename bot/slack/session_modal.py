@@ -89,6 +89,8 @@ async def _fill(  # noqa: PLR0913  keyword-only, each with its own meaning
     view_id: str,
     view_hash: str | None,
 ) -> None:
+    # Those who may kill see the query in full.
+    admitted = await runner.authorization.anew(admitted, click.actor)
     try:
         answer = await runner.within(admitted).inspect(
             click.actor,

@@ -1,7 +1,8 @@
 """The tree of blockers, and one session in full."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import asyncpg
 import pytest
@@ -66,6 +67,22 @@ async def test_tree_of_a_look_in_a_thread_is_in_that_thread(
     await ana.submit({"request": "some_db"})
     await ana.click("Blocking tree", in_message=await ana.sees("some_db on main"))
     assert (await ana.sees("Who waits for whom on main")).thread_ts == alarm.ts
+
+
+async def test_who_has_just_left_the_group_sees_no_query_in_full(
+    start: Callable, slack: Workspace, ana: Person, sessions: Sessions
+) -> None:
+    oncall, vera = slack.group("oncall"), slack.user("vera").id
+    await start(PG_KILL_ALLOWLIST=oncall.id, PG_SESSIONS_ALLOWLIST=f"{vera},{ana.id}")
+    session = await sessions.open("web")
+    await session.execute("select 'a literal'")
+    pid = str(session.get_server_pid())
+    await ana.command("/pg-sessions user=web", channel="incidents")
+    await ana.choose("Show a session", pid)
+    await ana.sees_modal("a literal")
+    slack.state.put_group(replace(oncall, users=()))
+    await ana.click("Refresh")
+    await ana.sees_modal("query without its literals")
 
 
 async def test_a_prepared_transaction_at_the_root_gets_its_rollback(
