@@ -121,11 +121,8 @@ class Watching:
 
     async def _targets(self, request: WatchRequest) -> tuple[list[Named], bool]:
         """What may be meant, each with its cluster, and whether that is the only one."""
-        asked = request.target
-        found = await self._clusters.resolve(asked, Right.LOOK)
-        targets = [Named(each.name, asked.database) for each in found.clusters]
-        if asked.cluster is None and asked.database in self._clusters.allowed(Right.LOOK):
-            targets.append(Named(asked.database))
+        found = await self._clusters.resolve(request.target, Right.LOOK)
+        targets = [target for _, target in found.targets(request.target.database)]
         if not targets:
             raise found.troubles[0]
         return targets, len(targets) == 1 and not found.troubles

@@ -67,10 +67,26 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The clusters that a target may mean, and those that could not be asked."""
+    """The clusters that a target may mean, and those that could not be asked.
+
+    `namesake` is a cluster whose name was typed where a database is expected: it may be meant, too.
+    """
 
     clusters: tuple[Cluster, ...]
     troubles: tuple[ClusterError, ...] = ()
+    namesake: Cluster | None = None
+
+    def targets(self, database: str | None) -> list[tuple[Cluster, Named]]:
+        """All that may be meant, as it can be typed."""
+        targets = [(each, Named(each.name, database)) for each in self.clusters]
+        return [*targets, (self.namesake, Named(self.namesake.name))] if self.namesake else targets
+
+    def counted(self, database: str | None) -> list[tuple[Cluster, Named]]:
+        """What is counted by its groups, which asks nobody to choose: databases, if there are any.
+
+        A session must not count twice.
+        """
+        return self.targets(database)[: len(self.clusters) or None]
 
 
 def but_for(asked: Iterable[str], silent: Iterable[ClusterError]) -> str:
@@ -218,8 +234,9 @@ class Clusters:
         if read and not known and not troubles:
             self.require(right, read[0][0].name, read[0][1].server)
         having = tuple(c for c, a in known if a.database_named(target.database) is not None)
-        if having or target.database in allowed:
-            return Found(having, troubles)
+        namesake = allowed.get(target.database)
+        if having or namesake is not None:
+            return Found(having, troubles, namesake)
         if not known:
             raise troubles[0]
         everywhere = {d.datname for _, a in known for d in a.databases.values()}

@@ -57,14 +57,8 @@ class Grouping:
         self, request: GroupsRequest
     ) -> tuple[list[tuple[Cluster, Named]], tuple[ClusterError, ...]]:
         """The clusters, each with what is asked of it; and those that could not be asked."""
-        target = request.target
-        found = await self._clusters.resolve(target, Right.LOOK)
-        if not found.clusters and target.database is not None:  # a cluster has that name
-            cluster = self._clusters.named(target.database, Right.LOOK)
-            return [(cluster, Named(cluster.name))], found.troubles
-        return [
-            (each, Named(each.name, target.database)) for each in found.clusters
-        ], found.troubles
+        found = await self._clusters.resolve(request.target, Right.LOOK)
+        return found.counted(request.target.database), found.troubles
 
     async def _counted(
         self, cluster: Cluster, target: Named, request: GroupsRequest, until: float

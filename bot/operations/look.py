@@ -94,16 +94,11 @@ class Looking:
                 return overview
             request = overview
         found = await glances.resolve(self._clusters, request.target)
-        targets = [Named(c.name, request.target.database) for c in found.clusters]
-        if request.target.cluster is None and request.target.database in allowed:
-            # A cluster has this name too, and may be meant.
-            targets.append(Named(request.target.database))
-        if len(targets) > 1 or found.troubles or not found.clusters:
-            return self._clusters.choice(
-                request.target.database or "",
-                tuple(replace(request, target=target) for target in targets),
-                found.troubles,
-            )
+        if len(found.clusters) != 1 or found.namesake or found.troubles:
+            database = request.target.database
+            targets = (target for _, target in found.targets(database))
+            requests = tuple(replace(request, target=target) for target in targets)
+            return self._clusters.choice(database or "", requests, found.troubles)
         cluster = found.clusters[0]
         if request.limit is not None:
             page_size = max(0, min(page_size, request.limit - offset))

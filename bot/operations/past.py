@@ -28,7 +28,7 @@ from bot.grammar.requests import (
 )
 from bot.grammar.requests import Target as Named
 from bot.grammar.terms import Match, Tagged
-from bot.operations.clusters import Clusters
+from bot.operations.clusters import Clusters, Found
 from bot.operations.conditions import conditions_of, refuse_hidden_tags
 from bot.operations.diagnose import Diagnosing, Unknown, Wanted, answers
 from bot.operations.grouping import of_all
@@ -105,7 +105,7 @@ class LookingBack:
                 choices = tuple(f"{name}/" for name in allowed)
                 raise TargetError(str(request.pids[0]), "name the cluster", choices)
             return self._overview(actor, request, then)
-        ((cluster, target),) = await self._targets(request.target, then, one=True)
+        cluster, target = await self._one(request.target, then)
         seen = then.of(cluster)
         look = self._matching(cluster, replace(request, target=target), seen)
         return Sessions(
@@ -177,7 +177,7 @@ class LookingBack:
         counted: list[Counted] = []
         troubles: list[BotError] = []
         terms = [term for term in request.of.terms if isinstance(term, Match)]
-        targets = await self._targets(request.target, then)
+        targets = (await self._found(request.target, then)).counted(request.target.database)
         for cluster, target in targets:
             try:
                 seen = then.of(cluster)
@@ -235,26 +235,24 @@ class LookingBack:
             past=True,
         )
 
-    async def _targets(
-        self, target: Named, then: "_Then", *, one: bool = False
-    ) -> tuple[tuple[Cluster, Named], ...]:
-        """The clusters that a target meant then. Raises `TargetError` if one is wanted of many."""
+    async def _one(self, target: Named, then: "_Then") -> tuple[Cluster, Named]:
+        """The only one that a target meant then. Raises `TargetError` if there are several."""
+        targets = (await self._found(target, then)).targets(target.database)
+        if len(targets) > 1:
+            choices = tuple(str(each) for _, each in targets)
+            raise TargetError(str(target), "more than one has this name", choices)
+        return targets[0]
+
+    async def _found(self, target: Named, then: "_Then") -> Found:
+        """The clusters that a target meant then."""
 
         async def names_of(cluster: Cluster) -> Names:
             return then.names(cluster)
 
         found = await self._clusters.resolve(target, Right.LOOK, names_of)
-        targets = [(each, Named(each.name, target.database)) for each in found.clusters]
-        allowed = self._clusters.allowed(Right.LOOK)
-        namesake = allowed.get(target.database or "") if target.cluster is None else None
-        if namesake is not None:
-            targets.append((namesake, Named(namesake.name)))
-        if not targets:
+        if not found.clusters and found.namesake is None:
             raise found.troubles[0]
-        if one and len(targets) > 1:
-            choices = tuple(str(each) for _, each in targets)
-            raise TargetError(str(target), "more than one has this name", choices)
-        return tuple(targets)
+        return found
 
 
 class _At(NamedTuple):

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import TypeVar
 
 import asyncpg
 import pytest
@@ -13,10 +14,12 @@ from bot.domain.people import NOWHERE, Reach, Right
 from bot.domain.record import Record
 from bot.errors import NoSample, NotAllowed, TargetError
 from bot.grammar.parser import read_sessions
-from bot.grammar.requests import PastRequest, SessionsRequest
+from bot.grammar.requests import GroupsRequest, PastRequest, SessionsRequest
+from bot.grammar.watching import WatchRequest
 from bot.ledger.sql import SqlLedger
 from bot.operations import Operations, Rules
-from bot.operations.results import Grouped, Overview, Past, Tree, Why
+from bot.operations.boards import Which
+from bot.operations.results import Choice, Grouped, Overview, Past, Tree, Why
 from bot.operations.results import Sessions as Shown
 from bot.postgres.cluster import PostgresCluster
 from bot.slack.buttons import ActionId, unseal
@@ -27,6 +30,8 @@ from tests.integration.steps import Steps
 from tests.rights import EVERYWHERE
 from workspace.people import PATIENCE
 from workspace.postgres import PostgresServer
+
+_T = TypeVar("_T")
 
 
 @pytest.fixture
@@ -382,3 +387,41 @@ async def test_right_goes_by_the_server_that_was_sampled(
             await ask(theirs, "main/ at=-3m")
     finally:
         await twin.close()
+
+
+async def test_database_that_a_cluster_is_named_like_is_a_choice_and_counts_no_session_twice(
+    sampled: PostgresCluster, pg: PostgresServer, ledger: SqlLedger, clock: Steps
+) -> None:
+    namesake = PostgresCluster("some_db", pg.dsn(user=BOT), "db-2.internal", sampled=True)
+    await namesake.open()
+    ops = operations(ledger, clock, sampled, namesake)
+    try:
+        await ops.samples.take("some_db")
+        await sample_and_wait(ops, clock)
+        databases = ["main/some_db", "some_db/some_db"]
+        meant = [*databases, "some_db/"]
+
+        answer = await ops.look(ANA, CHANNEL, _read(SessionsRequest, "some_db"))
+        assert isinstance(answer, Choice)
+        assert [str(each) for each in answer.requests] == meant
+        which = await ops.watch(ANA, CHANNEL, _read(WatchRequest, "watch some_db"))
+        assert isinstance(which, Which)
+        assert [str(each.of) for each in which.requests] == meant
+        with pytest.raises(TargetError) as caught:
+            await ops.past(ANA, CHANNEL, _read(PastRequest, "some_db at=-3m"))
+        assert [*caught.value.nearest] == meant
+
+        counted = await ops.groups(ANA, CHANNEL, _read(GroupsRequest, "by=state some_db"))
+        assert [str(each.target) for each in counted.counted] == databases
+        past = await ops.past(ANA, CHANNEL, _read(PastRequest, "by=state some_db at=-3m"))
+        assert isinstance(past.shown, Grouped)
+        assert [str(each.target) for each in past.shown.counted] == databases
+    finally:
+        await ops.settle()
+        await namesake.close()
+
+
+def _read(kind: type[_T], text: str) -> _T:
+    request = read_sessions(text)
+    assert isinstance(request, kind)
+    return request
