@@ -126,6 +126,7 @@ def test_unknown_database_of_a_cluster_is_an_error_with_the_nearest_names() -> N
 def test_role_in_place_of_a_database_is_told_to_be_one() -> None:
     with pytest.raises(TargetError) as unknown:
         frozen("main/web user=web")
+    assert unknown.value.name == "web"
     assert unknown.value.problem == "no such database, but a role"
     assert unknown.value.nearest == ("user=web",)
 
@@ -212,3 +213,4 @@ def test_only_clients_that_connected_since_have_arrived():
     )
     arrived = arrived_since(ago(seconds=10))
     assert [row.pid for row in sessions if meets(row, arrived, Waits())] == [1]
+    assert Before(AgeOf.AGE, ago(seconds=10), older=False) in arrived
