@@ -178,6 +178,25 @@ def test_alert_whose_finding_is_no_longer_told_is_closed_unwatched() -> None:
     assert decide(watch, [alert], at(minutes=3), blockers) == [closed]
 
 
+@pytest.mark.parametrize(
+    ("left", "is_muted"),
+    [
+        (timedelta(0), False),
+        (timedelta(microseconds=1), True),
+        (timedelta(hours=2, microseconds=-1), True),
+        (timedelta(hours=2), False),
+    ],
+)
+def test_mute_that_would_last_twice_as_long_as_any_is_over(left: timedelta, is_muted: bool) -> None:
+    """The clock was set back meanwhile."""
+    assert told(muted_until=NOW + left).is_muted(NOW) is is_muted
+
+
+def test_alert_that_was_told_as_it_began_does_not_last_ten_times_as_long() -> None:
+    alert, now = told(since=NOW, told_at=NOW), at(hours=9)
+    assert steps(watched(full_role(), until=now), alert, now=now) == []
+
+
 def test_each_relapse_doubles_the_quiet_up_to_ten_minutes() -> None:
     quiet = [told(relapses=times).quiet.total_seconds() for times in (0, 1, 4, 5, 10_000)]
     assert quiet == [30, 60, 480, 600, 600]
