@@ -79,7 +79,7 @@ class Found:
     def targets(self, database: str | None) -> list[tuple[Cluster, Named]]:
         """All that may be meant, as it can be typed."""
         targets = [(each, Named(each.name, database)) for each in self.clusters]
-        return [*targets, (self.namesake, Named(self.namesake.name))] if self.namesake else targets
+        return [*targets, (self.namesake, Named(database))] if self.namesake else targets
 
     def counted(self, database: str | None) -> list[tuple[Cluster, Named]]:
         """What is counted by its groups, which asks nobody to choose: databases, if there are any.

@@ -290,12 +290,11 @@ async def test_a_pid_is_found_on_the_cluster_that_has_it(
 async def test_a_cluster_named_like_a_database_may_be_meant(
     own: PostgresCluster, both: Operations
 ) -> None:
-    own.name = "some_db"
     both.clusters.by_name = {"some_db": own}
     answer = await both.look(ANA, "C1", SessionsRequest(target=Named(database="some_db")))
     assert isinstance(answer, Choice)
     assert [each.target for each in answer.requests] == [
-        Named("some_db", "some_db"),
+        Named("main", "some_db"),
         Named("some_db"),
     ]
 
