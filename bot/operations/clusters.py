@@ -249,8 +249,10 @@ class Clusters:
             problem += but_for((c.name for c, _ in known), troubles)
         if is_role:
             raise TargetError(target.database, problem, (as_role(target.database),))
-        names = near(target.database, everywhere)
-        raise TargetError(target.database, problem, (*names, *meant_words(target.database)))
+        meant = (*near(target.database, everywhere), *meant_words(target.database))
+        if not meant and right is not Right.LOOK:
+            problem += "; a reason comes after `--`"
+        raise TargetError(target.database, problem, meant)
 
     def choice(
         self,

@@ -240,6 +240,10 @@ async def test_unknown_name_suggests_the_nearest(bench: Bench) -> None:
         with pytest.raises(TargetError, match="no such database, but a role") as role:
             await bench().look(ANA, CHANNEL, asked)
         assert role.value.nearest == ("user=some_user",)
+    for text, says in (("web stuck", True), ("web some_bd", False)):
+        with pytest.raises(TargetError, match="no such database") as unknown:
+            await bench().propose(ANA, CHANNEL, typed(f"user={text}"))
+        assert ("a reason comes after `--`" in unknown.value.problem) is says
     with pytest.raises(TargetError) as role:
         await bench().propose(ANA, CHANNEL, typed("user!=some_usr"))
     assert role.value.nearest[0] == "user!=some_user"
