@@ -213,12 +213,12 @@ function date(message) {
   return new Date(Number(message.ts) * 1000);
 }
 
-/** The line above the first message of a day. */
 /** Whether the message before is the one whose thread is open. */
 function isFirstReply(before) {
   return before !== undefined && before.ts === store.thread;
 }
 
+/** The line above the first message of a day. */
 function dayOf(message) {
   const key = date(message).toDateString();
   return lineOf(key === new Date().toDateString() ? "Today" : day.format(date(message)));
